@@ -1,0 +1,26 @@
+// Package sipx is the little SIP that the presence library needs, free of any
+// particular SIP stack: requests and responses as plain values, addresses, the
+// header fields of the event framework, and the three interfaces between a
+// presence server and whatever carries its messages.
+//
+//   - A [Handler] is given requests. The presence server is one.
+//   - A [Sender] takes requests and reports their final response.
+//   - A [Stack] is both ends on real sockets: it feeds a Handler and is a Sender.
+//
+// Package sipx/sipgostack is the default stack, sipx/sipxtest an in-memory one
+// for tests, and sipx/stacktest holds any other to the same promises.
+//
+// # What is checked where
+//
+// A [Request] that reaches a Handler has been checked once, by [NewRequest] or
+// [ParseRequest]: it has exactly one From, To, Call-ID and CSeq, the CSeq is of
+// its method, its addresses parse, and no field holds a control character.
+// Everything else, the presence of Contact or Event say, is the Handler's
+// business, because it differs by method.
+//
+// # What this package is not
+//
+// It has no transactions, no timers and no sockets; those are a stack's. It
+// reads and writes whole messages ([ParseRequest], [Request.AppendTo]) so that
+// tests and small stacks need no second parser.
+package sipx

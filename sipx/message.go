@@ -1,0 +1,289 @@
+package sipx
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Request is a SIP request. One that comes from a stack is owned by the handler
+// and has been checked (see the package comment); one that is sent must not be
+// changed until its result was reported, and its Body may be shared by many.
+type Request struct {
+	Method   string // in upper case
+	URI      URI    // the Request-URI: for a sent request the remote target
+	From, To Address
+	CallID   string
+	CSeq     uint32
+	Route    []string // to send: the dialog's route set, one address each; received: not filled, see Header
+	Header   Header   // all other fields; of a received request Via and Content-Length too
+	Body     []byte
+	// Flow is where a received request came from. For a sent one it says how to
+	// reach the peer: over that connection, or to that datagram address. The
+	// zero Flow leaves it to Route and URI.
+	Flow Flow
+}
+
+// Error is a failure that a peer is told as a response: bad input, mostly.
+type Error struct {
+	Status int    // SIP status code
+	Reason string // what is wrong, for the reason phrase and logs; no secrets
+}
+
+// Errorf makes an Error.
+func Errorf(status int, format string, args ...any) *Error {
+	return &Error{Status: status, Reason: fmt.Sprintf(format, args...)}
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("sipx: %d %s", e.Status, e.Reason) }
+
+// Response returns the response that tells of e.
+func (e *Error) Response() *Response { return &Response{Status: e.Status, Reason: e.Reason} }
+
+// NewRequest checks the fields of a received request and makes a Request of it:
+// From, To, Call-ID and CSeq go from h into fields of their own, compact names
+// become long ones. The error is an [*Error] of status 400. The result keeps h
+// and body.
+func NewRequest(method, uri string, h Header, body []byte) (*Request, error) {
+	r := &Request{Method: method, Body: body}
+	if !isToken(method) {
+		return nil, Errorf(400, "bad method")
+	}
+	var err error
+	if r.URI, err = ParseURI(uri); err != nil {
+		return nil, Errorf(400, "bad Request-URI")
+	}
+	var from, to, callID, cseq once
+	kept := h[:0]
+	for _, f := range h {
+		f.Name = longName(f.Name)
+		if !isToken(f.Name) || hasControl(f.Value) {
+			return nil, Errorf(400, "bad header field")
+		}
+		switch {
+		case strings.EqualFold(f.Name, "From"):
+			from.set(f.Value)
+		case strings.EqualFold(f.Name, "To"):
+			to.set(f.Value)
+		case strings.EqualFold(f.Name, "Call-ID"):
+			callID.set(f.Value)
+		case strings.EqualFold(f.Name, "CSeq"):
+			cseq.set(f.Value)
+		default:
+			kept = append(kept, f)
+		}
+	}
+	r.Header = kept
+	if r.From, err = ParseAddress(from.value); err != nil || from.n != 1 {
+		return nil, Errorf(400, "bad or missing From")
+	}
+	if r.To, err = ParseAddress(to.value); err != nil || to.n != 1 {
+		return nil, Errorf(400, "bad or missing To")
+	}
+	r.CallID = strings.TrimSpace(callID.value)
+	if callID.n != 1 || r.CallID == "" || len(r.CallID) > 256 || strings.ContainsAny(r.CallID, " \t") {
+		return nil, Errorf(400, "bad or missing Call-ID")
+	}
+	number, of, _ := strings.Cut(strings.TrimSpace(cseq.value), " ")
+	n, err := strconv.ParseUint(number, 10, 31)
+	if cseq.n != 1 || err != nil || strings.TrimSpace(of) != method {
+		return nil, Errorf(400, "bad or missing CSeq")
+	}
+	r.CSeq = uint32(n)
+	return r, nil
+}
+
+// once holds the value of a field that must stand exactly once.
+type once struct {
+	value string
+	n     int
+}
+
+func (o *once) set(v string) { o.value = v; o.n++ }
+
+func hasControl(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return true
+		}
+	}
+	return false
+}
+
+// AppendTo appends the whole message to dst. via is the value of the Via field
+// that the sender adds, or "" to leave it to Header. Max-Forwards is added where
+// Header has none; Content-Length always, so Header must not have it.
+func (r *Request) AppendTo(dst []byte, via string) []byte {
+	dst = append(dst, r.Method...)
+	dst = append(dst, ' ')
+	dst = r.URI.AppendTo(dst)
+	dst = append(dst, " SIP/2.0\r\n"...)
+	if via != "" {
+		dst = appendField(dst, "Via", via)
+	}
+	for _, route := range r.Route {
+		dst = appendField(dst, "Route", route)
+	}
+	if _, ok := r.Header.Lookup("Max-Forwards"); !ok {
+		dst = append(dst, "Max-Forwards: 70\r\n"...)
+	}
+	dst = append(dst, "From: "...)
+	dst = r.From.AppendTo(dst)
+	dst = append(dst, "\r\nTo: "...)
+	dst = r.To.AppendTo(dst)
+	dst = append(dst, "\r\nCall-ID: "...)
+	dst = append(dst, r.CallID...)
+	dst = append(dst, "\r\nCSeq: "...)
+	dst = strconv.AppendUint(dst, uint64(r.CSeq), 10)
+	dst = append(dst, ' ')
+	dst = append(dst, r.Method...)
+	dst = append(dst, "\r\n"...)
+	for _, f := range r.Header {
+		dst = appendField(dst, f.Name, f.Value)
+	}
+	return appendBody(dst, r.Body)
+}
+
+// Response is a SIP response. One to be sent holds only what the handler
+// decides: the stack adds Via, From, To, Call-ID and CSeq of the request.
+type Response struct {
+	Status int
+	Reason string // empty for the usual phrase
+	ToTag  string // the tag of To; where empty and the request had none, the stack makes one up (not for 100)
+	Header Header
+	Body   []byte
+}
+
+// NewResponse makes a response with these fields.
+func NewResponse(status int, fields ...Field) *Response {
+	return &Response{Status: status, Header: fields}
+}
+
+// ReasonPhrase returns Reason or, where it is empty, the usual phrase of Status.
+func (r *Response) ReasonPhrase() string {
+	if r.Reason != "" {
+		return r.Reason
+	}
+	return StatusText(r.Status)
+}
+
+// AppendTo appends the whole response to req to dst. r.ToTag must be set where
+// the request's To has no tag.
+func (r *Response) AppendTo(dst []byte, req *Request) []byte {
+	dst = append(dst, "SIP/2.0 "...)
+	dst = strconv.AppendInt(dst, int64(r.Status), 10)
+	dst = append(dst, ' ')
+	dst = append(dst, r.ReasonPhrase()...)
+	dst = append(dst, "\r\n"...)
+	for via := range req.Header.Values("Via") {
+		dst = appendField(dst, "Via", via)
+	}
+	dst = append(dst, "From: "...)
+	dst = req.From.AppendTo(dst)
+	dst = append(dst, "\r\nTo: "...)
+	dst = req.To.AppendTo(dst)
+	if r.ToTag != "" && req.To.Tag() == "" {
+		dst = append(dst, ";tag="...)
+		dst = append(dst, r.ToTag...)
+	}
+	dst = append(dst, "\r\nCall-ID: "...)
+	dst = append(dst, req.CallID...)
+	dst = append(dst, "\r\nCSeq: "...)
+	dst = strconv.AppendUint(dst, uint64(req.CSeq), 10)
+	dst = append(dst, ' ')
+	dst = append(dst, req.Method...)
+	dst = append(dst, "\r\n"...)
+	for _, f := range r.Header {
+		dst = appendField(dst, f.Name, f.Value)
+	}
+	return appendBody(dst, r.Body)
+}
+
+func appendField(dst []byte, name, value string) []byte {
+	dst = append(dst, name...)
+	dst = append(dst, ": "...)
+	dst = append(dst, value...)
+	return append(dst, "\r\n"...)
+}
+
+func appendBody(dst, body []byte) []byte {
+	dst = append(dst, "Content-Length: "...)
+	dst = strconv.AppendInt(dst, int64(len(body)), 10)
+	dst = append(dst, "\r\n\r\n"...)
+	return append(dst, body...)
+}
+
+// StatusText returns the usual reason phrase of a status code, or "Unknown".
+func StatusText(status int) string {
+	switch status {
+	case 100:
+		return "Trying"
+	case 200:
+		return "OK"
+	case 202:
+		return "Accepted"
+	case 400:
+		return "Bad Request"
+	case 401:
+		return "Unauthorized"
+	case 403:
+		return "Forbidden"
+	case 404:
+		return "Not Found"
+	case 405:
+		return "Method Not Allowed"
+	case 406:
+		return "Not Acceptable"
+	case 408:
+		return "Request Timeout"
+	case 410:
+		return "Gone"
+	case 412:
+		return "Conditional Request Failed"
+	case 413:
+		return "Request Entity Too Large"
+	case 414:
+		return "Request-URI Too Long"
+	case 415:
+		return "Unsupported Media Type"
+	case 416:
+		return "Unsupported URI Scheme"
+	case 420:
+		return "Bad Extension"
+	case 421:
+		return "Extension Required"
+	case 423:
+		return "Interval Too Brief"
+	case 480:
+		return "Temporarily Unavailable"
+	case 481:
+		return "Call/Transaction Does Not Exist"
+	case 482:
+		return "Loop Detected"
+	case 483:
+		return "Too Many Hops"
+	case 484:
+		return "Address Incomplete"
+	case 485:
+		return "Ambiguous"
+	case 489:
+		return "Bad Event"
+	case 500:
+		return "Server Internal Error"
+	case 501:
+		return "Not Implemented"
+	case 503:
+		return "Service Unavailable"
+	case 504:
+		return "Server Time-out"
+	case 505:
+		return "Version Not Supported"
+	case 513:
+		return "Message Too Large"
+	case 603:
+		return "Decline"
+	case 604:
+		return "Does Not Exist Anywhere"
+	}
+	return "Unknown"
+}

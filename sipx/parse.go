@@ -1,0 +1,128 @@
+package sipx
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
+
+// Bounds of a message that is read from the network.
+const (
+	maxMessage = 1 << 20 // bytes
+	maxFields  = 256
+	maxLine    = 16 << 10 // bytes, folds included
+)
+
+// ParseRequest reads one whole request, as in a datagram. The body ends where
+// Content-Length says, or with the data where there is none (RFC 3261 §18.3).
+// The error is an [*Error] with the status to answer. The result keeps no
+// reference to data.
+func ParseRequest(data []byte) (*Request, error) {
+	start, h, body, err := parse(data)
+	if err != nil {
+		return nil, err
+	}
+	method, rest, _ := strings.Cut(start, " ")
+	uri, version, ok := strings.Cut(rest, " ")
+	if !ok {
+		return nil, Errorf(400, "bad request line")
+	}
+	if !strings.EqualFold(version, "SIP/2.0") {
+		return nil, Errorf(505, "version not supported")
+	}
+	return NewRequest(method, uri, h, body)
+}
+
+// ParseResponse reads one whole response and returns it with its Call-ID and
+// CSeq number and method; From, To and Via stay in Header, and ToTag is set.
+func ParseResponse(data []byte) (*Response, error) {
+	start, h, body, err := parse(data)
+	if err != nil {
+		return nil, err
+	}
+	version, rest, _ := strings.Cut(start, " ")
+	code, reason, _ := strings.Cut(rest, " ")
+	status, err := strconv.Atoi(code)
+	if !strings.EqualFold(version, "SIP/2.0") || err != nil || status < 100 || status > 699 {
+		return nil, Errorf(400, "bad status line")
+	}
+	for i := range h {
+		h[i].Name = longName(h[i].Name)
+	}
+	r := &Response{Status: status, Reason: reason, Header: h, Body: body}
+	if to, err := ParseAddress(h.Get("To")); err == nil {
+		r.ToTag = to.Tag()
+	}
+	return r, nil
+}
+
+// parse splits a message into its start line, fields (folds joined) and body.
+func parse(data []byte) (start string, h Header, body []byte, err error) {
+	if len(data) > maxMessage {
+		return "", nil, nil, Errorf(513, "message of %d bytes", len(data))
+	}
+	data = bytes.TrimLeft(data, "\r\n") // RFC 3261 §7.5
+	line, rest, ok := cutLine(data)
+	if !ok {
+		return "", nil, nil, Errorf(400, "no header")
+	}
+	start = string(line)
+	if hasControl(start) {
+		return "", nil, nil, Errorf(400, "bad start line")
+	}
+	for {
+		if line, rest, ok = cutLine(rest); !ok {
+			return "", nil, nil, Errorf(400, "header without end")
+		}
+		if len(line) == 0 {
+			break
+		}
+		if len(line) > maxLine || len(h) == maxFields {
+			return "", nil, nil, Errorf(513, "header too large")
+		}
+		if line[0] == ' ' || line[0] == '\t' {
+			if len(h) == 0 {
+				return "", nil, nil, Errorf(400, "fold before the first field")
+			}
+			last := &h[len(h)-1]
+			if last.Value += " " + string(bytes.TrimSpace(line)); len(last.Value) > maxLine {
+				return "", nil, nil, Errorf(513, "header too large")
+			}
+			continue
+		}
+		name, value, ok := bytes.Cut(line, []byte{':'})
+		if !ok {
+			return "", nil, nil, Errorf(400, "field without colon")
+		}
+		h = append(h, Field{string(bytes.TrimRight(name, " \t")), string(bytes.TrimSpace(value))})
+	}
+	body, err = cutBody(h, rest)
+	return start, h, body, err
+}
+
+func cutBody(h Header, rest []byte) ([]byte, error) {
+	length := len(rest)
+	for _, f := range h {
+		if !strings.EqualFold(longName(f.Name), "Content-Length") {
+			continue
+		}
+		n, err := strconv.ParseUint(f.Value, 10, 31)
+		if err != nil || int(n) > len(rest) {
+			return nil, Errorf(400, "Content-Length does not fit")
+		}
+		length = int(n)
+	}
+	if length == 0 {
+		return nil, nil
+	}
+	return bytes.Clone(rest[:length]), nil
+}
+
+// cutLine cuts at LF, and drops a CR before it.
+func cutLine(data []byte) (line, rest []byte, ok bool) {
+	i := bytes.IndexByte(data, '\n')
+	if i < 0 {
+		return nil, nil, false
+	}
+	return bytes.TrimSuffix(data[:i], []byte{'\r'}), data[i+1:], true
+}
