@@ -1,0 +1,148 @@
+package directory
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+)
+
+// Memory is a [Directory] that holds its entries itself. It is safe for
+// concurrent use and does not change.
+type Memory struct {
+	byAddress map[Address][]Entry
+	size      int
+}
+
+// NewMemory returns a directory of these entries, which it copies. Each needs an
+// ID of its own. The addresses in SIP, Tel and Lines may be written as
+// [ParseAddress] and [ParseTel] read them. An address that several entries have
+// is no error here, but gets an [AmbiguousError] when it is looked up: it must
+// not keep all the others from working.
+func NewMemory(entries []Entry) (*Memory, error) {
+	m := &Memory{byAddress: make(map[Address][]Entry), size: len(entries)}
+	ids := make(map[string]bool, len(entries))
+	for i, e := range entries {
+		if e.ID == "" {
+			return nil, fmt.Errorf("directory: users[%d].id: missing", i)
+		}
+		if ids[e.ID] {
+			return nil, fmt.Errorf("directory: users[%d].id: %q is there twice", i, e.ID)
+		}
+		ids[e.ID] = true
+		if err := m.add(e); err != nil {
+			return nil, fmt.Errorf("directory: users[%d].%w", i, err)
+		}
+	}
+	return m, nil
+}
+
+func (m *Memory) add(e Entry) error {
+	sip, err := parseList("sip", e.SIP, func(s string) (Address, error) {
+		a, err := parse(s)
+		if err == nil && a.Scheme != SchemeSIP {
+			err = errors.New("not a SIP address")
+		}
+		return a, err
+	})
+	if err != nil {
+		return err
+	}
+	tel, err := parseList("tel", e.Tel, parseNumber)
+	if err != nil {
+		return err
+	}
+	lines, err := parseList("lines", e.Lines, parseNumber)
+	if err != nil {
+		return err
+	}
+	e.SIP, e.Tel, e.Lines = values(sip), values(tel), values(lines)
+	for _, a := range slices.Concat(sip, tel) {
+		m.byAddress[a] = append(m.byAddress[a], e)
+	}
+	return nil
+}
+
+// parseList parses the values of one key, leaving out what it has already.
+func parseList(key string, list []string, parse func(string) (Address, error)) ([]Address, error) {
+	var as []Address
+	for i, s := range list {
+		a, err := parse(s)
+		if err != nil {
+			return nil, fmt.Errorf("%s[%d]: %s: %w", key, i, quote(s), err)
+		}
+		if !slices.Contains(as, a) {
+			as = append(as, a)
+		}
+	}
+	return as, nil
+}
+
+func values(as []Address) []string {
+	var vs []string
+	for _, a := range as {
+		vs = append(vs, a.Value)
+	}
+	return vs
+}
+
+// Lookup implements [Directory].
+func (m *Memory) Lookup(ctx context.Context, a Address) (Entry, error) {
+	if err := ctx.Err(); err != nil {
+		return Entry{}, err
+	}
+	switch es := m.byAddress[a]; len(es) {
+	case 0:
+		return Entry{}, ErrNotFound
+	case 1:
+		return es[0], nil
+	default:
+		err := &AmbiguousError{Address: a}
+		for _, e := range es {
+			err.Entries = append(err.Entries, e.ID)
+		}
+		return Entry{}, err
+	}
+}
+
+// Len returns the number of entries.
+func (m *Memory) Len() int { return m.size }
+
+// ReadUsers reads a directory from JSON:
+//
+//	{"users": [{"id": "tom", "account": "DE\\tom", "display_name": "Tom Hanks",
+//	  "sip": ["tom.hanks@example.com"], "tel": ["2719"], "lines": ["2719"],
+//	  "mail": "tom.hanks@example.com"}]}
+//
+// Only id is required. Unknown keys are errors, so that a misspelt one is noticed.
+func ReadUsers(r io.Reader) (*Memory, error) {
+	var file struct {
+		Users []Entry `json:"users"`
+	}
+	dec := json.NewDecoder(r)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&file); err != nil {
+		return nil, fmt.Errorf("directory: users: %w", err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("directory: users: text after the end of the JSON value")
+	}
+	return NewMemory(file.Users)
+}
+
+// LoadFile is [ReadUsers] for a file. Its errors name the file.
+func LoadFile(name string) (*Memory, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	defer f.Close()
+	m, err := ReadUsers(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return m, nil
+}
