@@ -185,6 +185,9 @@ func checkHost(host string) error {
 			return errors.New("not a host name")
 		}
 	}
+	if host[0] == '.' || host[len(host)-1] == '.' || strings.Contains(host, "..") {
+		return errors.New("an empty label in the host name")
+	}
 	return nil
 }
 

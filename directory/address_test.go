@@ -66,7 +66,7 @@ func TestParseAddressRefuses(t *testing.T) {
 		"sip:example.com", "sip:@example.com", "sip::secret@example.com", "sip:a@", "sip:a@:5060", "sip:a@b@c",
 		"sip:a@b:", "sip:a@b:0", "sip:a@b:99999", "sip:a@b:x", "sip:a@b c", "sip:a@b\r\nX: y", "sip:a\r\n@b", "sip:a%0d%0a@b", "sip:a%00@b",
 		"sip:a%@b", "sip:a%4@b", "sip:a%zz@b", "sip:a%-1@b", "sip:\xff@b", "sip:%ff@b", "sip:%85@b",
-		"sip:a@[::1", "sip:a@[::1]x", "sip:a@[192.0.2.1]", "sip:a@[fe80::1%25eth0]", "sip:a@héé",
+		"sip:a@b..", "sip:a@.b", "sip:a@b..c", "sip:a@.", "sip:a@[::1", "sip:a@[::1]x", "sip:a@[192.0.2.1]", "sip:a@[fe80::1%25eth0]", "sip:a@héé",
 		`"Tom" <sip:tom@example.com>`, "<sip:tom@example.com>", "Tom <tom@example.com>", "sip:<a>@b", " sip:a@b", "sip:a@b ",
 		"mailto:tom@example.com", "http://example.com", "200", "urn:service:sos",
 		"sip:" + strings.Repeat("a", 3000) + "@b", "tel:" + strings.Repeat("1", 3000),
