@@ -88,17 +88,21 @@ func (a Address) AppendTo(dst []byte) []byte {
 	if a.Display != "" {
 		dst = append(dst, '"')
 		for i := range len(a.Display) {
-			if c := a.Display[i]; c == '"' || c == '\\' {
-				dst = append(dst, '\\')
+			switch c := a.Display[i]; c {
+			case '"', '\\':
+				dst = append(dst, '\\', c)
+			case '\r', '\n': // it must not end the field
+				dst = append(dst, ' ')
+			default:
+				dst = append(dst, c)
 			}
-			dst = append(dst, a.Display[i])
 		}
 		dst = append(dst, '"', ' ')
 	}
 	dst = append(dst, '<')
 	dst = a.URI.AppendTo(dst)
 	dst = append(dst, '>')
-	return append(dst, a.Params...)
+	return appendText(dst, a.Params)
 }
 
 // angle finds the '<' that opens the URI: the first outside quotes.

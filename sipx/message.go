@@ -84,13 +84,29 @@ func NewRequest(method, uri string, h Header, body []byte) (*Request, error) {
 	if callID.n != 1 || r.CallID == "" || len(r.CallID) > 256 || strings.ContainsAny(r.CallID, " \t") {
 		return nil, Errorf(400, "bad or missing Call-ID")
 	}
-	number, of, _ := strings.Cut(strings.TrimSpace(cseq.value), " ")
-	n, err := strconv.ParseUint(number, 10, 31)
-	if cseq.n != 1 || err != nil || strings.TrimSpace(of) != method {
+	number, of, ok := parseCSeq(cseq.value)
+	if cseq.n != 1 || !ok || of != method {
 		return nil, Errorf(400, "bad or missing CSeq")
 	}
-	r.CSeq = uint32(n)
+	r.CSeq = number
 	return r, nil
+}
+
+// parseCSeq takes a CSeq value apart (RFC 3261 §20.16).
+func parseCSeq(s string) (number uint32, method string, ok bool) {
+	s = strings.TrimSpace(s)
+	end := strings.IndexAny(s, " \t")
+	if end < 0 {
+		return 0, "", false
+	}
+	n, err := strconv.ParseUint(s[:end], 10, 31)
+	return uint32(n), strings.TrimSpace(s[end:]), err == nil
+}
+
+// CSeqMethod returns the method of the CSeq field, or "".
+func (h Header) CSeqMethod() string {
+	_, method, _ := parseCSeq(h.Get("CSeq"))
+	return method
 }
 
 // once holds the value of a field that must stand exactly once.
@@ -132,7 +148,7 @@ func (r *Request) AppendTo(dst []byte, via string) []byte {
 	dst = append(dst, "\r\nTo: "...)
 	dst = r.To.AppendTo(dst)
 	dst = append(dst, "\r\nCall-ID: "...)
-	dst = append(dst, r.CallID...)
+	dst = appendText(dst, r.CallID)
 	dst = append(dst, "\r\nCSeq: "...)
 	dst = strconv.AppendUint(dst, uint64(r.CSeq), 10)
 	dst = append(dst, ' ')
@@ -170,11 +186,7 @@ func (r *Response) ReasonPhrase() string {
 // AppendTo appends the whole response to req to dst. r.ToTag must be set where
 // the request's To has no tag.
 func (r *Response) AppendTo(dst []byte, req *Request) []byte {
-	dst = append(dst, "SIP/2.0 "...)
-	dst = strconv.AppendInt(dst, int64(r.Status), 10)
-	dst = append(dst, ' ')
-	dst = append(dst, r.ReasonPhrase()...)
-	dst = append(dst, "\r\n"...)
+	dst = r.appendStatusLine(dst)
 	for via := range req.Header.Values("Via") {
 		dst = appendField(dst, "Via", via)
 	}
@@ -187,7 +199,7 @@ func (r *Response) AppendTo(dst []byte, req *Request) []byte {
 		dst = append(dst, r.ToTag...)
 	}
 	dst = append(dst, "\r\nCall-ID: "...)
-	dst = append(dst, req.CallID...)
+	dst = appendText(dst, req.CallID)
 	dst = append(dst, "\r\nCSeq: "...)
 	dst = strconv.AppendUint(dst, uint64(req.CSeq), 10)
 	dst = append(dst, ' ')
@@ -199,11 +211,35 @@ func (r *Response) AppendTo(dst []byte, req *Request) []byte {
 	return appendBody(dst, r.Body)
 }
 
+func (r *Response) appendStatusLine(dst []byte) []byte {
+	dst = append(dst, "SIP/2.0 "...)
+	dst = strconv.AppendInt(dst, int64(r.Status), 10)
+	dst = append(dst, ' ')
+	dst = appendText(dst, r.ReasonPhrase())
+	return append(dst, "\r\n"...)
+}
+
 func appendField(dst []byte, name, value string) []byte {
 	dst = append(dst, name...)
 	dst = append(dst, ": "...)
-	dst = append(dst, value...)
+	dst = appendText(dst, value)
 	return append(dst, "\r\n"...)
+}
+
+// appendText appends s with line ends made spaces: no value, whoever wrote it,
+// can add a field or end the header.
+func appendText(dst []byte, s string) []byte {
+	if strings.IndexByte(s, '\n') < 0 && strings.IndexByte(s, '\r') < 0 {
+		return append(dst, s...)
+	}
+	for i := range len(s) {
+		if c := s[i]; c == '\n' || c == '\r' {
+			dst = append(dst, ' ')
+		} else {
+			dst = append(dst, c)
+		}
+	}
+	return dst
 }
 
 func appendBody(dst, body []byte) []byte {

@@ -33,8 +33,9 @@ func ParseRequest(data []byte) (*Request, error) {
 	return NewRequest(method, uri, h, body)
 }
 
-// ParseResponse reads one whole response and returns it with its Call-ID and
-// CSeq number and method; From, To and Via stay in Header, and ToTag is set.
+// ParseResponse reads one whole response. All its fields are in Header, with
+// long names; ToTag is set besides. A stack matches it to its request by the
+// topmost Via and the CSeq ([Header.TopVia], [Header.CSeqMethod]).
 func ParseResponse(data []byte) (*Response, error) {
 	start, h, body, err := parse(data)
 	if err != nil {
@@ -56,7 +57,8 @@ func ParseResponse(data []byte) (*Response, error) {
 	return r, nil
 }
 
-// parse splits a message into its start line, fields (folds joined) and body.
+// parse splits a message into its start line, fields (folds joined) and body. With an
+// error it returns what it could read before.
 func parse(data []byte) (start string, h Header, body []byte, err error) {
 	if len(data) > maxMessage {
 		return "", nil, nil, Errorf(513, "message of %d bytes", len(data))
@@ -72,27 +74,27 @@ func parse(data []byte) (start string, h Header, body []byte, err error) {
 	}
 	for {
 		if line, rest, ok = cutLine(rest); !ok {
-			return "", nil, nil, Errorf(400, "header without end")
+			return start, h, nil, Errorf(400, "header without end")
 		}
 		if len(line) == 0 {
 			break
 		}
 		if len(line) > maxLine || len(h) == maxFields {
-			return "", nil, nil, Errorf(513, "header too large")
+			return start, h, nil, Errorf(513, "header too large")
 		}
 		if line[0] == ' ' || line[0] == '\t' {
 			if len(h) == 0 {
-				return "", nil, nil, Errorf(400, "fold before the first field")
+				return start, h, nil, Errorf(400, "fold before the first field")
 			}
 			last := &h[len(h)-1]
 			if last.Value += " " + string(bytes.TrimSpace(line)); len(last.Value) > maxLine {
-				return "", nil, nil, Errorf(513, "header too large")
+				return start, h, nil, Errorf(513, "header too large")
 			}
 			continue
 		}
 		name, value, ok := bytes.Cut(line, []byte{':'})
 		if !ok {
-			return "", nil, nil, Errorf(400, "field without colon")
+			return start, h, nil, Errorf(400, "field without colon")
 		}
 		h = append(h, Field{string(bytes.TrimRight(name, " \t")), string(bytes.TrimSpace(value))})
 	}
@@ -101,16 +103,16 @@ func parse(data []byte) (start string, h Header, body []byte, err error) {
 }
 
 func cutBody(h Header, rest []byte) ([]byte, error) {
-	length := len(rest)
+	length, seen := len(rest), false
 	for _, f := range h {
 		if !strings.EqualFold(longName(f.Name), "Content-Length") {
 			continue
 		}
 		n, err := strconv.ParseUint(f.Value, 10, 31)
-		if err != nil || int(n) > len(rest) {
+		if err != nil || int(n) > len(rest) || seen && int(n) != length {
 			return nil, Errorf(400, "Content-Length does not fit")
 		}
-		length = int(n)
+		length, seen = int(n), true
 	}
 	if length == 0 {
 		return nil, nil

@@ -33,9 +33,11 @@ func (f Flow) String() string {
 // Handler answers requests.
 type Handler interface {
 	// ServeSIP answers req through w, once, before or after it returns. A
-	// stack calls it from many goroutines, absorbs retransmissions, never calls
-	// it for ACK and CANCEL, answers 500 where it panics, and bounds how many
-	// calls run at once.
+	// stack calls it from many goroutines, but for requests that came over one
+	// flow from one From address, and so for those of one dialog, one call
+	// after another in the order of their arrival. It absorbs retransmissions,
+	// never calls it for ACK and CANCEL, answers 500 where it panics, and bounds
+	// how many calls run at once.
 	// ctx ends when the stack shuts down.
 	ServeSIP(ctx context.Context, w ResponseWriter, req *Request)
 }

@@ -109,19 +109,19 @@ func (u URI) String() string {
 func (u URI) AppendTo(dst []byte) []byte {
 	dst = append(dst, u.Scheme...)
 	dst = append(dst, ':')
-	dst = append(dst, u.User...)
+	dst = appendText(dst, u.User)
 	if u.Host != "" {
 		if u.User != "" {
 			dst = append(dst, '@')
 		}
-		dst = append(dst, u.Host...)
+		dst = appendText(dst, u.Host)
 		if u.Port != 0 {
 			dst = append(dst, ':')
 			dst = strconv.AppendInt(dst, int64(u.Port), 10)
 		}
 	}
-	dst = append(dst, u.Params...)
-	return append(dst, u.Headers...)
+	dst = appendText(dst, u.Params)
+	return appendText(dst, u.Headers)
 }
 
 func notInURI(r rune) bool {

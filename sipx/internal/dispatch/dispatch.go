@@ -1,0 +1,260 @@
+// Package dispatch runs the handlers of a SIP stack: in order where order
+// matters, side by side where it does not, never more at once than allowed, and
+// without losing refreshes to a flood of new requests.
+package dispatch
+
+import (
+	"context"
+	"sync"
+)
+
+// Config bounds a [Dispatcher]. Zero fields take their default.
+type Config struct {
+	Running int // jobs that run at once; 256
+	Waiting int // jobs that wait for their turn; 4096
+}
+
+// Job is one request to be handled.
+type Job struct {
+	// Lane orders jobs: those of one lane run one after another, as submitted.
+	Lane Lane
+	// Established marks a request that keeps or ends what is there already. A
+	// quarter of both bounds is kept free for those.
+	Established bool
+	// Group is the connection that the request came by, or nil.
+	Group *Group
+	Run   func()
+}
+
+// Group counts the jobs of a connection. The zero value is ready.
+type Group struct {
+	jobs  int    // submitted and not done
+	total int    // submitted at all
+	then  func() // to call when jobs is 0
+}
+
+// Dispatcher runs jobs. Its methods may be called from any goroutine. It has no
+// goroutine while it has no job.
+type Dispatcher struct {
+	cfg Config
+
+	mu      sync.Mutex
+	started bool
+	stopped bool
+	lanes   map[Lane]*lane
+	ready   [2][]*lane // lanes that wait for a goroutine, by class
+	running [2]int     // jobs that run, by class
+	waiting [2]int     // jobs that wait, by class
+	idle    chan struct{}
+}
+
+// The classes of jobs.
+const (
+	fresh = iota
+	established
+)
+
+// lane is a queue of jobs of which at most one runs.
+type lane struct {
+	key  Lane
+	jobs []Job // the first one runs, or is ready to
+	job  Job   // the one that runs, for who runs it
+}
+
+// New makes a dispatcher. Jobs wait until Start.
+func New(cfg Config) *Dispatcher {
+	if cfg.Running <= 0 {
+		cfg.Running = 256
+	}
+	if cfg.Waiting <= 0 {
+		cfg.Waiting = 4096
+	}
+	return &Dispatcher{cfg: cfg, lanes: make(map[Lane]*lane)}
+}
+
+// Start lets jobs run.
+func (d *Dispatcher) Start() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.started = true
+	d.fill()
+}
+
+// Submit takes a job, and reports false where the bounds do not allow it or the
+// dispatcher was stopped. It does not block.
+func (d *Dispatcher) Submit(j Job) bool {
+	class := classOf(j)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		return false
+	}
+	limit := d.cfg.Waiting
+	if class == fresh {
+		limit -= limit / 4
+	}
+	if d.waiting[fresh]+d.waiting[established] >= limit {
+		return false
+	}
+	l := d.lanes[j.Lane]
+	if l == nil {
+		l = &lane{key: j.Lane}
+		d.lanes[j.Lane] = l
+		d.ready[class] = append(d.ready[class], l)
+	}
+	l.jobs = append(l.jobs, j)
+	d.waiting[class]++
+	if j.Group != nil {
+		j.Group.jobs++
+		j.Group.total++
+	}
+	d.fill()
+	return true
+}
+
+func classOf(j Job) int {
+	if j.Established {
+		return established
+	}
+	return fresh
+}
+
+// fill starts goroutines for ready lanes while there is room.
+func (d *Dispatcher) fill() {
+	for d.started {
+		l := d.next()
+		if l == nil {
+			return
+		}
+		go d.work(l)
+	}
+}
+
+// next takes a ready lane, and accounts for its first job as running.
+func (d *Dispatcher) next() *lane {
+	all := d.running[fresh] + d.running[established]
+	if all >= d.cfg.Running {
+		return nil
+	}
+	class := established
+	if len(d.ready[class]) == 0 {
+		class = fresh
+		if len(d.ready[class]) == 0 || d.running[fresh] >= max(1, d.cfg.Running-d.cfg.Running/4) {
+			return nil
+		}
+	}
+	l := d.ready[class][0]
+	d.ready[class][0] = nil
+	d.ready[class] = d.ready[class][1:]
+	d.waiting[class]--
+	d.running[class]++
+	l.job = l.jobs[0]
+	return l
+}
+
+// work runs the first job of l, then whatever else is ready.
+func (d *Dispatcher) work(l *lane) {
+	for l != nil {
+		l = d.step(l)
+	}
+}
+
+func (d *Dispatcher) step(l *lane) (next *lane) {
+	job := l.job
+	returned := false
+	defer func() {
+		d.leave(job.Group)
+		next = d.done(l, job)
+		if !returned && next != nil { // runtime.Goexit, as of a failed test, ends this goroutine
+			go d.work(next)
+		}
+	}()
+	job.Run()
+	returned = true
+	return nil // set by the deferred function
+}
+
+// leave takes a job off g.
+func (d *Dispatcher) leave(g *Group) {
+	if g == nil {
+		return
+	}
+	var then func()
+	d.mu.Lock()
+	if g.jobs--; g.jobs == 0 {
+		then, g.then = g.then, nil
+	}
+	d.mu.Unlock()
+	if then != nil {
+		then()
+	}
+}
+
+// done accounts for the end of l's first job and returns the lane to work on
+// next.
+func (d *Dispatcher) done(l *lane, job Job) *lane {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.running[classOf(job)]--
+	l.jobs[0], l.job = Job{}, Job{}
+	if l.jobs = l.jobs[1:]; len(l.jobs) == 0 {
+		delete(d.lanes, l.key)
+	} else {
+		class := classOf(l.jobs[0])
+		d.ready[class] = append(d.ready[class], l)
+	}
+	next := d.next()
+	d.fill()
+	if d.idle != nil && d.busy() == 0 {
+		close(d.idle)
+		d.idle = nil
+	}
+	return next
+}
+
+// After calls f once all jobs of g are done: at once where there is none. f is
+// not called at all where g never had a job. No job of g may be submitted after.
+func (d *Dispatcher) After(g *Group, f func()) {
+	d.mu.Lock()
+	switch {
+	case g.total == 0:
+		f = nil
+	case g.jobs > 0:
+		g.then, f = f, nil
+	}
+	d.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
+// Stop makes Submit refuse, and waits until all jobs are done or ctx ends. Jobs
+// that wait for a Start that never came are dropped.
+func (d *Dispatcher) Stop(ctx context.Context) error {
+	d.mu.Lock()
+	d.stopped = true
+	if !d.started {
+		clear(d.lanes)
+		d.ready, d.waiting = [2][]*lane{}, [2]int{}
+	}
+	if d.busy() == 0 {
+		d.mu.Unlock()
+		return nil
+	}
+	if d.idle == nil {
+		d.idle = make(chan struct{})
+	}
+	idle := d.idle
+	d.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// busy counts the jobs that run or wait; d.mu is held.
+func (d *Dispatcher) busy() int {
+	return d.running[0] + d.running[1] + d.waiting[0] + d.waiting[1]
+}

@@ -1,0 +1,193 @@
+package sipxtest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+
+	"github.com/openblustar/blustar/sipx"
+	"github.com/openblustar/blustar/sipx/internal/dispatch"
+)
+
+// Stack is a sipx.Stack on a [Network]. It speaks "udp", and "tcp", "tls", "ws"
+// and "wss", which here are all the same but for the name, at one address.
+type Stack struct {
+	network *Network
+	addr    netip.AddrPort
+	jobs    *dispatch.Dispatcher
+	ctx     context.Context // of handlers
+	cancel  context.CancelFunc
+
+	mu      sync.Mutex
+	handler sipx.Handler
+	served  bool
+	closed  bool
+	done    chan struct{} // closed when Shutdown begins
+	conns   map[uint64]*conn
+	dialed  map[dialKey]*conn
+	calls   map[string]*call // by branch
+	servers map[serverKey]*server
+	idle    chan struct{} // closed when no call is left, once Shutdown waits
+}
+
+// NewStack puts a stack on the network at addr ("192.0.2.1:5060"). It panics
+// where addr is bad or taken.
+func (n *Network) NewStack(addr string) *Stack {
+	s := &Stack{
+		network: n,
+		addr:    netip.MustParseAddrPort(addr),
+		jobs:    dispatch.New(dispatch.Config{Running: n.cfg.Handlers, Waiting: n.cfg.Waiting}),
+		done:    make(chan struct{}),
+		conns:   make(map[uint64]*conn),
+		dialed:  make(map[dialKey]*conn),
+		calls:   make(map[string]*call),
+		servers: make(map[serverKey]*server),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stacks[s.addr] != nil {
+		panic("sipxtest: there is a stack at " + addr)
+	}
+	n.stacks[s.addr] = s
+	return s
+}
+
+// Addr returns the stack's address.
+func (s *Stack) Addr() netip.AddrPort { return s.addr }
+
+// Listening implements sipx.Stack: one flow for each transport.
+func (s *Stack) Listening() []sipx.Flow {
+	var flows []sipx.Flow
+	for _, transport := range []string{"udp", "tcp", "tls", "ws", "wss"} {
+		flows = append(flows, sipx.Flow{Transport: transport, Local: s.addr})
+	}
+	return flows
+}
+
+// Contact implements sipx.Sender.
+func (s *Stack) Contact(f sipx.Flow) sipx.URI {
+	u := sipx.URI{Scheme: "sip", Host: s.addr.Addr().String(), Port: int(s.addr.Port())}
+	if s.addr.Addr().Is6() {
+		u.Host = "[" + u.Host + "]"
+	}
+	if f.Transport != "" && f.Transport != "udp" {
+		u.Params = ";transport=" + f.Transport
+	}
+	return u
+}
+
+// Serve implements sipx.Stack.
+func (s *Stack) Serve(ctx context.Context, h sipx.Handler) error {
+	s.mu.Lock()
+	if s.served || s.closed {
+		s.mu.Unlock()
+		return fmt.Errorf("sipxtest: %s: Serve after Serve or Shutdown", s.addr)
+	}
+	s.served, s.handler = true, h
+	s.mu.Unlock()
+	stop := context.AfterFunc(ctx, s.cancel)
+	defer stop()
+	s.jobs.Start()
+	select {
+	case <-ctx.Done():
+		s.mu.Lock()
+		s.handler = nil
+		s.mu.Unlock()
+	case <-s.done:
+	}
+	return nil
+}
+
+// Shutdown implements sipx.Stack. The address is free after it.
+func (s *Stack) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	idle := make(chan struct{})
+	s.idle = idle
+	if len(s.calls) == 0 {
+		close(idle)
+		s.idle = nil
+	}
+	s.mu.Unlock()
+	close(s.done)
+
+	err := s.jobs.Stop(ctx)
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	s.cancel()
+	for _, c := range s.allCalls() {
+		c.finish(nil, sipx.ErrStackClosed)
+	}
+	s.network.mu.Lock()
+	delete(s.network.stacks, s.addr)
+	s.network.mu.Unlock()
+	for _, c := range s.allConns() {
+		c.close()
+	}
+	s.forget()
+	return err
+}
+
+func (s *Stack) allCalls() []*call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*call
+	for _, c := range s.calls {
+		list = append(list, c)
+	}
+	return list
+}
+
+func (s *Stack) allConns() []*conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*conn
+	for _, c := range s.conns {
+		list = append(list, c)
+	}
+	return list
+}
+
+// observer returns the handler where it wants to know of lost connections.
+func (s *Stack) observer() sipx.FlowObserver {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, _ := s.handler.(sipx.FlowObserver)
+	return o
+}
+
+// serve hands a request to the handler, or answers for it.
+func (s *Stack) serve(w *responder, r *sipx.Request, group *dispatch.Group) {
+	taken := s.jobs.Submit(dispatch.Job{
+		Lane:        dispatch.LaneOf(r),
+		Established: dispatch.IsEstablished(r),
+		Group:       group,
+		Run: func() {
+			s.mu.Lock()
+			h := s.handler
+			s.mu.Unlock()
+			if h == nil {
+				_ = w.Respond(unavailable())
+				return
+			}
+			dispatch.Serve(s.ctx, h, w, r, slog.New(slog.DiscardHandler))
+		},
+	})
+	if !taken {
+		_ = w.Respond(unavailable())
+	}
+}
+
+func unavailable() *sipx.Response {
+	return sipx.NewResponse(503, sipx.Field{Name: "Retry-After", Value: "5"})
+}
