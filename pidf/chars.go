@@ -1,0 +1,82 @@
+package pidf
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// The ASCII characters of names, one bit each: up to 63, and from 64 (Namespaces in XML 1.0 §4; the colon is no
+// part of an NCName).
+const (
+	nameStartHigh = 0x3FFFFFF<<('A'-64) | 0x3FFFFFF<<('a'-64) | 1<<('_'-64)
+	nameInnerLow  = 0x3FF<<'0' | 1<<'-' | 1<<'.'
+)
+
+func isNameStart(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r >= 64 && uint64(nameStartHigh)>>(r-64)&1 != 0
+	}
+	switch { // XML 1.0 §2.3
+	case r >= 0xC0 && r <= 0x2FF:
+		return r != 0xD7 && r != 0xF7
+	case r >= 0x370 && r <= 0x1FFF:
+		return r != 0x37E
+	case r >= 0x2C00 && r <= 0x2FEF, r >= 0x3001 && r <= 0xD7FF, r >= 0xF900 && r <= 0xFDCF, r >= 0xFDF0 && r <= 0xFFFD:
+		return true
+	}
+	return r == 0x200C || r == 0x200D || r >= 0x2070 && r <= 0x218F || r >= 0x10000 && r <= 0xEFFFF
+}
+
+func isNameInner(r rune) bool {
+	if r < utf8.RuneSelf {
+		return isNameStart(r) || r < 64 && uint64(nameInnerLow)>>r&1 != 0
+	}
+	return r == 0xB7 || r >= 0x300 && r <= 0x36F || r == 0x203F || r == 0x2040 || isNameStart(r)
+}
+
+// ncNameLen returns the length of the NCName that s starts with, 0 where it starts with none.
+func ncNameLen(s string) int {
+	i := 0
+	for i < len(s) {
+		r, size := rune(s[i]), 1
+		if r >= utf8.RuneSelf {
+			r, size = utf8.DecodeRuneInString(s[i:])
+		}
+		if i == 0 && !isNameStart(r) || i > 0 && !isNameInner(r) {
+			break
+		}
+		i += size
+	}
+	return i
+}
+
+func isNCName(s string) bool { return s != "" && ncNameLen(s) == len(s) }
+
+// isChar reports whether XML allows r in a document (XML 1.0 §2.2).
+func isChar(r rune) bool {
+	return r >= 0x20 && r <= 0xD7FF || r == '\n' || r == '\t' || r == '\r' || r >= 0xE000 && r <= 0xFFFD || r >= 0x10000 && r <= 0x10FFFF
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
+
+// trim removes XML's white space around s.
+func trim(s string) string {
+	for s != "" && isSpace(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && isSpace(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// collapse is XML Schema's whiteSpace="collapse".
+func collapse(s string) string {
+	s = trim(s)
+	for i := 0; i < len(s); i++ {
+		if isSpace(s[i]) && (s[i] != ' ' || s[i+1] == ' ') {
+			return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r < utf8.RuneSelf && isSpace(byte(r)) }), " ")
+		}
+	}
+	return s
+}

@@ -1,0 +1,217 @@
+package pidf
+
+import (
+	"strconv"
+	"time"
+)
+
+const xmlDeclaration = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
+
+// AppendXML appends the document in the BluStar dialect, without white space between elements, and returns the
+// extended slice. The result is well-formed UTF-8 whatever the values hold.
+func (p *Presence) AppendXML(dst []byte) []byte { return p.Append(dst, BluStarDialect) }
+
+// Append appends the document in a dialect, as AppendXML does.
+func (p *Presence) Append(dst []byte, d Dialect) []byte {
+	w := writer{b: dst, dialect: d}
+	w.document(p)
+	return w.b
+}
+
+// writer appends elements to b.
+type writer struct {
+	b        []byte
+	dialect  Dialect
+	entity   string // of the document
+	timeless bool   // leave timestamps out, for comparisons
+	ids      identifiers
+	cuts     []int // for a template: where the entity goes; nil otherwise, and then nothing is cut
+	cutting  bool
+}
+
+// extras are the extensions of one element while its typed children are written.
+type extras struct {
+	left []Extension
+	n    int // typed children written
+}
+
+// next is to be called before each typed child: it writes the extensions that come before it.
+func (w *writer) next(e *extras) {
+	for len(e.left) > 0 && e.left[0].place <= e.n+1 {
+		w.b = append(w.b, e.left[0].xml...)
+		e.left = e.left[1:]
+	}
+	e.n++
+}
+
+// rest writes the extensions behind the last typed child.
+func (w *writer) rest(e *extras) {
+	for _, x := range e.left {
+		w.b = append(w.b, x.xml...)
+	}
+}
+
+func (w *writer) raw(s string) { w.b = append(w.b, s...) }
+
+// attr writes an attribute that may be empty.
+func (w *writer) attr(name, v string) {
+	w.b = append(w.b, ' ')
+	w.b = append(w.b, name...)
+	w.b = append(w.b, '=', '"')
+	w.b = appendAttr(w.b, v)
+	w.b = append(w.b, '"')
+}
+
+// optional writes an attribute unless it is empty.
+func (w *writer) optional(name, v string) {
+	if v != "" {
+		w.attr(name, v)
+	}
+}
+
+func (w *writer) timeAttr(name string, t time.Time) {
+	if t.IsZero() {
+		return
+	}
+	w.b = append(w.b, ' ')
+	w.b = append(w.b, name...)
+	w.b = append(w.b, '=', '"')
+	w.b = appendTime(w.b, t)
+	w.b = append(w.b, '"')
+}
+
+// prefixFor returns the prefix that this package binds to a namespace at the root.
+func prefixFor(space string) string {
+	switch space {
+	case NSDataModel:
+		return "dm"
+	case NSRPID:
+		return "rpid"
+	case NSBluStar:
+		return "aa"
+	}
+	return ""
+}
+
+// attrs writes unknown attributes. Those in a namespace declare it themselves, under the prefix that they came with
+// unless that one is taken. Root says that the element declares this package's prefixes.
+func (w *writer) attrs(as []Attr, root bool) {
+	for i := range as {
+		a := &as[i]
+		if !isNCName(a.Name.Local) || a.Name.Space == nsXMLNS {
+			continue // only a host can have put it here
+		}
+		if a.Name.Space == "" {
+			w.attr(a.Name.Local, a.Value)
+			continue
+		}
+		prefix, declare := attrPrefix(as, i, root)
+		if declare {
+			w.attr("xmlns:"+prefix, a.Name.Space)
+		}
+		w.attr(prefix+":"+a.Name.Local, a.Value)
+	}
+}
+
+// attrPrefix chooses the prefix of as[i], and says whether it must be declared.
+func attrPrefix(as []Attr, i int, root bool) (prefix string, declare bool) {
+	space := as[i].Name.Space
+	if space == NSXML {
+		return "xml", false
+	}
+	own := prefixFor(space)
+	if own != "" && root {
+		return own, false
+	}
+	for j := range i {
+		if as[j].Name.Space == space {
+			prefix, _ = attrPrefix(as, j, root)
+			return prefix, false
+		}
+	}
+	if own != "" {
+		return own, true
+	}
+	prefix = as[i].prefix
+	switch prefix {
+	case "", "dm", "rpid", "aa", "xml", "xmlns":
+		return "ns" + strconv.Itoa(i+1), true
+	}
+	for j := range i {
+		if as[j].prefix == prefix {
+			return "ns" + strconv.Itoa(i+1), true
+		}
+	}
+	return prefix, true
+}
+
+// leaf writes a text element, the nth of its name in x.
+func (w *writer) leaf(x *Extra, tag, local string, nth int, text string) {
+	w.b = append(w.b, '<')
+	w.b = append(w.b, tag...)
+	if x.leaves != nil {
+		w.attrs(x.leaf(local, nth), false)
+	}
+	w.close(tag, text)
+}
+
+// close writes the end of a start tag, the text, and the end tag.
+func (w *writer) close(tag, text string) {
+	if text == "" {
+		w.b = append(w.b, '/', '>')
+		return
+	}
+	w.b = append(w.b, '>')
+	w.b = appendEscaped(w.b, text)
+	w.end(tag)
+}
+
+func (w *writer) end(tag string) {
+	w.b = append(w.b, '<', '/')
+	w.b = append(w.b, tag...)
+	w.b = append(w.b, '>')
+}
+
+// timestamp writes a time of last change, which comparisons leave out.
+func (w *writer) timestamp(e *extras, x *Extra, tag, local string, t time.Time) {
+	if t.IsZero() || w.timeless {
+		return
+	}
+	w.time(e, x, tag, local, t)
+}
+
+// time writes a time that is content.
+func (w *writer) time(e *extras, x *Extra, tag, local string, t time.Time) {
+	if t.IsZero() {
+		return
+	}
+	w.next(e)
+	w.b = append(w.b, '<')
+	w.b = append(w.b, tag...)
+	if x.leaves != nil {
+		w.attrs(x.leaf(local, 0), false)
+	}
+	w.b = append(w.b, '>')
+	w.b = appendTime(w.b, t)
+	w.end(tag)
+}
+
+func (w *writer) note(tag string, n *Note) {
+	w.b = append(w.b, '<')
+	w.b = append(w.b, tag...)
+	w.optional("xml:lang", n.Lang)
+	if n.Extra != nil {
+		w.attrs(n.Extra.Attrs, false)
+	}
+	w.close(tag, n.Text)
+}
+
+func (w *writer) notes(e *extras, tag string, notes []Note) {
+	for i := range notes {
+		w.next(e)
+		w.note(tag, &notes[i])
+	}
+}
+
+// hasTimestamp reports whether timestamp writes one.
+func (w *writer) hasTimestamp(t time.Time) bool { return !t.IsZero() && !w.timeless }

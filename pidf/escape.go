@@ -1,0 +1,76 @@
+package pidf
+
+import "unicode/utf8"
+
+// Both escapers write U+FFFD for what XML has no place for, so that no value can make a document ill-formed.
+
+// appendEscaped appends s as character data.
+func appendEscaped(dst []byte, s string) []byte {
+	done := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= 0x20 && c < utf8.RuneSelf && c != '&' && c != '<' && c != '>' || c == '\n' || c == '\t' {
+			i++
+			continue
+		}
+		if c >= utf8.RuneSelf {
+			if r, n := utf8.DecodeRuneInString(s[i:]); isChar(r) && (r != utf8.RuneError || n > 1) {
+				i += n
+				continue
+			}
+		}
+		dst = append(dst, s[done:i]...)
+		n := 1
+		dst, n = appendSpecial(dst, s[i:])
+		i += n
+		done = i
+	}
+	return append(dst, s[done:]...)
+}
+
+// appendAttr appends s as the value of an attribute in double quotes. White space but spaces is written as
+// references, which normalization of attribute values leaves alone.
+func appendAttr(dst []byte, s string) []byte {
+	done := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= 0x20 && c < utf8.RuneSelf && c != '&' && c != '<' && c != '>' && c != '"' {
+			i++
+			continue
+		}
+		if c >= utf8.RuneSelf {
+			if r, n := utf8.DecodeRuneInString(s[i:]); isChar(r) && (r != utf8.RuneError || n > 1) {
+				i += n
+				continue
+			}
+		}
+		dst = append(dst, s[done:i]...)
+		n := 1
+		dst, n = appendSpecial(dst, s[i:])
+		i += n
+		done = i
+	}
+	return append(dst, s[done:]...)
+}
+
+// appendSpecial appends the character that s starts with, escaped, and returns how many bytes of s it is.
+func appendSpecial(dst []byte, s string) ([]byte, int) {
+	switch s[0] {
+	case '&':
+		return append(dst, "&amp;"...), 1
+	case '<':
+		return append(dst, "&lt;"...), 1
+	case '>':
+		return append(dst, "&gt;"...), 1
+	case '"':
+		return append(dst, "&quot;"...), 1
+	case '\n':
+		return append(dst, "&#10;"...), 1
+	case '\t':
+		return append(dst, "&#9;"...), 1
+	case '\r':
+		return append(dst, "&#13;"...), 1
+	}
+	_, n := utf8.DecodeRuneInString(s)
+	return append(dst, "\uFFFD"...), n
+}

@@ -1,0 +1,41 @@
+package pidf
+
+// Limits bound what a decoder takes from the network. The zero value means the defaults; a negative field means
+// no limit, for documents from a trusted source.
+type Limits struct {
+	Bytes      int // size of the document; 1 MiB by default
+	Depth      int // nesting of elements; 32 by default
+	Elements   int // elements in the document, its root included; 50,000 by default
+	Attributes int // attributes of one element, namespace declarations included; 64 by default
+}
+
+const (
+	defaultBytes      = 1 << 20
+	defaultDepth      = 32
+	defaultElements   = 50_000
+	defaultAttributes = 64
+
+	// maxBindings bounds the namespace declarations in scope at one place, whatever the limits say: each name that
+	// is looked up passes them.
+	maxBindings = 128
+	maxWarnings = 100
+)
+
+func (l Limits) withDefaults() Limits {
+	const none = int(^uint(0) >> 1)
+	field := func(v, otherwise int) int {
+		switch {
+		case v < 0:
+			return none
+		case v == 0:
+			return otherwise
+		}
+		return v
+	}
+	return Limits{
+		Bytes:      field(l.Bytes, defaultBytes),
+		Depth:      field(l.Depth, defaultDepth),
+		Elements:   field(l.Elements, defaultElements),
+		Attributes: field(l.Attributes, defaultAttributes),
+	}
+}
