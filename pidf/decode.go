@@ -38,8 +38,9 @@ func (c Decoder) Decode(data []byte) (*Presence, error) {
 // the start tag, so that the caller can keep the element as an extension.
 type decoder struct {
 	scanner
-	unqualified bool  // the root has no namespace: its children's lack of one means nothing
-	fragments   int32 // kept so far
+	unqualified bool   // the root has no namespace: its children's lack of one means nothing
+	fragments   int32  // kept so far
+	home        string // namespace of extensions that have none; empty for most documents
 	warnings    []Warning
 	place       place
 }
@@ -59,6 +60,14 @@ func (d *decoder) warn(text string) {
 		w.Element = d.open[len(d.open)-1].written
 	}
 	d.warnings = append(d.warnings, w)
+}
+
+// warnMisspelt warns where a namespace was read that is not spelt as it should be.
+func (d *decoder) warnMisspelt() {
+	if d.misspelt != "" {
+		d.warn("namespace " + d.misspelt + " taken for the one that it resembles")
+		d.misspelt = ""
+	}
 }
 
 // skipMisc moves over what may stand around the root element and returns it.
@@ -112,6 +121,7 @@ func (d *decoder) child(x *Extra, n int) bool {
 	for {
 		switch d.next() {
 		case tokStart:
+			d.warnMisspelt()
 			return true
 		case tokEnd, tokEOF:
 			return false

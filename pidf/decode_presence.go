@@ -35,9 +35,8 @@ func (d *decoder) presence(p *Presence, data []byte) {
 			return
 		}
 		d.warn("presence without a namespace read as PIDF")
-	} else if d.name.space != NSPIDF {
-		d.warn("namespace " + d.name.space + " read as " + NSPIDF)
 	}
+	d.warnMisspelt()
 	d.presenceChildren(p)
 	p.epilog = d.finish()
 }

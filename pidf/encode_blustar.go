@@ -65,7 +65,7 @@ func (w *writer) a400(a *A400) {
 	if activities == nil {
 		activities = new(Activities)
 	}
-	w.choices(&e, "rpid:activities", activities)
+	w.choices(&e, "rpid:activities", activities, "")
 	w.timestamp(&e, &a.Extra, "aa:timestamp", "timestamp", a.Timestamp)
 	w.rest(&e)
 	w.raw(`</aa:A400>`)

@@ -79,9 +79,9 @@ func (w *writer) tuple(t *Tuple) {
 		w.next(&e)
 		w.leaf(&t.Extra, "rpid:class", "class", 0, t.Class)
 	}
-	w.choices(&e, "rpid:privacy", (*Activities)(t.Privacy))
-	w.choices(&e, "rpid:relationship", (*Activities)(t.Relationship))
-	w.choices(&e, "rpid:service-class", (*Activities)(t.ServiceClass))
+	w.choices(&e, privacyTag, (*Activities)(t.Privacy), "")
+	w.choices(&e, "rpid:relationship", (*Activities)(t.Relationship), "")
+	w.choices(&e, "rpid:service-class", (*Activities)(t.ServiceClass), `<rpid:unknown/>`)
 	w.statusIcon(&e, t.StatusIcon)
 	w.userInput(&e, t.UserInput)
 	if t.Contact != nil {
@@ -181,7 +181,7 @@ func (w *writer) person(p *Person) {
 	w.raw(`>`)
 	e := extras{left: p.placed(0, count(p.Activities != nil, p.BluStar != nil, p.Class != "", p.Mood != nil, p.PlaceIs != nil,
 		p.PlaceType != nil, p.Privacy != nil, p.Sphere != nil, p.StatusIcon != nil, p.TimeOffset != nil, p.UserInput != nil))}
-	w.choices(&e, "rpid:activities", p.Activities)
+	w.choices(&e, "rpid:activities", p.Activities, "")
 	if p.BluStar != nil {
 		w.next(&e)
 		w.bluStarPresence(p.BluStar)
@@ -190,11 +190,11 @@ func (w *writer) person(p *Person) {
 		w.next(&e)
 		w.leaf(&p.Extra, "rpid:class", "class", 0, p.Class)
 	}
-	w.choices(&e, "rpid:mood", (*Activities)(p.Mood))
+	w.choices(&e, "rpid:mood", (*Activities)(p.Mood), `<rpid:unknown/>`)
 	w.placeIs(&e, p.PlaceIs)
-	w.choices(&e, "rpid:place-type", (*Activities)(p.PlaceType))
-	w.choices(&e, "rpid:privacy", (*Activities)(p.Privacy))
-	w.choices(&e, "rpid:sphere", (*Activities)(p.Sphere))
+	w.choices(&e, "rpid:place-type", (*Activities)(p.PlaceType), `<rpid:other/>`)
+	w.choices(&e, privacyTag, (*Activities)(p.Privacy), "")
+	w.choices(&e, "rpid:sphere", (*Activities)(p.Sphere), "")
 	w.statusIcon(&e, p.StatusIcon)
 	w.timeOffset(&e, p.TimeOffset)
 	w.userInput(&e, p.UserInput)

@@ -1,9 +1,14 @@
 package pidf
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // choices writes an element of the shape of activities. Values in foreign namespaces stand among its own.
-func (w *writer) choices(e *extras, tag string, a *Activities) {
+//
+// Otherwise is written where it would be empty and its schema does not allow that.
+func (w *writer) choices(e *extras, tag string, a *Activities, otherwise string) {
 	if a == nil {
 		return
 	}
@@ -14,20 +19,48 @@ func (w *writer) choices(e *extras, tag string, a *Activities) {
 	w.timeAttr("until", a.Until)
 	w.rpidID(a.ID)
 	w.attrs(a.Attrs, false)
-	if len(a.Notes)+len(a.Values)+len(a.Extensions) == 0 {
+	if otherwise == "" && len(a.Notes)+len(a.Values)+len(a.Extensions) == 0 {
 		w.raw(`/>`)
 		return
 	}
 	w.raw(`>`)
-	in := extras{left: a.placed(len(a.Notes), len(a.Notes)+len(a.Values))}
+	first, last := len(a.Notes), len(a.Notes)+len(a.Values)
+	if tag == privacyTag {
+		first = last
+	}
+	in := extras{left: a.placed(first, last)}
 	w.notes(&in, "rpid:note", a.Notes)
-	for i := range a.Values {
-		w.next(&in)
-		w.choice(a, i)
+	if tag == privacyTag && len(a.Values) > 1 {
+		w.privacyValues(&in, a)
+	} else {
+		for i := range a.Values {
+			w.next(&in)
+			w.choice(a, i)
+		}
 	}
 	w.rest(&in)
+	if otherwise != "" && len(a.Values) == 0 && !slices.ContainsFunc(a.Extensions, isElement) {
+		w.raw(otherwise)
+	}
 	w.end(tag)
 }
+
+// privacyTag is the one element of its shape whose schema orders its values, and has extensions behind them.
+const privacyTag = "rpid:privacy"
+
+func (w *writer) privacyValues(e *extras, a *Activities) {
+	for _, name := range [...]string{"audio", "text", "video", ""} {
+		for i := range a.Values {
+			known := a.Values[i].Name == "audio" || a.Values[i].Name == "text" || a.Values[i].Name == "video"
+			if a.Values[i].Name == name || name == "" && !known {
+				w.next(e)
+				w.choice(a, i)
+			}
+		}
+	}
+}
+
+func isElement(e Extension) bool { return e.name.Local != "" }
 
 func (w *writer) choice(a *Activities, i int) {
 	c := &a.Values[i]

@@ -118,7 +118,7 @@ func (e Extension) Text() string {
 	if e.name.Local == "" {
 		return ""
 	}
-	s := scanner{doc: e.xml, limits: Limits{-1, -1, -1, -1}.withDefaults()}
+	s := trustedScanner(e.xml)
 	var b []byte
 	for s.next() != tokEOF {
 		if s.kind == tokText {
@@ -130,7 +130,7 @@ func (e Extension) Text() string {
 
 // Attr returns the value of an attribute of the element, and whether it has it.
 func (e Extension) Attr(name Name) (string, bool) {
-	s := scanner{doc: e.xml, limits: Limits{-1, -1, -1, -1}.withDefaults()}
+	s := trustedScanner(e.xml)
 	if e.name.Local != "" && s.next() == tokStart {
 		for i := range s.attrs {
 			if a := &s.attrs[i]; a.local == name.Local && a.space == name.Space {
@@ -139,6 +139,11 @@ func (e Extension) Attr(name Name) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// trustedScanner reads what a decoder has read before, within its limits.
+func trustedScanner(doc string) scanner {
+	return scanner{doc: doc, limits: Limits{-1, -1, -1, -1}.withDefaults()}
 }
 
 // Find returns the first extension element of that name, and whether there is one:
@@ -208,6 +213,9 @@ func (x *Extra) placed(lo, hi int) []Extension {
 func (d *decoder) keep(x *Extra, n int) {
 	start, outside := d.from, d.open[len(d.open)-1].bindings
 	name := Name{d.name.space, d.name.local}
+	if name.Space == "" && d.name.prefix == "" {
+		name.Space = d.home
+	}
 	head := len("<") + len(d.open[len(d.open)-1].written)
 	own := d.bindings[outside:]
 
@@ -258,7 +266,9 @@ func (d *decoder) declarations(outer, own []binding, xml string) string {
 		more = append(more, '"')
 	}
 	if d.bare {
-		more = append(more, ` xmlns=""`...)
+		more = append(more, ` xmlns="`...)
+		more = appendAttr(more, d.home)
+		more = append(more, '"')
 	}
 	return string(more)
 }

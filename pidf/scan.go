@@ -30,6 +30,7 @@ type scanner struct {
 	serial     int32 // number of the fragment that keep is reading, 0 outside
 	bare       bool  // that fragment holds unprefixed elements outside any default namespace
 	elements   int
+	misspelt   string // a namespace declared in a spelling that is not its own, since that was last asked
 	rootSeen   bool
 	allowXPIDF bool // take the document type declaration of xpidf
 	doctype    bool // and there was one

@@ -180,7 +180,10 @@ func (s *scanner) bind(offset int, prefix, space string) {
 			return
 		}
 	}
-	id, _ := classify(space)
+	id, misspelt := classify(space)
+	if misspelt {
+		s.misspelt = space
+	}
 	s.bindings = append(s.bindings, binding{prefix: prefix, space: space, id: id})
 }
 

@@ -1,10 +1,166 @@
 package pidf
 
-func (d *decoder) isXPIDF() bool     { return false }
-func (d *decoder) xpidf(p *Presence) {}
+import (
+	"strconv"
+	"strings"
+)
+
+// xpidf is what draft-rosenberg-impp-pidf-00 of 2000 called a presence document. Asterisk sends it to Polycom and
+// other telephones of its time, Windows Messenger sent it too:
+//
+//	<!DOCTYPE presence PUBLIC "-//IETF//DTD RFCxxxx XPIDF 1.0//EN" "xpidf.dtd">
+//	<presence>
+//	  <presentity uri="sip:200@example.com;method=SUBSCRIBE"/>
+//	  <atom id="200">
+//	    <address uri="sip:200@example.com;user=ip" priority="0.800000">
+//	      <status status="inuse"/>
+//	      <msnsubstatus substatus="onthephone"/>
+//	    </address>
+//	  </atom>
+//	</presence>
+//
+// Each address becomes a tuple; a status or substatus that says more than open and closed becomes an activity of a
+// person as well. What PIDF has no place for is kept in the namespace NSXPIDF.
 
 // documentType refuses a document type declaration, the one of xpidf apart: every such document has it, it declares
 // nothing itself, and what it points to is never fetched.
 func (s *scanner) documentType() tokenKind {
-	return s.fail(s.pos, ErrDTD, "")
+	start := s.pos
+	rest := s.doc[s.pos+len("<!DOCTYPE"):]
+	end := strings.IndexAny(rest, "[>")
+	if !s.allowXPIDF || s.rootSeen || s.doctype || end < 0 || rest[end] != '>' {
+		return s.fail(start, ErrDTD, "")
+	}
+	fields := strings.Fields(rest[:end])
+	if len(fields) < 3 || fields[0] != "presence" || fields[1] != "PUBLIC" && fields[1] != "SYSTEM" ||
+		!strings.Contains(strings.ToLower(rest[:end]), "xpidf") {
+		return s.fail(start, ErrDTD, "")
+	}
+	s.doctype = true
+	s.pos += len("<!DOCTYPE") + end + 1
+	s.chars = ""
+	s.kind = tokText
+	return tokText
+}
+
+// isXPIDF reports whether a document without a namespace, whose root was just opened, is xpidf.
+func (d *decoder) isXPIDF() bool {
+	return d.doctype || strings.Contains(d.doc[d.pos:], "<presentity") || strings.Contains(d.doc[d.pos:], "<atom")
+}
+
+func (d *decoder) xpidf(p *Presence) {
+	d.home = NSXPIDF
+	p.Attrs = d.takeRest()
+	n := 0
+	for d.child(&p.Extra, n) {
+		switch {
+		case d.name.local == "presentity" && p.Entity == "":
+			d.presentity(p)
+		case d.name.local == "atom":
+			d.atom(p)
+			n = len(p.Tuples)
+		default:
+			d.keep(&p.Extra, n)
+		}
+	}
+}
+
+func (d *decoder) presentity(p *Presence) {
+	uri := d.takeString("uri")
+	if i := strings.Index(uri, ";method="); i >= 0 { // how the draft said what the URI is good for
+		uri = uri[:i]
+	}
+	p.Entity = trim(uri)
+	for d.child(&p.Extra, 0) {
+		d.keep(&p.Extra, 0)
+	}
+}
+
+func (d *decoder) atom(p *Presence) {
+	id := d.takeString("id")
+	if id == "" {
+		id = d.takeString("atomid") // as PJSIP and Windows Messenger spell it
+	}
+	attrs := d.takeRest()
+	first := len(p.Tuples)
+	var x Extra
+	for d.child(&x, 0) {
+		if d.name.local != "address" {
+			d.keep(&x, 0)
+			continue
+		}
+		t := Tuple{ID: id}
+		if n := len(p.Tuples) - first; n > 0 {
+			t.ID += "-" + strconv.Itoa(n+1)
+		}
+		d.address(p, &t)
+		p.Tuples = append(p.Tuples, t)
+	}
+	if len(p.Tuples) == first {
+		p.Tuples = append(p.Tuples, Tuple{ID: id})
+	}
+	t := &p.Tuples[first]
+	t.Attrs = attrs
+	t.Extensions = append(x.Extensions, t.Extensions...)
+}
+
+func (d *decoder) address(p *Presence, t *Tuple) {
+	t.Contact = &Contact{URI: trim(d.takeString("uri"))}
+	if q, ok := d.take("priority"); ok {
+		t.Contact.Priority = d.priority(q)
+	}
+	t.Contact.Attrs = d.takeRest()
+	for d.child(&t.Extra, 1) {
+		switch d.name.local {
+		case "status":
+			status := d.token(d.from, "status", d.takeString("status"))
+			switch status {
+			case "open", "":
+				t.Basic = Open
+			case "closed", "inactive":
+				t.Basic = Closed
+			case "inuse":
+				t.Basic = Open
+				d.xpidfActivity(p, "on-the-phone")
+			}
+			if status == string(t.Basic) && len(d.attrs) == 1 {
+				if _, ok := d.leaf(&t.Status, "", 0); ok {
+					continue // it says nothing more
+				}
+			}
+			if d.err == nil {
+				d.keep(&t.Status, 1)
+			}
+		case "msnsubstatus":
+			switch d.token(d.from, "substatus", d.takeString("substatus")) {
+			case "onthephone":
+				d.xpidfActivity(p, "on-the-phone")
+			case "busy":
+				d.xpidfActivity(p, "busy")
+			case "away", "idle", "berightback", "outtolunch":
+				d.xpidfActivity(p, "away")
+			}
+			d.keep(&t.Status, 1)
+		case "note":
+			if !d.notes(&t.Notes) && d.err == nil {
+				d.keep(&t.Extra, 1)
+			}
+		default:
+			d.keep(&t.Extra, 1)
+		}
+	}
+}
+
+// xpidfActivity adds an activity to the one person of the document.
+func (d *decoder) xpidfActivity(p *Presence, name string) {
+	if len(p.Persons) == 0 {
+		p.Persons = []Person{{ID: "person", Activities: new(Activities)}}
+	}
+	a := p.Persons[0].Activities
+	for _, v := range a.Values {
+		if v.Name == name {
+			return
+		}
+	}
+	a.Values = append(a.Values, Activity{Name: name})
 }
