@@ -17,11 +17,11 @@ type Stack struct {
 	network *Network
 	addr    netip.AddrPort
 	jobs    *dispatch.Dispatcher
-	ctx     context.Context // of handlers
-	cancel  context.CancelFunc
 
 	mu      sync.Mutex
 	handler sipx.Handler
+	ctx     context.Context // of handlers
+	cancel  context.CancelFunc
 	served  bool
 	closed  bool
 	done    chan struct{} // closed when Shutdown begins
@@ -45,7 +45,6 @@ func (n *Network) NewStack(addr string) *Stack {
 		calls:   make(map[string]*call),
 		servers: make(map[serverKey]*server),
 	}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.stacks[s.addr] != nil {
@@ -87,9 +86,8 @@ func (s *Stack) Serve(ctx context.Context, h sipx.Handler) error {
 		return fmt.Errorf("sipxtest: %s: Serve after Serve or Shutdown", s.addr)
 	}
 	s.served, s.handler = true, h
+	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.mu.Unlock()
-	stop := context.AfterFunc(ctx, s.cancel)
-	defer stop()
 	s.jobs.Start()
 	select {
 	case <-ctx.Done():
@@ -124,7 +122,11 @@ func (s *Stack) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	s.cancel()
+	s.mu.Lock()
+	if s.cancel != nil {
+		s.cancel()
+	}
+	s.mu.Unlock()
 	for _, c := range s.allCalls() {
 		c.finish(nil, sipx.ErrStackClosed)
 	}
@@ -174,13 +176,13 @@ func (s *Stack) serve(w *responder, r *sipx.Request, group *dispatch.Group) {
 		Group:       group,
 		Run: func() {
 			s.mu.Lock()
-			h := s.handler
+			h, ctx := s.handler, s.ctx
 			s.mu.Unlock()
 			if h == nil {
 				_ = w.Respond(unavailable())
 				return
 			}
-			dispatch.Serve(s.ctx, h, w, r, slog.New(slog.DiscardHandler))
+			dispatch.Serve(ctx, h, w, r, slog.New(slog.DiscardHandler))
 		},
 	})
 	if !taken {

@@ -26,7 +26,9 @@ type observed struct {
 
 func (o observed) FlowClosed(f sipx.Flow) { o.closed <- f }
 
-func ok(_ context.Context, w sipx.ResponseWriter, _ *sipx.Request) { _ = w.Respond(sipx.NewResponse(200)) }
+func ok(_ context.Context, w sipx.ResponseWriter, _ *sipx.Request) {
+	_ = w.Respond(sipx.NewResponse(200))
+}
 
 func options(target string, n int) *sipx.Request {
 	return sipxtest.NewRequest(fmt.Sprintf(`

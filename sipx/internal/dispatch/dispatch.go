@@ -5,6 +5,7 @@ package dispatch
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 )
 
@@ -21,6 +22,9 @@ type Job struct {
 	// Established marks a request that keeps or ends what is there already. A
 	// quarter of both bounds is kept free for those.
 	Established bool
+	// Source is who sent it, where that is known. No source has more than half
+	// of what may wait.
+	Source netip.Addr
 	// Group is the connection that the request came by, or nil.
 	Group *Group
 	Run   func()
@@ -42,9 +46,10 @@ type Dispatcher struct {
 	started bool
 	stopped bool
 	lanes   map[Lane]*lane
-	ready   [2][]*lane // lanes that wait for a goroutine, by class
-	running [2]int     // jobs that run, by class
-	waiting [2]int     // jobs that wait, by class
+	ready   [2][]*lane         // lanes that wait for a goroutine, by class
+	running [2]int             // jobs that run, by class
+	waiting [2]int             // jobs that wait, by class
+	sources map[netip.Addr]int // jobs that wait, by source
 	idle    chan struct{}
 }
 
@@ -69,7 +74,7 @@ func New(cfg Config) *Dispatcher {
 	if cfg.Waiting <= 0 {
 		cfg.Waiting = 4096
 	}
-	return &Dispatcher{cfg: cfg, lanes: make(map[Lane]*lane)}
+	return &Dispatcher{cfg: cfg, lanes: make(map[Lane]*lane), sources: make(map[netip.Addr]int)}
 }
 
 // Start lets jobs run.
@@ -93,7 +98,8 @@ func (d *Dispatcher) Submit(j Job) bool {
 	if class == fresh {
 		limit -= limit / 4
 	}
-	if d.waiting[fresh]+d.waiting[established] >= limit {
+	if d.waiting[fresh]+d.waiting[established] >= limit ||
+		j.Source.IsValid() && d.sources[j.Source] >= limit-limit/2 {
 		return false
 	}
 	l := d.lanes[j.Lane]
@@ -104,6 +110,7 @@ func (d *Dispatcher) Submit(j Job) bool {
 	}
 	l.jobs = append(l.jobs, j)
 	d.waiting[class]++
+	d.sources[j.Source]++
 	if j.Group != nil {
 		j.Group.jobs++
 		j.Group.total++
@@ -149,6 +156,11 @@ func (d *Dispatcher) next() *lane {
 	d.waiting[class]--
 	d.running[class]++
 	l.job = l.jobs[0]
+	if source := l.job.Source; d.sources[source] > 1 {
+		d.sources[source]--
+	} else {
+		delete(d.sources, source)
+	}
 	return l
 }
 
@@ -235,6 +247,7 @@ func (d *Dispatcher) Stop(ctx context.Context) error {
 	d.stopped = true
 	if !d.started {
 		clear(d.lanes)
+		clear(d.sources)
 		d.ready, d.waiting = [2][]*lane{}, [2]int{}
 	}
 	if d.busy() == 0 {

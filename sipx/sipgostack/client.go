@@ -1,0 +1,227 @@
+package sipgostack
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// call is a request under way. Its client transaction is sipgo's, to which it is
+// the connection.
+type call struct {
+	stack  *Stack
+	req    *sipx.Request
+	done   sipx.ResponseHandler
+	branch string
+	way    way
+	tx     *sip.ClientTx
+	live   atomic.Bool // the message was written, and may be again
+
+	mu       sync.Mutex
+	data     *[]byte // the message as sent, to be repeated over udp; nil once finished
+	finished bool
+	release  func() bool // of the request's context
+	timeout  *time.Timer // where Config.TransactionTimeout is set
+}
+
+// Send implements [sipx.Sender].
+func (s *Stack) Send(ctx context.Context, req *sipx.Request, done sipx.ResponseHandler) {
+	c := &call{stack: s, req: req, done: done}
+	if err := c.enter(ctx); err != nil {
+		done.HandleResponse(req, nil, err)
+		return
+	}
+	if err := s.route(c); err != nil {
+		c.finish(nil, err)
+	}
+}
+
+// enter counts the call as under way.
+func (c *call) enter(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s := c.stack
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return sipx.ErrStackClosed
+	}
+	if len(s.calls) >= s.cfg.MaxPending {
+		s.mu.Unlock()
+		return sipx.ErrQueueFull
+	}
+	s.number++
+	c.branch = s.branch + strconv.FormatUint(s.number, 36)
+	s.calls[c.branch] = c
+	s.mu.Unlock()
+	if ctx.Done() != nil {
+		release := context.AfterFunc(ctx, func() { c.finish(nil, ctx.Err()) })
+		c.mu.Lock()
+		c.release = release
+		c.mu.Unlock()
+	}
+	return nil
+}
+
+// start sends the request on its way. Calls to it are in order for each way.
+func (c *call) start(w way) {
+	s := c.stack
+	transport := "udp"
+	if w.conn != nil {
+		transport = w.conn.flow.Transport
+	}
+	buf := getBuffer()
+	*buf = c.req.AppendTo((*buf)[:0], s.via(transport, w, c.branch))
+	tx := sip.NewClientTx(c.branch, s.origins[transport], c, s.quiet)
+	tx.OnTerminate(func(_ string, err error) {
+		if errors.Is(err, sip.ErrTransactionTimeout) {
+			err = sipx.ErrTimeout
+		}
+		c.finish(nil, err)
+	})
+	c.mu.Lock()
+	if c.finished {
+		c.mu.Unlock()
+		putBuffer(buf)
+		return
+	}
+	// The transaction starts before the message is written, so that a response
+	// cannot find it without its timers.
+	_ = tx.Init()
+	c.way, c.tx, c.data = w, tx, buf
+	if d := s.cfg.TransactionTimeout; d > 0 && d < sip.Timer_F {
+		c.timeout = time.AfterFunc(d, func() { c.finish(nil, sipx.ErrTimeout) })
+	}
+	c.mu.Unlock()
+	if w.conn != nil && !w.conn.carry(c) {
+		c.finish(nil, sipx.ErrFlowClosed)
+		return
+	}
+	c.live.Store(true)
+	if err := c.transmit(); err != nil {
+		c.finish(nil, err)
+	}
+}
+
+// transmit writes the message: once to a connection, which keeps it then.
+func (c *call) transmit() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	data := c.data
+	if data == nil {
+		return nil
+	}
+	if c.way.conn != nil {
+		c.data = nil
+		return c.way.conn.enqueue(data)
+	}
+	return c.way.socket.write(c.way.to, *data)
+}
+
+// WriteMsg and the rest make the call the sip.Connection of its transaction,
+// which has it written once more where no response comes.
+func (c *call) WriteMsg(sip.Message) error {
+	if !c.live.Load() {
+		return nil
+	}
+	return c.transmit()
+}
+
+func (c *call) LocalAddr() net.Addr    { return nil }
+func (c *call) Ref(int) int            { return 1 }
+func (c *call) TryClose() (int, error) { return 1, nil }
+func (c *call) Close() error           { return nil }
+
+// finish reports the outcome, the first time it is called.
+func (c *call) finish(res *sipx.Response, err error) {
+	c.mu.Lock()
+	if c.finished {
+		c.mu.Unlock()
+		return
+	}
+	c.finished = true
+	tx, data, release, timeout := c.tx, c.data, c.release, c.timeout
+	c.data = nil
+	c.mu.Unlock()
+	if release != nil {
+		release()
+	}
+	if timeout != nil {
+		timeout.Stop()
+	}
+	if tx != nil {
+		tx.Terminate()
+	}
+	if data != nil {
+		putBuffer(data)
+	}
+	s := c.stack
+	s.mu.Lock()
+	delete(s.calls, c.branch)
+	if c.way.conn != nil {
+		delete(c.way.conn.calls, c)
+	}
+	s.mu.Unlock()
+	c.done.HandleResponse(c.req, res, err)
+	s.mu.Lock()
+	if len(s.calls) == 0 && s.idle != nil {
+		close(s.idle)
+		s.idle = nil
+	}
+	s.mu.Unlock()
+}
+
+// response takes a response from the network.
+func (s *Stack) response(data []byte) {
+	res, err := sipx.ParseResponse(data)
+	if err != nil {
+		s.log.Debug("response rejected", "error", err)
+		return
+	}
+	via, err := res.Header.TopVia()
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	c := s.calls[via.Branch()]
+	s.mu.Unlock()
+	switch {
+	case c == nil || !strings.EqualFold(res.Header.CSeqMethod(), c.req.Method):
+		// A retransmission, or not for us.
+	case res.Status < 200:
+		c.provisional(res.Status)
+	default:
+		c.finish(res, nil)
+	}
+}
+
+// provisional tells the transaction that somebody is at work, so that it asks
+// less often (RFC 3261 §17.1.2.2).
+func (c *call) provisional(status int) {
+	c.mu.Lock()
+	tx := c.tx
+	c.mu.Unlock()
+	if tx == nil {
+		return
+	}
+	taken := c.stack.spawn(func() {
+		// sipgo waits until the response is taken.
+		select {
+		case <-tx.Responses():
+		case <-tx.Done():
+		}
+	})
+	if taken {
+		tx.Receive(&sip.Response{StatusCode: status})
+	}
+}

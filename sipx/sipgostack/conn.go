@@ -1,0 +1,322 @@
+package sipgostack
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/openblustar/blustar/sipx"
+	"github.com/openblustar/blustar/sipx/internal/dispatch"
+)
+
+// conn is a connection. One goroutine reads it, and while something is to be
+// sent another one writes, so that a peer that does not read holds up nobody
+// else.
+type conn struct {
+	stack     *Stack
+	transport string
+	id        uint64
+	hop       hop            // where the stack opened it
+	group     dispatch.Group // of the requests that came
+	flow      sipx.Flow      // set before reading starts
+	codec     codec          // set before reading and writing start
+
+	calls map[*call]struct{} // under way; guarded by Stack.mu
+
+	mu      sync.Mutex
+	net     net.Conn // nil while it is being opened
+	out     []*[]byte
+	writing bool
+	closing bool // to be closed when out is empty
+	closed  bool
+}
+
+// codec frames messages on a connection.
+type codec interface {
+	// next returns the next message, which is good until the call after. A
+	// *frameError is about a message; others end the connection.
+	next() ([]byte, error)
+	// write writes messages, within the deadline that was set.
+	write(batch []*[]byte) error
+}
+
+// writeBatch is how many messages have Config.WriteTimeout together.
+const writeBatch = 64
+
+// accept takes connections until its listener is closed.
+func (s *Stack) accept(l *listener) {
+	for {
+		nc, err := l.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil: // out of file descriptors, most likely
+			s.log.Warn("accepting connection", "error", err)
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-s.ctx.Done():
+				return
+			}
+			continue
+		}
+		c := &conn{stack: s, transport: l.transport, net: nc,
+			flow: sipx.Flow{Transport: l.transport, Local: addrPort(nc.LocalAddr()), Remote: addrPort(nc.RemoteAddr())}}
+		s.mu.Lock()
+		taken := s.register(c, c.serve)
+		s.mu.Unlock()
+		if !taken {
+			s.log.Debug("connection refused", "remote", nc.RemoteAddr().String())
+			_ = nc.Close()
+		}
+	}
+}
+
+// register makes the connection known and runs f on it; s.mu is held.
+func (s *Stack) register(c *conn, f func()) bool {
+	if s.closed || len(s.conns) >= s.cfg.MaxConnections {
+		return false
+	}
+	s.number++
+	c.id = s.number
+	c.flow.Conn = c.id
+	c.calls = make(map[*call]struct{})
+	s.conns[c.id] = c
+	s.wg.Go(f)
+	return true
+}
+
+// serve reads an accepted connection until it ends.
+func (c *conn) serve() {
+	s := c.stack
+	nc := c.net
+	_ = nc.SetDeadline(time.Now().Add(s.cfg.ReadTimeout))
+	if c.flow.Secure() {
+		nc = tls.Server(nc, s.cfg.TLS)
+	}
+	var err error
+	if c.transport == "ws" || c.transport == "wss" {
+		err = upgrade(nc)
+	}
+	if err == nil {
+		_ = nc.SetDeadline(time.Time{})
+		c.attach(nc)
+		err = c.read()
+	}
+	c.ended(err)
+}
+
+// ended is the last thing that a reader does.
+func (c *conn) ended(err error) {
+	c.stack.log.Debug("connection ended", "flow", c.flow.String(), "error", err)
+	c.close()
+	c.stack.jobs.After(&c.group, func() { c.stack.flowClosed(c.flow) })
+}
+
+// attach gives the connection its stream, and sends what waits.
+func (c *conn) attach(nc net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.net = nc
+	if c.transport == "ws" || c.transport == "wss" {
+		c.codec = newFrames(c, nc)
+	} else {
+		c.codec = newStream(c, nc)
+	}
+	if c.closed {
+		_ = nc.Close()
+		return
+	}
+	if len(c.out) > 0 {
+		c.startWriting()
+	}
+}
+
+func (c *conn) read() error {
+	s := c.stack
+	for {
+		msg, err := c.codec.next()
+		if frame, ok := errors.AsType[*frameError](err); ok {
+			s.reject(c.flow, way{conn: c}, frame.head, frame.err)
+			if frame.fatal {
+				c.linger()
+				return frame.err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.receive(c.flow, way{conn: c}, msg)
+	}
+}
+
+// linger gives the peer the time to read an answer before the connection is
+// closed: closing it with bytes unread would take the answer back.
+func (c *conn) linger() {
+	_ = c.net.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_, _ = io.CopyN(io.Discard, c.net, maxSkip)
+}
+
+// dial opens the connection and reads it until it ends.
+func (c *conn) dial(to netip.AddrPort, name string) {
+	s := c.stack
+	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.DialTimeout)
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "tcp", to.String())
+	if err == nil && c.transport == "tls" {
+		cfg := &tls.Config{}
+		if s.cfg.TLS != nil {
+			cfg = s.cfg.TLS.Clone()
+		}
+		cfg.ServerName = name
+		secure := tls.Client(nc, cfg)
+		if err = secure.HandshakeContext(ctx); err != nil {
+			_ = nc.Close()
+		}
+		nc = secure
+	}
+	cancel()
+	if err != nil {
+		s.log.Debug("connecting", "to", to.String(), "error", err)
+		c.fail(err)
+		return
+	}
+	c.flow.Local = addrPort(nc.LocalAddr())
+	c.attach(nc)
+	c.ended(c.read())
+}
+
+// carry notes that a call is under way over the connection.
+func (c *conn) carry(call *call) bool {
+	c.stack.mu.Lock()
+	defer c.stack.mu.Unlock()
+	if c.stack.conns[c.id] != c {
+		return false
+	}
+	c.calls[call] = struct{}{}
+	return true
+}
+
+// enqueue has a message sent, after those enqueued before. It keeps buf.
+func (c *conn) enqueue(buf *[]byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var err error
+	switch {
+	case c.closed || c.closing:
+		err = sipx.ErrFlowClosed
+	case len(c.out) >= c.stack.cfg.SendQueue:
+		err = sipx.ErrQueueFull
+	default:
+		c.out = append(c.out, buf)
+		if c.codec != nil && !c.writing {
+			c.startWriting()
+		}
+		return nil
+	}
+	putBuffer(buf)
+	return err
+}
+
+// startWriting starts the writer; c.mu is held.
+func (c *conn) startWriting() {
+	c.writing = true
+	c.stack.wg.Go(c.write)
+}
+
+// write sends what is in the queue, and ends with it.
+func (c *conn) write() {
+	for {
+		c.mu.Lock()
+		batch := c.out
+		if len(batch) > writeBatch {
+			batch = batch[:writeBatch:writeBatch]
+		}
+		c.out = c.out[len(batch):]
+		if len(batch) == 0 || c.closed {
+			c.out, c.writing = nil, false
+			last := c.closing && !c.closed
+			c.mu.Unlock()
+			if last {
+				c.bye()
+			}
+			return
+		}
+		c.mu.Unlock()
+		_ = c.net.SetWriteDeadline(time.Now().Add(c.stack.cfg.WriteTimeout))
+		err := c.codec.write(batch)
+		for _, buf := range batch {
+			putBuffer(buf)
+		}
+		if err != nil {
+			c.stack.log.Debug("connection does not take messages", "flow", c.flow.String(), "error", err)
+			c.close()
+		}
+	}
+}
+
+// close ends the connection; what waits is lost, and requests under way fail.
+func (c *conn) close() { c.fail(sipx.ErrFlowClosed) }
+
+func (c *conn) fail(err error) {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.closed = true
+	switch nc := c.net.(type) {
+	case nil:
+	case *tls.Conn:
+		_ = nc.NetConn().Close() // Close would wait for the peer
+	default:
+		_ = nc.Close()
+	}
+	if !c.writing {
+		c.out = nil
+	}
+	c.mu.Unlock()
+
+	s := c.stack
+	s.mu.Lock()
+	delete(s.conns, c.id)
+	if s.dialed[c.hop] == c {
+		delete(s.dialed, c.hop)
+	}
+	var calls []*call
+	for call := range c.calls {
+		calls = append(calls, call)
+	}
+	s.mu.Unlock()
+	for _, call := range calls {
+		call.finish(nil, err)
+	}
+}
+
+// closeWhenSent ends the connection when its queue is empty.
+func (c *conn) closeWhenSent() {
+	c.mu.Lock()
+	c.closing = true
+	idle := !c.writing
+	c.mu.Unlock()
+	if idle {
+		c.bye()
+	}
+}
+
+// bye closes the connection in the way of its protocol.
+func (c *conn) bye() {
+	c.mu.Lock()
+	nc := c.net
+	c.mu.Unlock()
+	if secure, ok := nc.(*tls.Conn); ok {
+		_ = secure.SetWriteDeadline(time.Now().Add(time.Second))
+		_ = secure.CloseWrite()
+	}
+	c.close()
+}

@@ -1,0 +1,318 @@
+package sipgostack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// hop is where a request goes next: a host by name or address.
+type hop struct {
+	transport string
+	host      string
+	port      int // 0: to be found by DNS
+}
+
+// lookup is a host name that is being resolved, with the calls that wait for it.
+type lookup struct{ waiting []*call }
+
+// maxLookups bounds the host names that are being resolved.
+const maxLookups = 1024
+
+var errNoSocket = errors.New("sipgostack: no udp socket to send from")
+
+// route finds the way of a request, and starts it.
+func (s *Stack) route(c *call) error {
+	f := c.req.Flow
+	switch {
+	case f.Conn != 0:
+		s.mu.Lock()
+		conn := s.conns[f.Conn]
+		s.mu.Unlock()
+		if conn == nil {
+			return sipx.ErrFlowClosed
+		}
+		c.start(way{conn: conn})
+		return nil
+	case f.Remote.IsValid():
+		return s.head(c, f.Transport, f.Remote, f.Remote.Addr().String())
+	}
+	h, err := s.nextHop(c.req)
+	if err != nil {
+		return err
+	}
+	if ip, err := netip.ParseAddr(strings.Trim(h.host, "[]")); err == nil {
+		return s.head(c, h.transport, netip.AddrPortFrom(ip.Unmap(), h.portOr()), h.host)
+	}
+	return s.resolve(c, h)
+}
+
+// nextHop is the first URI of the route set, else the Request-URI (RFC 3261
+// §8.1.2), with the transport that it asks for.
+func (s *Stack) nextHop(req *sipx.Request) (hop, error) {
+	u := req.URI
+	if len(req.Route) > 0 {
+		a, err := sipx.ParseAddress(req.Route[0])
+		if err != nil {
+			return hop{}, err
+		}
+		u = a.URI
+	}
+	if u.Scheme != "sip" && u.Scheme != "sips" || u.Host == "" {
+		return hop{}, fmt.Errorf("sipgostack: no way to a %s URI", u.Scheme)
+	}
+	transport, ok := u.Param("transport")
+	transport = strings.ToLower(transport)
+	switch {
+	case u.Scheme == "sips" && (transport == "" || transport == "tcp"):
+		transport = "tls"
+	case !ok && len(s.sockets) > 0:
+		transport = "udp"
+	case !ok:
+		transport = "tcp"
+	}
+	return hop{transport, u.Host, u.Port}, nil
+}
+
+func (h hop) portOr() uint16 {
+	switch {
+	case h.port != 0:
+		return uint16(h.port)
+	case h.transport == "tls":
+		return 5061
+	}
+	return 5060
+}
+
+// head starts a call to an address. name is what a certificate there must be for.
+func (s *Stack) head(c *call, transport string, to netip.AddrPort, name string) error {
+	switch transport {
+	case "", "udp":
+		k := s.socketFor(to.Addr())
+		for _, other := range s.sockets {
+			if other.local == c.req.Flow.Local {
+				k = other
+			}
+		}
+		if k == nil {
+			return errNoSocket
+		}
+		c.start(way{socket: k, to: to})
+		return nil
+	case "tcp", "tls":
+		conn, err := s.connect(hop{transport, name, int(to.Port())}, to)
+		if err == nil {
+			c.start(way{conn: conn})
+		}
+		return err
+	case "ws", "wss": // clients open these, and are reached by their flow
+		return sipx.ErrFlowClosed
+	}
+	return fmt.Errorf("sipgostack: no transport %q", transport)
+}
+
+// connect returns the connection that the stack has to a hop, or opens one.
+func (s *Stack) connect(h hop, to netip.AddrPort) (*conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.dialed[h]; c != nil {
+		return c, nil
+	}
+	c := &conn{stack: s, transport: h.transport, hop: h,
+		flow: sipx.Flow{Transport: h.transport, Remote: to}}
+	if !s.register(c, func() { c.dial(to, strings.Trim(h.host, "[]")) }) {
+		return nil, sipx.ErrQueueFull
+	}
+	s.dialed[h] = c
+	return c, nil
+}
+
+// resolve starts a call when the address of its hop is known. Calls for one hop
+// keep their order.
+func (s *Stack) resolve(c *call, h hop) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.names[h]
+	switch {
+	case s.closed:
+		return sipx.ErrStackClosed
+	case l == nil && len(s.names) >= maxLookups, l != nil && len(l.waiting) >= s.cfg.SendQueue:
+		return sipx.ErrQueueFull
+	case l == nil:
+		l = &lookup{}
+		s.names[h] = l
+		s.wg.Go(func() { s.look(h, l) })
+	}
+	l.waiting = append(l.waiting, c)
+	return nil
+}
+
+// look resolves a hop and starts the calls that wait for it.
+func (s *Stack) look(h hop, l *lookup) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.DialTimeout)
+	to, err := s.address(ctx, h)
+	cancel()
+	for {
+		s.mu.Lock()
+		calls := l.waiting
+		l.waiting = nil
+		if len(calls) == 0 {
+			delete(s.names, h)
+		}
+		s.mu.Unlock()
+		if len(calls) == 0 {
+			return
+		}
+		for _, c := range calls {
+			failed := err
+			if failed == nil {
+				failed = s.head(c, h.transport, to, h.host)
+			}
+			if failed != nil {
+				c.finish(nil, failed)
+			}
+		}
+	}
+}
+
+// address finds the address of a host name: by its SRV records where no port is
+// given, and by its A and AAAA records else (RFC 3263 §4.2; the transport is
+// settled, so no NAPTR records are asked for).
+func (s *Stack) address(ctx context.Context, h hop) (netip.AddrPort, error) {
+	name, port := h.host, h.portOr()
+	if h.port == 0 {
+		service, proto := "sip", h.transport
+		if h.transport == "tls" {
+			service, proto = "sips", "tcp"
+		}
+		if _, records, err := net.DefaultResolver.LookupSRV(ctx, service, proto, h.host); err == nil && len(records) > 0 {
+			name, port = strings.TrimSuffix(records[0].Target, "."), records[0].Port
+		}
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	for _, ip := range ips {
+		if h.transport != "udp" || s.socketFor(ip.Unmap()) != nil {
+			return netip.AddrPortFrom(ip.Unmap(), port), nil
+		}
+	}
+	return netip.AddrPort{}, errNoSocket
+}
+
+// Contact implements [sipx.Sender].
+func (s *Stack) Contact(f sipx.Flow) sipx.URI {
+	if f.Transport == "" {
+		f = s.listening[0]
+	}
+	u := sipx.URI{Scheme: "sip"}
+	u.Host, u.Port = s.place(f)
+	if f.Transport != "udp" {
+		u.Params = ";transport=" + f.Transport
+	}
+	return u
+}
+
+// place returns where the stack is reached by the way of f.
+func (s *Stack) place(f sipx.Flow) (name string, port int) {
+	var local netip.AddrPort
+	for _, l := range s.listening {
+		switch {
+		case l.Transport != f.Transport:
+		case l.Local == f.Local:
+			local = l.Local
+		case !local.IsValid() || l.Local.Port() == f.Local.Port() && local.Port() != f.Local.Port():
+			local = l.Local
+		}
+	}
+	if !local.IsValid() { // nothing listens there: peers can only answer
+		local = s.listening[0].Local
+	}
+	port = int(local.Port())
+	if h, ok := s.advertisedFor(f.Transport); ok {
+		if h.port != 0 {
+			port = h.port
+		}
+		return h.name, port
+	}
+	ip := local.Addr()
+	if ip.IsUnspecified() {
+		ip = f.Local.Addr()
+	}
+	if !ip.IsValid() || ip.IsUnspecified() {
+		ip = s.ways.from(f.Remote.Addr())
+	}
+	if ip.Is6() {
+		return "[" + ip.String() + "]", port
+	}
+	return ip.String(), port
+}
+
+func (s *Stack) advertisedFor(transport string) (host, bool) {
+	h, ok := s.advertised[transport]
+	if !ok {
+		h, ok = s.advertised[""]
+	}
+	return h, ok
+}
+
+// via returns the Via field of a request that goes by w.
+func (s *Stack) via(transport string, w way, branch string) string {
+	sentBy := ""
+	if k := w.socket; k != nil && k.sentBy != "" {
+		sentBy = k.sentBy
+	} else {
+		f := sipx.Flow{Transport: transport, Remote: w.to}
+		if w.socket != nil {
+			f.Local = w.socket.local
+		}
+		if w.conn != nil {
+			f.Remote = w.conn.flow.Remote
+		}
+		name, port := s.place(f)
+		sentBy = name + ":" + strconv.Itoa(port)
+	}
+	return "SIP/2.0/" + strings.ToUpper(transport) + " " + sentBy + ";branch=" + branch + ";rport"
+}
+
+// ways knows by which of its addresses the machine reaches others, for sockets
+// on all of them. What it knows is good for a minute.
+type ways struct {
+	mu    sync.Mutex
+	known map[netip.Addr]netip.Addr
+	since time.Time
+}
+
+func (w *ways) from(remote netip.Addr) netip.Addr {
+	if !remote.IsValid() {
+		remote = netip.AddrFrom4([4]byte{192, 0, 2, 1}) // RFC 5737: any host outside
+	}
+	w.mu.Lock()
+	if time.Since(w.since) > time.Minute || len(w.known) > 4096 {
+		w.known, w.since = make(map[netip.Addr]netip.Addr), time.Now()
+	}
+	local, ok := w.known[remote]
+	w.mu.Unlock()
+	if ok {
+		return local
+	}
+	local = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	// Connecting a datagram socket sends nothing; the system chooses the address.
+	if c, err := net.Dial("udp", netip.AddrPortFrom(remote, 9).String()); err == nil {
+		local = addrPort(c.LocalAddr()).Addr()
+		_ = c.Close()
+	}
+	w.mu.Lock()
+	w.known[remote] = local
+	w.mu.Unlock()
+	return local
+}

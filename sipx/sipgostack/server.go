@@ -1,0 +1,182 @@
+package sipgostack
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"github.com/openblustar/blustar/sipx"
+	"github.com/openblustar/blustar/sipx/internal/dispatch"
+)
+
+// way is how to answer a message: a connection, or a socket and an address.
+type way struct {
+	conn   *conn
+	socket *socket
+	to     netip.AddrPort
+}
+
+// answer hands a response to the network, or to the queue of its connection.
+// It keeps buf.
+func (w way) answer(buf *[]byte) error {
+	if w.conn == nil {
+		defer putBuffer(buf)
+		return w.socket.write(w.to, *buf)
+	}
+	err := w.conn.enqueue(buf)
+	if errors.Is(err, sipx.ErrQueueFull) {
+		w.conn.close() // requests come, but responses are not read
+	}
+	return err
+}
+
+// receive takes a message from the network. It does not keep data.
+func (s *Stack) receive(flow sipx.Flow, back way, data []byte) {
+	if isResponse(data) {
+		s.response(data)
+		return
+	}
+	req, err := sipx.ParseRequest(bytes.TrimLeft(data, "\x00"))
+	if err == nil {
+		var to netip.AddrPort
+		if to, err = req.Arrived(flow); back.socket != nil {
+			back.to = to
+		}
+	}
+	if err != nil {
+		s.reject(flow, back, data, err)
+		return
+	}
+	var group *dispatch.Group
+	x := &exchange{stack: s, way: back, req: req}
+	if back.conn != nil {
+		group = &back.conn.group
+	} else if s.answers.known(x) {
+		return
+	}
+	switch req.Method {
+	case "ACK":
+		return
+	case "CANCEL":
+		// A request of the event framework cannot be canceled: it is answered
+		// at once, or soon (RFC 3261 §9.2).
+		_ = x.Respond(sipx.NewResponse(481))
+	default:
+		s.handle(x, group)
+	}
+}
+
+// reject answers what is no valid request, where it can be answered.
+func (s *Stack) reject(flow sipx.Flow, back way, data []byte, err error) {
+	s.log.Debug("message rejected", "flow", flow.String(), "error", err)
+	buf := getBuffer()
+	if *buf = sipx.AppendRejection((*buf)[:0], data, err); len(*buf) > 0 {
+		_ = back.answer(buf)
+	}
+}
+
+// exchange is a request and its answer: a [sipx.ResponseWriter], and of what
+// came by datagram the server transaction.
+type exchange struct {
+	stack *Stack
+	way   way
+	key   exchangeKey
+
+	mu       sync.Mutex
+	req      *sipx.Request // nil once answered
+	answered bool
+	answer   []byte        // of a datagram exchange, to be repeated
+	invite   *sip.ServerTx // of an INVITE by datagram
+	overdue  *time.Timer   // where the handler returned without an answer
+}
+
+var errAnswered = errors.New("sipgostack: the request has been answered")
+
+// Respond implements [sipx.ResponseWriter].
+func (x *exchange) Respond(res *sipx.Response) error {
+	x.mu.Lock()
+	if x.answered {
+		x.mu.Unlock()
+		return errAnswered
+	}
+	x.answered = true
+	req := x.req
+	x.req = nil
+	if x.overdue != nil {
+		x.overdue.Stop()
+	}
+	if res.ToTag == "" && res.Status != 100 && req.To.Tag() == "" {
+		tagged := *res
+		tagged.ToTag = token(8)
+		res = &tagged
+	}
+	buf := getBuffer()
+	*buf = res.AppendTo((*buf)[:0], req)
+	if x.way.conn != nil {
+		x.mu.Unlock()
+		return x.way.answer(buf)
+	}
+	x.answer = bytes.Clone(*buf)
+	invite := x.invite
+	x.mu.Unlock()
+	putBuffer(buf)
+	if invite != nil {
+		return invite.Respond(&sip.Response{StatusCode: res.Status})
+	}
+	x.stack.answers.keep(x)
+	return x.way.socket.write(x.way.to, x.answer)
+}
+
+// again is called for a retransmission.
+func (x *exchange) again(method string) {
+	x.mu.Lock()
+	answer, invite := x.answer, x.invite
+	x.mu.Unlock()
+	switch {
+	case invite != nil:
+		_ = invite.Receive(&sip.Request{Method: sip.RequestMethod(method)})
+	case answer != nil:
+		_ = x.way.socket.write(x.way.to, answer)
+	}
+}
+
+// returned is called when the handler has returned. Should it never answer, the
+// stack does: the peer has given up by then, but a transaction must end.
+func (x *exchange) returned() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.answered {
+		x.overdue = time.AfterFunc(sip.Timer_F, func() {
+			x.stack.log.Error("handler did not answer")
+			_ = x.Respond(sipx.NewResponse(500))
+		})
+	}
+}
+
+// inviteConn is an exchange as the sip.Connection of its server transaction.
+type inviteConn struct{ *exchange }
+
+// WriteMsg writes the answer, again and again until the ACK comes, or before it
+// the 100 by which sipgo keeps the client from asking again.
+func (x inviteConn) WriteMsg(msg sip.Message) error {
+	x.mu.Lock()
+	data := x.answer
+	if res, ok := msg.(*sip.Response); ok && res.StatusCode == 100 && x.req != nil {
+		data = sipx.NewResponse(100).AppendTo(nil, x.req)
+	}
+	x.mu.Unlock()
+	if data == nil {
+		return nil
+	}
+	return x.way.socket.write(x.way.to, data)
+}
+
+func (x inviteConn) LocalAddr() net.Addr    { return nil }
+func (x inviteConn) Ref(int) int            { return 1 }
+func (x inviteConn) TryClose() (int, error) { return 1, nil }
+func (x inviteConn) Close() error           { return nil }

@@ -1,0 +1,130 @@
+package sipgostack
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// upgrade does the WebSocket handshake of a server (RFC 7118 §4).
+func upgrade(nc net.Conn) error {
+	u := ws.Upgrader{Protocol: func(p []byte) bool { return string(p) == "sip" }}
+	_, err := u.Upgrade(nc)
+	return err
+}
+
+// frames has one message in each WebSocket message (RFC 7118 §5).
+type frames struct {
+	conn  *conn
+	net   net.Conn
+	in    *bufio.Reader
+	out   *bufio.Writer
+	first bool
+	msg   []byte
+}
+
+func newFrames(c *conn, nc net.Conn) *frames {
+	return &frames{conn: c, net: nc, first: true,
+		in: bufio.NewReaderSize(nc, readSize), out: bufio.NewWriterSize(nc, readSize)}
+}
+
+func (f *frames) next() ([]byte, error) {
+	for {
+		msg, err := f.read()
+		if err != nil {
+			return nil, err
+		}
+		f.first = false
+		if len(bytes.Trim(msg, "\r\n")) > 0 {
+			return msg, nil
+		}
+		if len(msg) >= 4 { // a ping (RFC 5626 §3.5.1)
+			pong := getBuffer()
+			*pong = append((*pong)[:0], "\r\n"...)
+			_ = f.conn.enqueue(pong)
+		}
+	}
+}
+
+// read reads one WebSocket message.
+func (f *frames) read() ([]byte, error) {
+	cfg := &f.conn.stack.cfg
+	wait := cfg.IdleTimeout
+	if f.first {
+		wait = cfg.ReadTimeout
+	}
+	_ = f.net.SetReadDeadline(time.Now().Add(wait))
+	f.msg = f.msg[:0]
+	state := ws.StateServerSide
+	for {
+		h, err := ws.ReadHeader(f.in)
+		if err == nil {
+			err = ws.CheckHeader(h, state)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if h.OpCode.IsControl() {
+			if err := f.control(h); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if h.Length > int64(cfg.MaxMessage-len(f.msg)) {
+			return nil, sipx.Errorf(513, "message too large")
+		}
+		if !state.Fragmented() {
+			_ = f.net.SetReadDeadline(time.Now().Add(cfg.ReadTimeout))
+		}
+		at := len(f.msg)
+		f.msg = append(f.msg, make([]byte, h.Length)...)
+		if _, err := io.ReadFull(f.in, f.msg[at:]); err != nil {
+			return nil, err
+		}
+		ws.Cipher(f.msg[at:], h.Mask, 0)
+		if h.Fin {
+			return f.msg, nil
+		}
+		state = state.Set(ws.StateFragmented)
+	}
+}
+
+// control reads a control frame, and answers a ping.
+func (f *frames) control(h ws.Header) error {
+	payload := make([]byte, h.Length) // at most 125 bytes, as checked
+	if _, err := io.ReadFull(f.in, payload); err != nil {
+		return err
+	}
+	ws.Cipher(payload, h.Mask, 0)
+	switch h.OpCode {
+	case ws.OpClose:
+		return io.EOF
+	case ws.OpPing:
+		pong := getBuffer()
+		*pong = append(append((*pong)[:0], pongMark), payload...)
+		return f.conn.enqueue(pong)
+	}
+	return nil
+}
+
+// pongMark starts what is to be sent as a pong; no SIP message starts so.
+const pongMark = 0
+
+func (f *frames) write(batch []*[]byte) error {
+	for _, b := range batch {
+		frame := ws.NewTextFrame(*b)
+		if len(*b) > 0 && (*b)[0] == pongMark {
+			frame = ws.NewPongFrame((*b)[1:])
+		}
+		if err := ws.WriteFrame(f.out, frame); err != nil {
+			return err
+		}
+	}
+	return f.out.Flush()
+}
