@@ -1,0 +1,221 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Mode says who must authenticate.
+type Mode string
+
+// The modes (BSP-2.10-1, BSP-2.10-2).
+const (
+	// ModeRequired: everybody.
+	ModeRequired Mode = "required"
+	// ModeOptional: the clients whose User-Agent says that they can
+	// ([Config.Capable]), and whoever brings credentials. Others are accepted
+	// without an identity.
+	ModeOptional Mode = "optional"
+	// ModeOff: nobody. Everything is accepted without an identity, also with
+	// credentials, which are not looked at.
+	ModeOff Mode = "off"
+)
+
+// Basic says where credentials in the clear, `Authorization: Basic realm="",
+// uri="…",username="domain\user:password"`, are accepted (BSP-4.3-7).
+type Basic string
+
+// The values of [Config.Basic].
+const (
+	// BasicOff: nowhere. The header is ignored. This is the default.
+	BasicOff Basic = ""
+	// BasicTLS: over TLS and WSS.
+	BasicTLS Basic = "tls"
+	// BasicInsecure: on every transport, where everybody on the way can read
+	// them. [Config.RequireTLS] still wins.
+	BasicInsecure Basic = "insecure"
+)
+
+// Config is what a [Guard] is made of. Its zero value, with a Verifier, is good
+// to run. A Guard keeps a copy.
+type Config struct {
+	// Mode is who must authenticate. Default ModeRequired.
+	Mode Mode
+	// Verifier checks the credentials of users. Required, unless Mode is off.
+	Verifier Verifier
+	// AMCC checks the credentials of mobile client controllers (§2.11): local
+	// accounts, never a directory. nil refuses them all.
+	AMCC Verifier
+	// Digest has the secrets of the accounts that may authenticate by Digest.
+	// nil means none: such clients are challenged, and then forbidden.
+	Digest DigestAccounts
+	// Cipher of X-BSS-rauth. Default Tuz.
+	Cipher Cipher
+	// Realm of Digest challenges. Default: the realm of the Digest accounts,
+	// where they have exactly one and say so (Realms() []string), else
+	// "blustar". Accounts of other realms cannot authenticate by Digest.
+	Realm string
+	// Capable is the software that can authenticate, for ModeOptional. Default:
+	// DefaultCapable. An empty slice that is not nil means none.
+	Capable []Product
+	// RequireTLS accepts credentials, and asks for them, over TLS and WSS
+	// only; a client elsewhere gets a 403 with a Warning that says so, before
+	// it has sent anything. Where it is off, that is logged as a warning once.
+	RequireTLS bool
+	// Basic is off by default.
+	Basic Basic
+
+	// ChallengeLifetime is how long a key or a nonce can be answered.
+	// Default 5 minutes.
+	ChallengeLifetime time.Duration
+	// SessionLifetime is how long a success lasts. Default 8 hours.
+	SessionLifetime time.Duration
+	// AnySource lets a session be used from other addresses than the one that
+	// opened it. Off by default, so that knowing a client's From and Contact
+	// is not enough to use its session, or to replace its key.
+	AnySource bool
+
+	// MaxFailures of an account, and of a source, after which the next attempt
+	// is forbidden. Keep it below the lock-out threshold of the directory.
+	// Default 4; negative means no throttling.
+	MaxFailures int
+	// FailureWindow is how long after the last failure they are forgotten.
+	// Keep it at or above the directory's reset time ("reset account lockout
+	// counter after"). Default 15 minutes.
+	FailureWindow time.Duration
+	// SharedSources are networks from which many users come behind one address
+	// (an SBC, a NAT). Failures are not counted by source there, only by
+	// account. An IPv6 source is its /64 otherwise.
+	SharedSources []netip.Prefix
+	// KnownLifetime is how long a source stays known to an account after a
+	// success. Default 7 days; see the package documentation on throttling.
+	KnownLifetime time.Duration
+
+	// VerifyTimeout bounds one call of a verifier. Default 10 seconds.
+	VerifyTimeout time.Duration
+	// MaxVerifications bounds the calls of verifiers that are under way at the
+	// same time, MaxPending the requests that wait for one. Whoever is beyond
+	// them is told to try again. Defaults 256 and 1024.
+	MaxVerifications int
+	MaxPending       int
+	// RetryAfter of the Decision where nobody could tell. Default 5 seconds.
+	RetryAfter time.Duration
+
+	// Store is where challenges, sessions and failures are kept. Default: a
+	// Memory of default size.
+	Store Store
+	// MaxNonces bounds the Digest nonces whose use is remembered. At the bound
+	// the oldest become stale. Default 100,000 (some 10 MB when full).
+	MaxNonces int
+	// Secret authenticates nonces and makes the digests in the store
+	// meaningless to others. Servers that share a Store share this, too: at
+	// least 32 random bytes. Default: random for each Guard.
+	Secret Secret
+
+	// Logger gets refusals at info, throttling and failures of the verifier at
+	// warn, the rest at debug level. nil is silent.
+	Logger *slog.Logger
+	// Hooks are called for each decision.
+	Hooks Hooks
+}
+
+// DefaultCapable is the software that can authenticate by §2.10: the BluStar
+// clients from 3.0.1 on.
+func DefaultCapable() []Product { return []Product{{Name: "BluStar Client", Version: "3.0.1"}} }
+
+// withDefaults fills in the defaults and checks the rest.
+func (c Config) withDefaults() (Config, error) {
+	defaultTo(&c.Mode, ModeRequired)
+	defaultTo(&c.ChallengeLifetime, 5*time.Minute)
+	defaultTo(&c.SessionLifetime, 8*time.Hour)
+	defaultTo(&c.MaxFailures, 4)
+	defaultTo(&c.FailureWindow, 15*time.Minute)
+	defaultTo(&c.KnownLifetime, 7*24*time.Hour)
+	defaultTo(&c.VerifyTimeout, 10*time.Second)
+	defaultTo(&c.MaxVerifications, 256)
+	defaultTo(&c.MaxPending, 1024)
+	defaultTo(&c.RetryAfter, 5*time.Second)
+	defaultTo(&c.MaxNonces, DefaultLimit)
+	if c.Cipher == nil {
+		c.Cipher = Tuz{}
+	}
+	if c.Capable == nil {
+		c.Capable = DefaultCapable()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.AMCC == nil {
+		c.AMCC = VerifierFunc(func(context.Context, Credentials) (Identity, error) {
+			return Identity{}, ErrUnknownAccount
+		})
+	}
+	if c.Store == nil {
+		store, err := NewMemory(0, nil)
+		if err != nil {
+			return c, err
+		}
+		c.Store = store
+	}
+	if c.Realm == "" {
+		c.Realm = "blustar"
+		if r, ok := c.Digest.(interface{ Realms() []string }); ok && len(r.Realms()) == 1 {
+			c.Realm = r.Realms()[0]
+		}
+	}
+	return c, c.check()
+}
+
+func (c Config) check() error {
+	var errs []error
+	switch c.Mode {
+	case ModeRequired, ModeOptional:
+		if c.Verifier == nil {
+			errs = append(errs, fmt.Errorf("auth: mode %s needs a Verifier", c.Mode))
+		}
+	case ModeOff:
+	default:
+		errs = append(errs, fmt.Errorf("auth: unknown mode %q", c.Mode))
+	}
+	if c.Basic != BasicOff && c.Basic != BasicTLS && c.Basic != BasicInsecure {
+		errs = append(errs, fmt.Errorf("auth: unknown value %q of Basic", c.Basic))
+	}
+	for name, d := range map[string]time.Duration{
+		"ChallengeLifetime": c.ChallengeLifetime, "SessionLifetime": c.SessionLifetime, "FailureWindow": c.FailureWindow,
+		"KnownLifetime": c.KnownLifetime, "VerifyTimeout": c.VerifyTimeout, "RetryAfter": c.RetryAfter,
+	} {
+		if d < 0 {
+			errs = append(errs, fmt.Errorf("auth: %s is negative", name))
+		}
+	}
+	if c.MaxVerifications < 0 || c.MaxPending < 0 || c.MaxNonces < 0 {
+		errs = append(errs, errors.New("auth: MaxVerifications, MaxPending or MaxNonces is negative"))
+	}
+	if c.MaxFailures > 100 {
+		errs = append(errs, errors.New("auth: MaxFailures is above 100"))
+	}
+	if n := c.Secret.Len(); n > 0 && n < 32 {
+		errs = append(errs, errors.New("auth: Secret is shorter than 32 bytes"))
+	}
+	if strings.ContainsAny(c.Realm, "\"\\\r\n") {
+		errs = append(errs, errors.New("auth: Realm holds a quote, a backslash or a line end"))
+	}
+	for _, p := range c.Capable {
+		if p.Name == "" {
+			errs = append(errs, errors.New("auth: a Capable product has no name"))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func defaultTo[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}

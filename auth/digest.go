@@ -1,0 +1,242 @@
+package auth
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"strconv"
+	"strings"
+)
+
+// Algorithm is a Digest algorithm (RFC 8760).
+type Algorithm string
+
+// The algorithms that are offered, in this order.
+const (
+	SHA256 Algorithm = "SHA-256"
+	MD5    Algorithm = "MD5"
+)
+
+func (a Algorithm) hash(text string) string {
+	var h hash.Hash
+	if a == MD5 {
+		h = md5.New()
+	} else {
+		h = sha256.New()
+	}
+	h.Write([]byte(text))
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// HA1 returns the Digest secret of an account: the hash of
+// username:realm:password in hexadecimal (RFC 7616 §3.4.2). Who has it can sign
+// in as the account; keep it like a password.
+func HA1(a Algorithm, username, realm string, password []byte) string {
+	return a.hash(username + ":" + realm + ":" + string(password))
+}
+
+// DigestQuery asks for the secret of an account.
+type DigestQuery struct {
+	// Username is as the client sent it; it went into the secret so.
+	Username, Realm string
+	Algorithm       Algorithm
+	// AMCC is as in Credentials.
+	AMCC bool
+}
+
+// DigestAccount is the answer to a DigestQuery.
+type DigestAccount struct {
+	HA1      Secret // see HA1
+	Identity Identity
+}
+
+// DigestAccounts knows the secrets of the accounts that may authenticate by
+// Digest.
+//
+// DigestAccount returns an error that wraps [ErrBadCredentials] for an unknown
+// account, [ErrNoDigest] for one that has no secret for this realm and algorithm
+// (the client is forbidden, as asking again is of no use), and any other error
+// where it cannot tell. It is called by several goroutines at once, and must
+// answer without delay: there is no time-out of its own.
+type DigestAccounts interface {
+	DigestAccount(ctx context.Context, q DigestQuery) (DigestAccount, error)
+}
+
+// digestChallenge offers SHA-256 first: a client takes the first that it knows
+// (RFC 8760 §2.3). Both share a nonce.
+func (g *Guard) digestChallenge(stale bool) []HeaderField {
+	nonce := g.newNonce()
+	fields := make([]HeaderField, 0, 2)
+	for _, a := range []Algorithm{SHA256, MD5} {
+		v := fmt.Sprintf(`Digest realm="%s", nonce="%s", algorithm=%s, qop="auth"`, g.cfg.Realm, nonce, a)
+		if stale {
+			v += ", stale=true"
+		}
+		fields = append(fields, HeaderField{"WWW-Authenticate", v})
+	}
+	return fields
+}
+
+// digestResponse is a parsed `Authorization: Digest`.
+type digestResponse struct {
+	username, realm, nonce, uri, response, cnonce, nc, qop string
+	algorithm                                              Algorithm
+	count                                                  uint32
+}
+
+// parseDigest reads the parameters. qop is required, as we always offer it:
+// without, nothing would tell a replay (RFC 3261 §22.4 item 8, RFC 7616 §3.4).
+func parseDigest(params string) (d digestResponse, err error) {
+	p, err := parseParams(params)
+	if err != nil {
+		return d, err
+	}
+	d = digestResponse{
+		username: p["username"], realm: p["realm"], nonce: p["nonce"], uri: p["uri"], response: strings.ToLower(p["response"]),
+		cnonce: p["cnonce"], nc: p["nc"], qop: strings.ToLower(p["qop"]), algorithm: MD5,
+	}
+	switch {
+	case strings.EqualFold(p["algorithm"], string(SHA256)):
+		d.algorithm = SHA256
+	case p["algorithm"] != "" && !strings.EqualFold(p["algorithm"], string(MD5)):
+		return d, fmt.Errorf("%w: Digest algorithm that was not offered", ErrMalformed)
+	}
+	if d.qop != "auth" && d.qop != "auth-int" || d.cnonce == "" || d.uri == "" || d.nonce == "" {
+		return d, fmt.Errorf("%w: Digest without qop, cnonce, uri or nonce", ErrMalformed)
+	}
+	count, err := strconv.ParseUint(d.nc, 16, 32)
+	if err != nil || len(d.nc) != 8 {
+		return d, fmt.Errorf("%w: Digest nonce count", ErrMalformed)
+	}
+	d.count = uint32(count)
+	return d, nil
+}
+
+// expected computes the response (RFC 7616 §3.4.1). The URI is the one that the
+// client hashed, not the request's, which proxies may have rewritten; the user
+// that a request is about is in To and not protected by Digest anyway.
+func (d *digestResponse) expected(ha1 string, r *Request) string {
+	a2 := r.Method + ":" + d.uri
+	if d.qop == "auth-int" {
+		a2 += ":" + d.algorithm.hash(string(r.Body))
+	}
+	return d.algorithm.hash(strings.Join([]string{ha1, d.nonce, d.nc, d.cnonce, d.qop, d.algorithm.hash(a2)}, ":"))
+}
+
+// checkDigest takes an `Authorization: Digest`. It opens no session: each
+// request carries its own proof.
+func (g *Guard) checkDigest(ctx context.Context, r *Request) outcome {
+	d, err := g.findDigest(r)
+	if err != nil {
+		return outcome{verdict: Challenge, reason: err}
+	}
+	name, err := ParseName(d.username)
+	if err != nil {
+		return outcome{verdict: Challenge, reason: err}
+	}
+	o := outcome{account: name.Account(), via: ViaDigest, verdict: Challenge}
+	id, ok := g.readNonce(d.nonce)
+	if !ok {
+		o.reason = ErrStale
+		return o
+	}
+	account, refused, err := g.digestAccount(ctx, r, &d)
+	switch {
+	case errors.Is(err, ErrNoDigest):
+		o.verdict, o.reason = Forbid, ErrNoDigest
+		return o
+	case err != nil:
+		return unavailable(err)
+	}
+	// Computed for unknown accounts, too, so that they take the same time.
+	want := d.expected(string(account.HA1.Reveal()), r)
+	if subtle.ConstantTimeCompare([]byte(want), []byte(d.response)) != 1 && refused == nil {
+		refused = ErrBadPassword
+	}
+	if err := g.countDigest(ctx, r, name, refused); err != nil {
+		switch {
+		case errors.Is(err, ErrThrottled):
+			o.verdict, o.reason = Forbid, ErrThrottled
+		case errors.Is(err, ErrBadCredentials):
+			o.reason = err
+		default:
+			return unavailable(err)
+		}
+		return o
+	}
+	if !g.nonces.use(id, d.count, g.cfg.ChallengeLifetime) {
+		o.reason = ErrStale
+		return o
+	}
+	o.verdict, o.identity = Accept, account.Identity
+	return o
+}
+
+// findDigest returns the response for our realm.
+func (g *Guard) findDigest(r *Request) (digestResponse, error) {
+	found := ErrNoCredentials
+	for _, h := range r.Authorization {
+		params, ok := cutScheme(h, "Digest")
+		if !ok {
+			continue
+		}
+		d, err := parseDigest(params)
+		if err != nil {
+			found = err
+		} else if d.realm == g.cfg.Realm {
+			return d, nil
+		}
+	}
+	return digestResponse{}, found
+}
+
+// digestAccount looks the secret up. An unknown account has one that nobody
+// knows, and refused says why it must not pass.
+func (g *Guard) digestAccount(ctx context.Context, r *Request, d *digestResponse) (account DigestAccount, refused, err error) {
+	if g.cfg.Digest == nil {
+		return account, nil, ErrNoDigest
+	}
+	account, err = g.cfg.Digest.DigestAccount(ctx, DigestQuery{d.username, d.realm, d.algorithm, r.AMCC})
+	switch {
+	case errors.Is(err, ErrBadCredentials):
+		mac := g.mac("unknown", []byte(d.username))
+		return DigestAccount{HA1: NewSecret([]byte(hex.EncodeToString(mac[:])))}, err, nil
+	case err != nil:
+		return account, nil, err
+	case account.HA1.Len() == 0:
+		return account, nil, ErrNoDigest
+	}
+	account.Identity.Account, account.Identity.AMCC = fold(account.Identity.Account), r.AMCC
+	return account, nil, nil
+}
+
+// countDigest puts a result through the throttle; refused is nil for a right
+// response. As no directory is asked, a right response from a known source
+// passes where the account or source is held.
+func (g *Guard) countDigest(ctx context.Context, r *Request, name Name, refused error) error {
+	c := Credentials{Name: name, AMCC: r.AMCC, Password: NewSecret([]byte("digest"))}
+	s := g.throttle.subject(g.accountKey(c), r.Source)
+	k, err := g.known(ctx, s, c)
+	if err != nil {
+		return err
+	}
+	if err := g.throttle.begin(ctx, s, k.revision != 0 && refused == nil); err != nil {
+		if errors.Is(err, ErrThrottled) {
+			return errors.Join(err, g.missed(ctx, s, k))
+		}
+		return err
+	}
+	defer g.throttle.end(s)
+	if refused != nil {
+		return errors.Join(refused, g.throttle.failed(ctx, s))
+	}
+	if err := g.throttle.succeeded(ctx, s); err != nil || k.revision != 0 && k.misses == 0 {
+		return err
+	}
+	return g.remember(ctx, s, c)
+}

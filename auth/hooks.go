@@ -1,0 +1,96 @@
+package auth
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// Via says what a decision rests on.
+type Via string
+
+// The values of [Event.Via].
+const (
+	ViaNothing     Via = ""            // no credentials and no session
+	ViaSession     Via = "session"     // a session without new credentials
+	ViaProof       Via = "proof"       // the credentials that the session was opened with
+	ViaCredentials Via = "credentials" // credentials that the verifier was asked about
+	ViaDigest      Via = "digest"      // a Digest response
+)
+
+// Event is what a hook is told. It never holds a secret.
+type Event struct {
+	// Client and Method are those of the request.
+	Client, Method string
+	// Account is the account that signed in or tried to, normalized; where none
+	// is known, that of Request.Account.
+	Account string
+	AMCC    bool
+	Source  netip.Addr
+	Via     Via
+	// Reason is that of the Decision; [Reason] makes a label of it.
+	Reason error
+}
+
+// Hooks are functions to be told of decisions, for metrics and audit. Each may
+// be nil. They run within [Guard.Check], of several goroutines at once, and so
+// must be quick.
+type Hooks struct {
+	// Accepted: the request goes on.
+	Accepted func(Event)
+	// Challenged: a 401 without a verifier having refused anything: there were
+	// no credentials, or a key or nonce that has gone.
+	Challenged func(Event)
+	// Refused: a 401 (or 403) because of the credentials themselves.
+	Refused func(Event)
+	// Throttled: a 403 because of earlier failures.
+	Throttled func(Event)
+	// Unavailable: a 503.
+	Unavailable func(Event)
+}
+
+// Stats is a snapshot of a guard: what it holds now, and how often what
+// happened since it was made.
+type Stats struct {
+	// Held now. Those of the store are -1 where it does not count
+	// ([Counter]).
+	Challenges, Sessions, Failures, Known int
+	Nonces                                int
+	Verifying, Pending                    int
+
+	// Decisions so far.
+	Accepted, Challenged, Refused, Throttled, Unavailable uint64
+	// Verifications is how often a verifier was asked, VerifyTime the sum of
+	// the time that took.
+	Verifications uint64
+	VerifyTime    time.Duration
+}
+
+// counters are the atomic part of Stats.
+type counters struct {
+	accepted, challenged, refused, throttled, unavailable atomic.Uint64
+	verifications                                         atomic.Uint64
+	verifyTime, verifying, pending                        atomic.Int64
+}
+
+// Stats returns a snapshot. It is cheap and safe for concurrent use.
+func (g *Guard) Stats() Stats {
+	s := Stats{
+		Challenges: -1, Sessions: -1, Failures: -1, Known: -1,
+		Nonces:        g.nonces.count(),
+		Verifying:     int(g.counters.verifying.Load()),
+		Pending:       int(g.counters.pending.Load()),
+		Accepted:      g.counters.accepted.Load(),
+		Challenged:    g.counters.challenged.Load(),
+		Refused:       g.counters.refused.Load(),
+		Throttled:     g.counters.throttled.Load(),
+		Unavailable:   g.counters.unavailable.Load(),
+		Verifications: g.counters.verifications.Load(),
+		VerifyTime:    time.Duration(g.counters.verifyTime.Load()),
+	}
+	if c, ok := g.cfg.Store.(Counter); ok {
+		s.Challenges, s.Sessions = c.Count(KindChallenge), c.Count(KindSession)
+		s.Failures, s.Known = c.Count(KindFailure), c.Count(KindKnown)
+	}
+	return s
+}

@@ -1,0 +1,170 @@
+package auth
+
+import (
+	"bytes"
+	"crypto/des"
+	"encoding/binary"
+	"fmt"
+)
+
+// Tuz is the vendor's cipher, that of encrypted configuration files (.tuz), as
+// §2.10 asks for. The container is a signature, a pad count, and triple-DES
+// blocks in ECB mode, of which the first two are a known header.
+//
+// It protects nothing from who can see the challenge: the key travels in it. It
+// is there because clients speak it; use TLS.
+type Tuz struct{}
+
+var _ Cipher = Tuz{}
+
+const (
+	tuzSignature = "\x55\x42\x43\x7f\x80\xf8\x5c\x98\x0f\xfc\xaf\x26\x9e\xda\x16\x8d"
+	tuzHeader    = "Tuzo v1.3 rev1 \x00"
+	// tuzMagic is how the header of every version begins.
+	tuzMagic = "Tuzo v"
+	// tuzBody is where the encrypted part begins: signature and pad count.
+	tuzBody = len(tuzSignature) + 1
+)
+
+// Encrypt returns a whole container. Only the first 48 bytes of the key count.
+// The plaintext should not end in NUL bytes, which are what pads it.
+func (Tuz) Encrypt(key string, plaintext []byte) ([]byte, error) {
+	pad := (des.BlockSize - len(plaintext)%des.BlockSize) % des.BlockSize
+	out := make([]byte, 0, tuzBody+len(tuzHeader)+len(plaintext)+pad)
+	out = append(out, tuzSignature...)
+	out = append(out, byte(pad))
+	out = append(out, tuzHeader...)
+	out = append(out, plaintext...)
+	out = append(out, make([]byte, pad)...)
+	return out, tuzBlocks(key, out[tuzBody:], true)
+}
+
+// Decrypt returns [ErrMalformed] for what is no container, and [ErrWrongKey]
+// where the decrypted header is not that of one.
+func (Tuz) Decrypt(key string, container []byte) ([]byte, error) {
+	body := len(container) - tuzBody
+	if body < len(tuzHeader) || body%des.BlockSize != 0 || string(container[:len(tuzSignature)]) != tuzSignature {
+		return nil, fmt.Errorf("%w: no tuz container", ErrMalformed)
+	}
+	pad := int(container[tuzBody-1])
+	if pad >= des.BlockSize || body-len(tuzHeader) < pad {
+		return nil, fmt.Errorf("%w: tuz pad count", ErrMalformed)
+	}
+	text := bytes.Clone(container[tuzBody:])
+	if err := tuzBlocks(key, text, false); err != nil {
+		return nil, err
+	}
+	if !bytes.HasPrefix(text, []byte(tuzMagic)) {
+		clear(text)
+		return nil, ErrWrongKey
+	}
+	return text[len(tuzHeader) : len(text)-pad], nil
+}
+
+// tuzBlocks encrypts or decrypts whole blocks in place. The block cipher is
+// triple DES (EDE) without DES's initial permutation IP and final permutation
+// FP. FP is the inverse of IP, so what the ordinary cipher does too much is
+// undone by FP before and IP after; between the three rounds they cancel.
+func tuzBlocks(key string, blocks []byte, encrypt bool) error {
+	keys := tuzKeys(key)
+	defer clear(keys[:])
+	block, err := des.NewTripleDESCipher(keys[:])
+	if err != nil {
+		return fmt.Errorf("auth: tuz: %w", err)
+	}
+	for b := blocks; len(b) > 0; b = b[des.BlockSize:] {
+		permute(b[:des.BlockSize], &finalPermutation)
+		if encrypt {
+			block.Encrypt(b, b[:des.BlockSize])
+		} else {
+			block.Decrypt(b, b[:des.BlockSize])
+		}
+		permute(b[:des.BlockSize], &initialPermutation)
+	}
+	return nil
+}
+
+// tuzKeys derives the three DES keys from the challenge key. One buffer runs
+// through all of it; each key starts over at the front of the password.
+func tuzKeys(key string) (out [24]byte) {
+	var padded [48]byte
+	copy(padded[:], key)
+	defer clear(padded[:])
+	var buffer [8]byte
+	for i, constant := range tuzConstants {
+		if i%6 == 0 && i > 0 {
+			spread(out[i/6*8-8:], buffer)
+		}
+		for j := range buffer {
+			buffer[j] ^= padded[i%6*8+j]
+		}
+		tuzCore(constant, &buffer)
+	}
+	spread(out[16:], buffer)
+	clear(buffer[:])
+	return out
+}
+
+// tuzCore encrypts one block with single DES without IP and FP.
+func tuzCore(key uint64, block *[8]byte) {
+	var key56, key64 [8]byte
+	binary.BigEndian.PutUint64(key56[:], key<<8)
+	spread(key64[:], key56)
+	cipher, err := des.NewCipher(key64[:])
+	if err != nil {
+		panic(err) // only for a key that is not 8 bytes long
+	}
+	permute(block[:], &finalPermutation)
+	cipher.Encrypt(block[:], block[:])
+	permute(block[:], &initialPermutation)
+}
+
+// spread lays the first 56 bits of a buffer out as a DES key, through the
+// inverse of DES's permuted choice 1, which this cipher does not have.
+func spread(dst []byte, key [8]byte) {
+	clear(dst[:8])
+	for i, to := range permutedChoice1 {
+		dst[(to-1)/8] |= bit(key[:], i) << (7 - (to-1)%8)
+	}
+}
+
+// permute moves bit table[i] of a block to place i, bits counted from 1 at the
+// most significant, as FIPS 46 does.
+func permute(block []byte, table *[64]uint8) {
+	var out [8]byte
+	for i, from := range table {
+		out[i/8] |= bit(block, int(from)-1) << (7 - i%8)
+	}
+	copy(block, out[:])
+}
+
+func bit(b []byte, i int) byte { return b[i/8] >> (7 - i%8) & 1 }
+
+// The constants of the key derivation, 56 bits each: six for each key.
+var tuzConstants = [18]uint64{
+	0xa0534dd825c396, 0xac1e9e81a8c300, 0x8fa32580e288fc, 0x685195c4edf89c, 0xd37bb74c69d5a6, 0x5e7a71cc434e5e,
+	0xa687e081e39c0f, 0x9939d29d5e6733, 0xe9f571a1e37bea, 0x2b2ca781d302a1, 0x33aa27789a2109, 0x5953440b2a5510,
+	0xa1654bcf1c9413, 0x827345a70ab078, 0x38cca8a46f0253, 0x0d09f0d4658a60, 0x0e42522927ca17, 0xe1b5d2b92b7749,
+}
+
+// The permutations of FIPS 46-3.
+var (
+	initialPermutation = [64]uint8{
+		58, 50, 42, 34, 26, 18, 10, 2, 60, 52, 44, 36, 28, 20, 12, 4,
+		62, 54, 46, 38, 30, 22, 14, 6, 64, 56, 48, 40, 32, 24, 16, 8,
+		57, 49, 41, 33, 25, 17, 9, 1, 59, 51, 43, 35, 27, 19, 11, 3,
+		61, 53, 45, 37, 29, 21, 13, 5, 63, 55, 47, 39, 31, 23, 15, 7,
+	}
+	finalPermutation = [64]uint8{
+		40, 8, 48, 16, 56, 24, 64, 32, 39, 7, 47, 15, 55, 23, 63, 31,
+		38, 6, 46, 14, 54, 22, 62, 30, 37, 5, 45, 13, 53, 21, 61, 29,
+		36, 4, 44, 12, 52, 20, 60, 28, 35, 3, 43, 11, 51, 19, 59, 27,
+		34, 2, 42, 10, 50, 18, 58, 26, 33, 1, 41, 9, 49, 17, 57, 25,
+	}
+	permutedChoice1 = [56]uint8{
+		57, 49, 41, 33, 25, 17, 9, 1, 58, 50, 42, 34, 26, 18,
+		10, 2, 59, 51, 43, 35, 27, 19, 11, 3, 60, 52, 44, 36,
+		63, 55, 47, 39, 31, 23, 15, 7, 62, 54, 46, 38, 30, 22,
+		14, 6, 61, 53, 45, 37, 29, 21, 13, 5, 28, 20, 12, 4,
+	}
+)
