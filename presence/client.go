@@ -1,0 +1,269 @@
+package presence
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// clientKey tells clients apart: the user by its presentity's key, the endpoint
+// by its Contact. An AMCC has one Contact for many users (§2.11).
+type clientKey struct {
+	user, contact string
+}
+
+// client is one BluStar endpoint of a user. All its fields are guarded by
+// clients.mu. It is live, and opens its user's services, while it has a
+// subscription to its own address (BSP-4.1-1) or a publication.
+type client struct {
+	key       clientKey
+	amcc      bool
+	userAgent string
+	since     time.Time
+	user      *presentity // of its own subscription or publication; nil until there is one
+	dialogs   []*dialog
+	services  ServiceState
+	published time.Time // when its publication expires; zero where it has none
+	expiry    *time.Timer
+	ended     bool
+}
+
+// clients is the registry of BluStar clients. Its lock is a leaf.
+type clients struct {
+	server *Server
+	mu     sync.Mutex
+	m      map[clientKey]*client
+	live   map[*presentity][]*client
+}
+
+// contactKey writes a Contact's URI for comparison: parameters do not count, so
+// that a client that adds one is still itself.
+func contactKey(u sipx.URI) string {
+	u.Params, u.Headers = "", ""
+	return u.String()
+}
+
+// get finds or makes the client. cs.mu is held.
+func (cs *clients) get(key clientKey, userAgent string) *client {
+	c := cs.m[key]
+	if c == nil {
+		c = &client{key: key, userAgent: userAgent, since: time.Now(), services: defaultServices}
+		cs.m[key] = c
+	}
+	return c
+}
+
+// join adds a dialog to its client; own says that the dialog subscribes to the
+// user's own address. It fails with ErrTooMany where the user has too many live
+// clients.
+func (cs *clients) join(d *dialog, key clientKey, amcc, own bool, user *presentity, userAgent string) error {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.get(key, userAgent)
+	if own {
+		if err := cs.enliven(c, user); err != nil {
+			cs.forget(c)
+			return err
+		}
+	}
+	c.amcc = amcc
+	c.dialogs = append(c.dialogs, d)
+	d.client, d.own = c, own
+	return nil
+}
+
+// publish notes that a client published until expires. services is nil where
+// the request said nothing about them.
+func (cs *clients) publish(key clientKey, user *presentity, services *ServiceState, expires time.Time, userAgent string) error {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.get(key, userAgent)
+	if err := cs.enliven(c, user); err != nil {
+		cs.forget(c)
+		return err
+	}
+	if services != nil {
+		c.services = *services
+	}
+	c.published = expires
+	stopTimer(&c.expiry)
+	c.expiry = cs.server.after(time.Until(expires), func() {
+		cs.mu.Lock()
+		due := !c.ended && c.published.Equal(expires)
+		cs.mu.Unlock()
+		if due {
+			cs.server.endClient(c, "the publication expired", nil)
+		}
+	})
+	return nil
+}
+
+// enliven makes c one of its user's live clients. cs.mu is held.
+func (cs *clients) enliven(c *client, user *presentity) error {
+	if c.user != nil {
+		return nil
+	}
+	if len(cs.live[user]) >= cs.server.cfg.MaxClients {
+		return ErrTooMany
+	}
+	c.user = user
+	cs.live[user] = append(cs.live[user], c)
+	cs.server.presentities.retain(user)
+	return nil
+}
+
+// forget drops a client that has nothing left. cs.mu is held.
+func (cs *clients) forget(c *client) {
+	if c.user == nil && len(c.dialogs) == 0 && cs.m[c.key] == c {
+		delete(cs.m, c.key)
+	}
+}
+
+// leave takes a dialog from its client, and reports whether the client ends
+// with it: where it was its last subscription to the own address and it has no
+// publication.
+func (cs *clients) leave(d *dialog) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := d.client
+	if c == nil {
+		return
+	}
+	if i := slices.Index(c.dialogs, d); i >= 0 {
+		c.dialogs = slices.Delete(c.dialogs, i, i+1)
+	}
+	cs.forget(c)
+}
+
+// superseded reports whether d's client has a newer subscription to its own
+// address: then the end of d tells of a client that has come back since, not of
+// one that is gone.
+func (cs *clients) superseded(d *dialog) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if d.client == nil {
+		return false
+	}
+	return slices.ContainsFunc(d.client.dialogs, func(other *dialog) bool {
+		return other.own && other.serial > d.serial
+	})
+}
+
+// lookup returns the client of a key, or nil.
+func (cs *clients) lookup(key clientKey) *client {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.m[key]
+}
+
+// dialogsOf returns a copy of a client's dialogs.
+func (cs *clients) dialogsOf(c *client) []*dialog {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return slices.Clone(c.dialogs)
+}
+
+// end takes a client out and returns what it had.
+func (cs *clients) end(c *client) (dialogs []*dialog, user *presentity) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c.ended {
+		return nil, nil
+	}
+	c.ended = true
+	stopTimer(&c.expiry)
+	dialogs, c.dialogs = c.dialogs, nil
+	if cs.m[c.key] == c {
+		delete(cs.m, c.key)
+	}
+	if user = c.user; user != nil {
+		list := slices.DeleteFunc(cs.live[user], func(other *client) bool { return other == c })
+		if len(list) == 0 {
+			delete(cs.live, user)
+		} else {
+			cs.live[user] = list
+		}
+	}
+	return dialogs, user
+}
+
+// alive reports whether the user has a live client.
+func (cs *clients) alive(p *presentity) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.live[p]) > 0
+}
+
+// services returns what the live clients of a user can do together
+// (BSP-4.3-5).
+func (cs *clients) services(p *presentity) ServiceState {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	var st ServiceState
+	for _, c := range cs.live[p] {
+		st = st.or(c.services)
+		st.Global = true
+	}
+	return st
+}
+
+// rekey moves the clients of an address to the entry that it turned out to
+// have.
+func (cs *clients) rekey(from, to *presentity) {
+	cs.mu.Lock()
+	moved := cs.live[from]
+	delete(cs.live, from)
+	for key, c := range cs.m {
+		if key.user != from.key {
+			continue
+		}
+		delete(cs.m, key)
+		key.user = to.key
+		if other := cs.m[key]; other != nil {
+			// The client came in under the entry meanwhile.
+			for _, d := range c.dialogs {
+				d.client = other
+			}
+			other.dialogs = append(other.dialogs, c.dialogs...)
+			if c.user != nil && other.user == nil {
+				other.user = to
+				cs.live[to] = append(cs.live[to], other)
+				cs.server.presentities.retain(to)
+			}
+			c.ended = true
+			stopTimer(&c.expiry)
+			continue
+		}
+		c.key = key
+		cs.m[key] = c
+		if c.user != nil {
+			c.user = to
+			cs.live[to] = append(cs.live[to], c)
+			cs.server.presentities.retain(to)
+		}
+	}
+	cs.mu.Unlock()
+	for range moved {
+		cs.server.presentities.release(from)
+	}
+}
+
+// endClient ends a client: its subscriptions are released with a last NOTIFY,
+// and where it was its user's last the user is signed out (§2.2, §2.3). spare
+// is a dialog that has its own end.
+func (s *Server) endClient(c *client, why string, spare *dialog) {
+	dialogs, user := s.clients.end(c)
+	for _, d := range dialogs {
+		if d != spare {
+			s.endDialog(d, reasonDeactivated)
+		}
+	}
+	if user == nil {
+		return
+	}
+	s.cfg.Logger.Info("client ended", "user", c.key.user, "contact", c.key.contact, "why", why)
+	s.settle(user)
+	s.presentities.release(user)
+}

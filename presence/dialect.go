@@ -1,0 +1,114 @@
+package presence
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// Dialect holds everything in which BluStar clients and those of the RFCs
+// differ. It is chosen once for each request that opens a dialog or a
+// publication and kept with it; nothing else asks who the client is.
+type Dialect struct {
+	Name string
+
+	// Documents is how bodies are written.
+	Documents pidf.Dialect
+	// StableETag keeps the entity-tag of a publication when it is modified
+	// (§2.4, §2.8); else each PUBLISH gets a new one (RFC 3903 §6).
+	StableETag bool
+	// SharedPublication has the clients of one presentity share one
+	// publication, and ignores the status in the first PUBLISH of a client
+	// where there is one already (BSP-2.4-3); else there is one for each
+	// entity-tag, and they are composed.
+	SharedPublication bool
+	// ClientLife ties a user's subscriptions and publication together: where
+	// one of them ends the client does, with all its dialogs (§2.2, §2.3);
+	// else each stands alone (RFC 6665).
+	ClientLife bool
+	// NotifyOnRefresh answers each refreshing SUBSCRIBE with a NOTIFY
+	// (RFC 6665 §4.2.1); else only those of an AMCC (§2.9).
+	NotifyOnRefresh bool
+	// ListByEntry sends one document for each entry of a list (§4.4); else
+	// they go into one RLMI body (RFC 4662).
+	ListByEntry bool
+	// ListInRefresh lets a refresh replace the list (§4.2); else it is
+	// answered 415 (RFC 5367 §5.1).
+	ListInRefresh bool
+	// Digest authenticates by Digest (RFC 8760); else by X-BSS-auth (§2.10).
+	Digest bool
+	// ContactAndExpires makes both mandatory in a PUBLISH (§4.3).
+	ContactAndExpires bool
+	// FromEntity writes the presentity's own address into the From of NOTIFYs
+	// (§4.4); else that of the dialog.
+	FromEntity bool
+}
+
+var (
+	bluStar = &Dialect{
+		Name:              "BluStar",
+		Documents:         pidf.BluStarDialect,
+		StableETag:        true,
+		SharedPublication: true,
+		ClientLife:        true,
+		ListByEntry:       true,
+		ListInRefresh:     true,
+		ContactAndExpires: true,
+		FromEntity:        true,
+	}
+	standard = &Dialect{
+		Name:            "Standard",
+		Documents:       pidf.StandardDialect,
+		NotifyOnRefresh: true,
+		Digest:          true,
+	}
+)
+
+// bluStarNamespace is what the three spellings of the aa: namespace share.
+var bluStarNamespace = []byte("/presence/blustar/2011")
+
+// dialectOf tells who sent a request that opens a dialog or a publication.
+func (s *Server) dialectOf(req *sipx.Request, contact sipx.Address) *Dialect {
+	switch {
+	case s.cfg.Dialect != DialectAuto:
+		if s.cfg.Dialect == DialectBluStar {
+			return bluStar
+		}
+		return standard
+	case containsFold(req.Header.Get("User-Agent"), "blustar"),
+		contact.URI.User == amccUser,
+		hasBSSHeader(req.Header),
+		bytes.Contains(req.Body, bluStarNamespace),
+		isList(req) && !req.Header.HasToken("Supported", "eventlist"):
+		return bluStar
+	}
+	return standard
+}
+
+// amccUser is the user part of the Contact of an AMCC (§2.11).
+const amccUser = "fmc"
+
+func hasBSSHeader(h sipx.Header) bool {
+	for i := range h {
+		if name := h[i].Name; len(name) > 6 && strings.EqualFold(name[:6], "X-BSS-") {
+			return true
+		}
+	}
+	return false
+}
+
+func isList(req *sipx.Request) bool {
+	return len(req.Body) > 0 && sipx.MediaType(req.Header.Get("Content-Type")) == typeResourceLists
+}
+
+// containsFold reports whether s contains sub, which is in lower case ASCII.
+func containsFold(s, sub string) bool {
+	for i := 0; i+len(sub) <= len(s); i++ {
+		if strings.EqualFold(s[i:i+len(sub)], sub) {
+			return true
+		}
+	}
+	return false
+}

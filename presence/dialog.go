@@ -1,0 +1,282 @@
+package presence
+
+import (
+	"crypto/rand"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// dialog is one subscription (RFC 6665): the watcher's end of it, what it
+// watches, and its outbox. NOTIFYs leave it in CSeq order because one goroutine
+// at a time empties it.
+type dialog struct {
+	server  *Server
+	serial  uint64 // dialogs of a server in the order they were made
+	dialect *Dialect
+	event   string
+	list    bool
+	account string // who opened it, where somebody was authenticated
+
+	callID        string
+	local, remote sipx.Address // with their tags: From and To of our requests
+	contact       string       // our own, as a field value
+
+	client *client // guarded by clients.mu
+	own    bool    // subscribes to its user's own address; guarded by clients.mu
+
+	mu        sync.Mutex // a leaf
+	target    sipx.URI
+	routes    []string
+	flow      sipx.Flow
+	expires   time.Time
+	timer     *time.Timer
+	localSeq  uint32
+	remoteSeq uint32
+	watches   []*watch
+	fetch     bool // ends once it has shown everything (RFC 6665 §4.4.3)
+	state     dialogState
+	final     string // reason of the last NOTIFY
+	due       *watch // queue of those to be notified
+	dueTail   *watch
+	underWay  int    // NOTIFYs without a final response
+	draining  bool   // somebody empties the queue
+	version   uint32 // of RLMI documents
+}
+
+type dialogState int
+
+const (
+	dialogActive dialogState = iota
+	dialogEnding             // unlinked; a last NOTIFY is due
+	dialogEnded
+)
+
+// watch is one presentity watched in a dialog: the only one, or one of a list.
+type watch struct {
+	dialog  *dialog
+	address directory.Address
+	entity  string // as subscribed to
+	own     bool   // the watcher is the user, authenticated
+
+	presentity *presentity // guarded by Server.membership and dialog.mu: holding one is enough to read it
+	index      int         // in presentity.watches; guarded by presentity.mu
+	gone       bool        // taken from the presentity; guarded by Server.membership
+
+	// Guarded by dialog.mu.
+	sent     uint64      // version of the presentity that the last NOTIFY showed
+	sentOf   *presentity // whose version that is
+	next     *watch
+	queued   bool
+	underWay bool
+	again    bool // due once more, while a NOTIFY is under way
+	force    bool // NOTIFY even if nothing changed
+	removed  bool // no longer in the dialog's list
+	tries    int  // NOTIFYs in a row that were answered "not now"
+}
+
+const tagParam = ";tag="
+
+func (d *dialog) localTag() string  { return d.local.Params[len(tagParam):] }
+func (d *dialog) remoteTag() string { return d.remote.Params[len(tagParam):] }
+
+// Reasons of a terminated subscription (RFC 6665 §4.1.3).
+const (
+	reasonTimeout     = "timeout"
+	reasonDeactivated = "deactivated"
+)
+
+// dialogs is the registry of live dialogs.
+type dialogs struct {
+	mu     sync.Mutex
+	byTag  map[string]*dialog
+	byConn map[uint64]map[*dialog]struct{}
+	serial atomic.Uint64
+}
+
+// find returns the live dialog that an in-dialog request belongs to, or nil.
+func (ds *dialogs) find(req *sipx.Request) *dialog {
+	ds.mu.Lock()
+	d := ds.byTag[req.To.Tag()]
+	ds.mu.Unlock()
+	if d == nil || d.callID != req.CallID || d.remoteTag() != req.From.Tag() {
+		return nil
+	}
+	return d
+}
+
+func (ds *dialogs) add(d *dialog, flow sipx.Flow) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	d.serial = ds.serial.Add(1)
+	ds.byTag[d.localTag()] = d
+	ds.onConn(d, flow)
+}
+
+// onConn notes that d depends on a connection. ds.mu is held.
+func (ds *dialogs) onConn(d *dialog, flow sipx.Flow) {
+	if !flow.Reliable() || flow.Conn == 0 {
+		return
+	}
+	set := ds.byConn[flow.Conn]
+	if set == nil {
+		set = make(map[*dialog]struct{})
+		ds.byConn[flow.Conn] = set
+	}
+	set[d] = struct{}{}
+}
+
+func (ds *dialogs) offConn(d *dialog, flow sipx.Flow) {
+	if set := ds.byConn[flow.Conn]; set != nil {
+		if delete(set, d); len(set) == 0 {
+			delete(ds.byConn, flow.Conn)
+		}
+	}
+}
+
+// rebind moves d to the connection of its newest request.
+func (ds *dialogs) rebind(d *dialog, from, to sipx.Flow) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if ds.byTag[d.localTag()] != d {
+		return
+	}
+	ds.offConn(d, from)
+	ds.onConn(d, to)
+}
+
+// remove takes d out and reports whether it was in.
+func (ds *dialogs) remove(d *dialog, flow sipx.Flow) bool {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if ds.byTag[d.localTag()] != d {
+		return false
+	}
+	delete(ds.byTag, d.localTag())
+	ds.offConn(d, flow)
+	return true
+}
+
+func (ds *dialogs) all() []*dialog {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	list := make([]*dialog, 0, len(ds.byTag))
+	for _, d := range ds.byTag {
+		list = append(list, d)
+	}
+	return list
+}
+
+func (ds *dialogs) ofConn(conn uint64) []*dialog {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	list := make([]*dialog, 0, len(ds.byConn[conn]))
+	for d := range ds.byConn[conn] {
+		list = append(list, d)
+	}
+	return list
+}
+
+// newTag makes a tag or entity-tag: 128 random bits in characters of a token.
+func newTag() string { return rand.Text() }
+
+// endDialog ends a dialog from our side or at the watcher's wish: a last NOTIFY
+// with this reason follows those under way, and the dialog is unknown from now
+// on.
+func (s *Server) endDialog(d *dialog, reason string) {
+	if !s.unlink(d) {
+		return
+	}
+	d.mu.Lock()
+	d.state, d.final = dialogEnding, reason
+	drain := !d.draining
+	d.draining = true
+	d.mu.Unlock()
+	if drain {
+		s.drain(d)
+	}
+}
+
+// drop ends a dialog whose watcher is gone: nothing more is sent.
+func (s *Server) drop(d *dialog) {
+	s.unlink(d)
+	d.mu.Lock()
+	d.state = dialogEnded
+	d.mu.Unlock()
+}
+
+// unlink takes a dialog out of everything that refers to it, and reports whether
+// this call was the one that did.
+func (s *Server) unlink(d *dialog) bool {
+	d.mu.Lock()
+	flow := d.flow
+	stopTimer(&d.timer)
+	d.mu.Unlock()
+	if !s.dialogs.remove(d, flow) {
+		return false
+	}
+	d.mu.Lock()
+	watches := slices.Clone(d.watches)
+	d.mu.Unlock()
+	s.removeWatches(watches)
+	s.clients.leave(d)
+	return true
+}
+
+// addWatches connects watches, each with a reference to its presentity.
+func (s *Server) addWatches(watches []*watch) {
+	s.membership.Lock()
+	defer s.membership.Unlock()
+	for _, w := range watches {
+		w.presentity.addWatch(w)
+	}
+}
+
+func (s *Server) removeWatches(watches []*watch) {
+	s.membership.Lock()
+	defer s.membership.Unlock()
+	for _, w := range watches {
+		if !w.gone {
+			w.gone = true
+			w.presentity.removeWatch(w)
+			s.watching.Add(-1)
+		}
+	}
+}
+
+// lost handles the unintended end of a dialog (BSP-2.3-1): its watcher cannot be
+// reached, or no longer knows it.
+func (s *Server) lost(d *dialog, why string) {
+	s.clients.mu.Lock()
+	c := d.client
+	s.clients.mu.Unlock()
+	alone := c == nil || s.clients.superseded(d)
+	s.drop(d)
+	if !alone {
+		s.endClient(c, why, d)
+	}
+}
+
+// expired handles a subscription that was not refreshed in time.
+func (s *Server) expired(d *dialog) {
+	s.clients.mu.Lock()
+	c, own := d.client, d.own
+	s.clients.mu.Unlock()
+	alone := !own || s.clients.superseded(d)
+	s.endDialog(d, reasonTimeout)
+	if !alone {
+		s.endClient(c, "the own subscription was not refreshed", d)
+	}
+}
+
+// FlowClosed implements [sipx.FlowObserver]: the dialogs on a connection end with
+// it.
+func (s *Server) FlowClosed(f sipx.Flow) {
+	for _, d := range s.dialogs.ofConn(f.Conn) {
+		s.lost(d, "its connection is gone")
+	}
+}

@@ -1,0 +1,148 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/pidf"
+)
+
+// Feed takes what a host is told by its PBX, calendar and external presence
+// systems, where they push (events, web hooks) rather than being watched by a
+// monitor. Values are kept whether or not anybody watches (BSP-2.5-1, 2.6-1,
+// 2.7-1), up to Config.MaxSources of each kind. It is safe for concurrent use;
+// watchers are notified before a call returns. The error is an [*InputError],
+// [ErrTooMany], or one of the directory's.
+type Feed struct{ server *Server }
+
+// Feed returns the server's feed.
+func (s *Server) Feed() Feed { return Feed{s} }
+
+// InputError says which field of a value is wrong.
+type InputError struct {
+	Field  string
+	Reason string
+}
+
+func (e *InputError) Error() string { return fmt.Sprintf("presence: %s: %s", e.Field, e.Reason) }
+
+// maxText bounds each text of a source's value, in bytes.
+const maxText = 1024
+
+// SetLine sets the state of a device.
+func (f Feed) SetLine(dn string, v LineState) error {
+	if strings.TrimSpace(dn) == "" || len(dn) > maxText {
+		return &InputError{"dn", "must not be empty or longer than 1024 bytes"}
+	}
+	switch v.State {
+	case pidf.LineIdle, pidf.LineRinging, pidf.LineBusy, pidf.LineUnknown:
+	default:
+		return &InputError{"state", fmt.Sprintf("%q: want idle, ringing, busy or unknown", v.State)}
+	}
+	if err := checkTexts(v.Lifetime, text{"forward", v.Forward}); err != nil {
+		return err
+	}
+	return f.server.lines.put(lineKey(dn), v)
+}
+
+// SetCalendar replaces the calendar of a mailbox.
+func (f Feed) SetCalendar(mail string, v CalendarState) error {
+	if mailKey(mail) == "" || len(mail) > maxText {
+		return &InputError{"mail", "must not be empty or longer than 1024 bytes"}
+	}
+	if n := f.server.cfg.MaxAppointments; len(v.Appointments) > n {
+		return &InputError{"appointments", fmt.Sprintf("%d are more than %d", len(v.Appointments), n)}
+	}
+	for i, a := range v.Appointments {
+		at := func(field string) string { return fmt.Sprintf("[%d].%s", i, field) }
+		switch a.State {
+		case pidf.CalendarFree, pidf.CalendarTentative, pidf.CalendarBusy, pidf.CalendarOutOfOffice, pidf.CalendarUnknown:
+		default:
+			return &InputError{at("state"), fmt.Sprintf("%q is not in the schema", a.State)}
+		}
+		if a.From.IsZero() || !a.End.After(a.From) {
+			return &InputError{at("end"), "must be after from"}
+		}
+		err := checkTexts(0, text{at("id"), a.ID}, text{at("subject"), a.Subject}, text{at("location"), a.Location})
+		if err != nil {
+			return err
+		}
+	}
+	if err := checkTexts(v.Lifetime); err != nil {
+		return err
+	}
+	v.Appointments = slices.Clone(v.Appointments)
+	return f.server.calendars.put(mailKey(mail), v)
+}
+
+// SetExternal sets the external presence of the user with this address.
+func (f Feed) SetExternal(ctx context.Context, address string, v ExternalState) error {
+	if v.Status != "" && (!validStatus(v.Status) || v.Status == pidf.StatusOther) {
+		return &InputError{"status", fmt.Sprintf("%q is not in the schema", v.Status)}
+	}
+	err := checkTexts(v.Lifetime, text{"freeText", v.FreeText}, text{"fwdDestination", v.FwdDestination},
+		text{"telephoneEvent", v.TelephoneEvent})
+	if err != nil {
+		return err
+	}
+	entry, err := f.server.entry(ctx, address)
+	if err != nil {
+		return err
+	}
+	return f.server.externals.put(entry.ID, v)
+}
+
+// ClearExternal removes the external presence of the user with this address.
+func (f Feed) ClearExternal(ctx context.Context, address string) error {
+	entry, err := f.server.entry(ctx, address)
+	if err != nil {
+		return err
+	}
+	f.server.externals.mu.Lock()
+	src := f.server.externals.m[entry.ID]
+	f.server.externals.mu.Unlock()
+	if src != nil {
+		src.clear()
+	}
+	return nil
+}
+
+// lineKey writes a directory number as directory entries have it.
+func lineKey(dn string) string {
+	if a, err := directory.ParseAddress("tel:" + strings.TrimSpace(dn)); err == nil {
+		return a.Value
+	}
+	return strings.TrimSpace(dn)
+}
+
+type text struct{ field, value string }
+
+func checkTexts(lifetime time.Duration, texts ...text) error {
+	if lifetime < 0 {
+		return &InputError{"lifetime", "must not be negative"}
+	}
+	for _, t := range texts {
+		if len(t.value) > maxText {
+			return &InputError{t.field, "must not be longer than 1024 bytes"}
+		}
+	}
+	return nil
+}
+
+// entry looks up the directory entry of an address.
+func (s *Server) entry(ctx context.Context, address string) (directory.Entry, error) {
+	a, err := directory.ParseAddress(address)
+	if err != nil {
+		return directory.Entry{}, &InputError{"address", err.Error()}
+	}
+	r := s.lookup(ctx, []directory.Address{a})[0]
+	if r.Err != nil && !errors.Is(r.Err, directory.ErrNotFound) {
+		return r.Entry, fmt.Errorf("presence: directory: %w", r.Err)
+	}
+	return r.Entry, r.Err
+}

@@ -1,0 +1,286 @@
+package presence
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// notification is one NOTIFY with its header fields in one piece.
+type notification struct {
+	sipx.Request
+	fields [8]sipx.Field
+}
+
+// notify has each watch sent the newest document of its presentity, unless it
+// has it already.
+func (s *Server) notify(watches []*watch) {
+	for _, w := range watches {
+		s.enqueue(w, false)
+	}
+}
+
+// enqueue puts a watch into its dialog's queue. force sends a NOTIFY even where
+// nothing changed.
+func (s *Server) enqueue(w *watch, force bool) {
+	d := w.dialog
+	d.mu.Lock()
+	if d.state != dialogActive || w.removed {
+		d.mu.Unlock()
+		return
+	}
+	w.force = w.force || force
+	d.push(w)
+	drain := !d.draining
+	d.draining = true
+	d.mu.Unlock()
+	if drain {
+		s.drain(d)
+	}
+}
+
+// push appends w to the queue; where a NOTIFY for it is under way it follows
+// that one (BSP-4-4). d.mu is held.
+func (d *dialog) push(w *watch) {
+	switch {
+	case w.underWay:
+		w.again = true
+	case w.queued:
+	case d.due == nil:
+		d.due, d.dueTail = w, w
+		w.queued = true
+	default:
+		d.dueTail.next, d.dueTail = w, w
+		w.queued = true
+	}
+}
+
+func (d *dialog) pop() *watch {
+	w := d.due
+	if w != nil {
+		d.due, w.next = w.next, nil
+		w.queued = false
+	}
+	return w
+}
+
+// drain sends what is due in a dialog. One goroutine at a time does so, with
+// d.draining set, which keeps the order of CSeq on the wire; no lock is held
+// while sending.
+func (s *Server) drain(d *dialog) {
+	for {
+		d.mu.Lock()
+		n, done := d.nextNotify()
+		if n == nil {
+			d.draining = false
+			d.mu.Unlock()
+			return
+		}
+		d.underWay++
+		d.mu.Unlock()
+		s.outstanding.Add(1)
+		s.cfg.Sender.Send(s.ctx, &n.Request, done)
+	}
+}
+
+// nextNotify makes the next NOTIFY that may leave now, or returns nil. d.mu is
+// held.
+func (d *dialog) nextNotify() (*notification, sipx.ResponseHandler) {
+	switch d.state {
+	case dialogActive:
+		if d.list && !d.dialect.ListByEntry {
+			return d.nextRLMI()
+		}
+		for w := d.pop(); w != nil; w = d.pop() {
+			p := w.presentity
+			snap := p.current.Load()
+			if w.removed || !w.force && w.sentOf == p && w.sent == snap.version {
+				continue
+			}
+			w.force, w.underWay = false, true
+			w.sentOf, w.sent = p, snap.version
+			return d.newNotify(w, snap, ""), w
+		}
+		if d.fetch && d.underWay == 0 {
+			d.state, d.final = dialogEnding, reasonTimeout
+			return d.lastNotify()
+		}
+	case dialogEnding:
+		if d.underWay == 0 {
+			return d.lastNotify()
+		}
+	}
+	return nil, nil
+}
+
+// lastNotify makes the NOTIFY that ends the subscription. At the watcher's wish
+// it shows the state once more (RFC 6665 §4.2.1.4), which makes a fetch of a
+// SUBSCRIBE with Expires 0. d.mu is held.
+func (d *dialog) lastNotify() (*notification, sipx.ResponseHandler) {
+	d.state = dialogEnded
+	var w *watch
+	var snap *snapshot
+	if !d.list && d.final == reasonTimeout {
+		w = d.watches[0]
+		snap = w.presentity.current.Load()
+	}
+	return d.newNotify(w, snap, d.final), (*finalNotify)(d)
+}
+
+// newNotify makes a NOTIFY with the document of snap for w, both nil for one
+// without a body; reason ends the subscription. d.mu is held.
+func (d *dialog) newNotify(w *watch, snap *snapshot, reason string) *notification {
+	n := d.notifyHead(reason)
+	if w == nil {
+		return n
+	}
+	n.Body = snap.body(d.dialect, w.own, w.entity)
+	n.Header = append(n.Header, sipx.Field{Name: "Content-Type", Value: typePIDF})
+	if d.dialect.FromEntity && d.list {
+		if u, err := sipx.ParseURI(w.entity); err == nil {
+			n.From.URI = u
+		}
+	}
+	return n
+}
+
+func (d *dialog) notifyHead(reason string) *notification {
+	d.localSeq++
+	n := &notification{Request: sipx.Request{
+		Method: "NOTIFY",
+		URI:    d.target,
+		From:   d.local,
+		To:     d.remote,
+		CallID: d.callID,
+		CSeq:   d.localSeq,
+		Route:  d.routes,
+		Flow:   d.flow,
+	}}
+	const active = "active;expires="
+	state, expires := "terminated;reason="+reason, "0"
+	if reason == "" {
+		left := max(0, int(time.Until(d.expires).Round(time.Second)/time.Second))
+		state = active + strconv.Itoa(left)
+		expires = state[len(active):]
+	}
+	n.Header = append(n.fields[:0],
+		sipx.Field{Name: "Contact", Value: d.contact},
+		sipx.Field{Name: "Event", Value: d.event},
+		sipx.Field{Name: "Expires", Value: expires},
+		sipx.Field{Name: "Subscription-State", Value: state},
+	)
+	return n
+}
+
+// HandleResponse takes the outcome of the NOTIFY of one presentity.
+func (w *watch) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
+	d := w.dialog
+	verdict, pause := judge(res, err)
+	d.mu.Lock()
+	w.underWay = false
+	again := w.again
+	w.again = false
+	if verdict == notNow {
+		w.tries++
+		pause = max(pause, min(time.Second<<min(w.tries, 6), time.Minute))
+	} else {
+		w.tries = 0
+	}
+	if again && verdict == delivered && !w.removed {
+		d.push(w)
+	}
+	d.settled(res, err, verdict, pause, w)
+}
+
+// settled goes on after a final response: with what is due, with the end of the
+// dialog, or with another try. It is called with d.mu held and releases it.
+func (d *dialog) settled(res *sipx.Response, err error, v verdict, pause time.Duration, again ...*watch) {
+	s := d.server
+	d.underWay--
+	active := d.state == dialogActive
+	if v == gone {
+		d.state = dialogEnded
+	}
+	drain := !d.draining && v != gone
+	if drain {
+		d.draining = true
+	}
+	d.mu.Unlock()
+	s.observeNotify(res, err)
+	if drain {
+		s.drain(d)
+	}
+	switch {
+	case v == gone && active:
+		s.lost(d, "a NOTIFY failed: "+outcome(res, err))
+	case v == notNow && active:
+		s.after(pause, func() {
+			for _, w := range again {
+				s.enqueue(w, true)
+			}
+		})
+	}
+	s.sendDone()
+}
+
+// finalNotify is a dialog whose last NOTIFY is under way: whatever becomes of
+// it, that was that.
+type finalNotify dialog
+
+func (f *finalNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
+	s := f.server
+	s.observeNotify(res, err)
+	s.sendDone()
+}
+
+func (s *Server) observeNotify(res *sipx.Response, err error) {
+	if hook := s.cfg.Observer.Notify; hook != nil {
+		status := 0
+		if res != nil {
+			status = res.Status
+		}
+		hook(status, err)
+	}
+}
+
+func outcome(res *sipx.Response, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return strconv.Itoa(res.Status) + " " + res.ReasonPhrase()
+}
+
+// verdict is what the outcome of a NOTIFY means for its subscription.
+type verdict int
+
+const (
+	delivered verdict = iota // or refused in a way that trying again would not mend
+	notNow                   // try again later
+	gone                     // the watcher is
+)
+
+// judge tells what an outcome means (RFC 6665 §4.2.2, RFC 5057 §5.1), and how
+// long to wait where it is notNow.
+func judge(res *sipx.Response, err error) (verdict, time.Duration) {
+	switch {
+	case errors.Is(err, sipx.ErrQueueFull):
+		return notNow, time.Second
+	case errors.Is(err, sipx.ErrStackClosed):
+		return delivered, 0
+	case err != nil:
+		return gone, 0
+	case res.Status < 300:
+		return delivered, 0
+	}
+	switch res.Status {
+	case 404, 405, 408, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604:
+		return gone, 0
+	}
+	after, ok := sipx.Seconds(res.Header.Get("Retry-After"))
+	if res.Status/100 == 5 || ok {
+		return notNow, min(time.Duration(after)*time.Second, 5*time.Minute)
+	}
+	return delivered, 0
+}

@@ -1,0 +1,412 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// publication is a live Publication with what the server keeps about it.
+type publication struct {
+	Publication
+	document *pidf.Presence // of the Standard dialect
+	expiry   *time.Timer    // of the Standard dialect: clients expire in the other
+	callID   string         // of the newest request that set its state
+	cseq     uint32
+	at       time.Time
+}
+
+// publishing is a PUBLISH on its way through the server.
+type publishing struct {
+	req     *sipx.Request
+	dialect *Dialect
+	contact sipx.Address // zero where a Standard client sent none
+	expires time.Duration
+	ifMatch string
+	p       *presentity
+	doc     *pidf.Presence // nil for a refresh
+	own     Own            // what doc says
+	keeps   bool           // doc leaves the note as it is
+}
+
+// publish handles a PUBLISH (RFC 3903 §6, §2.4, §2.8).
+func (s *Server) publish(ctx context.Context, req *sipx.Request) (*sipx.Response, func(), error) {
+	event, ok := sipx.ParseEvent(req.Header.Get("Event"))
+	forward := event.Package == eventLyncForwarding && s.cfg.Forward != nil
+	if !ok || event.Package != eventPresence && !forward {
+		return s.badEvent(), nil, nil
+	}
+	pub := &publishing{req: req, ifMatch: strings.TrimSpace(req.Header.Get("SIP-If-Match"))}
+	var err error
+	if req.Header.Count("Contact") > 0 {
+		if pub.contact, err = oneContact(req); err != nil {
+			return nil, nil, err
+		}
+	}
+	pub.dialect = s.dialectOf(req, pub.contact)
+	if pub.dialect.ContactAndExpires {
+		for _, name := range []string{"Contact", "Expires"} {
+			if req.Header.Count(name) == 0 {
+				return nil, nil, sipx.Errorf(400, "%s is mandatory", name)
+			}
+		}
+	}
+	if pub.expires, err = s.granted(req, s.cfg.MaxPublishExpires); err != nil {
+		return nil, nil, err
+	}
+	id, refused := s.check(ctx, req, pub.contact, pub.dialect)
+	if refused != nil {
+		return refused, nil, nil
+	}
+	whose := req.To
+	if forward {
+		whose = req.From // BSP-2.4-6
+	}
+	if pub.p, err = s.published(ctx, whose); err != nil {
+		return nil, nil, err
+	}
+	defer s.presentities.release(pub.p)
+	pub.p.mu.Lock()
+	entry := pub.p.entry
+	pub.p.mu.Unlock()
+	if !mayActFor(id, &entry) {
+		return nil, nil, sipx.Errorf(403, "that is another user's presence")
+	}
+	if forward {
+		return s.publishForward(ctx, pub, entry)
+	}
+	if err := pub.read(); err != nil {
+		return nil, nil, err
+	}
+	return s.apply(ctx, pub)
+}
+
+// published returns the presentity of a PUBLISH, referred to once more.
+func (s *Server) published(ctx context.Context, whose sipx.Address) (*presentity, error) {
+	a, err := directory.ParseAddress(bareURI(whose.URI))
+	if err != nil {
+		return nil, sipx.Errorf(404, "no such user")
+	}
+	r := s.lookup(ctx, []directory.Address{a})[0]
+	switch {
+	case r.Err == nil:
+		return s.presentities.of(a, r), nil
+	case errors.Is(r.Err, directory.ErrNotFound), errors.Is(r.Err, directory.ErrAmbiguous):
+		return nil, sipx.Errorf(404, "no such user")
+	}
+	return nil, sipx.Errorf(503, "the directory does not answer")
+}
+
+// read decodes the body.
+func (pub *publishing) read() error {
+	req := pub.req
+	if len(req.Body) == 0 || pub.expires == 0 {
+		return nil
+	}
+	if sipx.MediaType(req.Header.Get("Content-Type")) != typePIDF {
+		return unsupportedType(typePIDF)
+	}
+	doc, err := pidf.Decode(req.Body)
+	if err != nil {
+		return sipx.Errorf(400, "%v", err)
+	}
+	pub.doc = doc
+	owner := req.Flow.Remote.String()
+	if !pub.contact.URI.IsZero() {
+		owner = contactKey(pub.contact.URI)
+	}
+	pub.own, pub.keeps, err = ownOf(doc, owner, time.Now())
+	return err
+}
+
+// apply carries a PUBLISH out, one of a presentity at a time.
+func (s *Server) apply(ctx context.Context, pub *publishing) (*sipx.Response, func(), error) {
+	p := pub.p
+	p.publishing.Lock()
+	defer p.publishing.Unlock()
+	current, err := p.matching(pub)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case pub.expires == 0:
+		return s.unpublish(ctx, pub, current)
+	case pub.doc == nil && current == nil:
+		return nil, nil, sipx.Errorf(400, "a refresh without a publication")
+	case pub.dialect.SharedPublication:
+		return s.publishShared(ctx, pub, current)
+	}
+	return s.publishOwn(ctx, pub, current)
+}
+
+// matching finds the publication that a PUBLISH is about: the one that it names,
+// whose dialect it takes; or the one that the clients of a user share.
+func (p *presentity) matching(pub *publishing) (*publication, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if pub.ifMatch != "" {
+		for _, c := range p.pubs {
+			if c.ETag == pub.ifMatch {
+				pub.dialect = dialectNamed(c.Dialect)
+				return c, nil
+			}
+		}
+		return nil, sipx.Errorf(412, "")
+	}
+	if pub.dialect.SharedPublication {
+		return p.shared(), nil
+	}
+	return nil, nil
+}
+
+// shared returns the publication that the clients share, or nil. p.mu is held.
+func (p *presentity) shared() *publication {
+	for _, c := range p.pubs {
+		if c.Dialect == bluStar.Name {
+			return c
+		}
+	}
+	return nil
+}
+
+func dialectNamed(name string) *Dialect {
+	if name == bluStar.Name {
+		return bluStar
+	}
+	return standard
+}
+
+// publishShared handles the PUBLISH of one of the clients that share a
+// publication (BSP-2.4-1 to 2.4-4, BSP-2.8-1).
+func (s *Server) publishShared(ctx context.Context, pub *publishing, current *publication) (*sipx.Response, func(), error) {
+	p := pub.p
+	now := time.Now()
+	next := &publication{Publication: Publication{
+		Presentity: p.key, ETag: newTag(), Dialect: pub.dialect.Name, Own: pub.own, Expires: now.Add(pub.expires),
+	}}
+	replaces := ""
+	if current != nil {
+		*next = *current
+		replaces = current.ETag
+		if next.Expires.Before(now.Add(pub.expires)) {
+			next.Expires = now.Add(pub.expires)
+		}
+		if pub.honored(current, now) {
+			next.Own = pub.own
+			if pub.keeps {
+				next.Own.Note = current.Own.Note
+			}
+		}
+	}
+	if pub.doc != nil && (current == nil || pub.ifMatch != "") {
+		next.callID, next.cseq, next.at = strings.Clone(pub.req.CallID), pub.req.CSeq, now
+	}
+	var err error
+	if next.Revision, err = s.cfg.Store.Put(ctx, next.Publication, replaces); err != nil {
+		return nil, nil, s.storeFailed(err)
+	}
+	var services *ServiceState
+	if pub.doc != nil {
+		st := servicesOf(pub.doc)
+		services = &st
+	}
+	key := clientKey{user: p.key, contact: contactKey(pub.contact.URI)}
+	err = s.clients.publish(key, p, services, now.Add(pub.expires), strings.Clone(pub.req.Header.Get("User-Agent")))
+	if err != nil {
+		if current == nil {
+			_ = s.cfg.Store.Delete(ctx, p.key, next.ETag)
+		}
+		return nil, nil, sipx.Errorf(403, "too many clients of one user")
+	}
+	return s.publishedOK(pub, next.ETag), s.swap(p, current, next), nil
+}
+
+// honored reports whether the status in a PUBLISH counts.
+func (pub *publishing) honored(current *publication, now time.Time) bool {
+	if pub.doc == nil || pub.ifMatch == "" {
+		return false // a refresh; or a client that starts (BSP-2.4-3)
+	}
+	// One that a newer request of the same client has overtaken on its way does
+	// not: RFC 3903 leaves that to the entity-tag, which stays the same here.
+	overtaken := current.callID == pub.req.CallID && pub.req.CSeq < current.cseq && now.Sub(current.at) < 32*time.Second
+	return !overtaken
+}
+
+// publishOwn handles the PUBLISH of a client with a publication of its own
+// (RFC 3903 §6).
+func (s *Server) publishOwn(ctx context.Context, pub *publishing, current *publication) (*sipx.Response, func(), error) {
+	p := pub.p
+	now := time.Now()
+	next := &publication{Publication: Publication{
+		Presentity: p.key, Dialect: pub.dialect.Name, Own: pub.own, Document: pub.req.Body,
+	}, document: pub.doc}
+	replaces := ""
+	if current != nil {
+		replaces = current.ETag
+		next.Revision = current.Revision
+		if pub.doc == nil {
+			next.Own, next.Document, next.document = current.Own, current.Document, current.document
+		}
+	} else {
+		p.mu.Lock()
+		full := len(p.pubs) >= s.cfg.MaxPublications
+		p.mu.Unlock()
+		if full {
+			return nil, nil, sipx.Errorf(403, "too many publications of one user")
+		}
+	}
+	next.ETag, next.Expires = newTag(), now.Add(pub.expires)
+	var err error
+	if next.Revision, err = s.cfg.Store.Put(ctx, next.Publication, replaces); err != nil {
+		return nil, nil, s.storeFailed(err)
+	}
+	next.expiry = s.after(pub.expires, func() { s.publicationExpired(p, next) })
+	return s.publishedOK(pub, next.ETag), s.swap(p, current, next), nil
+}
+
+// swap puts next in the place of current, either of which may be nil, and
+// returns what notifies the watchers. p.publishing is held.
+func (s *Server) swap(p *presentity, current, next *publication) func() {
+	p.mu.Lock()
+	if current != nil {
+		stopTimer(&current.expiry)
+		p.pubs = slices.DeleteFunc(p.pubs, func(c *publication) bool { return c == current })
+		s.presentities.release(p) // never the last reference: the caller has one
+	}
+	if next != nil {
+		p.pubs = append(p.pubs, next)
+		s.presentities.retain(p)
+		p.setRest(nil)
+	}
+	due := p.refresh()
+	p.mu.Unlock()
+	return func() { s.notify(due) }
+}
+
+// setRest notes what remains said when no publication does. p.mu is held, and
+// the caller has a reference to p.
+func (p *presentity) setRest(own *Own) {
+	had := p.rest != nil
+	p.rest = own
+	switch {
+	case own != nil && !had:
+		p.server.presentities.retain(p)
+	case own == nil && had:
+		p.server.presentities.release(p)
+	}
+}
+
+// publishedOK is the 200 to a PUBLISH (BSP-2.4-1).
+func (s *Server) publishedOK(pub *publishing, etag string) *sipx.Response {
+	return sipx.NewResponse(200,
+		sipx.Field{Name: "Contact", Value: s.contact(pub.req.Flow)},
+		sipx.Field{Name: "Expires", Value: seconds(pub.expires)},
+		sipx.Field{Name: "SIP-ETag", Value: etag})
+}
+
+// unpublish handles Expires 0: it ends the client (BSP-2.2-2), or in the
+// Standard dialect just the publication.
+func (s *Server) unpublish(ctx context.Context, pub *publishing, current *publication) (*sipx.Response, func(), error) {
+	p := pub.p
+	if pub.dialect.ClientLife {
+		etag := newTag()
+		if current != nil {
+			etag = current.ETag
+		}
+		key := clientKey{user: p.key, contact: contactKey(pub.contact.URI)}
+		s.presentities.retain(p)
+		return s.publishedOK(pub, etag), func() {
+			defer s.presentities.release(p)
+			if c := s.clients.lookup(key); c != nil {
+				s.endClient(c, "it signed out", nil)
+			}
+		}, nil
+	}
+	if current == nil {
+		return nil, nil, sipx.Errorf(400, "Expires 0 without SIP-If-Match")
+	}
+	if err := s.cfg.Store.Delete(ctx, p.key, current.ETag); err != nil && !errors.Is(err, ErrNoPublication) {
+		return nil, nil, s.storeFailed(err)
+	}
+	return s.publishedOK(pub, newTag()), s.withdraw(p, current), nil
+}
+
+// withdraw takes a publication away; with the last thing that a user's clients
+// said the user is signed out. p.publishing is held.
+func (s *Server) withdraw(p *presentity, current *publication) func() {
+	alive := s.clients.alive(p)
+	p.mu.Lock()
+	if !alive && len(p.pubs) == 1 && p.pubs[0] == current {
+		p.setRest(signedOut())
+	}
+	p.mu.Unlock()
+	return s.swap(p, current, nil)
+}
+
+func signedOut() *Own {
+	now := time.Now()
+	return &Own{
+		Provenance: Provenance{Owner: "server", Received: now},
+		Status:     pidf.StatusSignedOut,
+		Timestamp:  now,
+	}
+}
+
+// publicationExpired ends a Standard publication that was not refreshed.
+func (s *Server) publicationExpired(p *presentity, pub *publication) {
+	s.presentities.retain(p)
+	defer s.presentities.release(p)
+	p.publishing.Lock()
+	defer p.publishing.Unlock()
+	p.mu.Lock()
+	live := slices.Contains(p.pubs, pub)
+	p.mu.Unlock()
+	if !live {
+		return
+	}
+	s.deleteStored(p, pub)
+	s.withdraw(p, pub)()
+}
+
+// settle sees to a user after one of their clients has ended: where it was the
+// last, what the clients published ends with it and the user is signed out
+// (BSP-2.2-3); else only the services may have changed (BSP-2.2-4). The caller
+// has a reference to p.
+func (s *Server) settle(p *presentity) {
+	p.publishing.Lock()
+	defer p.publishing.Unlock()
+	if s.clients.alive(p) {
+		s.update(p)
+		return
+	}
+	p.mu.Lock()
+	shared := p.shared()
+	p.setRest(signedOut())
+	p.mu.Unlock()
+	if shared != nil {
+		s.deleteStored(p, shared)
+	}
+	s.swap(p, shared, nil)()
+}
+
+func (s *Server) deleteStored(p *presentity, pub *publication) {
+	err := s.cfg.Store.Delete(s.ctx, p.key, pub.ETag)
+	if err != nil && !errors.Is(err, ErrNoPublication) {
+		s.cfg.Logger.Error("publication stays in the store until it expires", "presentity", p.key, "error", err)
+	}
+}
+
+func (s *Server) storeFailed(err error) error {
+	if errors.Is(err, ErrConflict) || errors.Is(err, ErrNoPublication) {
+		return sipx.Errorf(412, "")
+	}
+	s.cfg.Logger.Error("publication store", "error", err)
+	return fmt.Errorf("%w: %w", &sipx.Error{Status: 503, Reason: "publications are not available"}, err)
+}

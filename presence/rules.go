@@ -1,0 +1,132 @@
+package presence
+
+import (
+	"slices"
+	"time"
+)
+
+// Status is a consolidated presence status: what watchers are shown.
+type Status string
+
+// The consolidated statuses (§3.2, and BSP-3.2-7 for Away and Other).
+const (
+	StatusAvailable   Status = "available"
+	StatusBusy        Status = "busy"
+	StatusAway        Status = "away"
+	StatusOther       Status = "other"
+	StatusUnavailable Status = "unavailable"
+	StatusSignedOut   Status = "signed out"
+	StatusUnknown     Status = "unknown"
+)
+
+// Rule is one row of the consolidation table: where a claim matches, and no
+// rule before it has one, the presentity has Status, and Note where the user
+// set no free text.
+type Rule struct {
+	Name   string // for Explain
+	Match  func(c Claim) bool
+	Status Status
+	Note   string
+}
+
+// Means returns a Match for claims of this meaning.
+func Means(m Meaning) func(Claim) bool {
+	return func(c Claim) bool { return c.Meaning == m }
+}
+
+// DefaultRules returns the consolidation table of BSP-3.2-3, first match wins.
+// A host may replace, extend or reorder it; the slice is the caller's.
+func DefaultRules() []Rule {
+	rule := func(m Meaning, s Status, note string) Rule {
+		return Rule{Name: string(m), Match: Means(m), Status: s, Note: note}
+	}
+	return []Rule{
+		rule(MeansDoNotDisturb, StatusUnavailable, "Unavailable"),
+		rule(MeansCall, StatusBusy, "In a call"),
+		rule(MeansMeeting, StatusBusy, "In a meeting"),
+		rule(MeansBusy, StatusBusy, "Busy"),
+		rule(MeansAway, StatusAway, "Away"),
+		rule(MeansInactive, StatusAway, "Inactive"),
+		rule(MeansBeRightBack, StatusAway, "Be right back"),
+		rule(MeansOther, StatusOther, "Other"),
+		rule(MeansAvailable, StatusAvailable, "Available"),
+		rule(MeansSignedOut, StatusSignedOut, "Signed out"),
+	}
+}
+
+// FiveStatuses returns the rules with Away and Other collapsed to Busy, so that
+// watchers see only the five statuses that the table of §3.2 maps (BSP-3.2-7).
+// The notes still say which it is.
+func FiveStatuses(rules []Rule) []Rule {
+	rules = slices.Clone(rules)
+	for i := range rules {
+		if s := rules[i].Status; s == StatusAway || s == StatusOther {
+			rules[i].Status = StatusBusy
+		}
+	}
+	return rules
+}
+
+// Result is a consolidated presence.
+type Result struct {
+	Status Status
+	Note   string // the user's free text, else that of the rule
+	Rule   string // the name of the rule that won, "unknown" where none matched
+	Winner Claim  // the newest claim that made it win
+}
+
+// Consolidate applies rules to what state says at now. It changes nothing and
+// reads no clock.
+func Consolidate(rules []Rule, state *State, now time.Time) Result {
+	return consolidate(rules, state.Claims(now), state.note())
+}
+
+func consolidate(rules []Rule, claims []Claim, note string) Result {
+	r := Result{Status: StatusUnknown, Rule: "unknown", Note: note}
+	for i := range rules {
+		won := -1
+		for j := range claims {
+			if rules[i].Match(claims[j]) && (won < 0 || claims[j].Received.After(claims[won].Received)) {
+				won = j
+			}
+		}
+		if won < 0 {
+			continue
+		}
+		r.Status, r.Rule, r.Winner = rules[i].Status, rules[i].Name, claims[won]
+		if r.Note == "" {
+			r.Note = rules[i].Note
+		}
+		break
+	}
+	return r
+}
+
+// Explanation says why a presentity is shown as it is (BSX-1).
+type Explanation struct {
+	Result
+	Claims     []Explained // everything that the sources say, those that lost and those that do not count too
+	NextChange time.Time   // when the result may next change by itself; zero for never
+	At         time.Time   // when this was so
+}
+
+// Explained is a claim with what became of it.
+type Explained struct {
+	Claim
+	Counts bool // it has a meaning
+	Won    bool // it made the result
+}
+
+// Explain consolidates and tells how.
+func Explain(rules []Rule, state *State, now time.Time) Explanation {
+	claims := state.Claims(now)
+	e := Explanation{
+		Result:     consolidate(rules, claims, state.note()),
+		NextChange: state.nextChange(now),
+		At:         now,
+	}
+	for _, c := range claims {
+		e.Claims = append(e.Claims, Explained{Claim: c, Counts: c.Meaning != "", Won: c == e.Winner})
+	}
+	return e
+}

@@ -1,0 +1,331 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/pidf"
+)
+
+// LineState is what a PBX says of a device.
+type LineState struct {
+	State    pidf.LineState
+	Forward  string        // destination of an immediate forward, or empty
+	Lifetime time.Duration // the value fades to unknown after it; 0: it does not
+}
+
+// CalendarState is what a calendar system says of a mailbox.
+type CalendarState struct {
+	Appointments []pidf.Appointment
+	Lifetime     time.Duration // as in LineState
+}
+
+// ExternalState is what an external presence system says of a user.
+type ExternalState struct {
+	Status         pidf.Status
+	FreeText       string
+	FwdDestination string
+	TelephoneEvent string
+	Lifetime       time.Duration // as in LineState
+}
+
+// LineMonitor watches devices. MonitorLine watches one until ctx ends and calls
+// update with each state, the first as soon as it is known; it returns when ctx
+// has ended, or with the error that keeps it from going on, after which it is
+// called again with back-off. There is one call for each device, however many
+// presentities have it.
+type LineMonitor interface {
+	MonitorLine(ctx context.Context, dn string, update func(LineState)) error
+}
+
+// CalendarMonitor watches mailboxes, as [LineMonitor] does devices.
+type CalendarMonitor interface {
+	MonitorCalendar(ctx context.Context, mail string, update func(CalendarState)) error
+}
+
+// ExternalMonitor watches users, as [LineMonitor] does devices.
+type ExternalMonitor interface {
+	MonitorExternal(ctx context.Context, user directory.Entry, update func(ExternalState)) error
+}
+
+// ErrTooMany says that a bound of [Config] is reached.
+var ErrTooMany = errors.New("presence: too many")
+
+const (
+	ownerFeed    = "feed"
+	ownerMonitor = "monitor"
+)
+
+// sources holds the values of one kind of source by key: the number, the
+// mailbox or the presentity.
+type sources[V any] struct {
+	server   *Server
+	max      int
+	lifetime func(V) time.Duration
+	equal    func(a, b V) bool
+	monitor  func(ctx context.Context, user directory.Entry, key string, update func(V)) error // nil: none
+
+	mu sync.Mutex // guards m and adding to it; taken before a source's
+	m  map[string]*source[V]
+}
+
+// source is one of them: its value, the presentities that show it, and the
+// monitor that runs while one of them is watched.
+type source[V any] struct {
+	of  *sources[V]
+	key string
+
+	mu       sync.Mutex // a leaf: nothing else is locked while it is held
+	value    V
+	known    bool
+	prov     Provenance
+	changed  time.Time
+	shown    map[*presentity]struct{}
+	watching int
+	stop     context.CancelFunc // of the running monitor
+	linger   *time.Timer
+	fade     *time.Timer
+}
+
+func newSources[V any](s *Server, max int, lifetime func(V) time.Duration, equal func(a, b V) bool) *sources[V] {
+	return &sources[V]{server: s, max: max, lifetime: lifetime, equal: equal, m: make(map[string]*source[V])}
+}
+
+// get finds or makes the source of key, which p shows from then on.
+func (t *sources[V]) get(key string, p *presentity) (*source[V], error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	src, err := t.make(key)
+	if err != nil {
+		return nil, err
+	}
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	if src.shown == nil {
+		src.shown = make(map[*presentity]struct{}, 1)
+	}
+	src.shown[p] = struct{}{}
+	return src, nil
+}
+
+// put sets the value of the source of key, which is kept even where nobody
+// shows it.
+func (t *sources[V]) put(key string, v V) error {
+	t.mu.Lock()
+	src, err := t.make(key)
+	if err != nil {
+		t.mu.Unlock()
+		return err
+	}
+	shown := src.take(v, ownerFeed)
+	t.mu.Unlock()
+	t.server.updateAll(shown)
+	return nil
+}
+
+func (t *sources[V]) make(key string) (*source[V], error) {
+	src := t.m[key]
+	if src == nil {
+		if len(t.m) >= t.max {
+			return nil, ErrTooMany
+		}
+		src = &source[V]{of: t, key: key}
+		t.m[key] = src
+	}
+	return src, nil
+}
+
+// release ends that p shows src.
+func (src *source[V]) release(p *presentity) {
+	src.of.mu.Lock()
+	defer src.of.mu.Unlock()
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	delete(src.shown, p)
+	src.dropIfIdle()
+}
+
+// dropIfIdle forgets a source that says nothing and interests nobody. Both locks
+// are held.
+func (src *source[V]) dropIfIdle() {
+	if !src.known && len(src.shown) == 0 && src.watching == 0 && src.stop == nil {
+		delete(src.of.m, src.key)
+	}
+}
+
+// read returns the value and whether there is one.
+func (src *source[V]) read() (v V, prov Provenance, changed time.Time, known bool) {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	return src.value, src.prov, src.changed, src.known
+}
+
+// take takes a new value, for which its lifetime starts, and returns who shows
+// it.
+func (src *source[V]) take(v V, owner string) []*presentity {
+	now := time.Now()
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	if !src.known || !src.of.equal(src.value, v) {
+		src.changed = now
+	}
+	src.value, src.known = v, true
+	src.prov = Provenance{Owner: owner, Received: now}
+	src.fadeAfter(src.of.lifetime(v))
+	return slices.Collect(maps.Keys(src.shown))
+}
+
+// clear makes the value unknown.
+func (src *source[V]) clear() {
+	src.of.mu.Lock()
+	src.mu.Lock()
+	known := src.known
+	var none V
+	src.value, src.known, src.prov = none, false, Provenance{}
+	src.changed = time.Now()
+	src.fadeAfter(0)
+	shown := slices.Collect(maps.Keys(src.shown))
+	src.dropIfIdle()
+	src.mu.Unlock()
+	src.of.mu.Unlock()
+	if known {
+		src.of.server.updateAll(shown)
+	}
+}
+
+// fadeAfter has the value cleared after d; 0 for never. src.mu is held.
+func (src *source[V]) fadeAfter(d time.Duration) {
+	if src.fade != nil {
+		src.fade.Stop()
+		src.fade = nil
+	}
+	src.prov.Expires = time.Time{}
+	if d <= 0 {
+		return
+	}
+	src.prov.Expires = time.Now().Add(d)
+	var timer *time.Timer
+	timer = src.of.server.after(d, func() {
+		src.mu.Lock()
+		current := src.fade == timer
+		src.mu.Unlock()
+		if current {
+			src.clear()
+		}
+	})
+	src.fade = timer
+}
+
+// watch starts the monitor with the first watched presentity.
+func (src *source[V]) watch(user directory.Entry) {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	src.watching++
+	if src.linger != nil {
+		src.linger.Stop()
+		src.linger = nil
+	}
+	if src.of.monitor == nil || src.stop != nil || src.watching > 1 {
+		return
+	}
+	ctx, cancel := context.WithCancel(src.of.server.ctx)
+	if !src.of.server.start(func() { src.run(ctx, user) }) {
+		cancel()
+		return
+	}
+	src.stop = cancel
+}
+
+// unwatch stops it after the linger time of the last.
+func (src *source[V]) unwatch() {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	src.watching--
+	if src.watching > 0 || src.stop == nil {
+		return
+	}
+	src.linger = src.of.server.after(src.of.server.cfg.Linger, src.stopMonitor)
+}
+
+func (src *source[V]) stopMonitor() {
+	src.mu.Lock()
+	stop := src.stop
+	if src.watching > 0 || stop == nil {
+		src.mu.Unlock()
+		return
+	}
+	src.stop = nil
+	owner := src.prov.Owner
+	src.mu.Unlock()
+	stop()
+	if owner == ownerMonitor {
+		src.clear() // nobody looks after it any more
+	}
+}
+
+// run keeps a monitor going until ctx ends. While it fails, its last value
+// stays for the grace time only.
+func (src *source[V]) run(ctx context.Context, user directory.Entry) {
+	server := src.of.server
+	pause := time.Second
+	for {
+		began := time.Now()
+		err := src.of.monitor(ctx, user, src.key, func(v V) {
+			if ctx.Err() == nil {
+				server.updateAll(src.take(v, ownerMonitor))
+			}
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		server.cfg.Logger.Warn("monitor ended, will be started again", "source", src.key, "error", err, "pause", pause)
+		src.mu.Lock()
+		if src.known && src.prov.Owner == ownerMonitor && src.prov.Expires.IsZero() {
+			src.fadeAfter(server.cfg.Grace)
+		}
+		src.mu.Unlock()
+		if time.Since(began) > time.Minute {
+			pause = time.Second
+		}
+		if !sleep(ctx, jitter(pause)) {
+			return
+		}
+		pause = min(2*pause, time.Minute)
+	}
+}
+
+// stopTimers stops the fading and lingering of all of them.
+func (t *sources[V]) stopTimers() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, src := range t.m {
+		src.mu.Lock()
+		stopTimer(&src.fade)
+		stopTimer(&src.linger)
+		src.mu.Unlock()
+	}
+}
+
+// sleep waits for d and reports whether ctx lasted.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// jitter spreads d over ±25 %, so that what failed together is not tried again
+// together.
+func jitter(d time.Duration) time.Duration {
+	return d*3/4 + rand.N(d/2+1)
+}
