@@ -1,0 +1,87 @@
+package ldapdir
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// refusalPause is for how long a password that the directory refused is not
+// offered again. It is long, because each attempt counts towards the lock-out of
+// the account with which everybody is looked up: with Active Directory's usual
+// five in thirty minutes, this stays below.
+const refusalPause = 10 * time.Minute
+
+// A binder makes connections those of the account that searches.
+type binder struct {
+	dn     string
+	secret Secret
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	refused [sha256.Size]byte // of the password that was refused last
+	until   time.Time
+	err     error
+}
+
+// A refusedError says that the directory does not accept our own password, or that
+// we have none to offer. No other server of the same directory would.
+type refusedError struct{ err error }
+
+func (e *refusedError) Error() string        { return e.err.Error() }
+func (e *refusedError) Unwrap() error        { return e.err }
+func (e *refusedError) Is(target error) bool { return target == ErrUnavailable }
+
+// bind binds c within the context. Without a DN the connection stays anonymous.
+func (b *binder) bind(ctx context.Context, c *conn) error {
+	if b.dn == "" {
+		return nil
+	}
+	password, err := b.secret.reveal()
+	if err != nil {
+		return &refusedError{&Error{Op: "bind", Server: c.host.url, Err: err}}
+	}
+	sum := sha256.Sum256([]byte(password))
+	if err := b.paused(sum); err != nil {
+		return err
+	}
+	err = c.do(ctx, func(l *ldap.Conn) error { return l.Bind(b.dn, password) })
+	if err == nil {
+		return nil
+	}
+	err = &Error{Op: "bind", Server: c.host.url, Err: err}
+	if code, _ := resultCode(err); code != ldap.LDAPResultInvalidCredentials {
+		return err
+	}
+	b.log.Error("directory refuses the account that searches; not tried again with this password for now",
+		"server", c.host.url, "dn", b.dn, "error", err, "pause", refusalPause)
+	err = &refusedError{err}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refused, b.until, b.err = sum, time.Now().Add(refusalPause), err
+	return err
+}
+
+// paused returns the error of the last refusal, if it was of the same password and
+// is not long ago.
+func (b *binder) paused(sum [sha256.Size]byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == nil || sum != b.refused || !time.Now().Before(b.until) {
+		return nil
+	}
+	return b.err
+}
+
+// newBinder checks that what is configured would not bind as nobody unasked.
+func newBinder(dn string, secret Secret, log *slog.Logger) (*binder, error) {
+	if (dn == "") != secret.isZero() {
+		return nil, errors.New("ldapdir: BindDN and BindPassword: one without the other")
+	}
+	return &binder{dn: dn, secret: secret, log: log}, nil
+}
