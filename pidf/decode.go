@@ -40,6 +40,7 @@ type decoder struct {
 	scanner
 	unqualified bool   // the root has no namespace: its children's lack of one means nothing
 	fragments   int32  // kept so far
+	demoted     bool   // the element to keep next is one that the typed model has a field for
 	home        string // namespace of extensions that have none; empty for most documents
 	warnings    []Warning
 	place       place
@@ -49,14 +50,17 @@ func newDecoder(l Limits) *decoder {
 	return &decoder{scanner: scanner{limits: l.withDefaults()}}
 }
 
-// warn notes that something at the current token was tolerated.
+// warn notes that something at d.from, usually the current token, was tolerated.
 func (d *decoder) warn(text string) {
 	if len(d.warnings) >= maxWarnings {
 		return
 	}
 	w := Warning{Text: text}
 	w.Line, w.Column = d.place.at(d.doc, d.from)
-	if len(d.open) > 0 {
+	if tag := strings.TrimLeft(d.doc[d.from:], "</"); len(tag) < len(d.doc)-d.from {
+		_, _, n := qualifiedName(tag)
+		w.Element = tag[:n]
+	} else if len(d.open) > 0 {
 		w.Element = d.open[len(d.open)-1].written
 	}
 	d.warnings = append(d.warnings, w)
@@ -254,6 +258,7 @@ func (d *decoder) back(m mark, why string) bool {
 	d.warnings = d.warnings[:m.warnings]
 	d.next()
 	d.warn(why + ": kept as an extension")
+	d.demoted = true
 	return false
 }
 
@@ -289,6 +294,7 @@ func (d *decoder) first(room bool) bool { return room || d.duplicate() }
 // duplicate says that there is a second element where the model has room for one.
 func (d *decoder) duplicate() bool {
 	d.warn("a second one kept as an extension")
+	d.demoted = true
 	return false
 }
 
@@ -325,6 +331,7 @@ func (d *decoder) timestamp(x *Extra, name string, dst *time.Time) bool {
 	attrs := d.takeRest()
 	s, ok := d.text()
 	if ok {
+		d.from = m.from
 		*dst, ok = d.time(s)
 	}
 	if !ok {

@@ -47,7 +47,7 @@ func (d *decoder) bluStar() *BluStar {
 	b.Attrs = d.takeRest()
 	n := 0
 	for d.child(&b.Extra, n) {
-		if d.is(idBluStar) && d.bluStarChild(b) {
+		if d.bluStarChild(b) {
 			n++
 		} else if d.err == nil {
 			d.keep(&b.Extra, n)
@@ -60,23 +60,20 @@ func (d *decoder) bluStarChild(b *BluStar) bool {
 	switch d.name.local {
 	case "status":
 		display := d.takeString("display")
-		if !d.enum(&b.Extra, "status", (*string)(&b.Status)) {
+		if !d.is(idBluStar) || !d.enum(&b.Extra, "status", (*string)(&b.Status)) {
 			return false
 		}
 		b.Display = display
 		return true
 	case "note":
-		if !d.first(b.Note == nil) {
-			return false
-		}
 		var n Note
-		if !d.note(&n) {
+		if !d.is(idBluStar) || !d.first(b.Note == nil) || !d.note(&n) {
 			return false
 		}
 		b.Note = &n
 		return true
 	case "timestamp":
-		return d.timestamp(&b.Extra, "timestamp", &b.Timestamp)
+		return d.is(idBluStar) && d.timestamp(&b.Extra, "timestamp", &b.Timestamp)
 	}
 	return false
 }
@@ -106,7 +103,7 @@ func (d *decoder) externalUC() *ExternalUC {
 	u.Attrs = d.takeRest()
 	n := 0
 	for d.child(&u.Extra, n) {
-		if d.is(idBluStar) && d.externalUCChild(u) {
+		if d.externalUCChild(u) {
 			n++
 		} else if d.err == nil {
 			d.keep(&u.Extra, n)
@@ -118,15 +115,15 @@ func (d *decoder) externalUC() *ExternalUC {
 func (d *decoder) externalUCChild(u *ExternalUC) bool {
 	switch d.name.local {
 	case "status":
-		return d.enum(&u.Extra, "status", (*string)(&u.Status))
+		return d.is(idBluStar) && d.enum(&u.Extra, "status", (*string)(&u.Status))
 	case "freeText":
-		return d.once(&u.Extra, "freeText", &u.FreeText)
+		return d.is(idBluStar) && d.once(&u.Extra, "freeText", &u.FreeText)
 	case "fwdDestination":
-		return d.trimmed(&u.Extra, "fwdDestination", &u.FwdDestination)
+		return d.is(idBluStar) && d.trimmed(&u.Extra, "fwdDestination", &u.FwdDestination)
 	case "telephoneEvent":
-		return d.trimmed(&u.Extra, "telephoneEvent", &u.TelephoneEvent)
+		return d.is(idBluStar) && d.trimmed(&u.Extra, "telephoneEvent", &u.TelephoneEvent)
 	case "timestamp":
-		return d.timestamp(&u.Extra, "timestamp", &u.Timestamp)
+		return d.is(idBluStar) && d.timestamp(&u.Extra, "timestamp", &u.Timestamp)
 	}
 	return false
 }
@@ -135,7 +132,7 @@ func (d *decoder) appointment(a *Appointment) {
 	a.Attrs = d.takeRest()
 	n := 0
 	for d.child(&a.Extra, n) {
-		if d.is(idBluStar) && d.appointmentChild(a) {
+		if d.appointmentChild(a) {
 			n++
 		} else if d.err == nil {
 			d.keep(&a.Extra, n)
@@ -146,25 +143,25 @@ func (d *decoder) appointment(a *Appointment) {
 func (d *decoder) appointmentChild(a *Appointment) bool {
 	switch d.name.local {
 	case "id":
-		return d.trimmed(&a.Extra, "id", &a.ID) // §1.3 and §3 print it as one space
+		return d.is(idBluStar) && d.trimmed(&a.Extra, "id", &a.ID) // §1.3 and §3 print it as one space
 	case "state":
-		return d.enum(&a.Extra, "state", (*string)(&a.State))
+		return d.is(idBluStar) && d.enum(&a.Extra, "state", (*string)(&a.State))
 	case "subject":
-		return d.once(&a.Extra, "subject", &a.Subject)
+		return d.is(idBluStar) && d.once(&a.Extra, "subject", &a.Subject)
 	case "location":
-		return d.once(&a.Extra, "location", &a.Location)
+		return d.is(idBluStar) && d.once(&a.Extra, "location", &a.Location)
 	case "from":
-		return d.timestamp(&a.Extra, "from", &a.From)
+		return d.is(idBluStar) && d.timestamp(&a.Extra, "from", &a.From)
 	case "end":
-		return d.timestamp(&a.Extra, "end", &a.End)
+		return d.is(idBluStar) && d.timestamp(&a.Extra, "end", &a.End)
 	case "allday":
-		return d.flag(&a.Extra, "allday", &a.AllDay)
+		return d.is(idBluStar) && d.flag(&a.Extra, "allday", &a.AllDay)
 	case "private":
-		return d.flag(&a.Extra, "private", &a.Private)
+		return d.is(idBluStar) && d.flag(&a.Extra, "private", &a.Private)
 	case "reminder-offset":
-		return d.reminder(a)
+		return d.is(idBluStar) && d.reminder(a)
 	case "timestamp":
-		return d.timestamp(&a.Extra, "timestamp", &a.Timestamp)
+		return d.is(idBluStar) && d.timestamp(&a.Extra, "timestamp", &a.Timestamp)
 	}
 	return false
 }
@@ -228,7 +225,7 @@ func (d *decoder) line() *Line {
 	l.Attrs = d.takeRest()
 	n := 0
 	for d.child(&l.Extra, n) {
-		if d.is(idBluStar) && d.lineChild(l) {
+		if d.lineChild(l) {
 			n++
 		} else if d.err == nil {
 			d.keep(&l.Extra, n)
@@ -240,11 +237,11 @@ func (d *decoder) line() *Line {
 func (d *decoder) lineChild(l *Line) bool {
 	switch d.name.local {
 	case "DN":
-		return d.trimmed(&l.Extra, "DN", &l.DN)
+		return d.is(idBluStar) && d.trimmed(&l.Extra, "DN", &l.DN)
 	case "state":
-		return d.enum(&l.Extra, "state", (*string)(&l.State))
+		return d.is(idBluStar) && d.enum(&l.Extra, "state", (*string)(&l.State))
 	case "forward":
-		return d.first(l.Forward == nil) && d.forward(l)
+		return d.is(idBluStar) && d.first(l.Forward == nil) && d.forward(l)
 	}
 	return false
 }

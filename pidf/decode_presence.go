@@ -1,6 +1,10 @@
 package pidf
 
-import "strings"
+import (
+	"math"
+	"strconv"
+	"strings"
+)
 
 // presence reads a whole document.
 func (d *decoder) presence(p *Presence, data []byte) {
@@ -161,12 +165,26 @@ func (d *decoder) status(t *Tuple) {
 	t.Status.Attrs = d.takeRest()
 	n := 0
 	for d.child(&t.Status, n) {
-		if d.name.local == "basic" && d.is(idPIDF) && d.enum(&t.Status, "basic", (*string)(&t.Basic)) {
+		switch {
+		case d.name.local == "basic" && d.is(idPIDF) && d.enum(&t.Status, "basic", (*string)(&t.Basic)):
 			n++
-		} else if d.err == nil {
+		case d.err == nil && !d.misplaced(t):
 			d.keep(&t.Status, n)
 		}
 	}
+}
+
+// misplaced reads a contact or note inside status, where drafts of RFC 3863 had them, as the tuple's.
+func (d *decoder) misplaced(t *Tuple) bool {
+	local := d.name.local
+	if d.name.id != idPIDF || local != "contact" && local != "note" {
+		return false
+	}
+	d.warn(local + " inside status taken for the tuple's")
+	if local == "note" {
+		return d.notes(&t.Notes)
+	}
+	return d.first(t.Contact == nil) && d.contact(t)
 }
 
 func (d *decoder) contact(t *Tuple) bool {
@@ -286,28 +304,20 @@ func (d *decoder) personChild(v *Person) bool {
 	return false
 }
 
-// priority normalizes a value of contact/priority to at most three decimals (RFC 3863 §4.1.5).
+// priority normalizes a value of contact/priority, which is from 0 to 1 and has at most three decimals (RFC 3863
+// §4.1.5). Asterisk writes 0.800000, and with some locales 0,800000.
 func (d *decoder) priority(s string) string {
 	q := trim(s)
-	whole, fraction, ok := strings.Cut(q, ".")
-	if whole == "" {
-		whole = "0"
-	}
-	if ok && len(fraction) > 3 && strings.Trim(fraction, "0123456789") == "" {
-		fraction = fraction[:3]
-	}
-	t := whole
-	if ok && strings.Trim(fraction, "0") != "" {
-		t += "." + fraction
-	}
-	switch {
-	case isPriority(q):
+	if isPriority(q) {
 		return q
-	case isPriority(t):
-		d.warn("priority " + s + " read as " + t)
-		return t
 	}
-	return q
+	v, err := strconv.ParseFloat(strings.Replace(q, ",", ".", 1), 64)
+	if err != nil || !(v >= 0 && v <= 1e6) {
+		return q
+	}
+	t := strconv.FormatFloat(math.Round(min(v, 1)*1000)/1000, 'f', -1, 64)
+	d.warn("priority " + s + " read as " + t)
+	return t
 }
 
 // isPriority reports whether s is a qvalue of RFC 3863.

@@ -68,18 +68,15 @@ func (d *decoder) placeIs() *PlaceIs {
 }
 
 func (d *decoder) placeIsChild(p *PlaceIs) bool {
-	if !d.is(idRPID) {
-		return false
-	}
 	switch d.name.local {
 	case "note":
-		return d.notes(&p.Notes)
+		return d.is(idRPID) && d.notes(&p.Notes)
 	case "audio":
-		return d.medium(&p.Audio)
+		return d.is(idRPID) && d.medium(&p.Audio)
 	case "video":
-		return d.medium(&p.Video)
+		return d.is(idRPID) && d.medium(&p.Video)
 	case "text":
-		return d.medium(&p.Text)
+		return d.is(idRPID) && d.medium(&p.Text)
 	}
 	return false
 }

@@ -10,7 +10,7 @@ func (w *writer) bluStarPresence(p *BluStarPresence) {
 	w.attrs(p.Attrs, false)
 	w.raw(`>`)
 	n := count(p.BluStar != nil, p.A400 != nil, p.ExternalUC != nil) + len(p.Calendar)
-	e := extras{left: p.placed(n, n)}
+	e := extras{left: p.placed(NSBluStar, n, n)}
 	if p.BluStar != nil {
 		w.next(&e)
 		w.bluStar(p.BluStar)
@@ -38,7 +38,7 @@ func (w *writer) bluStar(b *BluStar) {
 	w.attrs(b.Attrs, false)
 	w.raw(`>`)
 	n := 1 + count(b.Note != nil, w.hasTimestamp(b.Timestamp))
-	e := extras{left: b.placed(n, n)}
+	e := extras{left: b.placed(NSBluStar, n, n)}
 	w.next(&e)
 	w.raw(`<aa:status`)
 	w.optional("display", b.Display)
@@ -60,7 +60,7 @@ func (w *writer) a400(a *A400) {
 	w.attrs(a.Attrs, false)
 	w.raw(`>`)
 	n := 1 + count(w.hasTimestamp(a.Timestamp))
-	e := extras{left: a.placed(n, n)}
+	e := extras{left: a.placed(NSBluStar, n, n)}
 	activities := a.Activities
 	if activities == nil {
 		activities = new(Activities)
@@ -78,7 +78,7 @@ func (w *writer) externalUC(u *ExternalUC) {
 	w.attrs(u.Attrs, false)
 	w.raw(`>`)
 	n := 4 + count(w.hasTimestamp(u.Timestamp))
-	e := extras{left: u.placed(n, n)}
+	e := extras{left: u.placed(NSBluStar, n, n)}
 	w.next(&e)
 	w.leaf(&u.Extra, "aa:status", "status", 0, string(cmp.Or(u.Status, StatusUnknown)))
 	w.next(&e)
@@ -97,7 +97,7 @@ func (w *writer) appointment(a *Appointment) {
 	w.attrs(a.Attrs, false)
 	w.raw(`>`)
 	n := 4 + count(!a.From.IsZero(), !a.End.IsZero(), a.AllDay, a.Private, a.ReminderOffset != nil, w.hasTimestamp(a.Timestamp))
-	e := extras{left: a.placed(n, n)}
+	e := extras{left: a.placed(NSBluStar, n, n)}
 	x := &a.Extra
 	w.next(&e)
 	w.leaf(x, "aa:id", "id", 0, a.ID)
@@ -131,7 +131,7 @@ func (w *writer) line(l *Line) {
 	w.attrs(l.Attrs, false)
 	w.raw(`>`)
 	n := 2 + count(l.Forward != nil)
-	e := extras{left: l.placed(n, n)}
+	e := extras{left: l.placed(NSBluStar, n, n)}
 	w.next(&e)
 	w.leaf(&l.Extra, "aa:DN", "DN", 0, l.DN)
 	w.next(&e)

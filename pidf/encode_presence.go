@@ -16,7 +16,7 @@ func (w *writer) document(p *Presence) {
 	w.raw(`>`)
 
 	first := len(p.Tuples) + len(p.Notes)
-	e := extras{left: p.placed(first, first+len(p.Devices)+len(p.Persons))}
+	e := extras{left: p.placed(NSPIDF, first, first+len(p.Devices)+len(p.Persons))}
 	for i := range p.Tuples {
 		w.next(&e)
 		w.tuple(&p.Tuples[i])
@@ -68,7 +68,7 @@ func (w *writer) tuple(t *Tuple) {
 	w.attrs(t.Attrs, false)
 	w.raw(`>`)
 
-	e := extras{left: t.placed(1, 1+t.extended())}
+	e := extras{left: t.placed(NSPIDF, 1, 1+t.extended())}
 	w.next(&e)
 	w.status(t)
 	for i, id := range t.DeviceIDs {
@@ -120,7 +120,7 @@ func (w *writer) status(t *Tuple) {
 	}
 	w.raw(`>`)
 	n := count(t.Basic != "")
-	e := extras{left: t.Status.placed(n, n)}
+	e := extras{left: t.Status.placed(NSPIDF, n, n)}
 	if t.Basic != "" {
 		w.next(&e)
 		w.leaf(&t.Status, "basic", "basic", 0, string(t.Basic))
@@ -141,7 +141,7 @@ func (w *writer) device(d *Device) {
 	w.identifier(d.ID, "device")
 	w.attrs(d.Attrs, false)
 	w.raw(`>`)
-	e := extras{left: d.placed(0, count(d.Line != nil, d.Class != "", d.UserInput != nil))}
+	e := extras{left: d.placed(NSDataModel, 0, count(d.Line != nil, d.Class != "", d.UserInput != nil))}
 	if d.Line != nil {
 		w.next(&e)
 		w.line(d.Line)
@@ -179,7 +179,7 @@ func (w *writer) person(p *Person) {
 	}
 	w.attrs(p.Attrs, false)
 	w.raw(`>`)
-	e := extras{left: p.placed(0, count(p.Activities != nil, p.BluStar != nil, p.Class != "", p.Mood != nil, p.PlaceIs != nil,
+	e := extras{left: p.placed(NSDataModel, 0, count(p.Activities != nil, p.BluStar != nil, p.Class != "", p.Mood != nil, p.PlaceIs != nil,
 		p.PlaceType != nil, p.Privacy != nil, p.Sphere != nil, p.StatusIcon != nil, p.TimeOffset != nil, p.UserInput != nil))}
 	w.choices(&e, "rpid:activities", p.Activities, "")
 	if p.BluStar != nil {

@@ -28,7 +28,7 @@ func (w *writer) choices(e *extras, tag string, a *Activities, otherwise string)
 	if tag == privacyTag {
 		first = last
 	}
-	in := extras{left: a.placed(first, last)}
+	in := extras{left: a.placed(NSRPID, first, last)}
 	w.notes(&in, "rpid:note", a.Notes)
 	if tag == privacyTag && len(a.Values) > 1 {
 		w.privacyValues(&in, a)
@@ -97,7 +97,7 @@ func (w *writer) placeIs(e *extras, p *PlaceIs) {
 	w.attrs(p.Attrs, false)
 	w.raw(`>`)
 	n := len(p.Notes) + count(p.Audio != "", p.Video != "", p.Text != "")
-	in := extras{left: p.placed(0, n)}
+	in := extras{left: p.placed(NSRPID, 0, n)}
 	w.notes(&in, "rpid:note", p.Notes)
 	w.medium(&in, "rpid:audio", p.Audio)
 	w.medium(&in, "rpid:video", p.Video)

@@ -1,10 +1,13 @@
 package pidf
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/beevik/etree"
 )
@@ -53,6 +56,10 @@ type Extension struct {
 	name  Name
 	xml   string
 	place int // siblings with a typed field before it, plus one; 0 for the end
+
+	// demoted says that the typed model has a field for such an element, but the value did not fit, or the field
+	// was taken. It goes behind its siblings, so that it cannot take the place of one that is typed.
+	demoted bool
 }
 
 // ErrExtension is what the errors of ParseExtension and NewExtension wrap when the text is not one element.
@@ -177,25 +184,27 @@ func (x *Extra) leaf(name string, nth int) []Attr {
 }
 
 // placed returns the extensions in the order and with the places to write them at. Elements stay within lo and hi,
-// where the schema wants them: that many typed siblings come before them.
-func (x *Extra) placed(lo, hi int) []Extension {
+// where the schema wants them: that many typed siblings come before them. Own is the namespace of the parent.
+func (x *Extra) placed(own string, lo, hi int) []Extension {
 	if len(x.Extensions) == 0 {
 		return nil
 	}
-	put := func(e Extension) int {
-		at := e.place - 1
-		if e.place == 0 {
-			at = hi
+	put := func(e *Extension) int {
+		switch {
+		case e.demoted && !isForeign(e.name.Space, own):
+			return math.MaxInt
+		case e.name.Local == "" && e.place != 0:
+			return e.place
+		case e.demoted, e.place == 0:
+			return hi + 1
 		}
-		if e.name.Local != "" {
-			at = min(max(at, lo), hi)
-		}
-		return at
+		return min(max(e.place, lo+1), hi+1)
 	}
 	before, same := 0, true
-	for _, e := range x.Extensions {
+	for i := range x.Extensions {
+		e := &x.Extensions[i]
 		at := put(e)
-		same = same && at == e.place-1 && at >= before
+		same = same && at == e.place && at >= before
 		before = at
 	}
 	if same {
@@ -203,14 +212,23 @@ func (x *Extra) placed(lo, hi int) []Extension {
 	}
 	es := slices.Clone(x.Extensions)
 	for i := range es {
-		es[i].place = put(es[i]) + 1
+		es[i].place = put(&es[i])
 	}
-	slices.SortStableFunc(es, func(a, b Extension) int { return a.place - b.place })
+	slices.SortStableFunc(es, func(a, b Extension) int { return cmp.Compare(a.place, b.place) })
 	return es
+}
+
+// isForeign reports whether a schema counts typed elements of a namespace among the extensions of a parent in own.
+func isForeign(space, own string) bool {
+	a, _ := classify(space)
+	b, _ := classify(own)
+	return a != b && (a == idDataModel || a == idRPID || a == idBluStar)
 }
 
 // keep makes the element whose start tag was just read an extension of x, with n typed siblings before it.
 func (d *decoder) keep(x *Extra, n int) {
+	demoted := d.demoted
+	d.demoted = false
 	start, outside := d.from, d.open[len(d.open)-1].bindings
 	name := Name{d.name.space, d.name.local}
 	if name.Space == "" && d.name.prefix == "" {
@@ -241,7 +259,7 @@ func (d *decoder) keep(x *Extra, n int) {
 	if more := d.declarations(d.bindings[:outside], own, xml); more != "" {
 		xml = xml[:head] + more + xml[head:]
 	}
-	x.Extensions = append(x.Extensions, Extension{name: name, xml: xml, place: n + 1})
+	x.Extensions = append(x.Extensions, Extension{name: name, xml: xml, place: n + 1, demoted: demoted})
 }
 
 // declarations returns the declarations that a fragment lacks: of the prefixes that its names use, and of those
@@ -252,7 +270,8 @@ func (d *decoder) declarations(outer, own []binding, xml string) string {
 		b := &outer[i]
 		if b.serial != d.fragments {
 			same := func(c binding) bool { return c.prefix == b.prefix }
-			if b.prefix == "" || !strings.Contains(xml, b.prefix+":") || slices.ContainsFunc(own, same) || slices.ContainsFunc(outer[i+1:], same) {
+			if b.prefix == "" || prefixFor(b.space) == b.prefix || !mentions(xml, b.prefix) ||
+				slices.ContainsFunc(own, same) || slices.ContainsFunc(outer[i+1:], same) {
 				continue
 			}
 		}
@@ -272,3 +291,21 @@ func (d *decoder) declarations(outer, own []binding, xml string) string {
 	}
 	return string(more)
 }
+
+// mentions reports whether a qualified name with that prefix stands somewhere in xml.
+func mentions(xml, prefix string) bool {
+	for {
+		i := strings.Index(xml, prefix)
+		if i < 0 {
+			return false
+		}
+		after := xml[i+len(prefix):]
+		if (i == 0 || !isNameByte(xml[i-1])) && len(after) > 1 && after[0] == ':' && isNameByte(after[1]) && after[1] != ':' {
+			return true
+		}
+		xml = xml[i+1:]
+	}
+}
+
+// isNameByte reports whether c can be part of a qualified name.
+func isNameByte(c byte) bool { return c >= utf8.RuneSelf || c == ':' || isNameInner(rune(c)) }

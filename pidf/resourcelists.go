@@ -203,7 +203,7 @@ func (r *ResourceLists) AppendXML(dst []byte) []byte {
 	w.raw(`<resource-lists xmlns="` + NSResourceLists + `"`)
 	w.attrs(r.Attrs, false)
 	w.raw(`>`)
-	e := extras{left: r.placed(0, len(r.Lists))}
+	e := extras{left: r.placed(NSResourceLists, 0, len(r.Lists))}
 	for i := range r.Lists {
 		w.next(&e)
 		w.list(&r.Lists[i])
@@ -219,7 +219,7 @@ func (w *writer) list(l *List) {
 	w.attrs(l.Attrs, false)
 	w.raw(`>`)
 	n := count(l.DisplayName != nil) + len(l.Items)
-	e := extras{left: l.placed(n, n)}
+	e := extras{left: l.placed(NSResourceLists, n, n)}
 	if l.DisplayName != nil {
 		w.next(&e)
 		w.note("display-name", l.DisplayName)
@@ -251,7 +251,7 @@ func (w *writer) entry(en *Entry) {
 	}
 	w.raw(`>`)
 	n := count(en.DisplayName != nil)
-	e := extras{left: en.placed(n, n)}
+	e := extras{left: en.placed(NSResourceLists, n, n)}
 	if en.DisplayName != nil {
 		w.next(&e)
 		w.note("display-name", en.DisplayName)

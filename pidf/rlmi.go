@@ -149,7 +149,7 @@ func (l *ListInfo) AppendXML(dst []byte) []byte {
 	w.attrs(l.Attrs, false)
 	w.raw(`>`)
 	n := len(l.Names) + len(l.Resources)
-	e := extras{left: l.placed(n, n)}
+	e := extras{left: l.placed(NSRLMI, n, n)}
 	w.notes(&e, "name", l.Names)
 	for i := range l.Resources {
 		w.next(&e)
@@ -166,7 +166,7 @@ func (w *writer) resource(r *Resource) {
 	w.attrs(r.Attrs, false)
 	w.raw(`>`)
 	n := len(r.Names) + len(r.Instances)
-	e := extras{left: r.placed(n, n)}
+	e := extras{left: r.placed(NSRLMI, n, n)}
 	w.notes(&e, "name", r.Names)
 	for i := range r.Instances {
 		w.next(&e)
@@ -188,6 +188,6 @@ func (w *writer) instance(i *Instance) {
 		return
 	}
 	w.raw(`>`)
-	w.rest(&extras{left: i.placed(0, 0)})
+	w.rest(&extras{left: i.placed(NSRLMI, 0, 0)})
 	w.raw(`</instance>`)
 }

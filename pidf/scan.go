@@ -145,8 +145,8 @@ func (s *scanner) text() tokenKind {
 	}
 	s.chars, s.cdata = rest[:end], false
 	if len(s.open) == 0 {
-		if trim(s.chars) != "" {
-			return s.fail(s.pos, ErrSyntax, "text outside the root element")
+		if junk := strings.TrimLeft(s.chars, " \t\r\n"); junk != "" {
+			return s.fail(s.pos+len(s.chars)-len(junk), ErrSyntax, "text outside the root element")
 		}
 	} else if !s.checkText(s.pos, s.chars) {
 		return tokEOF

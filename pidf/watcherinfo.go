@@ -134,7 +134,7 @@ func (i *WatcherInfo) AppendXML(dst []byte) []byte {
 	w.attr("state", state)
 	w.attrs(i.Attrs, false)
 	w.raw(`>`)
-	e := extras{left: i.placed(len(i.Lists), len(i.Lists))}
+	e := extras{left: i.placed(NSWatcherInfo, len(i.Lists), len(i.Lists))}
 	for k := range i.Lists {
 		w.next(&e)
 		w.watcherList(&i.Lists[k])
@@ -150,7 +150,7 @@ func (w *writer) watcherList(l *WatcherList) {
 	w.attr("package", l.Package)
 	w.attrs(l.Attrs, false)
 	w.raw(`>`)
-	e := extras{left: l.placed(len(l.Watchers), len(l.Watchers))}
+	e := extras{left: l.placed(NSWatcherInfo, len(l.Watchers), len(l.Watchers))}
 	for i := range l.Watchers {
 		w.next(&e)
 		w.watcher(&l.Watchers[i])
