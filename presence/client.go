@@ -28,6 +28,9 @@ type client struct {
 	published time.Time // when its publication expires; zero where it has none
 	expiry    *time.Timer
 	ended     bool
+	// generation counts how often the client has come back without having
+	// ended: it opened a subscription to its own address that it already had.
+	generation int
 }
 
 // clients is the registry of BluStar clients. Its lock is a leaf.
@@ -68,9 +71,14 @@ func (cs *clients) join(d *dialog, key clientKey, amcc, own bool, user *presenti
 			return err
 		}
 	}
+	if own && slices.ContainsFunc(c.dialogs, func(other *dialog) bool {
+		return other.own && other.list == d.list && other.generation == c.generation
+	}) {
+		c.generation++
+	}
 	c.amcc = amcc
 	c.dialogs = append(c.dialogs, d)
-	d.client, d.own = c, own
+	d.client, d.own, d.generation = c, own, c.generation
 	return nil
 }
 
@@ -94,7 +102,7 @@ func (cs *clients) publish(key clientKey, user *presentity, services *ServiceSta
 		due := !c.ended && c.published.Equal(expires)
 		cs.mu.Unlock()
 		if due {
-			cs.server.endClient(c, "the publication expired", nil)
+			cs.server.endClient(c, "the publication expired")
 		}
 	})
 	return nil
@@ -121,9 +129,7 @@ func (cs *clients) forget(c *client) {
 	}
 }
 
-// leave takes a dialog from its client, and reports whether the client ends
-// with it: where it was its last subscription to the own address and it has no
-// publication.
+// leave takes a dialog from its client.
 func (cs *clients) leave(d *dialog) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -137,18 +143,16 @@ func (cs *clients) leave(d *dialog) {
 	cs.forget(c)
 }
 
-// superseded reports whether d's client has a newer subscription to its own
-// address: then the end of d tells of a client that has come back since, not of
-// one that is gone.
-func (cs *clients) superseded(d *dialog) bool {
+// of returns the client whose end the end of d would be, or nil: d is of a
+// client, and not of one that has come back since. own tells whether it is one
+// of its subscriptions to the own address.
+func (cs *clients) of(d *dialog) (c *client, own bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if d.client == nil {
-		return false
+	if d.client == nil || d.generation < d.client.generation {
+		return nil, false
 	}
-	return slices.ContainsFunc(d.client.dialogs, func(other *dialog) bool {
-		return other.own && other.serial > d.serial
-	})
+	return d.client, d.own
 }
 
 // lookup returns the client of a key, or nil.
@@ -251,14 +255,11 @@ func (cs *clients) rekey(from, to *presentity) {
 }
 
 // endClient ends a client: its subscriptions are released with a last NOTIFY,
-// and where it was its user's last the user is signed out (§2.2, §2.3). spare
-// is a dialog that has its own end.
-func (s *Server) endClient(c *client, why string, spare *dialog) {
+// and where it was its user's last the user is signed out (§2.2, §2.3).
+func (s *Server) endClient(c *client, why string) {
 	dialogs, user := s.clients.end(c)
 	for _, d := range dialogs {
-		if d != spare {
-			s.endDialog(d, reasonDeactivated)
-		}
+		s.endDialog(d, reasonDeactivated)
 	}
 	if user == nil {
 		return

@@ -26,8 +26,10 @@ type dialog struct {
 	local, remote sipx.Address // with their tags: From and To of our requests
 	contact       string       // our own, as a field value
 
-	client *client // guarded by clients.mu
-	own    bool    // subscribes to its user's own address; guarded by clients.mu
+	// Guarded by clients.mu.
+	client     *client
+	own        bool // subscribes to its user's own address
+	generation int  // of the client when it was opened
 
 	mu        sync.Mutex // a leaf
 	target    sipx.URI
@@ -251,25 +253,24 @@ func (s *Server) removeWatches(watches []*watch) {
 // lost handles the unintended end of a dialog (BSP-2.3-1): its watcher cannot be
 // reached, or no longer knows it.
 func (s *Server) lost(d *dialog, why string) {
-	s.clients.mu.Lock()
-	c := d.client
-	s.clients.mu.Unlock()
-	alone := c == nil || s.clients.superseded(d)
+	c, _ := s.clients.of(d)
 	s.drop(d)
-	if !alone {
-		s.endClient(c, why, d)
+	if c != nil {
+		s.endClient(c, why)
 	}
 }
 
-// expired handles a subscription that was not refreshed in time.
-func (s *Server) expired(d *dialog) {
-	s.clients.mu.Lock()
-	c, own := d.client, d.own
-	s.clients.mu.Unlock()
-	alone := !own || s.clients.superseded(d)
+// expired handles a subscription that was not refreshed in time, and ended one
+// that its watcher ends (BSP-2.2-1, BSP-2.2-2): with the subscription to its own
+// address a client ends.
+func (s *Server) expired(d *dialog) { s.finish(d, "the own subscription was not refreshed") }
+func (s *Server) ended(d *dialog)   { s.finish(d, "it signed out") }
+
+func (s *Server) finish(d *dialog, why string) {
+	c, own := s.clients.of(d)
 	s.endDialog(d, reasonTimeout)
-	if !alone {
-		s.endClient(c, "the own subscription was not refreshed", d)
+	if own {
+		s.endClient(c, why)
 	}
 }
 

@@ -325,7 +325,7 @@ func (s *Server) unpublish(ctx context.Context, pub *publishing, current *public
 		return s.publishedOK(pub, etag), func() {
 			defer s.presentities.release(p)
 			if c := s.clients.lookup(key); c != nil {
-				s.endClient(c, "it signed out", nil)
+				s.endClient(c, "it signed out")
 			}
 		}, nil
 	}

@@ -189,7 +189,7 @@ func (s *Server) resubscribe(ctx context.Context, d *dialog, sub *subscription) 
 		return nil, nil, err
 	}
 	if sub.expires == 0 {
-		return d.granted(sub), func() { s.endByWatcher(d) }, nil
+		return d.granted(sub), func() { s.ended(d) }, nil
 	}
 	var added []*watch
 	if list {
@@ -233,18 +233,6 @@ func (d *dialog) advance(s *Server, sub *subscription) error {
 		s.dialogs.rebind(d, old, flow)
 	}
 	return nil
-}
-
-// endByWatcher ends a subscription at its watcher's wish; with its last own
-// subscription a client ends (BSP-2.2-1, BSP-2.2-2).
-func (s *Server) endByWatcher(d *dialog) {
-	s.clients.mu.Lock()
-	c, own := d.client, d.own
-	s.clients.mu.Unlock()
-	s.endDialog(d, reasonTimeout)
-	if own {
-		s.endClient(c, "it signed out", d)
-	}
 }
 
 // refreshed sends what a refresh asks for, once its 200 has left.

@@ -1,0 +1,239 @@
+package presence_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// signedIn is a client with its own subscription, a list and a publication.
+func (w *world) signedIn(host string, flow sipx.Flow) (e *endpoint, own, list *sub, tag string) {
+	e = w.client("tom", host)
+	e.flow = flow
+	own, _ = e.subscribe("sip:tom@example.com")
+	list, _ = e.list("sip:67251@example.com", "sip:bob@example.com")
+	tag = etag(e.status("", "available", ""))
+	w.net.take()
+	return e, own, list, tag
+}
+
+// signedOut is what remains of a user without clients.
+var signedOut = shown{"sip:tom@example.com", "other:signed out", "Signed out", "signed out", ""}
+
+// BSP-2.2-2, BSP-2.2-3: PUBLISH Expires 0 ends the client: each of its
+// subscriptions has a last NOTIFY and is unknown after; and where it was the
+// user's last, every watcher is told.
+func TestSignOutByPublish(t *testing.T) {
+	for _, withTag := range []bool{true, false} {
+		bubble(t, func(t *testing.T) {
+			w := newWorld(t)
+			watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+			e, own, list, tag := w.signedIn("192.0.2.8", sipx.Flow{})
+			if !withTag {
+				tag = ""
+			}
+			res := e.publish(tag, "", "Expires: 0")
+			require.Equal(t, 200, res.Status)
+			require.Equal(t, "0", res.Header.Get("Expires"))
+			sent := w.net.take()
+			for _, s := range []*sub{own, list} {
+				require.Len(t, s.of(sent), 1)
+				require.Equal(t, "terminated;reason=deactivated", s.of(sent)[0].state())
+				require.Equal(t, 481, s.refresh().Status)
+			}
+			require.Equal(t, signedOut, watcher.of(sent)[0].shown(t))
+			require.Equal(t, 412, e.publish(etag(res), "").Status, "its publication has ended too")
+			require.Zero(t, w.server.Stats().Clients)
+			require.Equal(t, 1, w.server.Stats().Watches)
+		})
+	}
+}
+
+// BSP-2.2-2, BSP-2.2-1: Expires 0 on the own subscription does the same; on
+// another it ends that alone.
+func TestSignOutBySubscribe(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		e, own, _, _ := w.signedIn("192.0.2.8", sipx.Flow{})
+		other, _ := e.subscribe("sip:bob@example.com")
+		w.net.take()
+		require.Equal(t, 200, other.end().Status)
+		require.Equal(t, "terminated;reason=timeout", other.one().state())
+		require.Equal(t, 200, own.refresh().Status)
+
+		other, _ = e.subscribe("sip:bob@example.com")
+		w.net.take()
+		require.Equal(t, 200, own.end().Status)
+		sent := w.net.take()
+		require.Equal(t, "terminated;reason=timeout", own.of(sent)[0].state())
+		require.Equal(t, "terminated;reason=deactivated", other.of(sent)[0].state())
+		require.Equal(t, signedOut, watcher.of(sent)[0].shown(t))
+		require.Equal(t, 481, other.refresh().Status)
+	})
+}
+
+// BSP-2.2-4: while another client of the user remains, the status stays.
+func TestSignOutOfOneOfTwo(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		desk, _, _, tag := w.signedIn("192.0.2.8", sipx.Flow{})
+		mobile, own, _, _ := w.signedIn("192.0.2.9", sipx.Flow{})
+		require.Equal(t, 200, desk.publish(tag, "", "Expires: 0").Status)
+		require.Empty(t, watcher.of(w.net.take()))
+		require.Equal(t, 200, own.refresh().Status)
+		require.Equal(t, tag, etag(mobile.status(tag, "busy", "")))
+		require.Equal(t, "busy", watcher.of(w.net.take())[0].shown(t).activity)
+		require.Equal(t, 200, own.end().Status)
+		require.Equal(t, signedOut, watcher.of(w.net.take())[0].shown(t))
+		require.NotEqual(t, tag, etag(mobile.status("", "available", "")), "a new life has a new entity-tag")
+		require.Equal(t, "other:available", watcher.of(w.net.take())[0].shown(t).activity)
+	})
+}
+
+// BSP-2.3-1, BSP-2.3-2: the unintended ends of a client.
+func TestUnintendedEnd(t *testing.T) {
+	answer := func(status int, err error) func(w *world, own *sub) {
+		return func(w *world, own *sub) {
+			w.net.answering(func(req *sipx.Request) (*sipx.Response, error) {
+				if req.CallID != own.callID {
+					return sipx.NewResponse(200), nil
+				}
+				if err != nil {
+					return nil, err
+				}
+				return sipx.NewResponse(status), nil
+			})
+			require.NoError(w, w.server.Feed().SetLine("2719", busyLine))
+		}
+	}
+	for name, end := range map[string]func(w *world, own *sub){
+		"own subscription expires": func(*world, *sub) { time.Sleep(301 * time.Second) },
+		"connection gone":          func(w *world, _ *sub) { w.server.FlowClosed(tcp(7)) },
+		"481":                      answer(481, nil),
+		"404":                      answer(404, nil),
+		"410":                      answer(410, nil),
+		"604":                      answer(604, nil),
+		"timeout":                  answer(0, sipx.ErrTimeout),
+		"network":                  answer(0, sipx.ErrFlowClosed),
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t)
+				_, own, list, _ := w.signedIn("192.0.2.8", tcp(7))
+				time.Sleep(30 * time.Second)
+				require.Equal(t, 200, list.refresh().Status)
+				watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+				w.net.take()
+				end(w, own)
+				sent := watcher.of(w.net.take())
+				require.NotEmpty(t, sent)
+				got := sent[len(sent)-1].shown(t)
+				require.Equal(t, "signed out", got.blustar)
+				require.Empty(t, got.services)
+				require.Equal(t, 481, own.refresh().Status)
+				require.Equal(t, 481, list.refresh().Status)
+				require.Zero(t, w.server.Stats().Clients)
+			})
+		})
+	}
+}
+
+// BSP-2.3-1: the publication of a client that is not refreshed ends it too, and
+// a subscription that is not the own one ends alone.
+func TestExpiryOfPublicationAndOthers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		e, own, list, _ := w.signedIn("192.0.2.8", sipx.Flow{})
+		other, _ := e.subscribe("sip:bob@example.com")
+		w.net.take()
+		for range 14 {
+			time.Sleep(240 * time.Second)
+			require.Equal(t, 200, own.refresh().Status)
+			require.Equal(t, 200, list.refresh().Status)
+		}
+		sent := w.net.take()
+		require.Equal(t, "terminated;reason=timeout", other.of(sent)[len(other.of(sent))-1].state())
+		require.Equal(t, 1, w.server.Stats().Clients)
+		time.Sleep(241 * time.Second)
+		require.Equal(t, "terminated;reason=deactivated", own.one().state())
+		require.Zero(t, w.server.Stats().Clients)
+	})
+}
+
+// A client that crashed and came back has its old dialogs answered 481: that is
+// the end of those, not of the client that has subscribed since.
+func TestRestartedClientIsNotSignedOut(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		_, old, oldList, tag := w.signedIn("192.0.2.8", sipx.Flow{})
+		e := w.client("tom", "192.0.2.8")
+		again, _ := e.subscribe("sip:tom@example.com")
+		require.Equal(t, tag, etag(e.status("", "available", "")))
+		w.net.take()
+		w.net.answering(func(req *sipx.Request) (*sipx.Response, error) {
+			if req.CallID == old.callID || req.CallID == oldList.callID {
+				return sipx.NewResponse(481), nil
+			}
+			return sipx.NewResponse(200), nil
+		})
+		e.status(tag, "busy", "")
+		require.Equal(t, "busy", again.one().shown(t).activity)
+		require.Equal(t, 200, again.refresh().Status)
+		require.Equal(t, 1, w.server.Stats().Clients)
+		require.Equal(t, 1, w.server.Stats().Subscriptions)
+	})
+}
+
+// BSP-4.1-1: only a subscription to the user's own address ties a client to the
+// user, by whichever of its addresses.
+func TestOwnSubscription(t *testing.T) {
+	for uri, own := range map[string]bool{
+		"sip:tom@example.com": true, "sip:67251@example.com": true, "tel:2719": true, "sip:bob@example.com": false,
+	} {
+		w := newWorld(t)
+		w.client("tom", "192.0.2.8").subscribe(uri)
+		require.Equal(t, own, w.server.Subscriptions()[0].Own, uri)
+		require.Equal(t, own, w.server.Stats().Clients == 1, uri)
+	}
+	w := newWorld(t)
+	w.client("tom", "192.0.2.8").list("sip:bob@example.com", "sip:tom@example.com")
+	require.False(t, w.server.Subscriptions()[0].Own, "the first entry decides")
+	w.client("tom", "192.0.2.8").list("tel:2719", "sip:bob@example.com")
+	require.True(t, w.server.Subscriptions()[1].Own)
+}
+
+// BSP-2.11-2, BSP-2.9-2: an AMCC has one Contact for many users. One user's end
+// leaves the others; a refresh has all that this user watches sent again.
+func TestAMCC(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		amc := func(user string) (*endpoint, *sub, *sub) {
+			e := w.client(user, "x")
+			e.contact, e.agent = "sip:fmc@192.0.2.30:5060", "AMCC/1.0"
+			own, _ := e.subscribe("sip:" + user + "@example.com")
+			list, _ := e.list("sip:tom@example.com", "sip:bob@example.com")
+			return e, own, list
+		}
+		_, tomOwn, tomList := amc("tom")
+		_, annOwn, annList := amc("ann")
+		require.Equal(t, 2, w.server.Stats().Clients)
+		w.net.take()
+
+		require.Equal(t, 200, annOwn.refresh().Status)
+		sent := w.net.take()
+		require.Len(t, annOwn.of(sent), 1)
+		require.Len(t, annList.of(sent), 2)
+		require.Empty(t, tomOwn.of(sent))
+		require.Empty(t, tomList.of(sent))
+
+		require.Equal(t, 200, tomOwn.end().Status)
+		require.Equal(t, 481, tomList.refresh().Status)
+		require.Equal(t, 200, annList.refresh().Status)
+		require.Equal(t, 1, w.server.Stats().Clients)
+	})
+}
