@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/directory/ldapdir"
+)
+
+// backends is all that the configuration names besides sockets: files that are
+// read now, and directories that are connected to when they are needed.
+type backends struct {
+	directory directory.Directory
+	ldap      *ldapdir.Directory  // the directory, where it is LDAP
+	accounts  *auth.LocalAccounts // never nil
+	verifier  auth.Verifier       // of users
+	tls       *tls.Config         // nil without tls.cert
+	token     auth.Secret         // of the control API, empty without one
+	probes    []probe             // that all must succeed for the server to be ready
+	summary   []string            // what check says of them
+	warnings  []string
+}
+
+// probe is something that must be reachable.
+type probe struct {
+	name  string
+	check func(context.Context) error
+}
+
+// open makes the backends. The error is a *configError.
+func (c *config) open(log *slog.Logger) (*backends, error) {
+	b := new(backends)
+	for _, step := range []struct {
+		key  string
+		open func(*config, *slog.Logger) error
+	}{
+		{"directory", b.openDirectory},
+		{"accounts", b.openAccounts},
+		{"active_directory", b.openActiveDirectory},
+		{"tls", b.openTLS},
+		{"http.token_file", b.openToken},
+	} {
+		if err := step.open(c, log); err != nil {
+			b.close(context.Background())
+			return nil, c.bad(step.key, err)
+		}
+	}
+	b.reviewAuth(c)
+	return b, nil
+}
+
+// close ends the connections of the backends.
+func (b *backends) close(ctx context.Context) {
+	if b.ldap != nil {
+		_ = b.ldap.Close(ctx)
+	}
+}
+
+func (b *backends) openDirectory(c *config, log *slog.Logger) error {
+	switch {
+	case c.demo:
+		m, err := demoDirectory()
+		if err != nil {
+			return err
+		}
+		b.directory = m
+		b.says("look addresses up among %d demo users", m.Len())
+	case c.Directory == nil:
+		m, err := directory.NewMemory(nil)
+		if err != nil {
+			return err
+		}
+		b.directory = m
+		b.warn("there is no directory: every address is unknown, and nobody can publish")
+	case c.Directory.LDAP != nil:
+		return b.openLDAP(c.Directory.LDAP, log)
+	default:
+		m, err := directory.LoadFile(c.Directory.File)
+		if err != nil {
+			return &fieldError{"file", err.Error()}
+		}
+		b.directory = m
+		b.says("look addresses up in %s: %d users", c.Directory.File, m.Len())
+	}
+	return nil
+}
+
+func (b *backends) openLDAP(l *ldapConfig, log *slog.Logger) error {
+	server, err := ldapServer(l.URL, l.StartTLS, l.CAFile, log)
+	if err != nil {
+		return &fieldError{"ldap.ca_file", err.Error()}
+	}
+	cfg := ldapdir.Config{
+		Server: server,
+		BindDN: l.BindDN, BaseDN: l.BaseDN, Filter: l.Filter,
+		SIPAttributes: l.SIPAttributes, TelAttributes: l.TelAttributes, TelFormats: l.TelFormats,
+		IDAttribute: l.IDAttribute, AccountAttribute: l.AccountAttribute, Domain: l.AccountDomain,
+		NameAttribute: l.NameAttribute, MailAttribute: l.MailAttribute, LineAttributes: l.LineAttributes,
+		Lifetime: time.Duration(*l.Cache), NegativeLifetime: min(time.Duration(*l.Cache), 30*time.Second),
+	}
+	if *l.Cache == 0 {
+		cfg.Lifetime, cfg.NegativeLifetime = -1, -1
+	}
+	if l.BindPasswordFile != "" {
+		if _, err := os.Stat(l.BindPasswordFile); err != nil {
+			return &fieldError{"ldap.bind_password_file", err.Error()}
+		}
+		cfg.BindPassword = ldapdir.PasswordFile(l.BindPasswordFile)
+	}
+	d, err := ldapdir.New(cfg)
+	if err != nil {
+		return &fieldError{"ldap", err.Error()}
+	}
+	b.directory, b.ldap = d, d
+	b.probes = append(b.probes, probe{"directory", d.Ready})
+	b.says("look addresses up in %s below %q", list(l.URL), l.BaseDN)
+	return nil
+}
+
+func ldapServer(from urls, startTLS bool, caFile string, log *slog.Logger) (ldapdir.Server, error) {
+	s := ldapdir.Server{URLs: from, StartTLS: startTLS, Logger: log}
+	if caFile != "" {
+		roots, err := ldapdir.LoadCA(caFile)
+		if err != nil {
+			return s, err
+		}
+		s.TLS = &tls.Config{RootCAs: roots}
+	}
+	return s, nil
+}
+
+func (b *backends) openAccounts(c *config, _ *slog.Logger) (err error) {
+	switch {
+	case c.demo:
+		b.accounts, err = demoAccounts()
+	case c.Accounts == "":
+		b.accounts, err = auth.NewLocalAccounts(nil)
+	default:
+		b.accounts, err = auth.LoadAccounts(c.Accounts)
+	}
+	b.verifier = b.accounts
+	return err
+}
+
+func (b *backends) openActiveDirectory(c *config, log *slog.Logger) error {
+	ad := c.ActiveDirectory
+	if ad == nil {
+		return nil
+	}
+	server, err := ldapServer(ad.URL, ad.StartTLS, ad.CAFile, log)
+	if err != nil {
+		return &fieldError{"ca_file", err.Error()}
+	}
+	v, err := ldapdir.NewADVerifier(ldapdir.ADConfig{Server: server, DefaultDomain: ad.DefaultDomain, BaseDN: ad.BaseDN})
+	if err != nil {
+		return err
+	}
+	b.verifier = v
+	b.probes = append(b.probes, probe{"active_directory", v.Ready})
+	return nil
+}
+
+func (b *backends) openTLS(c *config, _ *slog.Logger) error {
+	switch {
+	case c.TLS.Cert == "" && c.TLS.Key == "":
+		return nil
+	case c.TLS.Cert == "":
+		return &fieldError{"cert", "missing, but there is a key"}
+	case c.TLS.Key == "":
+		return &fieldError{"key", "missing, but there is a cert"}
+	}
+	pair, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key)
+	if err != nil {
+		return err
+	}
+	b.tls = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	return nil
+}
+
+// maxToken bounds a token file, in bytes.
+const maxToken = 4096
+
+func (b *backends) openToken(c *config, _ *slog.Logger) error {
+	if c.HTTP.TokenFile == "" {
+		return nil
+	}
+	text, err := readFile(c.HTTP.TokenFile, maxToken)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.HTTP.TokenFile, err)
+	}
+	token := bytes.TrimSpace(text)
+	if len(token) == 0 || bytes.ContainsAny(token, " \t\r\n") {
+		return fmt.Errorf("%s: want one word", c.HTTP.TokenFile)
+	}
+	b.token = auth.NewSecret(token)
+	if !isLoopback(c.HTTP.Listen) {
+		b.warn("the control API is served without TLS: who can read the network has its token; put a TLS proxy before it")
+	}
+	return nil
+}
+
+// reviewAuth says what authentication amounts to, and what is odd about it.
+func (b *backends) reviewAuth(c *config) {
+	against := fmt.Sprintf("%d local accounts", b.accounts.Len())
+	if c.ActiveDirectory != nil {
+		against = "Active Directory at " + list(c.ActiveDirectory.URL) + ", AMCCs and Digest against " + against
+	}
+	switch c.Auth.Mode {
+	case "off":
+		b.says("let everybody in, without authentication")
+		b.warn("authentication is off: anybody can publish for anybody")
+		return
+	case "optional":
+		b.says("ask clients that can authenticate for credentials (%s), checked against %s", c.Auth.Cipher, against)
+	default:
+		b.says("ask everybody for credentials (%s), checked against %s", c.Auth.Cipher, against)
+	}
+	if c.ActiveDirectory == nil && b.accounts.Len() == 0 {
+		b.warn("there are neither accounts nor active_directory: nobody can sign in")
+	}
+	if c.Auth.RequireTLS && !c.servesTLS() {
+		b.warn("auth.require_tls is set, and nothing in listen is tls or wss: nobody can sign in")
+	}
+}
+
+func (b *backends) says(format string, args ...any) {
+	b.summary = append(b.summary, fmt.Sprintf(format, args...))
+}
+func (b *backends) warn(text string) { b.warnings = append(b.warnings, text) }

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// checkCommand checks a configuration, its other files included, and says what
+// the server would do. It opens no socket and connects to nothing.
+func checkCommand(args []string, e env) error {
+	c, err := configured(flag.NewFlagSet("check", flag.ContinueOnError), args, e)
+	if err != nil {
+		return err
+	}
+	b, err := c.open(slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	name := c.name
+	if c.demo {
+		name = "the built-in demo"
+	}
+	fmt.Fprintf(e.stdout, "%s is good. The server would\n", name)
+	for _, line := range append(c.describe(b), b.summary...) {
+		fmt.Fprintln(e.stdout, "  "+oneLine(line))
+	}
+	for _, w := range b.warnings {
+		fmt.Fprintln(e.stdout, "warning: "+w)
+	}
+	return nil
+}
+
+// describe says what the configuration itself asks for.
+func (c *config) describe(b *backends) []string {
+	var lines []string
+	for _, l := range c.Listen {
+		transport, address, _ := strings.Cut(l, ":")
+		lines = append(lines, "listen on "+transport+" "+address)
+	}
+	if len(c.Advertise) > 0 {
+		lines = append(lines, "tell clients to reach it at "+list(c.Advertise))
+	}
+	if len(c.Domains) > 0 {
+		lines = append(lines, "serve the domains "+list(c.Domains))
+	}
+	lines = append(lines,
+		fmt.Sprintf("speak the dialect %q, and send NOTIFYs over UDP with nat %q", c.Dialect, c.NAT),
+		fmt.Sprintf("grant subscriptions %d s and publications %d s, not less than %d s",
+			c.Limits.MaxSubscribeExpires, c.Limits.MaxPublishExpires, c.Limits.MinExpires),
+		fmt.Sprintf("refuse bodies over %d bytes, lists over %d entries, and more than %d watched addresses",
+			c.Limits.MaxBody, c.Limits.MaxList, c.Limits.MaxSubscriptions))
+	switch {
+	case c.HTTP.Listen == "":
+		lines = append(lines, "serve no control API")
+	case b.token.Len() > 0:
+		lines = append(lines, "serve the control API on http://"+c.HTTP.Listen+" to who has the token in "+c.HTTP.TokenFile)
+	default:
+		lines = append(lines, "serve the control API on http://"+c.HTTP.Listen+" without a token")
+	}
+	if c.Auth.Mode != "off" {
+		basic := map[allowBasic]string{"": "not at all", "tls": "over TLS", "insecure": "anywhere"}[c.Auth.AllowBasic]
+		throttle := "never refuse an account for its failures"
+		if n := c.Auth.MaxFailures; n > 0 {
+			throttle = fmt.Sprintf("refuse an account after %d failures for %v", n, time.Duration(c.Auth.FailureWindow))
+		}
+		lines = append(lines, throttle, fmt.Sprintf("keep sessions %v and challenges %v, take plain credentials %s",
+			time.Duration(c.Auth.Session), time.Duration(c.Auth.ChallengeLifetime), basic))
+	}
+	if c.Auth.RequireTLS {
+		lines = append(lines, "take credentials over TLS only")
+	}
+	return append(lines, fmt.Sprintf("log at level %s as %s", c.Log.Level, c.Log.Format))
+}
+
+func (c *config) servesTLS() bool {
+	for _, l := range c.Listen {
+		if transport, _, _ := strings.Cut(l, ":"); isSecure(transport) {
+			return true
+		}
+	}
+	return false
+}
+
+func list(items []string) string { return strings.Join(items, ", ") }

@@ -1,0 +1,114 @@
+// Command server is a complete BluStar presence server, made of nothing but the
+// library's public packages.
+//
+//	server                      # a demo on loopback, ready at once
+//	server -config server.json
+//	server check -config …      # checks a configuration and says what it would do
+//	server hash-password        # reads a password on standard input, prints its hash
+//
+// The files of this folder follow the way through the program: config.go and
+// configcheck.go (the configuration), backends.go (directory, accounts, TLS),
+// wire.go (the parts put together), serve.go (start and shutdown), api.go and the
+// files named after what it serves (the control API), metrics.go.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // could not run
+	exitUsage  = 2 // bad arguments or configuration
+)
+
+// env is what the program has of the outside.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // so that a second signal ends it at once
+	os.Exit(run(ctx, os.Args[1:], env{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// run is the program. It ends when ctx does.
+func run(ctx context.Context, args []string, e env) int {
+	command := "serve"
+	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
+		command, args = args[0], args[1:]
+	}
+	var err error
+	switch command {
+	case "serve":
+		err = serveCommand(ctx, args, e)
+	case "check":
+		err = checkCommand(args, e)
+	case "hash-password":
+		err = hashCommand(args, e)
+	default:
+		err = usageError(fmt.Sprintf("unknown command %q; there are serve, check and hash-password", printable(command)))
+	}
+	var misused usageError
+	var bad *configError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case errors.As(err, &misused), errors.As(err, &bad):
+		fmt.Fprintln(e.stderr, "server:", err)
+		return exitUsage
+	}
+	fmt.Fprintln(e.stderr, "server:", oneLine(err.Error()))
+	return exitFailed
+}
+
+const usage = `usage:
+  server [-config file]                 serve; without a file, a demo on loopback
+  server check [-config file]           check a configuration and say what it would do
+  server hash-password [-account name]  read a password on standard input, print its hash
+`
+
+// usageError is a mistake in the arguments.
+type usageError string
+
+func (u usageError) Error() string { return string(u) }
+
+// parse parses the flags of a command, which takes no other arguments.
+func parse(fs *flag.FlagSet, args []string, e env) error {
+	fs.SetOutput(io.Discard) // the error goes to one line of its own
+	err := fs.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(e.stdout, usage)
+		fs.SetOutput(e.stdout)
+		fs.PrintDefaults()
+		return err
+	case err != nil:
+		return usageError(err.Error())
+	case fs.NArg() > 0:
+		return usageError(fmt.Sprintf("%s: unexpected argument %q", fs.Name(), printable(fs.Arg(0))))
+	}
+	return nil
+}
+
+// configured loads the file of the flag -config, or the demo without one.
+func configured(fs *flag.FlagSet, args []string, e env) (*config, error) {
+	name := fs.String("config", "", "configuration `file`; without it, a demo on loopback")
+	if err := parse(fs, args, e); err != nil {
+		return nil, err
+	}
+	if *name == "" {
+		return demoConfig(), nil
+	}
+	return loadConfig(*name)
+}

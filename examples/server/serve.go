@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// notifyTime bounds how long the last NOTIFYs may take, closeTime how long
+	// everything after them may.
+	notifyTime = 5 * time.Second
+	closeTime  = 2 * time.Second
+)
+
+// serveCommand runs the server until ctx ends.
+func serveCommand(ctx context.Context, args []string, e env) error {
+	c, err := configured(flag.NewFlagSet("server", flag.ContinueOnError), args, e)
+	if err != nil {
+		return err
+	}
+	log := c.newLogger(e.stderr)
+	s, err := newServer(c, log)
+	if err != nil {
+		return err
+	}
+	for _, w := range s.backends.warnings {
+		log.Warn(w)
+	}
+	if c.demo {
+		printDemo(e.stderr)
+	}
+	return s.run(ctx, e.stderr)
+}
+
+func (c *config) newLogger(w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Log.Level)) // the configuration is checked
+	options := &slog.HandlerOptions{Level: level}
+	if c.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// run serves until ctx ends, or a listener fails, and then shuts down in order:
+// the subscriptions with their last NOTIFYs, the stack that carries those, the
+// control API, the directory.
+func (s *server) run(ctx context.Context, status io.Writer) error {
+	web := s.newAPI()
+	failed := make(chan error, 2)
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := s.stack.Serve(context.Background(), s.presence); err != nil {
+			failed <- err
+		}
+	})
+	if s.api != nil {
+		running.Go(func() {
+			if err := web.Serve(s.api); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		})
+	}
+	for _, f := range s.stack.Listening() {
+		fmt.Fprintf(status, "listening %s %s\n", f.Transport, f.Local)
+	}
+	if s.api != nil {
+		fmt.Fprintf(status, "listening http %s\n", s.api.Addr())
+	}
+	fmt.Fprintln(status, "ready")
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.stopping.Store(true)
+	s.log.Info("shutting down")
+	s.shutdown(web)
+	running.Wait()
+	return err
+}
+
+func (s *server) shutdown(web *http.Server) {
+	notify, cancel := context.WithTimeout(context.Background(), notifyTime)
+	defer cancel()
+	if err := s.presence.Shutdown(notify); err != nil {
+		s.log.Warn("not every client answered its last NOTIFY", "error", err)
+	}
+	rest, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
+	if err := s.stack.Shutdown(rest); err != nil {
+		s.log.Warn("the stack did not end in time", "error", err)
+	}
+	s.events.close()
+	if err := web.Shutdown(rest); err != nil {
+		_ = web.Close()
+	}
+	s.backends.close(rest)
+}
+
+// abandon closes what a server that never ran has open.
+func (s *server) abandon() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
+	if s.presence != nil {
+		_ = s.presence.Shutdown(ctx)
+	}
+	if s.stack != nil {
+		_ = s.stack.Shutdown(ctx)
+	}
+	if s.backends != nil {
+		s.backends.close(ctx)
+	}
+}

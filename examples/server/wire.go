@@ -1,0 +1,124 @@
+package main
+
+import (
+	"cmp"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/sipx/sipgostack"
+)
+
+const (
+	// maxMessage bounds a SIP message, in bytes; headerRoom is what its header
+	// may have of that beside the largest body.
+	maxMessage = 1 << 20
+	headerRoom = 64 << 10
+)
+
+// server is all the parts, put together.
+type server struct {
+	cfg      *config
+	log      *slog.Logger
+	backends *backends
+	stack    *sipgostack.Stack
+	guard    *auth.Guard
+	presence *presence.Server
+	events   *events
+	metrics  *metrics
+	forwards *forwardings
+	api      net.Listener // nil without a control API
+	stopping atomic.Bool  // shutdown has begun
+}
+
+// newServer opens the sockets and puts the parts together. Where it fails it
+// leaves nothing open.
+func newServer(c *config, log *slog.Logger) (*server, error) {
+	s := &server{cfg: c, log: log, events: newEvents(maxEventClients), metrics: newMetrics(), forwards: newForwardings(log)}
+	if err := s.open(); err != nil {
+		s.abandon()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *server) open() (err error) {
+	c, log := s.cfg, s.log
+	if s.backends, err = c.open(log); err != nil {
+		return err
+	}
+	if s.guard, err = c.newGuard(s.backends, log); err != nil {
+		return c.bad("auth", err)
+	}
+	if s.stack, err = sipgostack.Listen(sipgostack.Config{
+		Listen:     c.Listen,
+		Advertise:  c.Advertise,
+		TLS:        cmp.Or(s.backends.tls, new(tls.Config)),
+		MaxMessage: max(256<<10, c.Limits.MaxBody+headerRoom),
+		Logger:     log,
+	}); err != nil {
+		return err
+	}
+	if s.presence, err = presence.New(presence.Config{
+		Sender:              s.stack,
+		Directory:           s.backends.directory,
+		Guard:               s.guard,
+		Domains:             c.Domains,
+		Dialect:             presence.DialectMode(without(c.Dialect, "auto")),
+		NAT:                 presence.NATMode(without(c.NAT, "auto")),
+		Forward:             s.forwards,
+		Observer:            s.metrics.observer(s.events.publish),
+		Logger:              log,
+		MaxSubscribeExpires: seconds(c.Limits.MaxSubscribeExpires),
+		MaxPublishExpires:   seconds(c.Limits.MaxPublishExpires),
+		MinExpires:          seconds(max(1, c.Limits.MinExpires)), // 1 s is none: expiries are whole seconds
+		MaxBody:             c.Limits.MaxBody,
+		MaxList:             c.Limits.MaxList,
+		MaxSubscriptions:    c.Limits.MaxSubscriptions,
+	}); err != nil {
+		return err
+	}
+	s.metrics.collect(s)
+	if c.HTTP.Listen != "" {
+		s.api, err = net.Listen("tcp", c.HTTP.Listen)
+	}
+	return err
+}
+
+func (c *config) newGuard(b *backends, log *slog.Logger) (*auth.Guard, error) {
+	cipher, err := auth.StandardCiphers().Lookup(c.Auth.Cipher)
+	if err != nil {
+		return nil, err
+	}
+	failures := c.Auth.MaxFailures
+	if failures == 0 {
+		failures = -1 // what package auth calls no throttling
+	}
+	return auth.New(auth.Config{
+		Mode:              auth.Mode(c.Auth.Mode),
+		Verifier:          b.verifier,
+		AMCC:              b.accounts,
+		Digest:            b.accounts,
+		Cipher:            cipher,
+		RequireTLS:        c.Auth.RequireTLS,
+		Basic:             auth.Basic(c.Auth.AllowBasic),
+		ChallengeLifetime: time.Duration(c.Auth.ChallengeLifetime),
+		SessionLifetime:   time.Duration(c.Auth.Session),
+		MaxFailures:       failures,
+		FailureWindow:     time.Duration(c.Auth.FailureWindow),
+		Logger:            log,
+	})
+}
+
+func without(value, zero string) string {
+	if value == zero {
+		return ""
+	}
+	return value
+}
+
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
