@@ -38,7 +38,7 @@ type Handler interface {
 	// after another in the order of their arrival. It absorbs retransmissions,
 	// never calls it for ACK and CANCEL, answers 500 where it panics, and bounds
 	// how many calls run at once.
-	// ctx ends when the stack shuts down.
+	// ctx ends with that of Serve, and when Shutdown has waited for long enough.
 	ServeSIP(ctx context.Context, w ResponseWriter, req *Request)
 }
 
@@ -109,7 +109,8 @@ type Stack interface {
 	Sender
 
 	// Serve hands requests to h until Shutdown or the end of ctx, then returns
-	// nil. It is called once.
+	// nil. It is called once. Requests that come later are answered 503, but
+	// others can be sent until Shutdown. The handlers' context comes from ctx.
 	Serve(ctx context.Context, h Handler) error
 
 	// Shutdown stops taking requests, waits for running handlers and for

@@ -54,7 +54,7 @@ type Config struct {
 	// about half a KiB for 32 seconds.
 	MaxAnswers int
 	// SendQueue bounds the messages that wait for one connection or one host
-	// name; 1024. Beyond, Send fails with sipx.ErrQueueFull, and a response
+	// name; 4096, and 4 MiB. Beyond, Send fails with sipx.ErrQueueFull, and a response
 	// closes the connection.
 	SendQueue int
 	// SourceRate bounds the requests per second from one IP address, with bursts
@@ -122,7 +122,7 @@ func (c *Config) validate() (bindings []binding, advertised map[string]host, err
 		{&c.MaxConnections, 16384, "MaxConnections"},
 		{&c.MaxPending, 1 << 17, "MaxPending"},
 		{&c.MaxAnswers, 1 << 18, "MaxAnswers"},
-		{&c.SendQueue, 1024, "SendQueue"},
+		{&c.SendQueue, 4096, "SendQueue"},
 		{&c.SourceRate, 0, "SourceRate"},
 	} {
 		if *d.field < 0 {

@@ -31,6 +31,7 @@ type conn struct {
 	mu      sync.Mutex
 	net     net.Conn // nil while it is being opened
 	out     []*[]byte
+	size    int // of out, in bytes
 	writing bool
 	closing bool // to be closed when out is empty
 	closed  bool
@@ -47,6 +48,10 @@ type codec interface {
 
 // writeBatch is how many messages have Config.WriteTimeout together.
 const writeBatch = 64
+
+// maxQueued is how many bytes may wait for a connection besides the last
+// message.
+const maxQueued = 4 << 20
 
 // accept takes connections until its listener is closed.
 func (s *Stack) accept(l *listener) {
@@ -210,10 +215,11 @@ func (c *conn) enqueue(buf *[]byte) error {
 	switch {
 	case c.closed || c.closing:
 		err = sipx.ErrFlowClosed
-	case len(c.out) >= c.stack.cfg.SendQueue:
+	case len(c.out) >= c.stack.cfg.SendQueue || c.size > maxQueued:
 		err = sipx.ErrQueueFull
 	default:
 		c.out = append(c.out, buf)
+		c.size += len(*buf)
 		if c.codec != nil && !c.writing {
 			c.startWriting()
 		}
@@ -238,6 +244,9 @@ func (c *conn) write() {
 			batch = batch[:writeBatch:writeBatch]
 		}
 		c.out = c.out[len(batch):]
+		for _, buf := range batch {
+			c.size -= len(*buf)
+		}
 		if len(batch) == 0 || c.closed {
 			c.out, c.writing = nil, false
 			last := c.closing && !c.closed

@@ -142,9 +142,9 @@ func (s *Stack) Listening() []sipx.Flow { return slices.Clone(s.listening) }
 // Serve implements [sipx.Stack].
 func (s *Stack) Serve(ctx context.Context, h sipx.Handler) error {
 	s.mu.Lock()
-	if s.served || s.closing {
+	if s.served {
 		s.mu.Unlock()
-		return errors.New("sipgostack: Serve after Serve or Shutdown")
+		return errors.New("sipgostack: Serve was called before")
 	}
 	s.served, s.handler = true, h
 	s.serving, s.stop = context.WithCancel(ctx)

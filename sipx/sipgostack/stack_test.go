@@ -34,7 +34,9 @@ func serve(t *testing.T, s sipx.Stack, h sipx.HandlerFunc) {
 	})
 }
 
-func ok(_ context.Context, w sipx.ResponseWriter, _ *sipx.Request) { _ = w.Respond(sipx.NewResponse(200)) }
+func ok(_ context.Context, w sipx.ResponseWriter, _ *sipx.Request) {
+	_ = w.Respond(sipx.NewResponse(200))
+}
 
 func options(s sipx.Stack, transport string, n int) *sipx.Request {
 	for _, f := range s.Listening() {

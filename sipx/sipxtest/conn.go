@@ -11,12 +11,14 @@ import (
 
 // conn is one end of a connection.
 type conn struct {
-	flow  sipx.Flow
-	stack *Stack
-	peer  *conn
-	last  time.Time      // when the last message from this end arrives; guarded by Network.mu
-	group dispatch.Group // of the requests that came to this end
-	dial  dialKey        // where this end opened it
+	flow    sipx.Flow
+	network *Network
+	stack   *Stack // nil for a raw end
+	raw     *raw
+	peer    *conn
+	last    time.Time      // when the last message from this end arrives; guarded by Network.mu
+	group   dispatch.Group // of the requests that came to this end
+	dial    dialKey        // where this end opened it
 }
 
 // dialKey finds the connection to a destination that this stack opened.
@@ -47,9 +49,9 @@ func (s *Stack) connect(key dialKey) (*conn, error) {
 		return nil, fmt.Errorf("sipxtest: %s: connection refused", key.to)
 	}
 	local := netip.AddrPortFrom(s.addr.Addr(), uint16(49152+id%16384))
-	near := &conn{stack: s, dial: key,
+	near := &conn{stack: s, network: n, dial: key,
 		flow: sipx.Flow{Transport: key.transport, Local: local, Remote: key.to, Conn: 2*id - 1}}
-	far := &conn{stack: to, peer: near,
+	far := &conn{stack: to, network: n, peer: near,
 		flow: sipx.Flow{Transport: key.transport, Local: key.to, Remote: local, Conn: 2 * id}}
 	near.peer = far
 	s.mu.Lock()
@@ -91,7 +93,7 @@ func (s *Stack) CloseFlow(f sipx.Flow) {
 }
 
 func (c *conn) close() {
-	n, peer := c.stack.network, c.peer
+	n, peer := c.network, c.peer
 	c.lost()
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -108,6 +110,10 @@ func (c *conn) close() {
 // lost is how an end learns that its connection is gone.
 func (c *conn) lost() {
 	s := c.stack
+	if s == nil {
+		c.raw.gone()
+		return
+	}
 	s.mu.Lock()
 	if s.conns[c.flow.Conn] != c {
 		s.mu.Unlock()

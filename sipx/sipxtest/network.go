@@ -63,6 +63,7 @@ type Network struct {
 
 	mu     sync.Mutex
 	stacks map[netip.AddrPort]*Stack
+	raws   map[netip.AddrPort]*raw
 	names  map[string]netip.AddrPort
 	dark   map[netip.Addr]bool
 	wire   wire
@@ -86,6 +87,7 @@ func NewNetwork(cfg Config) *Network {
 	return &Network{
 		cfg:    cfg,
 		stacks: make(map[netip.AddrPort]*Stack),
+		raws:   make(map[netip.AddrPort]*raw),
 		names:  make(map[string]netip.AddrPort),
 		dark:   make(map[netip.Addr]bool),
 		wake:   make(chan struct{}, 1),

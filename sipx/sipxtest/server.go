@@ -30,8 +30,11 @@ type server struct {
 func (n *Network) datagram(from, to netip.AddrPort, data []byte) {
 	n.carry(Packet{"udp", from, to, data}, nil, func(data []byte) {
 		n.mu.Lock()
-		s := n.stacks[to]
+		s, r := n.stacks[to], n.raws[to]
 		n.mu.Unlock()
+		if r != nil && r.near == nil && r.remote == from {
+			r.receive(data)
+		}
 		if s == nil {
 			return
 		}
@@ -42,6 +45,10 @@ func (n *Network) datagram(from, to netip.AddrPort, data []byte) {
 
 // receive takes a message that arrived over the connection.
 func (c *conn) receive(data []byte) {
+	if c.raw != nil {
+		c.raw.receive(data)
+		return
+	}
 	c.stack.mu.Lock()
 	open := c.stack.conns[c.flow.Conn] == c
 	c.stack.mu.Unlock()

@@ -81,9 +81,9 @@ func (s *Stack) Contact(f sipx.Flow) sipx.URI {
 // Serve implements sipx.Stack.
 func (s *Stack) Serve(ctx context.Context, h sipx.Handler) error {
 	s.mu.Lock()
-	if s.served || s.closed {
+	if s.served {
 		s.mu.Unlock()
-		return fmt.Errorf("sipxtest: %s: Serve after Serve or Shutdown", s.addr)
+		return fmt.Errorf("sipxtest: %s: Serve was called before", s.addr)
 	}
 	s.served, s.handler = true, h
 	s.ctx, s.cancel = context.WithCancel(ctx)

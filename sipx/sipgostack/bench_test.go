@@ -1,0 +1,62 @@
+package sipgostack_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/sipx"
+	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/sipxtest"
+)
+
+// benchNotify measures a whole NOTIFY transaction of 1.4 KB, both ends of it in
+// this process.
+func benchNotify(b *testing.B, transport string) {
+	server, err := sipgostack.Listen(sipgostack.Config{Listen: []string{transport + ":127.0.0.1:0"}})
+	require.NoError(b, err)
+	defer server.Shutdown(context.Background())
+	client, err := sipgostack.Listen(sipgostack.Config{Listen: []string{transport + ":127.0.0.1:0"}})
+	require.NoError(b, err)
+	defer client.Shutdown(context.Background())
+	go func() {
+		_ = client.Serve(context.Background(), sipx.HandlerFunc(ok))
+	}()
+
+	const window = 64
+	slots := make(chan struct{}, window)
+	var failed sync.Once
+	done := sipx.ResponseHandlerFunc(func(_ *sipx.Request, res *sipx.Response, err error) {
+		if err != nil || res.Status != 200 {
+			failed.Do(func() { b.Error(res, err) })
+		}
+		<-slots
+	})
+	req := sipxtest.NewRequest(`
+NOTIFY sip:67251@127.0.0.1 SIP/2.0
+From: <sip:tom.hanks@example.com>;tag=4711
+To: <sip:67251@example.com>;tag=3b3da890af
+Call-ID: 8cc08471fb350dcb
+CSeq: 7 NOTIFY
+Contact: <sip:127.0.0.1:5060>
+Event: presence
+Subscription-State: active;expires=300
+Content-Type: application/pidf+xml`)
+	req.Body = []byte(strings.Repeat("x", 1000))
+	target := client.Listening()[0]
+	req.Flow = sipx.Flow{Transport: transport, Remote: target.Local}
+	b.ReportAllocs()
+	for b.Loop() {
+		slots <- struct{}{}
+		server.Send(context.Background(), req, done)
+	}
+	for range window {
+		slots <- struct{}{}
+	}
+}
+
+func BenchmarkNotifyUDP(b *testing.B) { benchNotify(b, "udp") }
+func BenchmarkNotifyTCP(b *testing.B) { benchNotify(b, "tcp") }

@@ -1,0 +1,23 @@
+package sipgostack_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/sipx"
+	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/stacktest"
+)
+
+func TestSuite(t *testing.T) {
+	stacktest.Run(t, func(t *testing.T) sipx.Stack {
+		s, err := sipgostack.Listen(sipgostack.Config{
+			Listen:             []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0"},
+			TransactionTimeout: time.Second,
+		})
+		require.NoError(t, err)
+		return s
+	})
+}

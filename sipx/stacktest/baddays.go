@@ -1,0 +1,220 @@
+package stacktest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// hostile: what is no valid request never reaches the handler, is answered 400
+// or so where it can be, and harms nothing.
+func (s *suite) hostile() {
+	messages := map[string]struct {
+		message string // fields of a request that is good otherwise
+		silent  bool   // where no answer is possible
+	}{
+		"no From":           {message: "OPTIONS sip:bob@example.com\nFrom:"},
+		"bad From":          {message: "OPTIONS sip:bob@example.com\nFrom: <sip:alice@"},
+		"two From":          {message: "OPTIONS sip:bob@example.com\nf: <sip:a@example.com>;tag=1\nFrom: <sip:b@example.com>;tag=1"},
+		"no To":             {message: "OPTIONS sip:bob@example.com\nTo:"},
+		"no Call-ID":        {message: "OPTIONS sip:bob@example.com\nCall-ID:"},
+		"CSeq of another":   {message: "OPTIONS sip:bob@example.com\nCSeq: 1 INVITE"},
+		"CSeq without end":  {message: "OPTIONS sip:bob@example.com\nCSeq: 36893488147419103232 OPTIONS"},
+		"CSeq no number":    {message: "OPTIONS sip:bob@example.com\nCSeq: x OPTIONS"},
+		"bad Request-URI":   {message: "OPTIONS <sip:bob@example.com>"},
+		"spaces in URI":     {message: "OPTIONS sip:bob@example.com; lr"},
+		"bad port":          {message: "OPTIONS sip:bob@example.com:99999"},
+		"method no token":   {message: "OPT[]ONS sip:bob@example.com"},
+		"field no token":    {message: "OPTIONS sip:bob@example.com\nBad Name: x"},
+		"control character": {message: "OPTIONS sip:bob@example.com\nSubject: a\x00b"},
+		"no colon":          {message: "OPTIONS sip:bob@example.com\nnonsense"},
+	}
+	calls := make(chan *sipx.Request, 100)
+	stack := s.serving(sipx.HandlerFunc(func(ctx context.Context, w sipx.ResponseWriter, r *sipx.Request) {
+		if r.CallID != "good" {
+			calls <- r
+		}
+		answer(200)(ctx, w, r)
+	}))
+	good := func(p *peer, after string) {
+		p.request("OPTIONS sip:bob@example.com\nCall-ID: good")
+		for {
+			if res := p.response(); res.Header.Get("Call-ID") == "good" {
+				require.Equal(s, 200, res.Status, after)
+				return
+			}
+		}
+	}
+	for name, m := range messages {
+		for _, transport := range both {
+			p := s.dial(stack, transport)
+			p.request("%s", m.message)
+			res := p.response()
+			require.GreaterOrEqual(s, res.Status, 400, name)
+			require.Less(s, res.Status, 600, name)
+			if transport == "udp" {
+				good(p, name)
+			} else {
+				good(s.dial(stack, transport), name)
+			}
+		}
+	}
+	raw := map[string]string{
+		"nothing":          "",
+		"zeros":            strings.Repeat("\x00", 200),
+		"noise":            strings.Repeat("\xff\xfe\r\n", 100),
+		"a line":           "OPTIONS sip:bob@example.com SIP/2.0\r\n",
+		"no end":           "OPTIONS sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP x",
+		"no Via":           "OPTIONS sip:bob@example.com SIP/2.0\r\nFrom: <sip:a@b>;tag=1\r\n\r\n",
+		"bad response":     "SIP/2.0 999 X\r\n\r\n",
+		"response, no Via": "SIP/2.0 200 OK\r\n\r\n",
+		"stray response":   "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP x;branch=z9hG4bKx\r\nCSeq: 1 OPTIONS\r\n\r\n",
+		"another protocol": "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n",
+		"colons":           strings.Repeat(":", 1000) + "\r\n\r\n",
+		"many fields":      "OPTIONS sip:b@c SIP/2.0\r\n" + strings.Repeat("A: b\r\n", 5000) + "\r\n",
+		"long field":       "OPTIONS sip:b@c SIP/2.0\r\nA: " + strings.Repeat("b", 40000) + "\r\n\r\n",
+		"wrong length":     "OPTIONS sip:b@c SIP/2.0\r\nVia: SIP/2.0/UDP x\r\nContent-Length: -5\r\n\r\n",
+		"endless length":   "OPTIONS sip:b@c SIP/2.0\r\nVia: SIP/2.0/UDP x\r\nContent-Length: 99999999999999999999\r\n\r\n",
+	}
+	for name, message := range raw {
+		for _, transport := range both {
+			p := s.dial(stack, transport)
+			_, _ = p.Write([]byte(message))
+			if transport == "udp" {
+				good(p, name)
+			} else {
+				good(s.dial(stack, transport), name)
+			}
+		}
+	}
+	// A length that a datagram does not have (RFC 3261 §18.3).
+	p := s.dial(stack, "udp")
+	p.request("OPTIONS sip:bob@example.com\nContent-Length: 50\n\nshort")
+	require.Equal(s, 400, p.response().Status)
+	require.Empty(s, calls, "none reached the handler")
+}
+
+// injection: no value can add a field or end the header.
+func (s *suite) injection() {
+	const evil = "a\r\nX-Injected: 1\r\n\r\nbody"
+	stack := s.serving(sipx.HandlerFunc(func(_ context.Context, w sipx.ResponseWriter, _ *sipx.Request) {
+		res := sipx.NewResponse(200, sipx.Field{Name: "X-Text", Value: evil})
+		res.Reason = evil
+		_ = w.Respond(res)
+	}))
+	p := s.dial(stack, "udp")
+	p.request("OPTIONS sip:bob@example.com")
+	res := p.response()
+	require.Equal(s, 200, res.Status)
+	require.Zero(s, res.Header.Count("X-Injected"))
+	require.Empty(s, res.Body)
+
+	e := s.echo()
+	p = s.dial(e.Stack, "udp")
+	req := options("sip:peer@example.com", 1)
+	req.Flow = e.flowOf(p)
+	req.From.Display = evil
+	req.Header.Add("Subject", evil)
+	done := make(outcomes, 1)
+	e.Send(s.Context(), req, done)
+	got := p.incoming()
+	require.Zero(s, got.Header.Count("X-Injected"))
+	require.Empty(s, got.Body)
+	p.answer(got, 200)
+	require.NoError(s, s.wait(done, patience).err)
+}
+
+// panics: a handler that panics is answered for, and the stack goes on.
+func (s *suite) panics() {
+	stack := s.serving(sipx.HandlerFunc(func(ctx context.Context, w sipx.ResponseWriter, r *sipx.Request) {
+		switch r.CallID {
+		case "panic":
+			panic("planted")
+		case "late":
+			answer(202)(ctx, w, r)
+			panic(errors.New("planted"))
+		}
+		answer(200)(ctx, w, r)
+	}))
+	for _, transport := range both {
+		p := s.dial(stack, transport)
+		for id, status := range map[string]int{"panic": 500, "late": 202, "fine": 200} {
+			p.request("OPTIONS sip:bob@example.com\nCall-ID: %s", id)
+			require.Equal(s, status, p.response().Status, id)
+		}
+	}
+}
+
+// answerLater: a handler may answer after it returned, but only once.
+func (s *suite) answerLater() {
+	writers := make(chan sipx.ResponseWriter, 1)
+	stack := s.serving(sipx.HandlerFunc(func(_ context.Context, w sipx.ResponseWriter, _ *sipx.Request) { writers <- w }))
+	for _, transport := range both {
+		p := s.dial(stack, transport)
+		p.request("OPTIONS sip:bob@example.com")
+		w := within(s, writers, "a request")
+		p.silence(20 * time.Millisecond)
+		require.NoError(s, w.Respond(sipx.NewResponse(404)))
+		require.Equal(s, 404, p.response().Status)
+		require.Error(s, w.Respond(sipx.NewResponse(200)))
+		p.silence(20 * time.Millisecond)
+	}
+}
+
+// overload: handlers are bounded, what does not fit is told to come later, and
+// who is in a dialog still gets through.
+func (s *suite) overload() {
+	release := make(chan struct{})
+	var once sync.Once
+	free := func() { once.Do(func() { close(release) }) }
+	s.Cleanup(free)
+	var mu sync.Mutex
+	running, most := 0, 0
+	stack := s.serving(sipx.HandlerFunc(func(ctx context.Context, w sipx.ResponseWriter, r *sipx.Request) {
+		if r.To.Tag() == "" {
+			mu.Lock()
+			running++
+			most = max(most, running)
+			mu.Unlock()
+			<-release
+		}
+		answer(200)(ctx, w, r)
+	}))
+	p := s.dial(stack, "tcp")
+	refused := make(chan *sipx.Response, 1)
+	sent := make(chan int, 1)
+	go func() {
+		for i := range 20000 {
+			_, err := p.Write([]byte(p.message("OPTIONS sip:bob@example.com\nFrom: <sip:u%d@example.com>;tag=1\nCSeq: %d OPTIONS", i, i)))
+			if err != nil || len(refused) > 0 {
+				sent <- i
+				return
+			}
+		}
+		sent <- 20000
+	}()
+	res := p.response()
+	refused <- res
+	require.Equal(s, 503, res.Status)
+	after, ok := sipx.Seconds(res.Header.Get("Retry-After"))
+	require.True(s, ok && after > 0, "Retry-After")
+	n := within(s, sent, "the flood")
+	other := s.dial(stack, "tcp")
+	other.request("SUBSCRIBE sip:bob@example.com\nTo: <sip:bob@example.com>;tag=dialog")
+	require.Equal(s, 200, other.response().Status, "a refresh gets through")
+	mu.Lock()
+	require.Less(s, most, n)
+	require.LessOrEqual(s, most, 4096)
+	mu.Unlock()
+	free()
+	// The answers of a peer that reads so late may be too many for its queue.
+	_ = p.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	_, _ = io.Copy(io.Discard, p.in)
+}

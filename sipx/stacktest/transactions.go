@@ -1,0 +1,182 @@
+package stacktest
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// retransmissions: the handler is called once, and the answer repeated.
+func (s *suite) retransmissions() {
+	var calls atomic.Int32
+	release := make(chan struct{})
+	stack := s.serving(sipx.HandlerFunc(func(ctx context.Context, w sipx.ResponseWriter, r *sipx.Request) {
+		calls.Add(1)
+		if r.CallID == "slow" {
+			<-release
+		}
+		answer(200)(ctx, w, r)
+	}))
+	p := s.dial(stack, "udp")
+	for _, method := range []string{"SUBSCRIBE", "PUBLISH", "OPTIONS"} {
+		calls.Store(0)
+		message := p.message("%s sip:bob@example.com", method)
+		p.send(message)
+		first := string(p.next())
+		for range 3 {
+			p.send(message)
+			require.Equal(s, first, string(p.next()), "the same answer, its tag too")
+		}
+		require.EqualValues(s, 1, calls.Load())
+		p.send(p.message("%s sip:bob@example.com\nCSeq: 2 %s", method, method))
+		p.response()
+		require.EqualValues(s, 2, calls.Load(), "another branch is another request")
+	}
+	// While the handler is at work there is nothing to repeat.
+	calls.Store(0)
+	message := p.message("SUBSCRIBE sip:bob@example.com\nCall-ID: slow")
+	for range 3 {
+		p.send(message)
+	}
+	p.request("OPTIONS sip:bob@example.com\nFrom: <sip:fence@example.com>;tag=1\nCall-ID: fence")
+	require.Equal(s, "fence", p.response().Header.Get("Call-ID"), "all have arrived")
+	close(release)
+	require.Equal(s, "slow", p.response().Header.Get("Call-ID"))
+	p.silence(20 * time.Millisecond)
+	require.EqualValues(s, 2, calls.Load())
+
+	// So too where the branch is none of RFC 3261.
+	calls.Store(0)
+	message = p.message("SUBSCRIBE sip:bob@example.com\nCSeq: 77 SUBSCRIBE\nVia: SIP/2.0/UDP %s;branch=1;rport", p.LocalAddr())
+	p.send(message)
+	first := string(p.next())
+	p.send(message)
+	require.Equal(s, first, string(p.next()))
+	require.EqualValues(s, 1, calls.Load())
+}
+
+// ackAndCancel: neither reaches the handler, and an INVITE is answered once.
+func (s *suite) ackAndCancel() {
+	var calls atomic.Int32
+	stack := s.serving(sipx.HandlerFunc(func(ctx context.Context, w sipx.ResponseWriter, r *sipx.Request) {
+		if r.Method == "ACK" || r.Method == "CANCEL" {
+			s.Errorf("the handler got %s", r.Method)
+		}
+		calls.Add(1)
+		answer(405)(ctx, w, r)
+	}))
+	for _, transport := range both {
+		calls.Store(0)
+		p := s.dial(stack, transport)
+		invite := p.message("INVITE sip:bob@example.com")
+		p.send(invite)
+		res := p.response()
+		require.Equal(s, 405, res.Status)
+		via, _, _ := strings.Cut(invite[strings.Index(invite, "Via: ")+5:], "\r\n")
+		p.request("ACK sip:bob@example.com\nVia: %s\nTo: <sip:bob@example.com>;tag=%s", via, res.ToTag)
+		p.request("CANCEL sip:bob@example.com")
+		require.GreaterOrEqual(s, p.response().Status, 200)
+		require.EqualValues(s, 1, calls.Load())
+		p.request("OPTIONS sip:bob@example.com")
+		for {
+			if res := p.response(); res.Header.CSeqMethod() == "OPTIONS" {
+				break // past a repeated 405
+			}
+		}
+	}
+}
+
+// oneOutcome: provisional responses are not reported, and late ones neither.
+func (s *suite) oneOutcome() {
+	for _, transport := range both {
+		stack := s.echo()
+		p := s.dial(stack.Stack, transport)
+		req := options("sip:peer@example.com", 1)
+		req.Flow = stack.flowOf(p)
+		done := make(outcomes, 10)
+		stack.Send(s.Context(), req, done)
+		got := p.incoming()
+		p.answer(got, 100)
+		p.answer(got, 183)
+		select {
+		case o := <-done:
+			s.Fatalf("reported: %v", o)
+		case <-time.After(50 * time.Millisecond):
+		}
+		p.answer(got, 200)
+		p.answer(got, 200)
+		p.answer(got, 500)
+		require.Equal(s, 200, s.wait(done, patience).res.Status)
+		stray := options("sip:peer@example.com", 99)
+		stray.Header.Add("Via", "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKnobody")
+		p.answer(stray, 200)
+		select {
+		case o := <-done:
+			s.Fatalf("reported again: %v", o)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// contextEnds: with its context a request ends.
+func (s *suite) contextEnds() {
+	stack := s.echo()
+	p := s.dial(stack.Stack, "udp")
+	req := options("sip:peer@example.com", 1)
+	req.Flow = stack.flowOf(p)
+	ctx, cancel := context.WithCancel(s.Context())
+	done := make(outcomes, 10)
+	stack.Send(ctx, req, done)
+	got := p.incoming()
+	cancel()
+	require.ErrorIs(s, s.wait(done, patience).err, context.Canceled)
+	p.answer(got, 200)
+	stack.Send(ctx, req, done)
+	require.ErrorIs(s, s.wait(done, patience).err, context.Canceled, "one that had ended before")
+	require.Empty(s, done)
+}
+
+// deadHost: requests to a host that never answers end with ErrTimeout, are
+// repeated until then, cost no goroutine each, and delay no others.
+func (s *suite) deadHost() {
+	const dead = 50 // with their repetitions, what the peer's receive buffer holds
+	stack := s.echo()
+	p := s.dial(stack.Stack, "udp")
+	flow := stack.flowOf(p)
+	goroutines := runtime.NumGoroutine()
+	done := make(outcomes, dead)
+	for i := range dead {
+		req := options("sip:peer@example.com", i)
+		req.Flow = flow
+		stack.Send(s.Context(), req, done)
+	}
+	require.Less(s, runtime.NumGoroutine(), goroutines+dead, "not a goroutine for each that waits")
+
+	live := s.echo()
+	alive := make(outcomes, 1)
+	start := time.Now()
+	stack.Send(s.Context(), options("sip:"+s.addr(live.Stack, "udp"), 1), alive)
+	require.NoError(s, s.wait(alive, patience).err)
+	require.Less(s, time.Since(start), time.Second)
+
+	for range dead {
+		require.ErrorIs(s, s.wait(done, 40*time.Second).err, sipx.ErrTimeout)
+	}
+	seen := map[uint32]int{}
+	for {
+		data, err := p.read(50 * time.Millisecond)
+		if err != nil {
+			break
+		}
+		if req, err := sipx.ParseRequest(data); err == nil {
+			seen[req.CSeq]++
+		}
+	}
+	require.GreaterOrEqual(s, seen[0], 2, "the first request was repeated")
+}
