@@ -92,7 +92,7 @@ type Config struct {
 	// (an SBC, a NAT). Failures are not counted by source there, only by
 	// account. An IPv6 source is its /64 otherwise.
 	SharedSources []netip.Prefix
-	// KnownLifetime is how long a source stays known to an account after a
+	// KnownLifetime is how long a client stays known to an account after a
 	// success. Default 7 days; see the package documentation on throttling.
 	KnownLifetime time.Duration
 

@@ -216,11 +216,11 @@ func (g *Guard) digestAccount(ctx context.Context, r *Request, d *digestResponse
 }
 
 // countDigest puts a result through the throttle; refused is nil for a right
-// response. As no directory is asked, a right response from a known source
+// response. As no directory is asked, a right response of a known client
 // passes where the account or source is held.
 func (g *Guard) countDigest(ctx context.Context, r *Request, name Name, refused error) error {
 	c := Credentials{Name: name, AMCC: r.AMCC, Password: NewSecret([]byte("digest"))}
-	s := g.throttle.subject(g.accountKey(c), r.Source)
+	s := g.throttle.subject(g.accountKey(c), r.Client, r.Source)
 	k, err := g.known(ctx, s, c)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	stdbase64 "encoding/base64"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -106,3 +107,5 @@ func key(t testing.TB, d auth.Decision) string {
 	require.Equal(t, "X-BSS-auth", d.Header[0].Name)
 	return d.Header[0].Value
 }
+
+func base64(b []byte) string { return stdbase64.StdEncoding.EncodeToString(b) }

@@ -143,11 +143,8 @@ func (g *Guard) checkRauth(ctx context.Context, r *Request) outcome {
 	} else if err != nil {
 		return unavailable(err)
 	}
-	c, err := decrypt(g.cfg.Cipher, challenge.Value, sealed)
+	c, err := g.decryptWith(keyring(challenge.Value), sealed)
 	if err != nil {
-		if !errors.Is(err, ErrWrongKey) && !errors.Is(err, ErrMalformed) {
-			err = ErrMalformed // a host's cipher: its text may hold anything
-		}
 		return outcome{verdict: Challenge, reason: err}
 	}
 	defer c.Wipe()
@@ -304,12 +301,12 @@ func (g *Guard) clientKey(r *Request) string {
 		b = append(b, 'u')
 	}
 	b = append(b, r.Client...)
-	return storeKey(b)
+	return hashKey(b)
 }
 
-// storeKey makes a key of fixed length of any text, so that a store neither
+// hashKey makes a key of fixed length of any text, so that a store neither
 // holds names nor must bound them. 144 bits of SHA-256 do not collide.
-func storeKey(text []byte) string {
+func hashKey(text []byte) string {
 	sum := sha256.Sum256(text)
 	var out [24]byte
 	base64.RawURLEncoding.Encode(out[:], sum[:18])

@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// knownAccount is what is remembered of an account that signed in from a source
-// before, so that somebody else's failures do not hold it up.
+// knownAccount is what is remembered of a client that signed in to an account
+// from its source before, so that somebody else's failures do not hold it up.
 //
 // It is a tag of 16 bits of a keyed digest of the password, and how often
 // another password was tried while the account or source was held. 16 bits are
@@ -19,7 +19,7 @@ type knownAccount struct {
 	tag      string
 }
 
-func knownKey(s subject) string { return storeKey([]byte(s.account + s.origin)) }
+func knownKey(s subject) string { return hashKey([]byte(s.account + s.client)) }
 
 // known looks an account up.
 func (g *Guard) known(ctx context.Context, s subject, c Credentials) (knownAccount, error) {
@@ -42,10 +42,10 @@ func (g *Guard) tag(s subject, c Credentials) string {
 	return string(mac[:2])
 }
 
-// remember makes an account known at its source.
+// remember makes a client known to the account.
 func (g *Guard) remember(ctx context.Context, s subject, c Credentials) error {
 	if s.account == "" {
-		return nil
+		return nil // nothing is throttled
 	}
 	return g.cfg.Store.Put(ctx, KindKnown, knownKey(s), g.tag(s, c)+"\x00", g.cfg.KnownLifetime)
 }
@@ -61,7 +61,7 @@ func (g *Guard) forget(ctx context.Context, s subject, k knownAccount) error {
 
 // missed counts an attempt that was held although the account is known here.
 // After as many as there may be failures, it is known no more: otherwise who
-// shares the source could try passwords against the tag without end.
+// passes for the client could try passwords against the tag without end.
 func (g *Guard) missed(ctx context.Context, s subject, k knownAccount) error {
 	if k.revision == 0 {
 		return nil

@@ -11,13 +11,13 @@ type Kind string
 
 // The kinds of records.
 const (
-	// KindChallenge: the last key given to a client.
+	// KindChallenge: the last keys given to a client.
 	KindChallenge Kind = "challenge"
 	// KindSession: a client that is signed in.
 	KindSession Kind = "session"
 	// KindFailure: the recent failures of an account or a source.
 	KindFailure Kind = "failure"
-	// KindKnown: an account that signed in from a source before.
+	// KindKnown: a client that signed in to an account before.
 	KindKnown Kind = "known"
 )
 

@@ -37,9 +37,8 @@ type gate struct {
 }
 
 // subject is whom an attempt counts against: the account and the source. A key
-// that is "" is not counted. The origin is the source, also where it is not
-// counted because many share it.
-type subject struct{ account, source, origin string }
+// that is "" is not counted. The client, at its source, is who may be known.
+type subject struct{ account, source, client string }
 
 func (s subject) keys() [2]string { return [2]string{s.account, s.source} }
 
@@ -50,22 +49,22 @@ func newThrottle(cfg Config) *throttle {
 	}
 }
 
-// subject makes the keys of an account (see accountKey) and a source.
-func (t *throttle) subject(account string, source netip.Addr) subject {
+// subject makes the keys of an account (see accountKey), a client and a source.
+func (t *throttle) subject(account, client string, source netip.Addr) subject {
 	if t.max < 0 {
 		return subject{}
 	}
 	source = source.Unmap().WithZone("")
 	s := subject{
-		account: storeKey([]byte("account " + account)),
-		origin:  storeKey([]byte("source " + sourceNet(source))),
+		account: hashKey([]byte("account " + account)),
+		client:  hashKey([]byte("client " + client + " " + source.String())),
 	}
 	for _, p := range t.shared {
 		if p.Contains(source) {
 			return s
 		}
 	}
-	s.source = s.origin
+	s.source = hashKey([]byte("source " + sourceNet(source)))
 	return s
 }
 

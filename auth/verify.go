@@ -39,7 +39,7 @@ type attempt struct {
 // ErrBadCredentials, ErrThrottled, or ErrUnavailable and what happened; or is
 // ErrBusy.
 func (g *Guard) verify(ctx context.Context, r *Request, c Credentials) (Identity, error) {
-	a := attempt{credentials: c, subject: g.throttle.subject(g.accountKey(c), r.Source)}
+	a := attempt{credentials: c, subject: g.throttle.subject(g.accountKey(c), r.Client, r.Source)}
 	var err error
 	if a.known, err = g.known(ctx, a.subject, c); err != nil {
 		return Identity{}, unavailable(err).reason
@@ -54,12 +54,27 @@ func (g *Guard) verify(ctx context.Context, r *Request, c Credentials) (Identity
 	}
 	select {
 	case <-f.done:
-		return f.identity, f.err
 	case <-f.timeout:
-		return Identity{}, fmt.Errorf("%w: no answer within %v", ErrUnavailable, g.cfg.VerifyTimeout)
+		// The end of the flight ends its context as well, after done.
+		select {
+		case <-f.done:
+		default:
+			return Identity{}, fmt.Errorf("%w: no answer within %v", ErrUnavailable, g.cfg.VerifyTimeout)
+		}
 	case <-ctx.Done():
 		return Identity{}, unavailable(context.Cause(ctx)).reason
 	}
+	// The flight may be shared by several clients; what is known is of each.
+	switch {
+	case f.err == nil:
+		err = g.remember(ctx, a.subject, c)
+	case errors.Is(f.err, ErrThrottled):
+		err = g.missed(ctx, a.subject, a.known)
+	}
+	if err != nil {
+		return Identity{}, unavailable(err).reason
+	}
+	return f.identity, f.err
 }
 
 // accountKey is one text for each account, as far as can be told.
@@ -119,7 +134,7 @@ func (g *Guard) join(ctx context.Context, a attempt) (*flight, error) {
 func (g *Guard) fly(ctx context.Context, a attempt) (Identity, error) {
 	if err := g.throttle.begin(ctx, a.subject, a.known.passes); err != nil {
 		if errors.Is(err, ErrThrottled) {
-			return Identity{}, errors.Join(err, g.missed(ctx, a.subject, a.known))
+			return Identity{}, err
 		}
 		return Identity{}, unavailable(err).reason
 	}
@@ -143,7 +158,7 @@ func (g *Guard) fly(ctx context.Context, a attempt) (Identity, error) {
 	var failed error
 	switch {
 	case err == nil:
-		failed = errors.Join(g.throttle.succeeded(ctx, a.subject), g.remember(ctx, a.subject, a.credentials))
+		failed = g.throttle.succeeded(ctx, a.subject)
 	case errors.Is(err, ErrBadCredentials):
 		failed = errors.Join(g.throttle.failed(ctx, a.subject), g.forget(ctx, a.subject, a.known))
 	}

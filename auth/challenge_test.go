@@ -1,0 +1,198 @@
+package auth_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/auth"
+)
+
+// BSP-2.10-3: 56 characters, new for every client and every 401.
+func TestChallengeKeys(t *testing.T) {
+	f := newFixture(t, nil)
+	form := regexp.MustCompile(`^[A-Za-z0-9]{56}$`)
+	seen := make(map[string]bool)
+	for _, user := range []string{"tom", "bill"} {
+		for range 50 {
+			k := key(t, f.Check(f.request(user)))
+			require.Regexp(t, form, k)
+			require.False(t, seen[k])
+			seen[k] = true
+		}
+	}
+	require.Equal(t, 2, f.Stats().Challenges)
+}
+
+// BSP-2.10-3, BSP-2.10-6: only the last key of a client is good, and other
+// clients' keys are not.
+func TestOnlyTheLastKey(t *testing.T) {
+	for name, cipher := range auth.StandardCiphers() {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, func(c *auth.Config) { c.Cipher = cipher })
+			tom, bill := f.request("tom"), f.request("bill")
+			d1 := f.Check(tom)
+			d2 := f.Check(tom)
+			billed := f.Check(bill)
+
+			for _, old := range []auth.Decision{d1, billed} {
+				d := f.Check(f.answer(tom, old, `DE\tom`, "secret"))
+				require.Equal(t, auth.Challenge, d.Verdict)
+				require.ErrorIs(t, d.Reason, auth.ErrWrongKey)
+				require.NotEqual(t, key(t, d1), key(t, d))
+				require.NotEqual(t, key(t, d2), key(t, d))
+				d2 = d
+			}
+			require.Zero(t, f.verifier.calls.Load(), "a wrong key never reaches the verifier (BSP-2.10-10)")
+			require.Equal(t, auth.Accept, f.Check(f.answer(tom, d2, `DE\tom`, "secret")).Verdict)
+		})
+	}
+}
+
+// Two parallel requests get two 401s, and the client answers each: the answer to
+// the first is too late, and must not make the second too late as well.
+func TestParallelAnswers(t *testing.T) {
+	f := newFixture(t, nil)
+	r := f.request("tom")
+	d1, d2, d3 := f.Check(r), f.Check(r), f.Check(r)
+
+	d4 := f.Check(f.answer(r, d1, `DE\tom`, "secret"))
+	require.ErrorIs(t, d4.Reason, auth.ErrWrongKey)
+	d5 := f.Check(f.answer(r, d2, `DE\tom`, "secret"))
+	require.ErrorIs(t, d5.Reason, auth.ErrWrongKey)
+	require.Equal(t, auth.Accept, f.Check(f.answer(r, d3, `DE\tom`, "secret")).Verdict)
+	require.Equal(t, auth.Accept, f.Check(f.answer(r, d4, `DE\tom`, "secret")).Verdict)
+	require.Equal(t, auth.Accept, f.Check(f.answer(r, d5, `DE\tom`, "secret")).Verdict)
+}
+
+// The exception for parallel answers ends with the time of a transaction.
+func TestParallelAnswersEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, nil)
+		r := f.request("tom")
+		d1, d2 := f.Check(r), f.Check(r)
+		d3 := f.Check(f.answer(r, d1, `DE\tom`, "secret"))
+		time.Sleep(32 * time.Second)
+		require.ErrorIs(t, f.Check(f.answer(r, d2, `DE\tom`, "secret")).Reason, auth.ErrWrongKey)
+		require.ErrorIs(t, f.Check(f.answer(r, d3, `DE\tom`, "secret")).Reason, auth.ErrWrongKey,
+			"the answer to a key of long ago replaced the last one")
+	})
+}
+
+// BSP-2.10-8: a key is good until its lifetime ends.
+func TestKeyLifetime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, nil)
+		r := f.request("tom")
+		d := f.Check(r)
+		time.Sleep(5*time.Minute - time.Millisecond)
+		require.Equal(t, auth.Accept, f.Check(f.answer(r, d, `DE\tom`, "secret")).Verdict)
+
+		r = f.request("bill")
+		d = f.Check(r)
+		time.Sleep(5 * time.Minute)
+		require.ErrorIs(t, f.Check(f.answer(r, d, `DE\bill`, "other")).Reason, auth.ErrWrongKey)
+	})
+}
+
+// BSP-2.10-3, BSX-4: the number of keys is bounded, the oldest goes.
+func TestKeysAreBounded(t *testing.T) {
+	store, err := auth.NewMemory(2, nil)
+	require.NoError(t, err)
+	f := newFixture(t, func(c *auth.Config) { c.Store = store })
+	tom := f.Check(f.request("tom"))
+	bill := f.Check(f.request("bill"))
+	f.Check(f.request("ann"))
+	require.Equal(t, 2, f.Stats().Challenges)
+	require.Equal(t, auth.Accept, f.Check(f.answer(f.request("bill"), bill, `DE\bill`, "other")).Verdict)
+	require.ErrorIs(t, f.Check(f.answer(f.request("tom"), tom, `DE\tom`, "secret")).Reason, auth.ErrWrongKey)
+}
+
+// BSP-2.10-4: folds and spaces inside are tolerated, passwords may hold colons,
+// backslashes and any UTF-8.
+func TestRauthForms(t *testing.T) {
+	f := newFixture(t, nil)
+	r := f.request("ann")
+	for name, fold := range map[string]func(string) string{
+		"plain":      func(s string) string { return s },
+		"folded":     func(s string) string { return s[:40] + "\r\n " + s[40:] },
+		"spaces":     func(s string) string { return " " + s[:10] + " \t" + s[10:] + "  " },
+		"line ends":  func(s string) string { return s[:30] + "\n" + s[30:] + "\n" },
+		"no padding": func(s string) string { return strings.TrimRight(s, "=") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := r
+			r.Client += name
+			answer := f.answer(r, f.Check(r), `DE\ann`, `p:a\ß€`)
+			answer.Rauth = fold(answer.Rauth)
+			d := f.Check(answer)
+			require.Equal(t, auth.Accept, d.Verdict)
+			require.Equal(t, `de\ann`, d.Identity.Account)
+		})
+	}
+}
+
+// BSP-2.10-6, BSP-2.10-10: what cannot be decoded gets a new key, and neither
+// counts nor reaches the verifier.
+func TestUndecodable(t *testing.T) {
+	// As printed in §2.10, where the print has altered it.
+	const printed = "VUJdf4D4XJgP/K8mntoWjQaJJYMr3NgESA41234+ctqYal3LLyZS6IoStfgJU1cH25xSkdJryoqeb\n7nlme21234dc+w5w0yB1w=="
+	f := newFixture(t, nil)
+	r := f.request("tom")
+	last := key(t, f.Check(r))
+	for _, rauth := range []string{
+		"?", "====", "AAAA", "VUJDf4D4XJgP/K8mntoWjQ==", printed, strings.Repeat("A", 5000),
+		"VUJDf4D4XJgP/K8mntoWjQmeSrU3n19P/J0fOiHb6U5XuHoJzobnBpQ=", // pad count 9
+		"VUJDf4D4XJgP/K8mntoWjQGeSrU3n19P/J0fOiHb6U5X",             // pad count without a block
+	} {
+		r.Rauth = rauth
+		d := f.Check(r)
+		require.Equal(t, auth.Challenge, d.Verdict, rauth)
+		require.ErrorIs(t, d.Reason, auth.ErrMalformed, rauth)
+		require.NotEqual(t, last, key(t, d))
+		last = key(t, d)
+	}
+	require.Zero(t, f.verifier.calls.Load())
+	require.Zero(t, f.Stats().Failures)
+	r.Rauth = ""
+	require.Equal(t, auth.Accept, f.try(r, `DE\tom`, "secret").Verdict)
+}
+
+// BSP-2.10-6: a wrong password gets a 401 with a new key, which is good.
+func TestWrongPassword(t *testing.T) {
+	f := newFixture(t, nil)
+	r := f.request("tom")
+	d := f.Check(r)
+	again := f.Check(f.answer(r, d, `DE\tom`, "wrong"))
+	require.ErrorIs(t, again.Reason, auth.ErrBadPassword)
+	require.ErrorIs(t, again.Reason, auth.ErrBadCredentials)
+	require.NotEqual(t, key(t, d), key(t, again))
+	require.Equal(t, auth.Accept, f.Check(f.answer(r, again, `DE\tom`, "secret")).Verdict)
+}
+
+// BSP-2.10-7: what no account can have never reaches the verifier, and is a 401
+// that does not count.
+func TestNeverReachesTheVerifier(t *testing.T) {
+	f := newFixture(t, nil)
+	r := f.request("tom")
+	for _, text := range []string{
+		`DE\tom:`, `DE\tom`, `:secret`, `\:secret`, `DE\:secret`, `A\B\c:secret`, "DE\\tom:sec\x00ret", "DE\\tom:a\nb",
+		"DE\\t\x07om:secret", "DE\\tom:\xff\xfe", "DE\\t\u200bom:secret", "",
+		strings.Repeat("x", 257) + ":secret", "tom:" + strings.Repeat("x", 1025),
+	} {
+		d := f.Check(r)
+		sealed, err := auth.Tuz{}.Encrypt(key(t, d), []byte(text))
+		require.NoError(t, err)
+		answer := r
+		answer.Rauth = base64(sealed)
+		d = f.Check(answer)
+		require.Equal(t, auth.Challenge, d.Verdict, "%q", text)
+		require.ErrorIs(t, d.Reason, auth.ErrMalformed, "%q", text)
+	}
+	require.Zero(t, f.verifier.calls.Load())
+	require.Zero(t, f.Stats().Failures)
+}

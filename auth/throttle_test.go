@@ -1,0 +1,209 @@
+package auth_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/auth"
+)
+
+// from is a client of its own at an address.
+func (f *fixture) from(address string) auth.Request {
+	r := f.request("x")
+	r.Client, r.Source = "client at "+address, netip.MustParseAddr(address)
+	return r
+}
+
+// fail tries wrong passwords, all of which reach the verifier.
+func (f *fixture) fail(r auth.Request, account string, times int) {
+	f.t.Helper()
+	for i := range times {
+		d := f.try(r, account, fmt.Sprint("wrong", i))
+		require.ErrorIs(f.t, d.Reason, auth.ErrBadCredentials)
+	}
+}
+
+// BSP-2.10-8: after max_failures of one account the next attempt is a 403 that
+// does not reach the directory, wherever it comes from, until the window is over.
+func TestThrottleByAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, nil)
+		for i := range 4 {
+			f.fail(f.from(fmt.Sprintf("192.0.2.%d", i)), `DE\tom`, 1)
+		}
+		calls := f.verifier.calls.Load()
+		d := f.try(f.from("198.51.100.1"), `DE\tom`, "secret")
+		require.Equal(t, auth.Forbid, d.Verdict)
+		require.ErrorIs(t, d.Reason, auth.ErrThrottled)
+		require.Equal(t, calls, f.verifier.calls.Load())
+		require.Equal(t, auth.Accept, f.try(f.from("198.51.100.1"), `DE\bill`, "other").Verdict)
+
+		time.Sleep(15*time.Minute - time.Second)
+		require.Equal(t, auth.Forbid, f.try(f.from("198.51.100.1"), `DE\tom`, "secret").Verdict)
+		time.Sleep(time.Second) // attempts that were held do not prolong it
+		require.Equal(t, auth.Accept, f.try(f.from("198.51.100.1"), `DE\tom`, "secret").Verdict)
+		require.EqualValues(t, 2, f.Stats().Throttled)
+	})
+}
+
+// BSP-2.10-8: likewise for one source, whatever the accounts.
+func TestThrottleBySource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, nil)
+		r := f.from("192.0.2.1")
+		for i := range 4 {
+			r.Client = fmt.Sprint("client ", i)
+			f.fail(r, fmt.Sprint("user", i), 1)
+		}
+		require.Equal(t, auth.Forbid, f.try(r, `DE\tom`, "secret").Verdict)
+		require.Equal(t, auth.Accept, f.try(f.from("192.0.2.2"), `DE\tom`, "secret").Verdict)
+		time.Sleep(15 * time.Minute)
+		require.Equal(t, auth.Accept, f.try(r, `DE\bill`, "other").Verdict)
+	})
+}
+
+func TestSources(t *testing.T) {
+	for _, c := range []struct {
+		name, first, second string
+		want                auth.Verdict
+	}{
+		{"IPv6 is counted by /64", "2001:db8::1", "2001:db8::2:2", auth.Forbid},
+		{"another /64", "2001:db8::1", "2001:db8:0:1::1", auth.Accept},
+		{"mapped IPv4", "::ffff:192.0.2.1", "192.0.2.1", auth.Forbid},
+		{"zone", "fe80::1%eth0", "fe80::1%eth1", auth.Forbid},
+		{"shared by many", "203.0.113.7", "203.0.113.7", auth.Accept},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFixture(t, func(cfg *auth.Config) {
+				cfg.SharedSources = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+			})
+			for i := range 4 {
+				f.fail(f.from(c.first), fmt.Sprint("user", i), 1)
+			}
+			require.Equal(t, c.want, f.try(f.from(c.second), `DE\tom`, "secret").Verdict)
+		})
+	}
+}
+
+// The directory locks an account, whichever name it was called by.
+func TestThrottleAcrossNames(t *testing.T) {
+	f := newFixture(t, nil)
+	for i, name := range []string{`DE\tom`, ` de\TOM `, "tom@de.example", "Tom"} {
+		f.fail(f.from(fmt.Sprintf("192.0.2.%d", i)), name, 1)
+	}
+	require.Equal(t, auth.Forbid, f.try(f.from("198.51.100.1"), `DE\tom`, "secret").Verdict)
+}
+
+// BSP-2.10-8: somebody else's failures do not hold up an established session,
+// and a right password from a known client passes, with a limit on guesses.
+func TestKnownClientIsNotHeldUp(t *testing.T) {
+	f := newFixture(t, nil)
+	tom := f.from("192.0.2.1")
+	answer := f.answer(tom, f.Check(tom), `DE\tom`, "secret")
+	require.Equal(t, auth.Accept, f.Check(answer).Verdict)
+
+	attacker := f.from("192.0.2.1") // even behind the same NAT
+	attacker.Client = "attacker"
+	f.fail(attacker, `DE\tom`, 4)
+	for range 10 {
+		require.Equal(t, auth.Forbid, f.try(attacker, `DE\tom`, "guess").Verdict)
+	}
+	require.Equal(t, auth.Accept, f.Check(tom).Verdict, "session")
+	require.Equal(t, auth.Accept, f.Check(answer).Verdict, "the session's credentials")
+	require.Equal(t, auth.Accept, f.try(tom, `DE\tom`, "secret").Verdict, "new credentials")
+}
+
+// Who passes for a known client has a few guesses, none of which reaches the
+// directory, and not even the right one after them.
+func TestKnownClientAllowance(t *testing.T) {
+	f := newFixture(t, nil)
+	tom := f.from("192.0.2.1")
+	require.Equal(t, auth.Accept, f.try(tom, `DE\tom`, "secret").Verdict)
+	f.fail(f.from("192.0.2.2"), `DE\tom`, 4)
+	calls := f.verifier.calls.Load()
+	for i := range 4 {
+		require.Equal(t, auth.Forbid, f.try(tom, `DE\tom`, fmt.Sprint("guess", i)).Verdict)
+	}
+	require.Equal(t, calls, f.verifier.calls.Load())
+	require.Equal(t, auth.Forbid, f.try(tom, `DE\tom`, "secret").Verdict)
+}
+
+// A password that is no longer right passes once, not again and again.
+func TestKnownClientWithOldPassword(t *testing.T) {
+	f := newFixture(t, nil)
+	tom := f.from("192.0.2.1")
+	require.Equal(t, auth.Accept, f.try(tom, `DE\tom`, "secret").Verdict)
+	f.fail(f.from("192.0.2.2"), `DE\tom`, 4)
+	f.verifier.passwords[`de\tom`] = "new"
+	require.ErrorIs(t, f.try(tom, `DE\tom`, "secret").Reason, auth.ErrBadPassword)
+	require.Equal(t, auth.Forbid, f.try(tom, `DE\tom`, "secret").Verdict)
+}
+
+// A success forgets the account's failures, and no others of the source: one
+// good account must not wipe out guesses at others.
+func TestSuccessForgets(t *testing.T) {
+	f := newFixture(t, nil)
+	r := f.from("192.0.2.1")
+	f.fail(r, `DE\tom`, 3)
+	require.Equal(t, auth.Accept, f.try(r, `DE\tom`, "secret").Verdict)
+	f.fail(r, `DE\bill`, 3)
+	require.Equal(t, auth.Accept, f.try(r, `DE\tom`, "secret").Verdict)
+	f.fail(r, `DE\ann`, 1)
+	require.Equal(t, auth.Forbid, f.try(r, `DE\ann`, `p:a\ß€`).Verdict)
+}
+
+// Parallel attempts do not pass before the first of them is counted, and those
+// in excess wait for the result, rather than fail.
+func TestParallelAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, nil)
+		f.verifier.override = func(context.Context, auth.Credentials) (auth.Identity, error) {
+			time.Sleep(time.Second)
+			return auth.Identity{}, auth.ErrBadPassword
+		}
+		var requests []auth.Request
+		for i := range 20 {
+			r := f.from(fmt.Sprintf("192.0.2.%d", i))
+			requests = append(requests, f.answer(r, f.Check(r), `DE\tom`, fmt.Sprint("guess", i)))
+		}
+		var mu sync.Mutex
+		verdicts := make(map[auth.Verdict]int)
+		var wg sync.WaitGroup
+		for _, r := range requests {
+			wg.Go(func() {
+				d := f.Check(r)
+				mu.Lock()
+				defer mu.Unlock()
+				verdicts[d.Verdict]++
+			})
+		}
+		wg.Wait()
+		require.EqualValues(t, 4, f.verifier.calls.Load())
+		require.Equal(t, map[auth.Verdict]int{auth.Challenge: 4, auth.Forbid: 16}, verdicts)
+	})
+}
+
+// BSP-2.10-10: only what the verifier refused counts.
+func TestUnavailableDoesNotCount(t *testing.T) {
+	f := newFixture(t, nil)
+	f.verifier.override = func(context.Context, auth.Credentials) (auth.Identity, error) {
+		return auth.Identity{}, context.DeadlineExceeded
+	}
+	for range 10 {
+		require.Equal(t, auth.Unavailable, f.try(f.request("tom"), `DE\tom`, "secret").Verdict)
+	}
+	require.Zero(t, f.Stats().Failures)
+}
+
+func TestNoThrottle(t *testing.T) {
+	f := newFixture(t, func(c *auth.Config) { c.MaxFailures = -1 })
+	f.fail(f.request("tom"), `DE\tom`, 20)
+	require.Equal(t, auth.Accept, f.try(f.request("tom"), `DE\tom`, "secret").Verdict)
+}
