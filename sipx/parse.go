@@ -96,10 +96,32 @@ func parse(data []byte) (start string, h Header, body []byte, err error) {
 		if !ok {
 			return start, h, nil, Errorf(400, "field without colon")
 		}
-		h = append(h, Field{string(bytes.TrimRight(name, " \t")), string(bytes.TrimSpace(value))})
+		if h == nil {
+			h = make(Header, 0, min(bytes.Count(rest, []byte{'\n'})+1, 24))
+		}
+		h = append(h, Field{fieldName(bytes.TrimRight(name, " \t")), string(bytes.TrimSpace(value))})
 	}
 	body, err = cutBody(h, rest)
 	return start, h, body, err
+}
+
+// usual holds the names that need no memory of their own when they are read.
+var usual = func() map[string]string {
+	m := make(map[string]string)
+	for _, name := range []string{"Via", "From", "To", "Call-ID", "CSeq", "Contact", "Max-Forwards",
+		"Content-Length", "Content-Type", "Content-Disposition", "Event", "Expires", "Route", "Record-Route",
+		"Subscription-State", "User-Agent", "Server", "Accept", "Allow", "Supported", "Require",
+		"Authorization", "SIP-If-Match", "SIP-ETag", "X-BSS-rauth", "Allow-Events", "Date"} {
+		m[name] = name
+	}
+	return m
+}()
+
+func fieldName(name []byte) string {
+	if s, ok := usual[string(name)]; ok {
+		return s
+	}
+	return string(name)
 }
 
 func cutBody(h Header, rest []byte) ([]byte, error) {

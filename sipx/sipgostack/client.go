@@ -103,9 +103,11 @@ func (c *call) start(w way) {
 		c.timeout = time.AfterFunc(d, func() { c.finish(nil, sipx.ErrTimeout) })
 	}
 	c.mu.Unlock()
-	if w.conn != nil && !w.conn.carry(c) {
-		c.finish(nil, sipx.ErrFlowClosed)
-		return
+	if w.conn != nil {
+		if err := w.conn.carry(c); err != nil {
+			c.finish(nil, err)
+			return
+		}
 	}
 	c.live.Store(true)
 	if err := c.transmit(); err != nil {

@@ -35,6 +35,7 @@ type conn struct {
 	writing bool
 	closing bool // to be closed when out is empty
 	closed  bool
+	why     error // it was closed, as callers are told
 }
 
 // codec frames messages on a connection.
@@ -196,15 +197,21 @@ func (c *conn) dial(to netip.AddrPort, name string) {
 	c.ended(c.read())
 }
 
-// carry notes that a call is under way over the connection.
-func (c *conn) carry(call *call) bool {
+// carry notes that a call is under way over the connection. The error is why it
+// is closed.
+func (c *conn) carry(call *call) error {
 	c.stack.mu.Lock()
-	defer c.stack.mu.Unlock()
-	if c.stack.conns[c.id] != c {
-		return false
+	open := c.stack.conns[c.id] == c
+	if open {
+		c.calls[call] = struct{}{}
 	}
-	c.calls[call] = struct{}{}
-	return true
+	c.stack.mu.Unlock()
+	if open {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.why
 }
 
 // enqueue has a message sent, after those enqueued before. It keeps buf.
@@ -213,7 +220,9 @@ func (c *conn) enqueue(buf *[]byte) error {
 	defer c.mu.Unlock()
 	var err error
 	switch {
-	case c.closed || c.closing:
+	case c.closed:
+		err = c.why
+	case c.closing:
 		err = sipx.ErrFlowClosed
 	case len(c.out) >= c.stack.cfg.SendQueue || c.size > maxQueued:
 		err = sipx.ErrQueueFull
@@ -278,7 +287,7 @@ func (c *conn) fail(err error) {
 		c.mu.Unlock()
 		return
 	}
-	c.closed = true
+	c.closed, c.why = true, err
 	switch nc := c.net.(type) {
 	case nil:
 	case *tls.Conn:

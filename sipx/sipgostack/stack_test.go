@@ -1,10 +1,16 @@
 package sipgostack_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -20,17 +26,27 @@ func listen(t *testing.T, cfg sipgostack.Config) *sipgostack.Stack {
 	t.Helper()
 	s, err := sipgostack.Listen(cfg)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Shutdown(context.Background())) })
+	t.Cleanup(func() { shutdown(t, s) })
 	return s
 }
 
-func serve(t *testing.T, s sipx.Stack, h sipx.HandlerFunc) {
+func shutdown(t *testing.T, s sipx.Stack) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = s.Shutdown(ctx)
+}
+
+func serve(t *testing.T, s sipx.Stack, h sipx.Handler) {
 	t.Helper()
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(context.Background(), h) }()
+	var served sync.WaitGroup
+	served.Go(func() {
+		if err := s.Serve(context.Background(), h); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Cleanup(func() {
-		require.NoError(t, s.Shutdown(context.Background()))
-		require.NoError(t, <-done)
+		shutdown(t, s)
+		served.Wait()
 	})
 }
 
@@ -38,35 +54,315 @@ func ok(_ context.Context, w sipx.ResponseWriter, _ *sipx.Request) {
 	_ = w.Respond(sipx.NewResponse(200))
 }
 
-func options(s sipx.Stack, transport string, n int) *sipx.Request {
+// observed is a handler that also hears of lost connections.
+type observed struct {
+	sipx.HandlerFunc
+	closed chan sipx.Flow
+}
+
+func (o observed) FlowClosed(f sipx.Flow) { o.closed <- f }
+
+func address(s sipx.Stack, transport string) string {
 	for _, f := range s.Listening() {
 		if f.Transport == transport {
-			return sipxtest.NewRequest(fmt.Sprintf(`
-OPTIONS sip:%s;transport=%s SIP/2.0
-From: <sip:alice@example.com>;tag=a
-To: <sip:bob@example.com>
-Call-ID: c1
-CSeq: %d OPTIONS`, f.Local, transport, n))
+			return f.Local.String()
 		}
 	}
 	panic("no such transport")
 }
 
-func TestBigBodiesOverUDP(t *testing.T) {
+const fields = "Max-Forwards: 70\r\nFrom: <sip:alice@example.com>;tag=a\r\nTo: <sip:bob@example.com>\r\nCall-ID: c1\r\nCSeq: 1 OPTIONS\r\n"
+
+// message is a request as a peer with its own socket writes it.
+func message(transport, branch, more string) string {
+	return "OPTIONS sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/" + transport + " 127.0.0.1:9;branch=z9hG4bK" + branch +
+		";rport\r\n" + fields + more + "\r\n"
+}
+
+func options(target string) *sipx.Request {
+	return sipxtest.NewRequest(fmt.Sprintf("OPTIONS %s SIP/2.0\n%s", target, fields))
+}
+
+func read(t *testing.T, c net.Conn) string {
+	t.Helper()
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+	buf := make([]byte, 64<<10)
+	n, err := c.Read(buf)
+	require.NoError(t, err)
+	return string(buf[:n])
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	for want, cfg := range map[string]sipgostack.Config{
+		"Listen is empty":            {},
+		"want transport:host:port":   {Listen: []string{"sctp:127.0.0.1:0"}},
+		"missing port":               {Listen: []string{"udp:127.0.0.1"}},
+		"needs Config.TLS":           {Listen: []string{"tls:127.0.0.1:0"}},
+		"MaxHandlers is negative":    {Listen: []string{"udp:127.0.0.1:0"}, MaxHandlers: -1},
+		"WriteTimeout is negative":   {Listen: []string{"udp:127.0.0.1:0"}, WriteTimeout: -1},
+		"MaxMessage is more":         {Listen: []string{"udp:127.0.0.1:0"}, MaxMessage: 2 << 20},
+		"bad port":                   {Listen: []string{"udp:127.0.0.1:0"}, Advertise: []string{"example.com:0"}},
+		"bad host":                   {Listen: []string{"udp:127.0.0.1:0"}, Advertise: []string{"exa mple.com"}},
+		"cannot assign":              {Listen: []string{"udp:127.0.0.1:0", "tcp:192.0.2.1:0"}},
+		"Config.Listen: \"udp:1:2:3": {Listen: []string{"udp:1:2:3"}},
+	} {
+		_, err := sipgostack.Listen(cfg)
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestContact(t *testing.T) {
+	s := listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0", "udp:0.0.0.0:0"}})
+	flows := s.Listening()
+	udp, wildcard, tcp := flows[0], flows[1], flows[2]
+	require.Equal(t, "sip:"+udp.Local.String(), s.Contact(sipx.Flow{}).String(), "the first one where nothing is asked")
+	require.Equal(t, "sip:"+udp.Local.String(), s.Contact(udp).String())
+	require.Equal(t, "sip:"+tcp.Local.String()+";transport=tcp", s.Contact(tcp).String())
+	wildcard.Remote = netip.MustParseAddrPort("127.0.0.1:5060")
+	require.Equal(t, fmt.Sprintf("sip:127.0.0.1:%d", wildcard.Local.Port()), s.Contact(wildcard).String(),
+		"a socket on all addresses: the address that the way to the peer starts from")
+
+	s = listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0"},
+		Advertise: []string{"sip.example.com", "tcp:[2001:db8::1]:5070"}})
+	require.Equal(t, fmt.Sprintf("sip:sip.example.com:%d", s.Listening()[0].Local.Port()), s.Contact(s.Listening()[0]).String())
+	require.Equal(t, "sip:[2001:db8::1]:5070;transport=tcp", s.Contact(s.Listening()[1]).String())
+}
+
+func TestHostNames(t *testing.T) {
 	server := listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0"}})
 	client := listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}})
-	serve(t, server, func(_ context.Context, w sipx.ResponseWriter, r *sipx.Request) {
-		res := sipx.NewResponse(200)
-		res.Body = r.Body
-		_ = w.Respond(res)
-	})
+	var mu sync.Mutex
+	var order []uint32
+	serve(t, server, sipx.HandlerFunc(func(ctx context.Context, w sipx.ResponseWriter, r *sipx.Request) {
+		mu.Lock()
+		order = append(order, r.CSeq)
+		mu.Unlock()
+		ok(ctx, w, r)
+	}))
 	for _, transport := range []string{"udp", "tcp"} {
-		for _, size := range []int{0, 1100, 1300, 1500, 9000, 60000} {
-			req := options(server, transport, 1)
-			req.Body = []byte(strings.Repeat("x", size))
-			res, err := sipx.Do(t.Context(), client, req)
-			require.NoError(t, err)
-			require.Len(t, res.Body, size)
+		_, port, _ := net.SplitHostPort(address(server, transport))
+		outcomes := make(chan error, 20)
+		mu.Lock()
+		order = nil
+		mu.Unlock()
+		for i := range uint32(20) {
+			req := options("sip:localhost:" + port + ";transport=" + transport)
+			req.CSeq = i
+			client.Send(t.Context(), req, sipx.ResponseHandlerFunc(func(_ *sipx.Request, _ *sipx.Response, err error) { outcomes <- err }))
+		}
+		for range 20 {
+			require.NoError(t, <-outcomes)
+		}
+		mu.Lock()
+		require.IsIncreasing(t, order, "the order is kept while the name is resolved")
+		mu.Unlock()
+	}
+	for _, target := range []string{"tel:200", "sip:x@127.0.0.1;transport=sctp", "sip:x@127.0.0.1;transport=ws"} {
+		_, err := sipx.Do(t.Context(), client, options(target))
+		require.Error(t, err, target)
+	}
+}
+
+func TestConnectionRefused(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := l.Addr().String()
+	require.NoError(t, l.Close())
+	client := listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}})
+	start := time.Now()
+	_, err = sipx.Do(t.Context(), client, options("sip:"+addr+";transport=tcp"))
+	require.ErrorContains(t, err, "refused")
+	require.Less(t, time.Since(start), 5*time.Second)
+}
+
+func TestTooLarge(t *testing.T) {
+	s := listen(t, sipgostack.Config{Listen: []string{"tcp:127.0.0.1:0"}, MaxMessage: 4096})
+	serve(t, s, sipx.HandlerFunc(ok))
+	c, err := net.Dial("tcp", address(s, "tcp"))
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = fmt.Fprint(c, message("TCP", "1", "Content-Length: 100000\r\n")+strings.Repeat("x", 100000)+
+		message("TCP", "2", "Content-Length: 0\r\n"))
+	require.NoError(t, err)
+	got := read(t, c)
+	for !strings.Contains(got, "branch=z9hG4bK2") {
+		got += read(t, c)
+	}
+	require.Contains(t, got, "SIP/2.0 413 ")
+	require.Contains(t, got, "SIP/2.0 200 ", "the stream goes on after the body")
+
+	_, err = fmt.Fprint(c, message("TCP", "3", "Content-Length: -1\r\n"))
+	require.NoError(t, err)
+	require.Contains(t, read(t, c), "SIP/2.0 400 ")
+	_, err = fmt.Fprint(c, "OPTIONS sip:x SIP/2.0\r\nVia: SIP/2.0/TCP x\r\nA: "+strings.Repeat("x", 100000))
+	_ = err // the connection ends; when, is the system's business
+}
+
+func TestPing(t *testing.T) { // RFC 5626 §3.5.1
+	s := listen(t, sipgostack.Config{Listen: []string{"tcp:127.0.0.1:0"}})
+	c, err := net.Dial("tcp", address(s, "tcp"))
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = fmt.Fprint(c, "\r\n\r\n")
+	require.NoError(t, err)
+	require.Equal(t, "\r\n", read(t, c))
+}
+
+// A peer that does not read has its connection closed, and what waits for it
+// fails then (BSX-4).
+func TestWriteTimeout(t *testing.T) {
+	s := listen(t, sipgostack.Config{Listen: []string{"tcp:127.0.0.1:0"}, WriteTimeout: 200 * time.Millisecond})
+	flows := make(chan sipx.Flow, 1)
+	h := observed{closed: make(chan sipx.Flow, 1), HandlerFunc: func(ctx context.Context, w sipx.ResponseWriter, r *sipx.Request) {
+		flows <- r.Flow
+		ok(ctx, w, r)
+	}}
+	serve(t, s, h)
+	c, err := net.Dial("tcp", address(s, "tcp"))
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = fmt.Fprint(c, message("TCP", "1", "Content-Length: 0\r\n"))
+	require.NoError(t, err)
+	flow := <-flows
+	outcomes := make(chan error, 1000)
+	for range 1000 {
+		req := options("sip:peer@example.com")
+		req.Flow, req.Body = flow, bytes.Repeat([]byte("x"), 60<<10)
+		s.Send(t.Context(), req, sipx.ResponseHandlerFunc(func(_ *sipx.Request, _ *sipx.Response, err error) { outcomes <- err }))
+	}
+	full, closed := 0, 0
+	for range 1000 {
+		switch err := <-outcomes; err {
+		case sipx.ErrQueueFull:
+			full++
+		case sipx.ErrFlowClosed:
+			closed++
+		default:
+			t.Fatal(err)
 		}
 	}
+	require.Equal(t, flow, <-h.closed)
+	require.NotZero(t, full)
+	require.NotZero(t, closed)
+}
+
+func TestIdleConnectionsEnd(t *testing.T) {
+	s := listen(t, sipgostack.Config{Listen: []string{"tcp:127.0.0.1:0", "ws:127.0.0.1:0"},
+		ReadTimeout: 50 * time.Millisecond, IdleTimeout: 100 * time.Millisecond})
+	serve(t, s, sipx.HandlerFunc(ok))
+	for name, text := range map[string]string{
+		"silent from the start":  "",
+		"in the middle":          "OPTIONS sip:x",
+		"silent after a request": message("TCP", "1", "Content-Length: 0\r\n"),
+	} {
+		c, err := net.Dial("tcp", address(s, "tcp"))
+		require.NoError(t, err)
+		_, err = fmt.Fprint(c, text)
+		require.NoError(t, err)
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+		buf := make([]byte, 4096)
+		for err == nil {
+			_, err = c.Read(buf)
+		}
+		require.ErrorContains(t, err, "EOF", name)
+		require.NoError(t, c.Close())
+	}
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	s := listen(t, sipgostack.Config{Listen: []string{"tcp:127.0.0.1:0"}, MaxConnections: 2})
+	serve(t, s, sipx.HandlerFunc(ok))
+	for i := range 3 {
+		c, err := net.Dial("tcp", address(s, "tcp"))
+		require.NoError(t, err)
+		defer c.Close()
+		_, _ = fmt.Fprint(c, message("TCP", "1", "Content-Length: 0\r\n"))
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+		_, err = c.Read(make([]byte, 4096))
+		require.Equal(t, i < 2, err == nil, "connection %d: %v", i, err)
+	}
+}
+
+func TestSourceRate(t *testing.T) {
+	s := listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}, SourceRate: 5})
+	client := listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}})
+	serve(t, s, sipx.HandlerFunc(ok))
+	status := func(established bool) int {
+		req := options("sip:" + address(s, "udp"))
+		if established {
+			req.Header.Add("SIP-If-Match", "1")
+		}
+		res, err := sipx.Do(t.Context(), client, req)
+		require.NoError(t, err)
+		return res.Status
+	}
+	refused := 0
+	for range 20 {
+		if status(false) == 503 {
+			refused++
+		}
+	}
+	require.Greater(t, refused, 5)
+	require.Equal(t, 200, status(true), "refreshes do not count")
+}
+
+// An INVITE over UDP has its answer repeated until the ACK (RFC 3261 §17.2.1).
+func TestInvite(t *testing.T) {
+	s := listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}})
+	serve(t, s, sipx.HandlerFunc(func(_ context.Context, w sipx.ResponseWriter, _ *sipx.Request) {
+		_ = w.Respond(sipx.NewResponse(405))
+	}))
+	c, err := net.Dial("udp", address(s, "udp"))
+	require.NoError(t, err)
+	defer c.Close()
+	invite := strings.ReplaceAll(message("UDP", "inv", ""), "OPTIONS", "INVITE")
+	_, err = fmt.Fprint(c, invite)
+	require.NoError(t, err)
+	first := read(t, c)
+	require.Contains(t, first, "SIP/2.0 405 ")
+	require.Equal(t, first, read(t, c), "timer G")
+	_, err = fmt.Fprint(c, strings.ReplaceAll(invite, "INVITE", "ACK"))
+	require.NoError(t, err)
+	_, err = fmt.Fprint(c, message("UDP", "fence", ""))
+	require.NoError(t, err)
+	for !strings.Contains(read(t, c), "fence") {
+	}
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(1200*time.Millisecond)))
+	_, err = c.Read(make([]byte, 4096))
+	require.Error(t, err, "no more after the ACK")
+}
+
+// What requests and responses hold never gets into the log (BSP-2.10-7).
+func TestLogsHoldNoSecrets(t *testing.T) {
+	var log syncBuffer
+	s := listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0"},
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), MaxMessage: 2000})
+	serve(t, s, sipx.HandlerFunc(func(context.Context, sipx.ResponseWriter, *sipx.Request) { panic("planted") }))
+	for _, transport := range []string{"udp", "tcp"} {
+		c, err := net.Dial(transport, address(s, transport))
+		require.NoError(t, err)
+		for i, more := range []string{"", "Bad Field: x\r\n", "From: <sip:secret@\r\n", "Content-Length: 5000\r\n"} {
+			_, err = fmt.Fprint(c, message(strings.ToUpper(transport), fmt.Sprint(i),
+				"Authorization: secret\r\nX-BSS-rauth: secret\r\n"+more+map[string]string{"tcp": "l: 0\r\n"}[transport]))
+			require.NoError(t, err)
+			read(t, c)
+		}
+		require.NoError(t, c.Close())
+	}
+	shutdown(t, s)
+	require.Contains(t, log.String(), "rejected")
+	require.Contains(t, log.String(), "planted")
+	require.NotContains(t, log.String(), "secret")
+}
+
+// syncBuffer is a bytes.Buffer for several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
 }

@@ -106,9 +106,19 @@ func (s *suite) responseLeavesFirst() {
 		p := s.dial(stack, transport)
 		for i := range burst {
 			p.request("SUBSCRIBE sip:bob@example.com\nCSeq: %d SUBSCRIBE", i)
-			require.Contains(s, string(p.next()), "SIP/2.0 200", "%s, request %d", transport, i)
+			first := p.next()
+			for retransmitted(first, i) { // on a machine that is very busy
+				first = p.next()
+			}
+			require.Contains(s, string(first), "SIP/2.0 200", "%s, request %d", transport, i)
 			p.answer(p.incoming(), 200)
 			require.NoError(s, s.wait(done, patience).err)
 		}
 	}
+}
+
+// retransmitted reports whether a message is a request older than number n.
+func retransmitted(message []byte, n int) bool {
+	req, err := sipx.ParseRequest(message)
+	return err == nil && int(req.CSeq) < n
 }
