@@ -40,7 +40,9 @@ func ncNameLen(s string) int {
 	for i < len(s) {
 		r, size := rune(s[i]), 1
 		if r >= utf8.RuneSelf {
-			r, size = utf8.DecodeRuneInString(s[i:])
+			if r, size = utf8.DecodeRuneInString(s[i:]); r == utf8.RuneError && size == 1 {
+				break // no UTF-8
+			}
 		}
 		if i == 0 && !isNameStart(r) || i > 0 && !isNameInner(r) {
 			break

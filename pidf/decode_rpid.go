@@ -2,6 +2,7 @@ package pidf
 
 import (
 	"strconv"
+	"strings"
 )
 
 // choices reads an element of the shape of activities.
@@ -21,7 +22,7 @@ func (d *decoder) choices() *Activities {
 }
 
 func (d *decoder) choice(a *Activities) bool {
-	if d.name.id != idRPID && d.name.id != idPIDF && d.name.id != idNone || !d.is(idRPID) {
+	if d.name.id != idRPID && !isChoice(d.name.local) || !d.is(idRPID) {
 		return false // one of another namespace, such as a place type of RFC 4589
 	}
 	if d.name.local == "note" {
@@ -42,6 +43,13 @@ func (d *decoder) choice(a *Activities) bool {
 	}
 	a.Values = append(a.Values, c)
 	return true
+}
+
+// isChoice reports whether an element of that name may stand in an element of the shape of activities. Only such
+// names are taken for RPID's without its namespace.
+func isChoice(local string) bool {
+	const all = " note audio text video home work " + activities + " " + moods + " " + relationships + " " + serviceClasses + " "
+	return strings.Contains(all, " "+local+" ")
 }
 
 func (d *decoder) class(x *Extra, dst *string) bool {

@@ -68,8 +68,7 @@ func roundTrip(t testing.TB, data []byte) *pidf.Presence {
 
 // events lists what a document says, read by another parser: elements with their attributes sorted, and texts.
 // Prefixes, declarations and white space between elements do not show.
-func events(t testing.TB, data []byte) []string {
-	t.Helper()
+func events(t require.TestingT, data []byte) []string {
 	var out []string
 	text := ""
 	flush := func() {

@@ -1,0 +1,186 @@
+package pidf_test
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"testing"
+
+	"github.com/openblustar/blustar/pidf"
+	"github.com/stretchr/testify/require"
+)
+
+// seed adds the files of testdata that match.
+func seed(f *testing.F, patterns ...string) {
+	f.Helper()
+	for _, pattern := range patterns {
+		for _, path := range files(f, pattern) {
+			data, err := os.ReadFile(path)
+			require.NoError(f, err)
+			f.Add(data)
+		}
+	}
+}
+
+// small are limits that a fuzzer reaches.
+var small = pidf.Decoder{Limits: pidf.Limits{Bytes: 1 << 14, Depth: 12, Elements: 300, Attributes: 12}}
+
+// wellFormed has another parser read what was written.
+func wellFormed(t *testing.T, data []byte) {
+	t.Helper()
+	d := xml.NewDecoder(bytes.NewReader(data))
+	for {
+		_, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		require.NoError(t, err, "%q", data)
+	}
+}
+
+// refused checks that an error says where.
+func refused(t *testing.T, err error) {
+	t.Helper()
+	var syntax *pidf.SyntaxError
+	require.ErrorAs(t, err, &syntax)
+	require.Positive(t, syntax.Line)
+	require.Positive(t, syntax.Column)
+}
+
+// Decoding never panics and keeps its limits; what it took is written well-formed, reads back the same, and from then
+// on nothing changes any more (BSP-3-3, BSP-3-5).
+func FuzzDecode(f *testing.F) {
+	seed(f, "spec/*.xml", "products/*", "broken/*")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := small.Decode(data)
+		if err != nil {
+			refused(t, err)
+			return
+		}
+		require.LessOrEqual(t, len(data), 1<<14)
+		require.LessOrEqual(t, len(p.Tuples)+len(p.Devices)+len(p.Persons), 300)
+		for _, dialect := range []pidf.Dialect{pidf.BluStarDialect, pidf.StandardDialect} {
+			out := p.Append(nil, dialect)
+			wellFormed(t, out)
+			q, err := pidf.Decode(out)
+			require.NoError(t, err, "%q\n%q", data, out)
+			again := q.Append(nil, dialect)
+			require.Equal(t, string(out), string(again), "%q", data)
+			if dialect == pidf.BluStarDialect {
+				require.Empty(t, pidf.Diff(p, q), "%q\n%q", data, out)
+				require.True(t, pidf.Equal(p, q))
+			}
+			require.Equal(t, string(out), string(p.Template(dialect).AppendXML(nil, p.Entity)))
+			_ = p.Validate(dialect)
+		}
+	})
+}
+
+func FuzzDecodeResourceLists(f *testing.F) {
+	seed(f, "spec/*subscribe*.xml", "lists/*.xml", "broken/*")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := small.DecodeResourceLists(data)
+		if err != nil {
+			refused(t, err)
+			return
+		}
+		for e := range r.All() {
+			require.NotNil(t, e)
+		}
+		out := r.AppendXML(nil)
+		wellFormed(t, out)
+		q, err := pidf.DecodeResourceLists(out)
+		require.NoError(t, err)
+		require.Equal(t, string(out), string(q.AppendXML(nil)), "%q", data)
+	})
+}
+
+func FuzzDecodeListInfo(f *testing.F) {
+	seed(f, "rlmi/*.xml", "broken/*")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l, err := small.DecodeListInfo(data)
+		if err != nil {
+			refused(t, err)
+			return
+		}
+		out := l.AppendXML(nil)
+		wellFormed(t, out)
+		q, err := pidf.DecodeListInfo(out)
+		require.NoError(t, err)
+		require.Equal(t, string(out), string(q.AppendXML(nil)), "%q", data)
+	})
+}
+
+func FuzzDecodeWatcherInfo(f *testing.F) {
+	seed(f, "watcherinfo/*.xml", "broken/*")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		i, err := small.DecodeWatcherInfo(data)
+		if err != nil {
+			refused(t, err)
+			return
+		}
+		out := i.AppendXML(nil)
+		wellFormed(t, out)
+		q, err := pidf.DecodeWatcherInfo(out)
+		require.NoError(t, err)
+		require.Equal(t, string(out), string(q.AppendXML(nil)), "%q", data)
+	})
+}
+
+func FuzzDecodeRelated(f *testing.F) {
+	f.Add(`multipart/related;type="application/rlmi+xml";start="<a@b>";boundary="x"`, read(f, "rlmi", "notify.mime"))
+	f.Fuzz(func(t *testing.T, contentType string, data []byte) {
+		r, err := small.DecodeRelated(contentType, data)
+		if err != nil {
+			return
+		}
+		out, contentType := r.Append(nil)
+		q, err := pidf.DecodeRelated(contentType, out)
+		require.NoError(t, err, "%q %q", contentType, out)
+		require.Len(t, q.Parts, len(r.Parts))
+		again, _ := q.Append(nil)
+		require.Equal(t, string(out), string(again))
+	})
+}
+
+// Whatever the values of a document hold, what is written is well-formed and reads back.
+func FuzzEncode(f *testing.F) {
+	f.Add("sip:a@b", "text", "id")
+	f.Add("\x00<&>\"'", "]]>\r\n\t\uFFFE", "a b:c\xFF")
+	f.Fuzz(func(t *testing.T, uri, text, id string) {
+		p := &pidf.Presence{
+			Entity:  uri,
+			Tuples:  []pidf.Tuple{{ID: id, Basic: pidf.Basic(text), Contact: &pidf.Contact{URI: uri, Priority: id}, Class: text}, {ID: id}},
+			Notes:   []pidf.Note{{Lang: id, Text: text}},
+			Devices: []pidf.Device{{ID: uri, DeviceID: text, Line: &pidf.Line{DN: id, State: pidf.LineState(text), Forward: &pidf.Forward{Destination: uri}}}},
+			Persons: []pidf.Person{{ID: uri, Activities: &pidf.Activities{Values: []pidf.Activity{{Name: text, Text: id}}, ID: id},
+				PlaceIs: &pidf.PlaceIs{Audio: text}, BluStar: &pidf.BluStarPresence{BluStar: &pidf.BluStar{Display: text, Note: &pidf.Note{Text: id}}}}},
+			Extra: pidf.Extra{Attrs: []pidf.Attr{{Name: pidf.Name{Space: uri, Local: id}, Value: text}}},
+		}
+		for _, dialect := range []pidf.Dialect{pidf.BluStarDialect, pidf.StandardDialect} {
+			out := p.Append(nil, dialect)
+			_, err := pidf.Decode(out)
+			require.NoError(t, err, "%q", out)
+		}
+	})
+}
+
+func FuzzParseExtension(f *testing.F) {
+	f.Add(`<a xmlns="urn:x" b="c">d<!-- e --><f/></a>`)
+	f.Fuzz(func(t *testing.T, text string) {
+		e, err := pidf.ParseExtension(text)
+		if err != nil {
+			return
+		}
+		again, err := pidf.ParseExtension(e.XML())
+		require.NoError(t, err)
+		require.Equal(t, e, again)
+		_ = e.Text()
+		if tree := e.Element(); tree != nil {
+			_, err := pidf.NewExtension(tree)
+			require.NoError(t, err, "%q", text)
+		}
+	})
+}
