@@ -1,0 +1,339 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// Defaults and bounds of [Config].
+const (
+	DefaultUserAgent        = "BluStar Go Client/3.2.1"
+	DefaultSubscribeExpires = 300 * time.Second  // §4.1
+	DefaultPublishExpires   = 3600 * time.Second // §4.3
+
+	standardUserAgent = "Go Presence Client/3.2.1" // must not say BluStar: servers tell the dialect by it
+
+	maxExpires   = 24 * time.Hour
+	maxAddresses = 10_000
+)
+
+// Config is what a [Client] is made from. Sender, Server and Address are
+// mandatory.
+type Config struct {
+	// Sender carries the client's requests: a stack. Its handler must be the
+	// Client, or Mux where that is set.
+	Sender sipx.Sender
+	// Server is the Request-URI of requests outside a dialog, such as
+	// sip:127.0.0.1:5060 or sip:presence.example.com;transport=tcp. Without Flow
+	// and Route it is also where they are sent.
+	Server sipx.URI
+	// Flow is how to reach the server; all requests are sent over it. The zero
+	// Flow leaves that to Route and the URI of the request.
+	Flow sipx.Flow
+	// Route is the route of requests outside a dialog: an SBC for example,
+	// "<sip:192.0.2.2:5060;lr>" (§4.1).
+	Route []string
+	// Mux is the handler that this client shares with others. Where it is nil
+	// the client has its own.
+	Mux *Mux
+
+	// Address is the user's own address, sip: or tel:. It is the From of all
+	// requests, and the first that is subscribed to (BSP-4.1-1).
+	Address string
+	// Contact is where the server sends NOTIFYs. The zero URI takes that of the
+	// Sender, with ContactUser as its user part. Together with Address it tells
+	// clients apart.
+	Contact sipx.URI
+	// ContactUser is the user part of the Contact, by default that of Address.
+	// "fmc" marks an Aastra Mobile Client Controller (§2.11).
+	ContactUser string
+	// UserAgent names the client; by default [DefaultUserAgent]. A server that
+	// has both dialects tells them by it.
+	UserAgent string
+
+	// Credentials answer challenges (§2.10). The client works with a copy, which
+	// it wipes when it ends. The zero value has none: then a challenge makes the
+	// call fail with [ErrUnauthorized].
+	Credentials auth.Credentials
+	// Cipher encrypts them for X-BSS-rauth; the vendor's (tuz) where it is nil.
+	Cipher auth.Cipher
+
+	// SubscribeExpires and PublishExpires are the lifetimes to ask for, in whole
+	// seconds up to a day; by default 300 s and 3600 s. The server may grant
+	// less, or make the client ask for more (423).
+	SubscribeExpires, PublishExpires time.Duration
+	// Standard makes the client speak as the RFCs say instead of as BluStar.
+	Standard bool
+
+	// Notify is called for each accepted NOTIFY after it was answered, in order
+	// for each subscription and one at a time, from a goroutine of the stack. It
+	// must be quick, and must not wait for a call of the client. Where it is nil
+	// [Client.Notifications] has them.
+	Notify func(Notification)
+	// PublicationLost is called where the client gave up keeping a publication
+	// alive, and why: the server refused it. May be nil. It is called from a
+	// goroutine of the client, and must not call Close or Abandon itself.
+	PublicationLost func(error)
+	// Logger hears of what fails and what is tried again; nil discards it.
+	Logger *slog.Logger
+}
+
+// Client is one user on one device towards one server.
+//
+// It is safe for concurrent use; its calls are carried out one after the other.
+// A call ends early, with the context's error, when its context does.
+type Client struct {
+	cfg  Config
+	own  sipx.URI
+	mux  *Mux
+	log  *slog.Logger
+	turn chan struct{} // one token: requests go one at a time
+	call chan struct{} // one token: so do the calls below
+
+	life context.Context // ends with the client
+	end  context.CancelFunc
+	wg   sync.WaitGroup // the keepers
+
+	notifications *mailbox
+	publications  publications
+
+	mu        sync.Mutex // guards what follows; never held while waiting
+	self      *subscription
+	list      *subscription
+	addresses []string
+	flow      sipx.Flow // the connection of the last NOTIFY
+}
+
+// New checks cfg and makes a Client. It sends nothing yet.
+func New(cfg Config) (*Client, error) {
+	if cfg.Sender == nil {
+		return nil, errors.New("client: Config.Sender is missing")
+	}
+	if cfg.Server.Host == "" {
+		return nil, errors.New("client: Config.Server has no host")
+	}
+	own, err := address(cfg.Address)
+	if err != nil {
+		return nil, fmt.Errorf("client: Config.Address: %w", err)
+	}
+	if cfg.Cipher == nil {
+		cfg.Cipher = auth.Tuz{}
+	}
+	if cfg.UserAgent == "" {
+		cfg.UserAgent = DefaultUserAgent
+		if cfg.Standard {
+			cfg.UserAgent = standardUserAgent
+		}
+	}
+	if cfg.SubscribeExpires, err = lifetime(cfg.SubscribeExpires, DefaultSubscribeExpires); err != nil {
+		return nil, fmt.Errorf("client: Config.SubscribeExpires: %w", err)
+	}
+	if cfg.PublishExpires, err = lifetime(cfg.PublishExpires, DefaultPublishExpires); err != nil {
+		return nil, fmt.Errorf("client: Config.PublishExpires: %w", err)
+	}
+	for _, text := range append([]string{cfg.UserAgent, cfg.ContactUser}, cfg.Route...) {
+		if strings.ContainsAny(text, "\r\n\x00") {
+			return nil, errors.New("client: Config: a header field with a line break")
+		}
+	}
+	if cfg.ContactUser == "" {
+		cfg.ContactUser = own.User
+	}
+	if _, err := sipx.ParseURI("sip:" + cfg.ContactUser + "@host"); err != nil {
+		return nil, fmt.Errorf("client: Config.ContactUser: %w", err)
+	}
+	if !cfg.Contact.IsZero() && cfg.Contact.Host == "" {
+		return nil, errors.New("client: Config.Contact has no host")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Client{
+		cfg:           cfg,
+		own:           own,
+		mux:           cfg.Mux,
+		log:           cfg.Logger.With("user", own.String()),
+		turn:          make(chan struct{}, 1),
+		call:          make(chan struct{}, 1),
+		notifications: newMailbox(),
+	}
+	if c.mux == nil {
+		c.mux = new(Mux)
+	}
+	if !cfg.Credentials.IsZero() {
+		c.cfg.Credentials.Password = cfg.Credentials.Password.Clone()
+	}
+	c.life, c.end = context.WithCancel(context.Background())
+	c.publications.init(c)
+	c.mux.join(c)
+	return c, nil
+}
+
+// ServeSIP makes a client that is alone on its stack the stack's handler.
+func (c *Client) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
+	c.mux.ServeSIP(ctx, w, req)
+}
+
+// FlowClosed implements [sipx.FlowObserver].
+func (c *Client) FlowClosed(f sipx.Flow) { c.mux.FlowClosed(f) }
+
+// begin starts one of the client's calls: it waits for its turn and returns the
+// call's context, which ends with the client too, and what ends the call.
+func (c *Client) begin(ctx context.Context) (_ context.Context, done func(), err error) {
+	select {
+	case c.call <- struct{}{}:
+	case <-ctx.Done():
+		return nil, nil, fmt.Errorf("client: waiting for another call: %w", ctx.Err())
+	}
+	if c.life.Err() != nil {
+		<-c.call
+		return nil, nil, ErrClosed
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(c.life, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		<-c.call
+	}, nil
+}
+
+// Close signs out (see [Client.SignOut]) for as long as ctx allows, and ends the
+// client as [Client.Abandon] does. Later calls of it return nil.
+func (c *Client) Close(ctx context.Context) error {
+	err := c.SignOut(ctx)
+	if errors.Is(err, ErrClosed) {
+		err = nil
+	}
+	c.Abandon()
+	return err
+}
+
+// Abandon ends the client without a word to the server, as if it had crashed:
+// what it subscribed to and published lasts until it expires there. When it
+// returns no goroutine of the client is left, and iterators have ended. It may
+// be called more than once.
+func (c *Client) Abandon() {
+	c.end()
+	c.call <- struct{}{} // a call under way ends with the client
+	defer func() { <-c.call }()
+	c.mux.leave(c)
+	c.mu.Lock()
+	subscriptions := []*subscription{c.self, c.list}
+	c.self, c.list, c.addresses = nil, nil, nil
+	c.mu.Unlock()
+	for _, s := range subscriptions {
+		if s != nil {
+			s.forget()
+		}
+	}
+	c.wg.Wait()
+	c.cfg.Credentials.Wipe()
+	c.notifications.close()
+}
+
+// flowClosed is told that a connection of the stack is gone. Where it was ours
+// the server has forgotten us (BSP-2.3-1), so all is refreshed now.
+func (c *Client) flowClosed(f sipx.Flow) {
+	c.mu.Lock()
+	ours := c.flow == f || c.cfg.Flow == f
+	self, list := c.self, c.list
+	c.mu.Unlock()
+	if !ours || c.life.Err() != nil {
+		return
+	}
+	now := time.Now()
+	for _, s := range []*subscription{self, list} {
+		if s != nil {
+			s.keeper.sooner(now)
+		}
+	}
+	c.publications.refreshNow()
+}
+
+// contact is the value of Contact fields.
+func (c *Client) contact() string {
+	uri := c.cfg.Contact
+	if uri.IsZero() {
+		flow := c.cfg.Flow
+		if flow.Transport == "" {
+			flow.Transport = "udp"
+			if t, ok := c.cfg.Server.Param("transport"); ok {
+				flow.Transport = strings.ToLower(t)
+			} else if c.cfg.Server.Scheme == "sips" {
+				flow.Transport = "tls"
+			}
+		}
+		uri = c.cfg.Sender.Contact(flow)
+		uri.User = c.cfg.ContactUser
+	}
+	return sipx.Address{URI: uri}.String()
+}
+
+// requestURI is the Request-URI of a request about presentity outside a dialog:
+// BluStar sends all to the server itself (§4.1), the RFCs name the resource.
+func (c *Client) requestURI(presentity sipx.URI) sipx.URI {
+	if c.cfg.Standard && presentity.Host != "" {
+		return presentity
+	}
+	return c.cfg.Server
+}
+
+// route is the route of requests outside a dialog.
+func (c *Client) route() []string {
+	if c.cfg.Standard && len(c.cfg.Route) == 0 && c.cfg.Flow == (sipx.Flow{}) {
+		next := c.cfg.Server
+		next.Params += ";lr"
+		return []string{sipx.Address{URI: next}.String()}
+	}
+	return c.cfg.Route
+}
+
+// domain is that of the user, or the server where the address has none.
+func (c *Client) domain() string {
+	if c.own.Host != "" {
+		return c.own.Host
+	}
+	return c.cfg.Server.Host
+}
+
+// notifiedOver remembers the connection that NOTIFYs come over.
+func (c *Client) notifiedOver(f sipx.Flow) {
+	if f.Reliable() {
+		c.mu.Lock()
+		c.flow = f
+		c.mu.Unlock()
+	}
+}
+
+// address parses an address that a user gave: a sip, sips or tel URI.
+func address(s string) (sipx.URI, error) {
+	uri, err := sipx.ParseURI(s)
+	if err != nil {
+		return sipx.URI{}, err
+	}
+	switch {
+	case uri.Scheme == "tel", (uri.Scheme == "sip" || uri.Scheme == "sips") && uri.User != "":
+		return uri, nil
+	}
+	return sipx.URI{}, fmt.Errorf("%q is neither a sip: address with a user part nor a tel: one", s)
+}
+
+// lifetime checks a duration for an Expires field.
+func lifetime(d, byDefault time.Duration) (time.Duration, error) {
+	if d == 0 {
+		d = byDefault
+	}
+	if d < time.Second || d > maxExpires || d%time.Second != 0 {
+		return 0, fmt.Errorf("%v is not a number of seconds from 1 s to %v", d, maxExpires)
+	}
+	return d, nil
+}

@@ -1,0 +1,100 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence/client"
+	"github.com/openblustar/blustar/sipx"
+	"github.com/openblustar/blustar/sipx/sipxtest"
+)
+
+// A client signs in, watches someone and goes busy. The server here answers
+// every SUBSCRIBE with one state; the stack is one in memory.
+func Example() {
+	network := sipxtest.NewNetwork(sipxtest.Config{})
+	bss, stack := network.NewStack("192.0.2.1:5060"), network.NewStack("192.0.2.7:5060")
+	go bss.Serve(context.Background(), oneState(bss))
+	defer bss.Shutdown(context.Background())
+	defer stack.Shutdown(context.Background())
+
+	c, err := client.New(client.Config{
+		Sender:  stack,
+		Server:  sipx.URI{Scheme: "sip", Host: "192.0.2.1", Port: 5060},
+		Address: "sip:tom@example.com",
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Abandon()
+	go stack.Serve(context.Background(), c)
+
+	ctx := context.Background()
+	if err := c.Watch(ctx, "sip:ann@example.com"); err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := c.Publish(ctx, client.Publication{Status: pidf.StatusBusy, Note: "Back at two"}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for n := range c.Notifications(ctx) {
+		if n.Own {
+			continue
+		}
+		fmt.Println(n.Summary())
+		break
+	}
+	// Output: sip:ann@example.com busy "In a call" lines 2719=busy→6894 services global service
+}
+
+// A gateway has one stack and one Mux for all its users. Those of a mobile client
+// controller share the Contact user "fmc" (§2.11).
+func ExampleMux() {
+	var stack sipx.Stack // sipgostack.New(…)
+	mux := new(client.Mux)
+	users := []string{"sip:tom@example.com", "sip:ann@example.com"}
+	clients := make(map[string]*client.Client, len(users))
+	for _, user := range users {
+		c, err := client.New(client.Config{
+			Sender:      stack,
+			Mux:         mux,
+			Server:      sipx.URI{Scheme: "sip", Host: "presence.example.com"},
+			Address:     user,
+			ContactUser: "fmc",
+		})
+		if err != nil {
+			fmt.Println(err) // Config.Sender is missing
+			return
+		}
+		clients[user] = c
+	}
+	// go stack.Serve(ctx, mux)
+	// clients["sip:tom@example.com"].Publish(ctx, client.Publication{Status: pidf.StatusBusy})
+
+	// Output: client: Config.Sender is missing
+}
+
+// oneState is a server that accepts everything and tells one state.
+func oneState(bss *sipxtest.Stack) sipx.Handler {
+	return sipx.HandlerFunc(func(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
+		res := sipx.NewResponse(200, field("SIP-ETag", "18762"), field("Expires", req.Header.Get("Expires")))
+		res.ToTag = "bss"
+		_ = w.Respond(res)
+		if req.Method != "SUBSCRIBE" {
+			return
+		}
+		entity := req.To.URI.String()
+		if req.Body != nil {
+			entity = "sip:ann@example.com"
+		}
+		bss.Send(ctx, &sipx.Request{
+			Method: "NOTIFY", URI: sipx.URI{Scheme: "sip", Host: "192.0.2.7", Port: 5060},
+			From: req.To.WithTag("bss"), To: req.From, CallID: req.CallID, CSeq: 1,
+			Header: sipx.Header{field("Event", "presence"), field("Subscription-State", "active"), field("Content-Type", pidf.TypePIDF)},
+			Body:   []byte(busy(entity, "In a call")),
+		}, sipx.ResponseHandlerFunc(func(*sipx.Request, *sipx.Response, error) {}))
+	})
+}

@@ -1,0 +1,41 @@
+package client
+
+import (
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// resourceList writes the body of a list subscription (§4.2, RFC 5367 §4).
+func resourceList(addresses []string) []byte {
+	return pidf.NewResourceLists(addresses...).AppendXML(nil)
+}
+
+// readList reads the documents of a list's NOTIFY (RFC 4662 §5): those of the
+// instances that the list names, so that a stray part is none.
+func readList(contentType string, body []byte) ([]document, *sipx.Response) {
+	related, err := pidf.DecodeRelated(contentType, body)
+	if err != nil {
+		return nil, sipx.Errorf(400, "bad list").Response()
+	}
+	var documents []document
+	for _, resource := range related.List.Resources {
+		for _, instance := range resource.Instances {
+			part, ok := related.Part(instance.CID)
+			if len(documents) == len(related.Parts) {
+				return documents, nil // a part that is named twice
+			}
+			if !ok || sipx.MediaType(part.Type) != pidf.TypePIDF {
+				continue // no state, or a list within the list
+			}
+			p, err := pidf.Decode(part.Body)
+			if err != nil {
+				return nil, sipx.Errorf(400, "bad presence document in a list").Response()
+			}
+			if p.Entity == "" {
+				p.Entity = resource.URI
+			}
+			documents = append(documents, document{p, part.Body})
+		}
+	}
+	return documents, nil
+}

@@ -1,0 +1,229 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"sync"
+	"time"
+
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// publications are the client's: its presence and, in the BluStar dialect, its
+// forwarding. They share the user's entity-tag.
+type publications struct {
+	c           *Client
+	callID, tag string
+
+	// These change with requests and are guarded by the client's turn.
+	seq  uint32
+	etag string // empty where there is no publication
+
+	mu       sync.Mutex // guards the pointers
+	presence *publication
+	forward  *publication
+}
+
+// A publication is one of them while it is kept alive.
+type publication struct {
+	keeper   *keeper
+	refresh  func(context.Context) (time.Duration, error) // returns what was granted
+	failures int
+}
+
+func (ps *publications) init(c *Client) {
+	ps.c, ps.callID, ps.tag = c, rand.Text(), rand.Text()
+}
+
+func (ps *publications) publish(ctx context.Context, p Publication) error {
+	c := ps.c
+	var lasts time.Duration
+	err := c.patiently(ctx, func() (err error) {
+		if err = c.take(ctx); err != nil {
+			return err
+		}
+		defer c.release()
+		if lasts, err = ps.put(ctx, p); err != nil {
+			return err
+		}
+		ps.keepPresence(p, lasts)
+		return nil
+	})
+	return err
+}
+
+// put publishes p: as a change where there is a publication, else as the first
+// and then, where it must count, as a change of that (BSP-2.4-3).
+func (ps *publications) put(ctx context.Context, p Publication) (lasts time.Duration, err error) {
+	for range 3 {
+		body := p.document(ps.c.own.String(), time.Now(), ps.c.cfg.Standard)
+		if ps.etag == "" {
+			lasts, err = ps.send(ctx, message{body: body, expires: ps.c.cfg.PublishExpires})
+			if err != nil || p.AsDefault || ps.c.cfg.Standard {
+				return lasts, err
+			}
+		}
+		lasts, err = ps.send(ctx, message{body: body, expires: ps.c.cfg.PublishExpires})
+		if statusOf(err) != 412 {
+			return lasts, err
+		}
+	}
+	return lasts, err
+}
+
+// keepPresence refreshes the presence from now on; the caller has the turn.
+func (ps *publications) keepPresence(p Publication, lasts time.Duration) {
+	p.AsDefault = true // whatever comes later only keeps it up
+	ps.keep(&ps.presence, lasts, func(ctx context.Context) (time.Duration, error) {
+		if ps.etag != "" {
+			lasts, err := ps.send(ctx, message{expires: ps.c.cfg.PublishExpires})
+			if status := statusOf(err); status != 412 && status != 400 {
+				return lasts, err
+			}
+			ps.etag = "" // the server has lost it: begin again
+		}
+		return ps.put(ctx, p)
+	})
+}
+
+// keep has refresh called in time, with the turn held, and puts an end to what
+// was kept in this place before.
+func (ps *publications) keep(place **publication, lasts time.Duration, refresh func(context.Context) (time.Duration, error)) {
+	p := &publication{keeper: newKeeper(), refresh: refresh}
+	p.keeper.at(time.Now().Add(refreshAfter(lasts)))
+	ps.stop(place)
+	ps.mu.Lock()
+	*place = p
+	ps.mu.Unlock()
+	ps.c.wg.Go(func() {
+		p.keeper.run(ps.c.life, func(ctx context.Context) { ps.refresh(ctx, p) })
+	})
+}
+
+// stop ends keeping one of them alive, and reports whether it was kept.
+func (ps *publications) stop(place **publication) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p := *place
+	if p == nil {
+		return false
+	}
+	*place = nil
+	p.keeper.stop()
+	return true
+}
+
+// refreshNow has them refreshed at once.
+func (ps *publications) refreshNow() {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for _, p := range []*publication{ps.presence, ps.forward} {
+		if p != nil {
+			p.keeper.sooner(time.Now())
+		}
+	}
+}
+
+// refresh is called by the keeper of p.
+func (ps *publications) refresh(ctx context.Context, p *publication) {
+	c := ps.c
+	if c.take(ctx) != nil {
+		return
+	}
+	if p.keeper.isStopped() {
+		c.release()
+		return // it was replaced while we waited
+	}
+	lasts, err := p.refresh(ctx)
+	c.release()
+	switch {
+	case err == nil:
+		p.failures = 0
+		p.keeper.at(time.Now().Add(refreshAfter(lasts)))
+	case ctx.Err() != nil:
+	case permanent(err):
+		p.keeper.stop()
+		c.log.Error("the publication is given up", "error", err)
+		if c.cfg.PublicationLost != nil {
+			c.cfg.PublicationLost(err)
+		}
+	default:
+		wait := max(retryAfter(p.failures), retryAfterOf(err))
+		p.failures++
+		c.log.Warn("PUBLISH failed", "error", err, "wait", wait)
+		p.keeper.at(time.Now().Add(wait))
+	}
+}
+
+// end ends them all with Expires 0, and reports whether there was one.
+func (ps *publications) end(ctx context.Context) (published bool, err error) {
+	ps.stop(&ps.forward) // ends with the presence
+	if !ps.stop(&ps.presence) {
+		return false, nil
+	}
+	if err := ps.c.take(ctx); err != nil {
+		return false, err
+	}
+	defer ps.c.release()
+	_, err = ps.send(ctx, message{})
+	ps.etag = ""
+	if statusOf(err) == 412 {
+		err = nil // there is none: as wanted
+	}
+	return true, err
+}
+
+// A message is one PUBLISH, of presence unless event says otherwise.
+type message struct {
+	event   string
+	to      sipx.URI
+	body    []byte
+	expires time.Duration
+}
+
+// send sends a PUBLISH with the current entity-tag and takes over the new one. A
+// 412 forgets it.
+func (ps *publications) send(ctx context.Context, m message) (time.Duration, error) {
+	c := ps.c
+	if m.event == "" {
+		m.event, m.to = "presence", c.own
+	}
+	out := &outgoing{expires: m.expires, build: func() *sipx.Request {
+		ps.seq++
+		req := &sipx.Request{
+			Method: "PUBLISH",
+			URI:    c.requestURI(m.to),
+			From:   sipx.Address{URI: c.own}.WithTag(ps.tag),
+			To:     sipx.Address{URI: m.to},
+			CallID: ps.callID,
+			CSeq:   ps.seq,
+			Route:  c.route(),
+			Flow:   c.cfg.Flow,
+			Body:   m.body,
+			Header: sipx.Header{
+				{Name: "Contact", Value: c.contact()},
+				{Name: "Event", Value: m.event},
+				{Name: "User-Agent", Value: c.cfg.UserAgent},
+			},
+		}
+		if ps.etag != "" {
+			req.Header.Add("SIP-If-Match", ps.etag)
+		}
+		if m.body != nil {
+			req.Header.Add("Content-Type", pidf.TypePIDF)
+		}
+		return req
+	}}
+	res, err := c.exchange(ctx, out)
+	if err != nil {
+		if statusOf(err) == 412 {
+			ps.etag = ""
+		}
+		return 0, err
+	}
+	if etag := res.Header.Get("SIP-ETag"); etag != "" && len(etag) <= 256 {
+		ps.etag = etag
+	}
+	return granted(res, out.expires), nil
+}
