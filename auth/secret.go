@@ -13,13 +13,16 @@ const Redacted = "[redacted]"
 // [Redacted] comes out, also as a field of something else. The zero Secret is
 // empty. Copies share their bytes, so that one Wipe wipes all.
 type Secret struct {
-	// Behind a pointer, because fmt prints the unexported fields of a struct
-	// without asking for their methods, but does not follow pointers.
-	b *[]byte
+	// Behind two pointers: fmt prints the unexported fields of a struct without
+	// asking for their methods, and for some verbs follows one.
+	b **[]byte
 }
 
 // NewSecret takes the bytes over; the caller must not use them afterwards.
-func NewSecret(b []byte) Secret { return Secret{b: &b} }
+func NewSecret(b []byte) Secret {
+	p := &b
+	return Secret{b: &p}
+}
 
 // Reveal returns the bytes themselves, not a copy. Do not keep them: they are
 // zeroed by Wipe.
@@ -27,7 +30,7 @@ func (s Secret) Reveal() []byte {
 	if s.b == nil {
 		return nil
 	}
-	return *s.b
+	return **s.b
 }
 
 // Len returns the number of bytes.
@@ -42,8 +45,8 @@ func (s Secret) Wipe() {
 	if s.b == nil {
 		return
 	}
-	clear((*s.b)[:cap(*s.b)])
-	*s.b = nil
+	clear((**s.b)[:cap(**s.b)])
+	**s.b = nil
 }
 
 // String returns [Redacted].

@@ -1,0 +1,264 @@
+package auth_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/icholy/digest"
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/auth"
+)
+
+// newDigest is a guard with local accounts for everything, and a request of a
+// Standard client.
+func newDigest(t testing.TB, edit func(*auth.Config)) (*fixture, auth.Request) {
+	f := newFixture(t, func(c *auth.Config) {
+		local := localAccounts(t)
+		c.Verifier, c.Digest = local, local
+		if edit != nil {
+			edit(c)
+		}
+	})
+	r := f.request("tom")
+	r.Digest, r.UserAgent = true, "baresip"
+	return f, r
+}
+
+// challenges parses a Digest 401, with the client library.
+func challenges(t testing.TB, d auth.Decision) []*digest.Challenge {
+	t.Helper()
+	require.Equal(t, auth.Challenge, d.Verdict)
+	var list []*digest.Challenge
+	for _, h := range d.Header {
+		require.Equal(t, "WWW-Authenticate", h.Name)
+		c, err := digest.ParseChallenge(h.Value)
+		require.NoError(t, err)
+		list = append(list, c)
+	}
+	require.Len(t, list, 2)
+	return list
+}
+
+// respond makes an Authorization header with the client library.
+func respond(t testing.TB, r auth.Request, c *digest.Challenge, user, password string, count int) auth.Request {
+	t.Helper()
+	answer, err := digest.Digest(c, digest.Options{
+		Method: r.Method, URI: r.URI, Username: user, Password: password, Count: count,
+		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil },
+	})
+	require.NoError(t, err)
+	r.Authorization = []string{answer.String()}
+	return r
+}
+
+// RFC 8760 §2.3: SHA-256 is offered first, then MD5; both work.
+func TestDigest(t *testing.T) {
+	for i, algorithm := range []string{"SHA-256", "MD5"} {
+		t.Run(algorithm, func(t *testing.T) {
+			f, r := newDigest(t, nil)
+			c := challenges(t, f.Check(r))[i]
+			require.Equal(t, algorithm, c.Algorithm)
+			require.Equal(t, "example.com", c.Realm)
+			require.Equal(t, []string{"auth"}, c.QOP)
+			require.False(t, c.Stale)
+
+			d := f.Check(respond(t, r, c, `DE\tom`, "secret", 1))
+			require.Equal(t, auth.Accept, d.Verdict, d.Reason)
+			require.Equal(t, auth.Identity{Account: `de\tom`}, d.Identity)
+			require.Equal(t, auth.Challenge, f.Check(r).Verdict, "no session: each request carries its proof")
+
+			c.QOP = []string{"auth-int"}
+			r.Body = []byte("<presence/>")
+			require.Equal(t, auth.Accept, f.Check(respond(t, r, c, `DE\tom`, "secret", 2)).Verdict)
+			altered := respond(t, r, c, `DE\tom`, "secret", 3)
+			altered.Body = []byte("<altered/>")
+			require.ErrorIs(t, f.Check(altered).Reason, auth.ErrBadPassword)
+		})
+	}
+}
+
+// RFC 7616 §3.9.1: the secret and the response of the RFC's example.
+func TestDigestVectors(t *testing.T) {
+	const user, realm, password = "Mufasa", "http-auth@example.org", "Circle of Life"
+	require.Equal(t, "7987c64c30e25f1b74be53f966b49b90f2808aa92faf9a00262392d7b4794232",
+		auth.HA1(auth.SHA256, user, realm, []byte(password)))
+	require.Equal(t, "3d78807defe7de2157e2b0b6573a855f", auth.HA1(auth.MD5, user, realm, []byte(password)))
+}
+
+// The account's name is escaped in a header, or not.
+func TestDigestUsername(t *testing.T) {
+	f, r := newDigest(t, nil)
+	answer := respond(t, r, challenges(t, f.Check(r))[0], `DE\tom`, "secret", 1)
+	require.Contains(t, answer.Authorization[0], `"DE\\tom"`)
+	answer.Authorization[0] = strings.Replace(answer.Authorization[0], `DE\\tom`, `DE\tom`, 1)
+	require.Equal(t, auth.Accept, f.Check(answer).Verdict)
+}
+
+// Unknown accounts look like wrong passwords. An account without a Digest secret
+// gets the 401, and then 403.
+func TestDigestRefuses(t *testing.T) {
+	f, r := newDigest(t, nil)
+	for _, c := range []struct {
+		user, password string
+		verdict        auth.Verdict
+		reason         error
+	}{
+		{`DE\tom`, "wrong", auth.Challenge, auth.ErrBadPassword},
+		{"nobody", "secret", auth.Challenge, auth.ErrUnknownAccount},
+		{"amcc", "amccpw", auth.Challenge, auth.ErrUnknownAccount},
+		{"bill", "other", auth.Forbid, auth.ErrNoDigest},
+		{"digestonly", "secret", auth.Forbid, auth.ErrNoDigest}, // has MD5 alone
+	} {
+		d := f.Check(respond(t, r, challenges(t, f.Check(r))[0], c.user, c.password, 1))
+		require.Equal(t, c.verdict, d.Verdict, c.user)
+		require.ErrorIs(t, d.Reason, c.reason, c.user)
+	}
+	require.Equal(t, auth.Accept, f.Check(respond(t, r, challenges(t, f.Check(r))[1], "digestonly", "secret", 1)).Verdict)
+
+	f, r = newDigest(t, func(c *auth.Config) { c.Digest = nil })
+	c := challenges(t, f.Check(r))[0]
+	require.Equal(t, "blustar", c.Realm)
+	require.ErrorIs(t, f.Check(respond(t, r, c, `DE\tom`, "secret", 1)).Reason, auth.ErrNoDigest)
+}
+
+// RFC 7616 §3.4: a nonce count is used once; those that overtake each other are
+// all accepted.
+func TestNonceCount(t *testing.T) {
+	f, r := newDigest(t, nil)
+	c := challenges(t, f.Check(r))[0]
+	for _, s := range []struct {
+		count int
+		fresh bool
+	}{
+		{1, true}, {1, false}, {3, true}, {2, true}, {2, false}, {3, false}, {100, true}, {37, true}, {36, false}, {101, true}, {99, true}, {99, false},
+	} {
+		d := f.Check(respond(t, r, c, `DE\tom`, "secret", s.count))
+		if s.fresh {
+			require.Equal(t, auth.Accept, d.Verdict, s.count)
+			continue
+		}
+		require.ErrorIs(t, d.Reason, auth.ErrStale, s.count)
+		require.True(t, challenges(t, d)[0].Stale)
+	}
+	require.Zero(t, f.Stats().Failures, "a replay is no failure")
+	require.Equal(t, 1, f.Stats().Nonces)
+}
+
+// RFC 7616 §3.3: a nonce that has expired, or that is not ours, is stale.
+func TestStaleNonce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, r := newDigest(t, nil)
+		c := challenges(t, f.Check(r))[0]
+		good := c.Nonce
+		for _, nonce := range []string{"x", good[1:], "A" + good[1:], good[:len(good)-3] + "AAA", strings.Repeat("!", len(good))} {
+			c.Nonce = nonce
+			d := f.Check(respond(t, r, c, `DE\tom`, "secret", 1))
+			require.ErrorIs(t, d.Reason, auth.ErrStale, nonce)
+			require.True(t, challenges(t, d)[1].Stale)
+		}
+		c.Nonce = good
+		time.Sleep(5*time.Minute - time.Second)
+		require.Equal(t, auth.Accept, f.Check(respond(t, r, c, `DE\tom`, "secret", 1)).Verdict)
+		time.Sleep(time.Second)
+		require.ErrorIs(t, f.Check(respond(t, r, c, `DE\tom`, "secret", 2)).Reason, auth.ErrStale)
+		require.Zero(t, f.Stats().Failures)
+	})
+}
+
+// BSX-4: the table of nonces is bounded, and what falls out of it cannot be
+// replayed.
+func TestNoncesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, r := newDigest(t, func(c *auth.Config) { c.MaxNonces = 2 })
+		var answers []auth.Request
+		for range 3 {
+			c := challenges(t, f.Check(r))[0]
+			answers = append(answers, respond(t, r, c, `DE\tom`, "secret", 1))
+			require.Equal(t, auth.Accept, f.Check(answers[len(answers)-1]).Verdict)
+			time.Sleep(time.Second)
+		}
+		require.Equal(t, 2, f.Stats().Nonces)
+		for _, a := range answers {
+			require.ErrorIs(t, f.Check(a).Reason, auth.ErrStale)
+		}
+		time.Sleep(5 * time.Minute)
+		c := challenges(t, f.Check(r))[0]
+		require.Equal(t, auth.Accept, f.Check(respond(t, r, c, `DE\tom`, "secret", 1)).Verdict)
+		require.Equal(t, 1, f.Stats().Nonces)
+	})
+}
+
+// BSP-2.10-8: Digest failures count like others, and do not hold up a client
+// that signed in before.
+func TestDigestThrottle(t *testing.T) {
+	f, r := newDigest(t, nil)
+	require.Equal(t, auth.Accept, f.Check(respond(t, r, challenges(t, f.Check(r))[0], `DE\tom`, "secret", 1)).Verdict)
+	attacker := f.from("198.51.100.1")
+	attacker.Digest = true
+	for i := range 4 {
+		d := f.Check(respond(t, attacker, challenges(t, f.Check(attacker))[0], `DE\tom`, fmt.Sprint(i), 1))
+		require.ErrorIs(t, d.Reason, auth.ErrBadPassword)
+	}
+	for range 2 {
+		d := f.Check(respond(t, attacker, challenges(t, f.Check(attacker))[0], `DE\tom`, "secret", 1))
+		require.ErrorIs(t, d.Reason, auth.ErrThrottled)
+	}
+	for range 3 {
+		require.ErrorIs(t, f.Check(respond(t, r, challenges(t, f.Check(r))[0], `DE\tom`, "wrong", 1)).Reason, auth.ErrThrottled)
+	}
+	require.Equal(t, auth.Accept, f.Check(respond(t, r, challenges(t, f.Check(r))[0], `DE\tom`, "secret", 1)).Verdict)
+}
+
+func TestDigestMalformed(t *testing.T) {
+	f, r := newDigest(t, nil)
+	const good = `username="u", realm="example.com", nonce="n", uri="sip:a", response="0", cnonce="c", qop=auth, nc=00000001`
+	for _, c := range []struct{ header, want string }{
+		{"Digest " + good, "stale"},
+		{"Digest " + strings.Replace(good, "qop=auth, ", "", 1), "malformed"},
+		{"Digest " + strings.Replace(good, "auth", "auth-conf", 1), "malformed"},
+		{"Digest " + strings.Replace(good, `cnonce="c"`, `cnonce=""`, 1), "malformed"},
+		{"Digest " + strings.Replace(good, "00000001", "1", 1), "malformed"},
+		{"Digest " + strings.Replace(good, "00000001", "+0000001", 1), "malformed"},
+		{"Digest " + strings.Replace(good, `"u"`, `"a:b"`, 1), "malformed"},
+		{"Digest " + good + ", algorithm=SHA-512-256", "malformed"},
+		{"Digest " + good + `, username="v"`, "malformed"},
+		{"Digest " + good + `, x="`, "malformed"},
+		{"Digest " + strings.Repeat("a=b,", 2000), "malformed"},
+		{"Digest " + strings.Replace(good, "example.com", "elsewhere", 1), "no_credentials"},
+		{"Digest", "no_credentials"},
+		{"Bearer x", "no_credentials"},
+	} {
+		r.Authorization = []string{c.header}
+		d := f.Check(r)
+		require.Equal(t, auth.Challenge, d.Verdict, c.header)
+		require.Equal(t, c.want, auth.Reason(d.Reason), c.header)
+	}
+	require.Zero(t, f.Stats().Failures)
+}
+
+// A client of the Digest dialect that brings X-BSS-rauth is taken by that.
+func TestRauthBeforeDigest(t *testing.T) {
+	f, r := newDigest(t, nil)
+	r.Rauth = "AAAA"
+	d := f.Check(r)
+	d = f.Check(f.answer(r, d, `DE\tom`, "secret"))
+	require.Equal(t, auth.Accept, d.Verdict)
+	r.Rauth = ""
+	require.Equal(t, auth.Accept, f.Check(r).Verdict)
+}
+
+// BSP-2.10-2: mode optional asks for Digest by the User-Agent as well.
+func TestDigestOptional(t *testing.T) {
+	f, r := newDigest(t, func(c *auth.Config) {
+		c.Mode, c.Capable = auth.ModeOptional, []auth.Product{{Name: "linphone"}}
+	})
+	require.Equal(t, auth.Accept, f.Check(r).Verdict)
+	r.UserAgent = "Linphone/5"
+	require.Equal(t, auth.Challenge, f.Check(r).Verdict)
+}
