@@ -48,6 +48,17 @@ func (c *config) checkListen() error {
 			return &fieldError{key, fmt.Sprintf("%q: is there twice", printable(l))}
 		}
 	}
+	for i, a := range c.Advertise {
+		if transport, rest, ok := strings.Cut(a, ":"); ok && slices.Contains(transports, transport) {
+			a = rest
+		}
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			a = net.JoinHostPort(strings.Trim(a, "[]"), "5060") // a host alone
+		}
+		if err := checkHostPort(a); err != nil || strings.HasPrefix(a, ":") || strings.HasSuffix(a, ":0") {
+			return &fieldError{fmt.Sprintf("advertise[%d]", i), fmt.Sprintf("%q: want a host, or host:port", printable(c.Advertise[i]))}
+		}
+	}
 	for i, d := range c.Domains {
 		if d == "" || strings.ContainsAny(d, "@:/ \t<>;,") {
 			return &fieldError{fmt.Sprintf("domains[%d]", i), fmt.Sprintf("%q: want a host name", printable(d))}

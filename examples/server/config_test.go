@@ -1,0 +1,193 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A bad configuration is one line that names file, key and reason, and exit 2.
+func TestBadConfigurations(t *testing.T) {
+	for _, c := range []struct{ text, key, reason string }{
+		{``, "", "no complete JSON value"},
+		{`{`, "", "no complete JSON value"},
+		{"{\n\"listen\": [}", "", "line 2: invalid character"},
+		{`{} {}`, "", "text after the end"},
+		{`[]`, "", "want an object"},
+		{`null`, "", "want an object"},
+		{`{"listn":[]}`, "listn", "unknown key"},
+		{`{"Listen":[]}`, "Listen", "unknown key"},
+		{`{"auth":{"modus":"off"}}`, "auth.modus", "unknown key"},
+		{`{"directory":{"ldap":{"uri":"x"}}}`, "directory.ldap.uri", "unknown key"},
+		{`{"listen":[]}`, "listen", "empty"},
+		{`{"listen":"udp:127.0.0.1:0"}`, "listen", "want a list"},
+		{`{"listen":["udp:127.0.0.1:0",7]}`, "listen[1]", "want a string"},
+		{`{"listen":["sctp:127.0.0.1:0"]}`, "listen[0]", "want udp, tcp"},
+		{`{"listen":["udp:127.0.0.1"]}`, "listen[0]", "want host:port"},
+		{`{"listen":["udp:127.0.0.1:70000"]}`, "listen[0]", "port"},
+		{`{"listen":["udp:127.0.0.1:5","udp:127.0.0.1:5"]}`, "listen[1]", "twice"},
+		{`{"listen":["tls:127.0.0.1:0"]}`, "tls", "needs tls.cert"},
+		{`{"advertise":["tcp:x:y"]}`, "advertise[0]", "want a host"},
+		{`{"advertise":[""]}`, "advertise[0]", "want a host"},
+		{`{"advertise":["sip.example.com","a b"]}`, "advertise[1]", "want a host"},
+		{`{"domains":["sip:example.com"]}`, "domains[0]", "want a host name"},
+		{`{"dialect":"klingon"}`, "dialect", "want auto, blustar or standard"},
+		{`{"dialect":null}`, "dialect", "want a string"},
+		{`{"nat":"maybe"}`, "nat", "want auto"},
+		{`{"auth":{"mode":"maybe"}}`, "auth.mode", "want required"},
+		{`{"auth":{"cipher":"rot13"}}`, "auth.cipher", "no cipher"},
+		{`{"auth":{"session":"soon"}}`, "auth.session", "want a duration"},
+		{`{"auth":{"session":8}}`, "auth.session", "want a duration"},
+		{`{"auth":{"session":"0s"}}`, "auth.session", "more than 0"},
+		{`{"auth":{"challenge_lifetime":"-5m"}}`, "auth.challenge_lifetime", "want a duration"},
+		{`{"auth":{"allow_basic":"yes"}}`, "auth.allow_basic", "want false, true"},
+		{`{"auth":{"require_tls":"yes"}}`, "auth.require_tls", "want true or false"},
+		{`{"auth":{"max_failures":-1}}`, "auth.max_failures", "want 0 to 100"},
+		{`{"auth":{"max_failures":1.5}}`, "auth.max_failures", "whole number"},
+		{`{"limits":{"max_list":0}}`, "limits.max_list", "want 1 to"},
+		{`{"limits":{"max_body":"64k"}}`, "limits.max_body", "whole number"},
+		{`{"limits":{"max_body":99999999}}`, "limits.max_body", "want 1 to"},
+		{`{"limits":{"max_subscribe_expires":99999999999}}`, "limits.max_subscribe_expires", "want"},
+		{`{"accounts":"none.json"}`, "accounts", "none.json"},
+		{`{"accounts":"bad.json"}`, "accounts", "password_hash"},
+		{`{"directory":{}}`, "directory", "want file or ldap"},
+		{`{"directory":{"file":"a","ldap":{}}}`, "directory", "exclude"},
+		{`{"directory":{"file":"none.json"}}`, "directory.file", "none.json"},
+		{`{"directory":{"file":"bad.json"}}`, "directory.file", "accounts"},
+		{`{"directory":{"ldap":{"base_dn":"dc=x"}}}`, "directory.ldap.url", "missing"},
+		{`{"directory":{"ldap":{"url":"ldap://h"}}}`, "directory.ldap.base_dn", "missing"},
+		{`{"directory":{"ldap":{"url":"http://h","base_dn":"dc=x"}}}`, "directory.ldap", "URLs[0]"},
+		{`{"directory":{"ldap":{"url":[],"base_dn":"dc=x"}}}`, "directory.ldap.url", "want a URL"},
+		{`{"directory":{"ldap":{"url":"ldap://h","base_dn":"dc=x","filter":"(("}}}`, "directory.ldap", "Filter"},
+		{`{"directory":{"ldap":{"url":"ldap://h","base_dn":"dc=x","bind_dn":"cn=a"}}}`, "directory.ldap.bind_password_file", "missing"},
+		{`{"directory":{"ldap":{"url":"ldap://h","base_dn":"dc=x","bind_dn":"cn=a","bind_password_file":"none"}}}`, "directory.ldap.bind_password_file", "no such file"},
+		{`{"directory":{"ldap":{"url":"ldaps://h","base_dn":"dc=x","ca_file":"bad.json"}}}`, "directory.ldap.ca_file", "no PEM"},
+		{`{"active_directory":{}}`, "active_directory.url", "missing"},
+		{`{"active_directory":{"url":"ldap://dc"}}`, "active_directory", "ldaps or StartTLS"},
+		{`{"active_directory":{"url":"ldaps://dc","ca_file":"none"}}`, "active_directory.ca_file", "none"},
+		{`{"tls":{"cert":"a"}}`, "tls.key", "missing"},
+		{`{"tls":{"key":"a"}}`, "tls.cert", "missing"},
+		{`{"tls":{"cert":"bad.json","key":"bad.json"}}`, "tls", "PEM"},
+		{`{"http":{"listen":"8080"}}`, "http.listen", "want host:port"},
+		{`{"http":{"listen":"0.0.0.0:0"}}`, "http.listen", "needs http.token_file"},
+		{`{"http":{"listen":":0"}}`, "http.listen", "needs http.token_file"},
+		{`{"http":{"token_file":"none"}}`, "http.token_file", "no such file"},
+		{`{"http":{"token_file":"empty"}}`, "http.token_file", "want one word"},
+		{`{"log":{"level":"loud"}}`, "log.level", "want debug"},
+		{`{"log":{"format":"xml"}}`, "log.format", "want text or json"},
+	} {
+		t.Run(c.text, func(t *testing.T) {
+			folder := files(t, map[string]string{
+				"server.json": c.text, "empty": "\n",
+				"bad.json": `{"accounts":[{"account":"x","password_hash":"plain"}]}`,
+			})
+			name := filepath.Join(folder, "server.json")
+			for _, args := range [][]string{{"-config", name}, {"check", "-config", name}} {
+				code, _, stderr := call(t, "", args...)
+				require.Equal(t, 2, code, stderr)
+				want := "server: " + name + ": "
+				if c.key != "" {
+					want += c.key + ": "
+				}
+				line := lastLine(stderr)
+				require.True(t, strings.HasPrefix(line, want), "%q, want %q", line, want)
+				require.Contains(t, line, c.reason)
+				require.NotContains(t, stderr, "plain")
+			}
+		})
+	}
+}
+
+// lastLine is the message; the log may have had warnings before it.
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSuffix(s, "\n"), "\n")
+	return lines[len(lines)-1]
+}
+
+func TestConfigFileProblems(t *testing.T) {
+	folder := t.TempDir()
+	code, _, stderr := call(t, "", "-config", filepath.Join(folder, "none.json"))
+	require.Equal(t, 2, code)
+	require.Contains(t, stderr, "none.json: no such file")
+
+	code, _, stderr = call(t, "", "-config", folder)
+	require.Equal(t, 2, code)
+	require.Contains(t, stderr, "is a folder")
+
+	name := filepath.Join(folder, "big.json")
+	require.NoError(t, os.WriteFile(name, make([]byte, maxConfig+1), 0o600))
+	code, _, stderr = call(t, "", "-config", name)
+	require.Equal(t, 2, code)
+	require.Contains(t, stderr, "larger than")
+}
+
+func TestDefaults(t *testing.T) {
+	folder := files(t, map[string]string{"server.json": `{"tls":{"cert":"a.pem","key":"/k.pem"},
+		"directory":{"ldap":{"url":"ldaps://h","base_dn":"dc=x","ca_file":"ca.pem"}},"active_directory":null}`})
+	c, err := loadConfig(filepath.Join(folder, "server.json"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"}, c.Listen)
+	require.Equal(t, "127.0.0.1:8080", c.HTTP.Listen)
+	require.Equal(t, authConfig{
+		Mode: "required", Cipher: "tuz", Session: duration(8 * time.Hour), ChallengeLifetime: duration(5 * time.Minute),
+		MaxFailures: 4, FailureWindow: duration(15 * time.Minute),
+	}, c.Auth)
+	require.Equal(t, limitsConfig{300, 3600, 60, 65536, 500, 200000}, c.Limits) // BSP-4.1-2, BSP-4.3-1
+	require.Nil(t, c.ActiveDirectory)
+
+	l := c.Directory.LDAP
+	require.Equal(t, urls{"ldaps://h"}, l.URL)
+	require.Equal(t, "(objectClass=person)", l.Filter)
+	require.Equal(t, []string{"mail"}, l.SIPAttributes)
+	require.Equal(t, []string{"telephoneNumber"}, l.TelAttributes)
+	require.Equal(t, []string{"telephoneNumber"}, l.LineAttributes)
+	require.Equal(t, "entryUUID uid mail displayName", strings.Join([]string{l.IDAttribute, l.AccountAttribute, l.MailAttribute, l.NameAttribute}, " "))
+	require.Equal(t, duration(5*time.Minute), *l.Cache)
+
+	require.Equal(t, filepath.Join(folder, "a.pem"), c.TLS.Cert, "relative to the configuration file")
+	require.Equal(t, "/k.pem", c.TLS.Key)
+	require.Equal(t, filepath.Join(folder, "ca.pem"), l.CAFile)
+}
+
+// The documented example is a good one, but for the files that it names.
+func TestDocumentedExample(t *testing.T) {
+	folder := files(t, map[string]string{"server.json": `{
+	  "listen": ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060", "tls:127.0.0.1:5061"],
+	  "tls": {"cert": "server.pem", "key": "server.key"},
+	  "domains": ["example.com"],
+	  "dialect": "auto",
+	  "auth": {"mode": "required", "cipher": "tuz", "session": "8h", "challenge_lifetime": "5m",
+	           "allow_basic": false, "require_tls": false, "max_failures": 4, "failure_window": "15m"},
+	  "accounts": "accounts.json",
+	  "directory": {"file": "users.json"},
+	  "active_directory": null,
+	  "limits": {"max_subscribe_expires": 300, "max_publish_expires": 3600, "min_expires": 60,
+	             "max_body": 65536, "max_list": 500, "max_subscriptions": 200000},
+	  "http": {"listen": "127.0.0.1:8080", "token_file": ""},
+	  "log": {"level": "info", "format": "text"}
+	}`})
+	_, err := loadConfig(filepath.Join(folder, "server.json"))
+	require.NoError(t, err)
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add([]byte(`{"listen":["udp:127.0.0.1:0"],"auth":{"allow_basic":"insecure"},"directory":{"ldap":{"url":["a"]}}}`))
+	f.Add([]byte(`{"limits":{"max_body":1e3},"auth":{"session":"1h"}}`))
+	f.Add([]byte(`[{"id":"1","from":"2026-01-02T10:00:00Z"}]`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c := defaultConfig()
+		if err := decodeStrict(data, c); err == nil {
+			if err := c.check(); err != nil {
+				require.NotEmpty(t, err.Error())
+			}
+		} else {
+			require.NotContains(t, err.Error(), "\n")
+		}
+		var list []appointment
+		_ = decodeStrict(data, &list)
+	})
+}
