@@ -60,7 +60,8 @@ func (d *decoder) warn(text string) {
 	if tag := strings.TrimLeft(d.doc[d.from:], "</"); len(tag) < len(d.doc)-d.from {
 		_, _, n := qualifiedName(tag)
 		w.Element = tag[:n]
-	} else if len(d.open) > 0 {
+	}
+	if w.Element == "" && len(d.open) > 0 {
 		w.Element = d.open[len(d.open)-1].written
 	}
 	d.warnings = append(d.warnings, w)

@@ -1,5 +1,7 @@
 package pidf
 
+import "cmp"
+
 func (w *writer) document(p *Presence) {
 	w.entity = p.Entity
 	w.raw(xmlDeclaration)
@@ -47,12 +49,13 @@ func (w *writer) cut(entity string) {
 	w.b = appendAttr(w.b, entity)
 }
 
-// identifier writes the id of a tuple, device or person.
-func (w *writer) identifier(id, otherwise string) {
+// identifier writes the id of a tuple, device or person, and returns it.
+func (w *writer) identifier(id, otherwise string) string {
 	if w.dialect == StandardDialect {
 		id = w.ids.unique(id, otherwise)
 	}
 	w.attr("id", id)
+	return id
 }
 
 // rpidID writes the id of an RPID element, which is an xs:ID in both dialects.
@@ -138,7 +141,7 @@ func (w *writer) contact(c *Contact) {
 
 func (w *writer) device(d *Device) {
 	w.raw(`<dm:device`)
-	w.identifier(d.ID, "device")
+	written := w.identifier(d.ID, "device")
 	w.attrs(d.Attrs, false)
 	w.raw(`>`)
 	e := extras{left: d.placed(NSDataModel, 0, count(d.Line != nil, d.Class != "", d.UserInput != nil))}
@@ -152,10 +155,10 @@ func (w *writer) device(d *Device) {
 	}
 	w.userInput(&e, d.UserInput)
 	id := d.DeviceID
-	if id == "" && w.dialect == StandardDialect {
-		id = d.ID
+	if w.dialect == StandardDialect {
+		id = cmp.Or(id, d.ID, written)
 	}
-	if id != "" || w.dialect == StandardDialect {
+	if id != "" {
 		w.next(&e)
 		w.leaf(&d.Extra, "dm:deviceID", "deviceID", 0, id)
 	}

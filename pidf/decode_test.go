@@ -1,0 +1,301 @@
+package pidf_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openblustar/blustar/pidf"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	open1  = `<presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model" xmlns:rpid="urn:ietf:params:xml:ns:pidf:rpid" xmlns:aa="http://www.aastra.com/presence/blustar/2011" entity="sip:a@b">`
+	close1 = `</presence>`
+)
+
+// body puts children into a document.
+func body(children string) []byte { return []byte(open1 + children + close1) }
+
+// warnings returns the texts of the warnings of a document.
+func warnings(p *pidf.Presence) []string {
+	var out []string
+	for _, w := range p.Warnings {
+		out = append(out, w.Element+": "+w.Text)
+	}
+	return out
+}
+
+// BSP-3-2, BSP-3-4: what Decode tolerates, and what it says about it.
+func TestLenient(t *testing.T) {
+	noon := time.Date(2024, 1, 1, 12, 0, 0, 0, time.UTC)
+	for name, test := range map[string]struct {
+		doc  string
+		want pidf.Presence
+		warn []string
+	}{
+		"spaces in values": {
+			open1 + `<tuple id=" t "><status><basic> open </basic></status><contact priority=" 0.5 "> sip:a@b </contact><timestamp>
+			2024-01-01T12:00:00Z </timestamp></tuple><dm:device id="d"><aa:line><aa:DN> 27 </aa:DN><aa:state>busy
+			</aa:state><aa:forward type=" immediate "> 28 </aa:forward></aa:line></dm:device>` + close1,
+			pidf.Presence{Entity: "sip:a@b", Tuples: []pidf.Tuple{{ID: "t", Basic: pidf.Open, Contact: &pidf.Contact{URI: "sip:a@b", Priority: "0.5"}, Timestamp: noon}},
+				Devices: []pidf.Device{{ID: "d", Line: &pidf.Line{DN: "27", State: pidf.LineBusy, Forward: &pidf.Forward{Type: "immediate", Destination: "28"}}}}},
+			[]string{`basic: basic: " open " read as "open"`, `aa:DN: space around DN removed`, `aa:state: state: "busy\n\t\t\t" read as "busy"`},
+		},
+		"status broken over lines": {
+			open1 + "<dm:person id='p'><aa:presence><aa:blustar><aa:status>Do not\r\n  disturb</aa:status></aa:blustar></aa:presence></dm:person>" + close1,
+			pidf.Presence{Entity: "sip:a@b", Persons: []pidf.Person{{ID: "p", BluStar: &pidf.BluStarPresence{BluStar: &pidf.BluStar{Status: pidf.StatusDoNotDisturb}}}}},
+			[]string{`aa:status: status: "Do not\n  disturb" read as "do not disturb"`},
+		},
+		"any prefix, any order": {
+			`<z:presence xmlns:z="urn:ietf:params:xml:ns:pidf" entity='sip:a@b'><y:person xmlns:y="urn:ietf:params:xml:ns:pidf:data-model" id="p"/><z:note>n</z:note><z:tuple id="t"><z:note>m</z:note><z:status/></z:tuple></z:presence>`,
+			pidf.Presence{Entity: "sip:a@b", Tuples: []pidf.Tuple{{ID: "t", Notes: []pidf.Note{{Text: "m"}}}}, Notes: []pidf.Note{{Text: "n"}}, Persons: []pidf.Person{{ID: "p"}}},
+			nil,
+		},
+		"other spellings of the namespace": {
+			`<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:a@b"><d:device xmlns:d="urn:ietf:params:xml:ns:pidf:data-model" id="1"><line xmlns="http://www.aastracom/presence/blustar/2011"><DN>1</DN><state>idle</state></line></d:device></presence>`,
+			pidf.Presence{Entity: "sip:a@b", Devices: []pidf.Device{{ID: "1", Line: &pidf.Line{DN: "1", State: pidf.LineIdle}}}},
+			[]string{`line: namespace http://www.aastracom/presence/blustar/2011 taken for the one that it resembles`},
+		},
+		"missing entity and identifiers": {
+			`<presence xmlns="urn:ietf:params:xml:ns:pidf"><tuple/></presence>`,
+			pidf.Presence{Tuples: []pidf.Tuple{{}}},
+			[]string{"presence: entity missing", "tuple: id missing"},
+		},
+		"times": {
+			open1 + `<tuple id="a"><timestamp>2024-01-01T14:00:00.999999+02:00</timestamp></tuple><tuple id="b"><timestamp>2024-01-01T12:00:00</timestamp></tuple><tuple id="c"><timestamp>2023-12-31T24:00:00-12:00</timestamp></tuple>` + close1,
+			pidf.Presence{Entity: "sip:a@b", Tuples: []pidf.Tuple{{ID: "a", Timestamp: noon}, {ID: "b", Timestamp: noon}, {ID: "c", Timestamp: noon}}},
+			[]string{"timestamp: time 2024-01-01T12:00:00 without a zone taken for UTC"},
+		},
+		"texts": {
+			open1 + `<note xml:lang="en">a &lt;b&gt; &#x41;&#66;<![CDATA[<&>]]> c<!-- gone -->d</note>` + close1,
+			pidf.Presence{Entity: "sip:a@b", Notes: []pidf.Note{{Lang: "en", Text: "a <b> AB<&> cd"}}},
+			[]string{"note: comment inside a text dropped"},
+		},
+		"flags": {
+			open1 + `<dm:person id="p"><aa:presence><aa:calendar><aa:allday>false</aa:allday><aa:private>true</aa:private><aa:reminder-offset> 15 </aa:reminder-offset></aa:calendar></aa:presence></dm:person>` + close1,
+			pidf.Presence{Entity: "sip:a@b", Persons: []pidf.Person{{ID: "p", BluStar: &pidf.BluStarPresence{Calendar: []pidf.Appointment{{Private: true, ReminderOffset: new(15)}}}}}},
+			[]string{"aa:allday: allday with content", "aa:private: private with content"},
+		},
+		"other XML version": {
+			`<?xml version='1.1' encoding='us-ascii' standalone="no" ?>` + open1 + close1,
+			pidf.Presence{Entity: "sip:a@b"},
+			[]string{": XML version 1.1 read as 1.0"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := roundTrip(t, []byte(test.doc))
+			require.Equal(t, test.warn, warnings(p))
+			p.Warnings = nil
+			require.Equal(t, &test.want, p)
+		})
+	}
+}
+
+// What does not fit the model stays, behind what does.
+func TestKeptValues(t *testing.T) {
+	p := roundTrip(t, body(`<tuple id="t"><timestamp>2024-02-30T12:00:00Z</timestamp><status><basic>open</basic><basic>closed</basic></status><contact>sip:1</contact><contact>sip:2</contact></tuple>`))
+	require.Equal(t, pidf.Open, p.Tuples[0].Basic)
+	require.Equal(t, "sip:1", p.Tuples[0].Contact.URI)
+	require.True(t, p.Tuples[0].Timestamp.IsZero())
+	kept, ok := p.Tuples[0].Find(pidf.Name{Space: pidf.NSPIDF, Local: "timestamp"})
+	require.True(t, ok)
+	require.Equal(t, "2024-02-30T12:00:00Z", kept.Text())
+	require.Equal(t, []string{"timestamp: no time: kept as an extension", "basic: a second one kept as an extension", "contact: a second one kept as an extension"}, warnings(p))
+	require.ErrorContains(t, p.Validate(pidf.BluStarDialect), "presence/tuple[t]/timestamp: unreadable value, or one too many")
+}
+
+// BSP-3-5: each limit is met with an error of its kind that says where.
+func TestLimits(t *testing.T) {
+	limits := pidf.Decoder{Limits: pidf.Limits{Bytes: 4000, Depth: 4, Elements: 20, Attributes: 8}}
+	nested := func(n int) string { return strings.Repeat("<x>", n) + strings.Repeat("</x>", n) }
+	attributes := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString(" a" + string(rune('a'+i)) + `="1"`)
+		}
+		return b.String()
+	}
+	for name, test := range map[string]struct {
+		within, beyond string
+		kind           error
+		text           string
+	}{
+		"bytes":      {strings.Repeat(" ", 3000), strings.Repeat(" ", 4000), pidf.ErrTooLarge, "pidf: line 1, column 1: too large: more bytes than the limit"},
+		"depth":      {nested(3), nested(4), pidf.ErrTooDeep, "pidf: line 1, column 224, in <x>: too deep: elements nest more than 4 deep"},
+		"elements":   {strings.Repeat("<tuple/>", 19), strings.Repeat("<tuple/>", 20), pidf.ErrTooMany, "pidf: line 1, column 367, in <presence>: too many: more than 20 elements"},
+		"attributes": {"<x" + attributes(8) + "/>", "<x" + attributes(9) + "/>", pidf.ErrTooMany, "pidf: line 1, column 274, in <x>: too many: more than 8 attributes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := limits.Decode(body(test.within))
+			require.NoError(t, err)
+			_, err = limits.Decode(body(test.beyond))
+			require.ErrorIs(t, err, test.kind)
+			require.EqualError(t, err, test.text)
+			_, err = pidf.Decode(body(test.beyond))
+			require.NoError(t, err, "the defaults are wider")
+		})
+	}
+	t.Run("defaults", func(t *testing.T) {
+		_, err := pidf.Decode(body(nested(40)))
+		require.ErrorIs(t, err, pidf.ErrTooDeep)
+		_, err = pidf.Decode(make([]byte, 1<<20+1))
+		require.ErrorIs(t, err, pidf.ErrTooLarge)
+		_, err = pidf.Decode(body(strings.Repeat("<tuple/>", 50_001)))
+		require.ErrorIs(t, err, pidf.ErrTooMany)
+	})
+	t.Run("none", func(t *testing.T) {
+		_, err := pidf.Decoder{Limits: pidf.Limits{Depth: -1}}.Decode(body(nested(10_000)))
+		require.NoError(t, err)
+	})
+	t.Run("declarations in scope", func(t *testing.T) {
+		var b strings.Builder
+		for range 20 {
+			b.WriteString("<x")
+			for i := range 10 {
+				b.WriteString(" xmlns:p" + string(rune('a'+i)) + `="urn:x"`)
+			}
+			b.WriteString(">")
+		}
+		_, err := pidf.Decode(body(b.String()))
+		require.ErrorIs(t, err, pidf.ErrTooMany)
+	})
+	t.Run("warnings", func(t *testing.T) {
+		p, err := pidf.Decode(body(strings.Repeat("<tuple/>", 1000)))
+		require.NoError(t, err)
+		require.Len(t, p.Warnings, 100)
+	})
+}
+
+// What is not well-formed is refused (XML 1.0, Namespaces in XML 1.0).
+func TestNotWellFormed(t *testing.T) {
+	for name, doc := range map[string]string{
+		"attribute twice":               open1 + `<tuple id="a" id="b"/>` + close1,
+		"attribute twice by prefix":     open1 + `<x xmlns:a="urn:x" xmlns:b="urn:x" a:c="1" b:c="2"/>` + close1,
+		"attribute without space":       open1 + `<tuple id="a"class="b"/>` + close1,
+		"attribute without value":       open1 + `<tuple id/>` + close1,
+		"less-than in attribute":        open1 + `<tuple id="<"/>` + close1,
+		"reference in attribute":        open1 + `<tuple id="&nothing;"/>` + close1,
+		"unbound attribute prefix":      open1 + `<tuple x:id="a"/>` + close1,
+		"prefix bound to nothing":       open1 + `<tuple xmlns:x=""/>` + close1,
+		"prefix xmlns":                  open1 + `<tuple xmlns:xmlns="urn:x"/>` + close1,
+		"prefix xml elsewhere":          open1 + `<tuple xmlns:xml="urn:x"/>` + close1,
+		"declaration twice":             open1 + `<tuple xmlns:x="urn:x" xmlns:x="urn:y"/>` + close1,
+		"two colons":                    open1 + `<dm:person:x/>` + close1,
+		"colon first":                   open1 + `<:x/>` + close1,
+		"digit first":                   open1 + `<1x/>` + close1,
+		"space first":                   open1 + `< x/>` + close1,
+		"end tag with attribute":        open1 + `<tuple></tuple id="a">` + close1,
+		"end tag too many":              open1 + close1 + close1,
+		"end tag in disorder":           open1 + `<tuple><status></tuple></status>` + close1,
+		"comment with hyphens":          open1 + `<!-- a -- b -->` + close1,
+		"comment without end":           open1 + `<!-- a`,
+		"CDATA without end":             open1 + `<note><![CDATA[ a</note>` + close1,
+		"CDATA outside":                 open1 + close1 + `<![CDATA[]]>`,
+		"end of CDATA in text":          open1 + `<note>a ]]> b</note>` + close1,
+		"bare ampersand":                open1 + `<note>a & b</note>` + close1,
+		"reference to no character":     open1 + `<note>&#0;</note>` + close1,
+		"reference to a surrogate":      open1 + `<note>&#xD800;</note>` + close1,
+		"reference beyond Unicode":      open1 + `<note>&#x110000;</note>` + close1,
+		"reference without digits":      open1 + `<note>&#;</note>` + close1,
+		"reference in capitals":         open1 + `<note>&AMP;</note>` + close1,
+		"control character":             open1 + "<note>\x01</note>" + close1,
+		"U+FFFF":                        open1 + "<note>\uFFFF</note>" + close1,
+		"instruction called xml":        open1 + `<?xml version="1.0"?>` + close1,
+		"instruction without name":      open1 + `<? ?>` + close1,
+		"instruction without end":       open1 + `<?x `,
+		"XML declaration without end":   `<?xml version="1.0">` + open1 + close1,
+		"XML declaration in disorder":   `<?xml encoding="UTF-8" version="1.0"?>` + open1 + close1,
+		"XML declaration with nonsense": `<?xml version="1.0" colour="red"?>` + open1 + close1,
+		"unknown declaration":           open1 + `<!ELEMENT a ANY>` + close1,
+		"tag without end":               open1 + `<tuple id="a"`,
+		"document type inside":          open1 + `<!DOCTYPE presence PUBLIC "xpidf" "xpidf">` + close1,
+		"only a comment":                `<!-- nothing -->`,
+		"extension broken":              open1 + `<x xmlns="urn:x"><y></x></y>` + close1,
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := pidf.Decode([]byte(doc))
+			var syntax *pidf.SyntaxError
+			require.ErrorAs(t, err, &syntax)
+			require.True(t, syntax.Kind == pidf.ErrSyntax || syntax.Kind == pidf.ErrDTD, "%v", err)
+		})
+	}
+}
+
+// Bytes in other encodings.
+func TestEncodings(t *testing.T) {
+	wide := func(order string, s string) []byte {
+		b := []byte{0xFE, 0xFF}
+		if order == "little" {
+			b = []byte{0xFF, 0xFE}
+		}
+		for _, r := range s {
+			hi, lo := byte(r>>8), byte(r)
+			if order == "little" {
+				hi, lo = lo, hi
+			}
+			b = append(b, hi, lo)
+		}
+		return b
+	}
+	const doc = `<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:é@b"/>`
+	for name, data := range map[string][]byte{
+		"UTF-8":                      []byte(doc),
+		"UTF-8 with mark":            []byte("\xEF\xBB\xBF" + doc),
+		"UTF-16 big":                 wide("big", doc),
+		"UTF-16 little":              wide("little", doc),
+		"UTF-16 without mark":        wide("big", doc)[2:],
+		"UTF-16 little without mark": wide("little", doc)[2:],
+		"ISO 8859-1":                 []byte(`<?xml version="1.0" encoding="ISO-8859-1"?>` + strings.ReplaceAll(doc, "é", "\xE9")),
+		"label wrong":                []byte(`<?xml version="1.0" encoding="ISO-8859-1"?>` + doc),
+		"label unknown":              []byte(`<?xml version="1.0" encoding="KOI8-R"?>` + doc),
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, "sip:é@b", roundTrip(t, data).Entity)
+		})
+	}
+	t.Run("windows-1252", func(t *testing.T) {
+		p := roundTrip(t, []byte(`<?xml version="1.0" encoding="windows-1252"?><presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:a@b"><note>`+"\x80\x99\xFF"+`</note></presence>`))
+		require.Equal(t, "€™ÿ", p.Notes[0].Text)
+	})
+	for name, data := range map[string][]byte{
+		"UTF-16 odd":        append(wide("big", doc), 'x'),
+		"UTF-16 half":       {0xFE, 0xFF, 0xD8, 0x00},
+		"UTF-16 other half": {0xFE, 0xFF, 0xDC, 0x00, 0xD8, 0x00},
+		"neither":           []byte(`<?xml version="1.0" encoding="KOI8-R"?><presence entity="` + "\xE9" + `"/>`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := pidf.Decode(data)
+			require.ErrorIs(t, err, pidf.ErrEncoding)
+		})
+	}
+}
+
+// xpidf, as Asterisk sends it to old telephones.
+func TestXPIDF(t *testing.T) {
+	p := roundTrip(t, read(t, "products", "asterisk-xpidf-inuse.xml"))
+	require.Equal(t, "sip:200@pbx.example.com", p.Entity)
+	require.Equal(t, "200", p.Tuples[0].ID)
+	require.Equal(t, pidf.Open, p.Tuples[0].Basic)
+	require.Equal(t, "0.8", p.Tuples[0].Contact.Priority)
+	require.Equal(t, []pidf.Activity{{Name: "on-the-phone"}}, p.Persons[0].Activities.Values)
+	substatus, ok := p.Tuples[0].Status.Find(pidf.Name{Space: pidf.NSXPIDF, Local: "msnsubstatus"})
+	require.True(t, ok)
+	value, _ := substatus.Attr(pidf.Name{Local: "substatus"})
+	require.Equal(t, "onthephone", value)
+
+	p = roundTrip(t, read(t, "products", "messenger-xpidf-display.xml"))
+	require.Equal(t, []string{"1000", "1000-2"}, []string{p.Tuples[0].ID, p.Tuples[1].ID})
+	require.Equal(t, pidf.Closed, p.Tuples[1].Basic)
+	require.Equal(t, []pidf.Activity{{Name: "away"}}, p.Persons[0].Activities.Values)
+}
+
+// Strings of a document share one copy of it, which is not the caller's.
+func TestDecodeCopies(t *testing.T) {
+	data := body(`<note>text</note><x xmlns="urn:x">kept</x>`)
+	p, err := pidf.Decode(data)
+	require.NoError(t, err)
+	want := string(p.AppendXML(nil))
+	clear(data)
+	require.Equal(t, want, string(p.AppendXML(nil)))
+}
