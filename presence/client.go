@@ -2,6 +2,7 @@ package presence
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,10 +50,10 @@ func contactKey(u sipx.URI) string {
 }
 
 // get finds or makes the client. cs.mu is held.
-func (cs *clients) get(key clientKey, userAgent string) *client {
+func (cs *clients) get(key clientKey) *client {
 	c := cs.m[key]
 	if c == nil {
-		c = &client{key: key, userAgent: userAgent, since: time.Now(), services: defaultServices}
+		c = &client{key: key, since: time.Now(), services: defaultServices}
 		cs.m[key] = c
 	}
 	return c
@@ -64,9 +65,9 @@ func (cs *clients) get(key clientKey, userAgent string) *client {
 func (cs *clients) join(d *dialog, key clientKey, amcc, own bool, user *presentity, userAgent string) error {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c := cs.get(key, userAgent)
+	c := cs.get(key)
 	if own {
-		if err := cs.enliven(c, user); err != nil {
+		if err := cs.enliven(c, user, userAgent); err != nil {
 			cs.forget(c)
 			return err
 		}
@@ -87,8 +88,8 @@ func (cs *clients) join(d *dialog, key clientKey, amcc, own bool, user *presenti
 func (cs *clients) publish(key clientKey, user *presentity, services *ServiceState, expires time.Time, userAgent string) error {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c := cs.get(key, userAgent)
-	if err := cs.enliven(c, user); err != nil {
+	c := cs.get(key)
+	if err := cs.enliven(c, user, userAgent); err != nil {
 		cs.forget(c)
 		return err
 	}
@@ -109,14 +110,14 @@ func (cs *clients) publish(key clientKey, user *presentity, services *ServiceSta
 }
 
 // enliven makes c one of its user's live clients. cs.mu is held.
-func (cs *clients) enliven(c *client, user *presentity) error {
+func (cs *clients) enliven(c *client, user *presentity, userAgent string) error {
 	if c.user != nil {
 		return nil
 	}
 	if len(cs.live[user]) >= cs.server.cfg.MaxClients {
 		return ErrTooMany
 	}
-	c.user = user
+	c.user, c.userAgent = user, strings.Clone(userAgent)
 	cs.live[user] = append(cs.live[user], c)
 	cs.server.presentities.retain(user)
 	return nil

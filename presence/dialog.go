@@ -31,12 +31,13 @@ type dialog struct {
 	own        bool // subscribes to its user's own address
 	generation int  // of the client when it was opened
 
+	expiry expiry // guarded by expiries.mu
+
 	mu        sync.Mutex // a leaf
 	target    sipx.URI
 	routes    []string
 	flow      sipx.Flow
 	expires   time.Time
-	timer     *time.Timer
 	localSeq  uint32
 	remoteSeq uint32
 	watches   []*watch
@@ -47,7 +48,9 @@ type dialog struct {
 	dueTail   *watch
 	underWay  int    // NOTIFYs without a final response
 	draining  bool   // somebody empties the queue
-	version   uint32 // of RLMI documents
+	version   uint32 // of the next RLMI document
+	listed    bool   // an RLMI document has listed all resources
+	tries     int    // NOTIFYs in a row that were answered "not now"
 }
 
 type dialogState int
@@ -75,10 +78,11 @@ type watch struct {
 	next     *watch
 	queued   bool
 	underWay bool
-	again    bool // due once more, while a NOTIFY is under way
-	force    bool // NOTIFY even if nothing changed
-	removed  bool // no longer in the dialog's list
-	tries    int  // NOTIFYs in a row that were answered "not now"
+	again    bool   // due once more, while a NOTIFY is under way
+	force    bool   // NOTIFY even if nothing changed
+	removed  bool   // no longer in the dialog's list
+	tries    int    // NOTIFYs in a row that were answered "not now"
+	outcomes uint32 // NOTIFYs that had one
 }
 
 const tagParam = ";tag="
@@ -188,10 +192,10 @@ func newTag() string { return rand.Text() }
 
 // endDialog ends a dialog from our side or at the watcher's wish: a last NOTIFY
 // with this reason follows those under way, and the dialog is unknown from now
-// on.
-func (s *Server) endDialog(d *dialog, reason string) {
+// on. It reports whether this call was the one that ended it.
+func (s *Server) endDialog(d *dialog, reason string) bool {
 	if !s.unlink(d) {
-		return
+		return false
 	}
 	d.mu.Lock()
 	d.state, d.final = dialogEnding, reason
@@ -201,14 +205,19 @@ func (s *Server) endDialog(d *dialog, reason string) {
 	if drain {
 		s.drain(d)
 	}
+	return true
 }
 
-// drop ends a dialog whose watcher is gone: nothing more is sent.
-func (s *Server) drop(d *dialog) {
-	s.unlink(d)
+// drop ends a dialog whose watcher is gone: nothing more is sent. It reports
+// whether this call was the one that ended it.
+func (s *Server) drop(d *dialog) bool {
+	if !s.unlink(d) {
+		return false
+	}
 	d.mu.Lock()
 	d.state = dialogEnded
 	d.mu.Unlock()
+	return true
 }
 
 // unlink takes a dialog out of everything that refers to it, and reports whether
@@ -216,11 +225,11 @@ func (s *Server) drop(d *dialog) {
 func (s *Server) unlink(d *dialog) bool {
 	d.mu.Lock()
 	flow := d.flow
-	stopTimer(&d.timer)
 	d.mu.Unlock()
 	if !s.dialogs.remove(d, flow) {
 		return false
 	}
+	s.expiries.remove(d)
 	d.mu.Lock()
 	watches := slices.Clone(d.watches)
 	d.mu.Unlock()
@@ -254,9 +263,21 @@ func (s *Server) removeWatches(watches []*watch) {
 // reached, or no longer knows it.
 func (s *Server) lost(d *dialog, why string) {
 	c, _ := s.clients.of(d)
-	s.drop(d)
-	if c != nil {
+	if s.drop(d) && c != nil {
 		s.endClient(c, why)
+	}
+}
+
+// restart gives a dialog its next lifetime. Where it ends at the same moment,
+// expired finds it gone.
+func (s *Server) restart(d *dialog, lifetime time.Duration) {
+	at := time.Now().Add(lifetime)
+	d.mu.Lock()
+	d.expires = at
+	active := d.state == dialogActive
+	d.mu.Unlock()
+	if active {
+		s.expiries.set(d, at)
 	}
 }
 
@@ -268,8 +289,7 @@ func (s *Server) ended(d *dialog)   { s.finish(d, "it signed out") }
 
 func (s *Server) finish(d *dialog, why string) {
 	c, own := s.clients.of(d)
-	s.endDialog(d, reasonTimeout)
-	if own {
+	if s.endDialog(d, reasonTimeout) && own {
 		s.endClient(c, why)
 	}
 }

@@ -3,14 +3,12 @@ package presence
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf"
-	"github.com/openblustar/blustar/sipx"
 )
 
 // View is what is known about one presentity now.
@@ -200,8 +198,3 @@ func (s *Server) Refresh(ctx context.Context, address string) error {
 	}
 	return err
 }
-
-// errNoRLMI is answered where a watcher's list cannot be written.
-var errNoRLMI = errors.New("presence: RLMI")
-
-func (d *dialog) nextRLMI() (*notification, sipx.ResponseHandler) { return nil, nil }

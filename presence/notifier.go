@@ -3,6 +3,7 @@ package presence
 import (
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/openblustar/blustar/sipx"
@@ -12,6 +13,26 @@ import (
 type notification struct {
 	sipx.Request
 	fields [8]sipx.Field
+}
+
+const activeExpires = "active;expires="
+
+// activeTexts keeps the Subscription-State of each number of seconds once it was
+// written: the watchers of one presentity differ in nothing else.
+type activeTexts []atomic.Pointer[string]
+
+func (t activeTexts) text(left time.Duration) string {
+	n := max(0, int(left.Round(time.Second)/time.Second))
+	if n < len(t) {
+		if text := t[n].Load(); text != nil {
+			return *text
+		}
+	}
+	text := activeExpires + strconv.Itoa(n)
+	if n < len(t) {
+		t[n].Store(&text)
+	}
+	return text
 }
 
 // notify has each watch sent the newest document of its presentity, unless it
@@ -158,12 +179,10 @@ func (d *dialog) notifyHead(reason string) *notification {
 		Route:  d.routes,
 		Flow:   d.flow,
 	}}
-	const active = "active;expires="
 	state, expires := "terminated;reason="+reason, "0"
 	if reason == "" {
-		left := max(0, int(time.Until(d.expires).Round(time.Second)/time.Second))
-		state = active + strconv.Itoa(left)
-		expires = state[len(active):]
+		state = d.server.actives.text(time.Until(d.expires))
+		expires = state[len(activeExpires):]
 	}
 	n.Header = append(n.fields[:0],
 		sipx.Field{Name: "Contact", Value: d.contact},
@@ -183,23 +202,45 @@ func (w *watch) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
 	again := w.again
 	w.again = false
 	if verdict == notNow {
-		w.tries++
-		pause = max(pause, min(time.Second<<min(w.tries, 6), time.Minute))
+		pause = d.pause(pause)
 	} else {
-		w.tries = 0
+		d.tries = 0
 	}
 	if again && verdict == delivered && !w.removed {
 		d.push(w)
 	}
-	d.settled(res, err, verdict, pause, w)
+	w.outcomes++
+	if verdict == notNow && d.state == dialogActive {
+		this := w.outcomes
+		d.server.after(pause, func() { d.server.tryAgain(w, this) })
+	}
+	d.settled(res, err, verdict)
 }
 
-// settled goes on after a final response: with what is due, with the end of the
-// dialog, or with another try. It is called with d.mu held and releases it.
-func (d *dialog) settled(res *sipx.Response, err error, v verdict, pause time.Duration, again ...*watch) {
+// pause is how long to wait before a NOTIFY is tried again: as long as the
+// watcher asked, and longer each time. d.mu is held.
+func (d *dialog) pause(asked time.Duration) time.Duration {
+	d.tries++
+	return max(asked, min(time.Second<<min(d.tries, 6), time.Minute))
+}
+
+// tryAgain sends a NOTIFY once more that was answered "not now", unless another
+// has had an outcome since.
+func (s *Server) tryAgain(w *watch, outcomes uint32) {
+	w.dialog.mu.Lock()
+	due := w.outcomes == outcomes && !w.underWay
+	w.dialog.mu.Unlock()
+	if due {
+		s.enqueue(w, true)
+	}
+}
+
+// settled goes on after a final response: with what is due, or with the end of
+// the dialog. It is called with d.mu held and releases it.
+func (d *dialog) settled(res *sipx.Response, err error, v verdict) {
 	s := d.server
 	d.underWay--
-	active := d.state == dialogActive
+	lost := v == gone && d.state == dialogActive
 	if v == gone {
 		d.state = dialogEnded
 	}
@@ -212,15 +253,8 @@ func (d *dialog) settled(res *sipx.Response, err error, v verdict, pause time.Du
 	if drain {
 		s.drain(d)
 	}
-	switch {
-	case v == gone && active:
+	if lost {
 		s.lost(d, "a NOTIFY failed: "+outcome(res, err))
-	case v == notNow && active:
-		s.after(pause, func() {
-			for _, w := range again {
-				s.enqueue(w, true)
-			}
-		})
 	}
 	s.sendDone()
 }

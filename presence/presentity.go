@@ -3,6 +3,7 @@ package presence
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -398,8 +399,10 @@ func (p *presentity) changed(r Result, now time.Time) {
 	if hook := p.server.cfg.Observer.Changed; hook != nil {
 		hook(Change{Entity: p.address(), Status: r.Status, Note: r.Note, Timestamp: now})
 	}
-	p.server.cfg.Logger.Debug("presence changed", "presentity", p.key, "status", string(r.Status),
-		"note", r.Note, "rule", r.Rule, "source", r.Winner.Source, "value", r.Winner.Value)
+	if log := p.server.cfg.Logger; log.Enabled(p.server.ctx, slog.LevelDebug) {
+		log.Debug("presence changed", "presentity", p.key, "status", string(r.Status),
+			"note", r.Note, "rule", r.Rule, "source", r.Winner.Source, "value", r.Winner.Value)
+	}
 }
 
 // address is the preferred address of p as a URI.

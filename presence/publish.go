@@ -218,7 +218,7 @@ func (s *Server) publishShared(ctx context.Context, pub *publishing, current *pu
 		services = &st
 	}
 	key := clientKey{user: p.key, contact: contactKey(pub.contact.URI)}
-	err = s.clients.publish(key, p, services, now.Add(pub.expires), strings.Clone(pub.req.Header.Get("User-Agent")))
+	err = s.clients.publish(key, p, services, now.Add(pub.expires), pub.req.Header.Get("User-Agent"))
 	if err != nil {
 		if current == nil {
 			_ = s.cfg.Store.Delete(ctx, p.key, next.ETag)

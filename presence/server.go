@@ -36,6 +36,7 @@ type Server struct {
 
 	presentities presentities
 	dialogs      dialogs
+	expiries     expiries
 	clients      clients
 	lines        *sources[LineState]
 	calendars    *sources[CalendarState]
@@ -43,6 +44,9 @@ type Server struct {
 	membership   sync.Mutex    // of watches in presentities
 	watching     atomic.Int64  // watches
 	lookups      chan struct{} // one place for each look-up under way
+	actives      activeTexts
+	contacts     sync.Map // of sipx.URI: our own Contacts as field values
+	contactCount atomic.Int64
 
 	life        sync.Mutex // guards closing, and Add against Wait
 	closing     bool       // no new requests, timers and goroutines
@@ -58,9 +62,11 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, lookups: make(chan struct{}, cfg.MaxLookups), idle: make(chan struct{}, 1)}
+	s.actives = make(activeTexts, min(cfg.MaxSubscribeExpires/time.Second, 3600)+1)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.presentities = presentities{server: s, m: make(map[string]*presentity)}
 	s.dialogs = dialogs{byTag: make(map[string]*dialog), byConn: make(map[uint64]map[*dialog]struct{})}
+	s.expiries = expiries{server: s}
 	s.clients = clients{server: s, m: make(map[clientKey]*client), live: make(map[*presentity][]*client)}
 	s.lines = newSources(s, cfg.MaxSources, lineLifetime, equalLine)
 	s.calendars = newSources(s, cfg.MaxSources, calendarLifetime, equalCalendar)
@@ -116,6 +122,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // stopTimers stops what would otherwise fire into nothing later.
 func (s *Server) stopTimers() {
+	s.expiries.stop()
 	for _, p := range s.presentities.all() {
 		p.mu.Lock()
 		stopTimer(&p.change)
@@ -379,10 +386,22 @@ func acceptsPIDF(h sipx.Header) bool {
 	return false
 }
 
-// contact is our Contact on a flow, as a field value.
+// contact is our Contact on a flow, as a field value. There are few different
+// ones, which dialogs share.
 func (s *Server) contact(f sipx.Flow) string {
-	return sipx.Address{URI: s.cfg.Sender.Contact(f)}.String()
+	uri := s.cfg.Sender.Contact(f)
+	if text, ok := s.contacts.Load(uri); ok {
+		return text.(string)
+	}
+	text := sipx.Address{URI: uri}.String()
+	if s.contactCount.Add(1) <= maxContacts {
+		s.contacts.Store(uri, text)
+	}
+	return text
 }
+
+// maxContacts bounds how many of our own Contacts are kept.
+const maxContacts = 256
 
 // check has the guard judge a request. A response means that it is refused.
 func (s *Server) check(ctx context.Context, req *sipx.Request, contact sipx.Address, d *Dialect) (auth.Identity, *sipx.Response) {

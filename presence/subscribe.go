@@ -107,13 +107,11 @@ func (s *Server) open(ctx context.Context, sub *subscription, event sipx.Event) 
 // begin starts a new dialog once its 200 has left: nothing was sent before,
 // because d.draining was set.
 func (s *Server) begin(d *dialog, expires time.Duration) {
+	s.restart(d, expires)
 	d.mu.Lock()
-	if d.state == dialogActive {
-		d.restart(expires)
-		for _, w := range d.watches {
-			w.force = true
-			d.push(w)
-		}
+	for _, w := range d.watches {
+		w.force = true
+		d.push(w)
 	}
 	d.mu.Unlock()
 	if d.isOwn() {
@@ -139,16 +137,6 @@ func (s *Server) fetch(d *dialog) {
 	s.drain(d)
 	for _, w := range watches {
 		s.presentities.release(w.presentity)
-	}
-}
-
-// restart gives a dialog its next lifetime. d.mu is held.
-func (d *dialog) restart(expires time.Duration) {
-	d.expires = time.Now().Add(expires)
-	if d.timer == nil {
-		d.timer = d.server.after(expires, func() { d.server.expired(d) })
-	} else {
-		d.timer.Reset(expires)
 	}
 }
 
@@ -199,13 +187,7 @@ func (s *Server) resubscribe(ctx context.Context, d *dialog, sub *subscription) 
 	} else {
 		s.lookAgain(ctx, d)
 	}
-	d.mu.Lock()
-	if d.state != dialogActive {
-		d.mu.Unlock()
-		return sipx.NewResponse(481), nil, nil
-	}
-	d.restart(sub.expires)
-	d.mu.Unlock()
+	s.restart(d, sub.expires)
 	return d.granted(sub), func() { s.refreshed(d, added) }, nil
 }
 
@@ -239,6 +221,7 @@ func (d *dialog) advance(s *Server, sub *subscription) error {
 func (s *Server) refreshed(d *dialog, added []*watch) {
 	d.mu.Lock()
 	watches := slices.Clone(d.watches)
+	d.listed = false // RLMI: a refresh is shown all (RFC 4662 §5.2)
 	d.mu.Unlock()
 	switch {
 	case d.dialect.NotifyOnRefresh:
@@ -429,7 +412,7 @@ func (s *Server) joinClient(d *dialog, sub *subscription, user, first watched) e
 		key.user = d.watches[0].presentity.key
 	}
 	return s.clients.join(d, key, sub.contact.URI.User == amccUser, own,
-		d.watches[0].presentity, strings.Clone(sub.req.Header.Get("User-Agent")))
+		d.watches[0].presentity, sub.req.Header.Get("User-Agent"))
 }
 
 // newDialog makes the dialog of a SUBSCRIBE. It keeps no part of the request's
@@ -439,7 +422,7 @@ func (s *Server) newDialog(sub *subscription, event sipx.Event, list bool) *dial
 	return &dialog{
 		server:    s,
 		dialect:   sub.dialect,
-		event:     strings.Clone(event.String()),
+		event:     eventText(event),
 		list:      list,
 		account:   sub.id.Account,
 		callID:    strings.Clone(req.CallID),
@@ -452,6 +435,13 @@ func (s *Server) newDialog(sub *subscription, event sipx.Event, list bool) *dial
 		remoteSeq: req.CSeq,
 		draining:  true, // until the 200 has left
 	}
+}
+
+func eventText(e sipx.Event) string {
+	if e == (sipx.Event{Package: eventPresence}) {
+		return eventPresence
+	}
+	return strings.Clone(e.String())
 }
 
 // localURI is what NOTIFYs come From: the address subscribed to.

@@ -48,7 +48,7 @@ func newWorld(t *testing.T, configure ...func(*presence.Config)) *world {
 	w.server, err = presence.New(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		defer cancel()
 		_ = w.server.Shutdown(ctx)
 	})
@@ -316,3 +316,7 @@ func shownOf(doc *pidf.Presence) shown {
 }
 
 func etag(res *sipx.Response) string { return res.Header.Get("SIP-ETag") }
+
+func contextWithTimeout(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
+}

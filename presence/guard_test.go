@@ -1,0 +1,142 @@
+package presence_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence"
+)
+
+// gate is a guard under the test's control: it lets in whom it is told.
+type gate struct {
+	decision auth.Decision
+	asked    []auth.Request
+}
+
+func (g *gate) Check(_ context.Context, r auth.Request) auth.Decision {
+	g.asked = append(g.asked, r)
+	return g.decision
+}
+
+func guarded(t *testing.T, d auth.Decision) (*world, *gate) {
+	g := &gate{decision: d}
+	return newWorld(t, func(c *presence.Config) { c.Guard = g }), g
+}
+
+func as(account string) auth.Decision {
+	return auth.Decision{Verdict: auth.Accept, Identity: auth.Identity{Account: account}}
+}
+
+// BSP-2.10-1, BSP-2.10-9, BSP-2.10-8: what the guard decides is what the client is
+// answered, for SUBSCRIBE and PUBLISH.
+func TestGuardVerdicts(t *testing.T) {
+	for _, tt := range []struct {
+		decision auth.Decision
+		status   int
+		field    string
+		value    string
+	}{
+		{auth.Decision{Verdict: auth.Challenge, Header: []auth.HeaderField{{Name: "X-BSS-auth", Value: "KEY"}}}, 401, "X-BSS-auth", "KEY"},
+		{auth.Decision{Verdict: auth.Forbid}, 403, "", ""},
+		{auth.Decision{Verdict: auth.Unavailable, RetryAfter: 1500 * time.Millisecond}, 503, "Retry-After", "2"},
+		{auth.Decision{Reason: errors.New("x")}, 403, "", ""},
+	} {
+		w, _ := guarded(t, tt.decision)
+		e := w.client("tom", "192.0.2.8")
+		_, res := e.subscribe("sip:tom@example.com")
+		for _, res := range []int{res.Status, e.status("", "busy", "").Status} {
+			require.Equal(t, tt.status, res)
+		}
+		require.Equal(t, tt.value, res.Header.Get(tt.field))
+		if tt.status == 401 {
+			require.Equal(t, "300", res.Header.Get("Expires"), "as printed in §2.10")
+			require.NotEmpty(t, res.Header.Get("Contact"))
+		}
+		require.Empty(t, w.net.take())
+		require.Zero(t, w.server.Stats().Subscriptions+w.server.Stats().Publications)
+	}
+}
+
+// BSP-2.10-3, BSP-2.11-1: what the guard is told of a request.
+func TestGuardRequest(t *testing.T) {
+	w, g := guarded(t, as(`de\tom`))
+	e := w.client("TOM", "192.0.2.8:5060;transport=UDP")
+	e.header = []string{"X-BSS-rauth: abc", "Authorization: Digest x"}
+	e.subscribe("sip:tom@example.com")
+	r := g.asked[0]
+	require.Equal(t, "sip:tom@example.com sip:TOM@192.0.2.8:5060", r.Client)
+	require.Equal(t, "192.0.2.7", r.Source.String())
+	require.Equal(t, "abc", r.Rauth)
+	require.Equal(t, []string{"Digest x"}, r.Authorization)
+	require.False(t, r.Secure || r.AMCC || r.Digest)
+	e.contact = "sip:fmc@192.0.2.30"
+	e.flow = tcp(1)
+	e.flow.Transport = "tls"
+	e.subscribe("sip:tom@example.com")
+	require.True(t, g.asked[1].AMCC)
+	require.True(t, g.asked[1].Secure)
+	s := w.standard("tom", "192.0.2.8")
+	s.publish("", pidfBody("open", "", ""))
+	require.True(t, g.asked[2].Digest)
+}
+
+// BSP-2.4-7: nobody publishes for somebody else, nor subscribes as them, but an
+// AMCC.
+func TestOnlyForOneself(t *testing.T) {
+	w, g := guarded(t, as(`de\ann`))
+	tom := w.client("tom", "192.0.2.8")
+	require.Equal(t, 403, tom.status("", "busy", "").Status)
+	require.Equal(t, 403, tom.publish("", "", "Expires: 0").Status)
+	_, res := tom.subscribe("sip:bob@example.com")
+	require.Equal(t, 403, res.Status)
+	_, res = w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+	require.Equal(t, 200, res.Status, "anybody may watch")
+	_, res = w.client("unlisted", "192.0.2.7").subscribe("sip:tom@example.com")
+	require.Equal(t, 200, res.Status, "an address without an entry is nobody else's")
+	g.decision.Identity.AMCC = true
+	require.Equal(t, 200, tom.status("", "busy", "").Status)
+	g.decision = as(`other\tom`)
+	require.Equal(t, 403, tom.status("", "busy", "").Status)
+	g.decision = as(`DE\TOM`)
+	require.Equal(t, 200, tom.status("", "busy", "").Status)
+	g.decision = auth.Decision{Verdict: auth.Accept, Identity: auth.Identity{Account: "x", ID: "tom"}}
+	require.Equal(t, 200, tom.status("", "busy", "").Status, "the same directory entry")
+}
+
+// A dialog belongs to who opened it.
+func TestDialogIsItsOpeners(t *testing.T) {
+	w, g := guarded(t, as(`de\ann`))
+	s, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+	g.decision = as(`de\bob`)
+	require.Equal(t, 403, s.end().Status)
+	g.decision = as(`de\ann`)
+	require.Equal(t, 200, s.end().Status)
+}
+
+// BSP-3.2-6: only the user's own authenticated eyes see a private appointment,
+// and what is kept for them is not shown to others.
+func TestPrivateAppointmentForOwnEyes(t *testing.T) {
+	w, g := guarded(t, as(`de\tom`))
+	now := time.Now()
+	require.NoError(t, w.server.Feed().SetCalendar("tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{{
+		ID: "1", State: pidf.CalendarBusy, Subject: "DOCTOR", Private: true, From: now.Add(-time.Hour), End: now.Add(time.Hour),
+	}}}))
+	own, _ := w.client("tom", "192.0.2.8").subscribe("sip:tom@example.com")
+	require.Contains(t, string(own.one().Body), "DOCTOR")
+	g.decision = as(`de\ann`)
+	other, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+	require.NotContains(t, string(other.one().Body), "DOCTOR")
+	list, _ := w.client("ann", "192.0.2.7").list("sip:ann@example.com", "tel:2719")
+	for _, n := range list.of(w.net.take()) {
+		require.NotContains(t, string(n.Body), "DOCTOR")
+	}
+	view, err := w.server.Presence(t.Context(), "tel:2719")
+	require.NoError(t, err)
+	require.NotContains(t, string(view.Document.AppendXML(nil)), "DOCTOR")
+}

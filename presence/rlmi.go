@@ -1,0 +1,95 @@
+package presence
+
+import (
+	"strconv"
+
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// maxRLMI bounds the documents in one NOTIFY of a list, in bytes, so that it fits
+// a datagram. What does not fit follows in the next.
+const maxRLMI = 48 << 10
+
+// rlmiNotify is a NOTIFY of a list under way, with what it shows.
+type rlmiNotify struct {
+	dialog  *dialog
+	watches []*watch
+}
+
+// nextRLMI makes the NOTIFY of all that is due in a list (RFC 4662 §5.2), one at
+// a time. The first lists all resources. d.mu is held.
+func (d *dialog) nextRLMI() (*notification, sipx.ResponseHandler) {
+	if d.underWay > 0 {
+		return nil, nil
+	}
+	first := !d.listed
+	info := &pidf.ListInfo{URI: bareURI(d.local.URI), Version: d.version, FullState: first}
+	body := &pidf.Related{Start: "list", List: info}
+	n := &rlmiNotify{dialog: d}
+	shown := make(map[*watch]string)
+	size := 0
+	for size < maxRLMI {
+		w := d.pop()
+		if w == nil {
+			break
+		}
+		p := w.presentity
+		snap := p.current.Load()
+		if w.removed || !w.force && w.sentOf == p && w.sent == snap.version {
+			continue
+		}
+		w.force, w.sentOf, w.sent = false, p, snap.version
+		xml := snap.body(d.dialect, w.own, w.entity)
+		size += len(xml)
+		cid := "r" + strconv.Itoa(len(n.watches))
+		shown[w] = cid
+		body.Parts = append(body.Parts, pidf.Part{ID: cid, Type: typePIDF, Body: xml})
+		n.watches = append(n.watches, w)
+	}
+	if len(n.watches) == 0 && !first {
+		return d.afterRLMI()
+	}
+	listed := n.watches
+	if first {
+		listed = d.watches
+	}
+	for _, w := range listed {
+		r := pidf.Resource{URI: w.entity}
+		if cid, ok := shown[w]; ok {
+			r.Instances = []pidf.Instance{{ID: "1", State: pidf.InstanceActive, CID: cid}}
+		}
+		info.Resources = append(info.Resources, r)
+	}
+	d.listed = true
+	d.version++
+	notify := d.notifyHead("")
+	content := ""
+	notify.Body, content = body.Append(nil)
+	notify.Header = append(notify.Header,
+		sipx.Field{Name: "Require", Value: extEventList},
+		sipx.Field{Name: "Content-Type", Value: content})
+	return notify, n
+}
+
+// afterRLMI ends a fetch that has shown everything.
+func (d *dialog) afterRLMI() (*notification, sipx.ResponseHandler) {
+	if !d.fetch {
+		return nil, nil
+	}
+	d.state, d.final = dialogEnding, reasonTimeout
+	return d.lastNotify()
+}
+
+// HandleResponse takes the outcome of the NOTIFY of a list.
+func (n *rlmiNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
+	d := n.dialog
+	verdict, pause := judge(res, err)
+	d.mu.Lock()
+	if verdict == notNow && d.state == dialogActive {
+		d.server.after(d.pause(pause), func() { d.server.enqueueAll(n.watches) })
+	} else {
+		d.tries = 0
+	}
+	d.settled(res, err, verdict)
+}
