@@ -100,7 +100,8 @@ type Config struct {
 	VerifyTimeout time.Duration
 	// MaxVerifications bounds the calls of verifiers that are under way at the
 	// same time, MaxPending the requests that wait for one. Whoever is beyond
-	// them is told to try again. Defaults 256 and 1024.
+	// them is told to try again. Each holds for users and, apart from them, for
+	// mobile client controllers. Defaults 256 and 1024.
 	MaxVerifications int
 	MaxPending       int
 	// RetryAfter of the Decision where nobody could tell. Default 5 seconds.

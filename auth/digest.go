@@ -221,6 +221,7 @@ func (g *Guard) digestAccount(ctx context.Context, r *Request, d *digestResponse
 func (g *Guard) countDigest(ctx context.Context, r *Request, name Name, refused error) error {
 	c := Credentials{Name: name, AMCC: r.AMCC, Password: NewSecret([]byte("digest"))}
 	s := g.throttle.subject(g.accountKey(c), r.Client, r.Source)
+	s.lane = "digest"
 	k, err := g.known(ctx, s, c)
 	if err != nil {
 		return err

@@ -27,9 +27,10 @@ type Guard struct {
 	cfg      Config
 	secret   []byte
 	throttle *throttle
-	flights  flights
 	nonces   *nonceTable
 	counters counters
+	// Verifications of users and of mobile client controllers.
+	users, controllers flights
 }
 
 // New makes a guard of a configuration. The error names every field that is
@@ -51,7 +52,8 @@ func New(cfg Config) (*Guard, error) {
 		throttle: newThrottle(cfg),
 		nonces:   newNonceTable(cfg.MaxNonces),
 	}
-	g.flights.slots = make(chan struct{}, cfg.MaxVerifications)
+	g.users.slots = make(chan struct{}, cfg.MaxVerifications)
+	g.controllers.slots = make(chan struct{}, cfg.MaxVerifications)
 	if cfg.Mode != ModeOff && !cfg.RequireTLS {
 		cfg.Logger.Warn("auth: credentials are accepted without TLS; X-BSS-auth and Digest do not protect them " +
 			"from who can read the network (RequireTLS is off)")

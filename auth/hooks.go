@@ -70,7 +70,7 @@ type Stats struct {
 type counters struct {
 	accepted, challenged, refused, throttled, unavailable atomic.Uint64
 	verifications                                         atomic.Uint64
-	verifyTime, verifying, pending                        atomic.Int64
+	verifyTime, verifying                                 atomic.Int64
 }
 
 // Stats returns a snapshot. It is cheap and safe for concurrent use.
@@ -79,7 +79,7 @@ func (g *Guard) Stats() Stats {
 		Challenges: -1, Sessions: -1, Failures: -1, Known: -1,
 		Nonces:        g.nonces.count(),
 		Verifying:     int(g.counters.verifying.Load()),
-		Pending:       int(g.counters.pending.Load()),
+		Pending:       int(g.users.pending.Load() + g.controllers.pending.Load()),
 		Accepted:      g.counters.accepted.Load(),
 		Challenged:    g.counters.challenged.Load(),
 		Refused:       g.counters.refused.Load(),

@@ -38,7 +38,11 @@ type gate struct {
 
 // subject is whom an attempt counts against: the account and the source. A key
 // that is "" is not counted. The client, at its source, is who may be known.
-type subject struct{ account, source, client string }
+//
+// The lane is the kind of check, a user's, a controller's or Digest. Attempts
+// wait for others of their lane alone: those that need no directory are not to
+// wait for one.
+type subject struct{ account, source, client, lane string }
 
 func (s subject) keys() [2]string { return [2]string{s.account, s.source} }
 
@@ -119,7 +123,7 @@ func (t *throttle) reserve(s subject, failures [2]int, before [2]uint64, known b
 			return nil, false
 		}
 		for i, key := range s.keys() {
-			if g := t.gates[key]; key != "" && g != nil && g.underway+failures[i] >= t.max {
+			if g := t.gates[key+s.lane]; key != "" && g != nil && g.underway+failures[i] >= t.max {
 				return g.wake, false
 			}
 		}
@@ -128,10 +132,10 @@ func (t *throttle) reserve(s subject, failures [2]int, before [2]uint64, known b
 		if key == "" {
 			continue
 		}
-		g := t.gates[key]
+		g := t.gates[key+s.lane]
 		if g == nil {
 			g = &gate{wake: make(chan struct{})}
-			t.gates[key] = g
+			t.gates[key+s.lane] = g
 		}
 		g.underway++
 	}
@@ -143,7 +147,7 @@ func (t *throttle) end(s subject) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, key := range s.keys() {
-		g := t.gates[key]
+		g := t.gates[key+s.lane]
 		if key == "" || g == nil {
 			continue
 		}
@@ -151,7 +155,7 @@ func (t *throttle) end(s subject) {
 		close(g.wake)
 		g.wake = make(chan struct{})
 		if g.underway--; g.underway == 0 {
-			delete(t.gates, key)
+			delete(t.gates, key+s.lane)
 		}
 	}
 }

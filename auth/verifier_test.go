@@ -102,6 +102,42 @@ func TestVerifierHangs(t *testing.T) {
 	}
 }
 
+// A directory that hangs keeps nobody waiting who does not need it: controllers
+// and Digest clients have local accounts.
+func TestHungDirectoryIsNotForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		local := localAccounts(t)
+		f := newFixture(t, func(c *auth.Config) {
+			c.AMCC, c.Digest, c.MaxVerifications, c.MaxPending = local, local, 5, 5
+		})
+		f.verifier.override = func(ctx context.Context, _ auth.Credentials) (auth.Identity, error) {
+			<-ctx.Done()
+			return auth.Identity{}, ctx.Err()
+		}
+		var wg sync.WaitGroup
+		for i := range 5 {
+			r := f.from("192.0.2.1")
+			r.Client = fmt.Sprint("client ", i)
+			answer := f.answer(r, f.Check(r), "user", fmt.Sprint("secret", i))
+			wg.Go(func() { f.Check(answer) })
+		}
+		synctest.Wait()
+		require.Equal(t, 4, f.Stats().Verifying)
+		require.Equal(t, 5, f.Stats().Pending)
+
+		start := time.Now()
+		amcc := f.from("192.0.2.1")
+		amcc.AMCC = true
+		require.Equal(t, auth.Accept, f.try(amcc, "amcc", "amccpw").Verdict)
+		standard := f.from("192.0.2.1")
+		standard.Digest = true
+		answer := respond(t, standard, challenges(t, f.Check(standard))[0], `DE\tom`, "secret", 1)
+		require.Equal(t, auth.Accept, f.Check(answer).Verdict)
+		require.Zero(t, time.Since(start))
+		wg.Wait()
+	})
+}
+
 // The host may end the wait earlier.
 func TestCheckEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -9,16 +9,22 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // flights are the verifications under way. Requests with the same credentials
 // share one: a client that sends several requests at once, or a controller that
 // signs in a thousand of its users, costs one question, and one failure.
+//
+// Users and controllers have one each, so that a directory that hangs does not
+// keep controllers waiting, which do not need it.
 type flights struct {
+	pending atomic.Int64  // requests that wait
+	slots   chan struct{} // one for each verifier call
+
 	mu    sync.Mutex
 	byKey map[[sha256.Size]byte]*flight
-	slots chan struct{} // one for each verifier call
 }
 
 type flight struct {
@@ -40,12 +46,17 @@ type attempt struct {
 // ErrBusy.
 func (g *Guard) verify(ctx context.Context, r *Request, c Credentials) (Identity, error) {
 	a := attempt{credentials: c, subject: g.throttle.subject(g.accountKey(c), r.Client, r.Source)}
+	a.subject.lane = "user"
+	if c.AMCC {
+		a.subject.lane = "amcc"
+	}
 	var err error
 	if a.known, err = g.known(ctx, a.subject, c); err != nil {
 		return Identity{}, unavailable(err).reason
 	}
-	defer g.counters.pending.Add(-1)
-	if g.counters.pending.Add(1) > int64(g.cfg.MaxPending) {
+	fs := g.flights(c)
+	defer fs.pending.Add(-1)
+	if fs.pending.Add(1) > int64(g.cfg.MaxPending) {
 		return Identity{}, ErrBusy
 	}
 	f, err := g.join(ctx, a)
@@ -94,37 +105,44 @@ func (g *Guard) verifier(c Credentials) Verifier {
 	return g.cfg.Verifier
 }
 
+func (g *Guard) flights(c Credentials) *flights {
+	if c.AMCC {
+		return &g.controllers
+	}
+	return &g.users
+}
+
 // join returns the flight of these credentials, which may have to be started.
 func (g *Guard) join(ctx context.Context, a attempt) (*flight, error) {
-	c := a.credentials
+	c, fs := a.credentials, g.flights(a.credentials)
 	key := g.mac("flight", []byte(c.Name.Account()), fmt.Appendf(nil, "%t %t", c.AMCC, a.known.passes),
 		[]byte(a.subject.account), []byte(a.subject.source), c.Password.Reveal())
-	g.flights.mu.Lock()
-	defer g.flights.mu.Unlock()
-	if f := g.flights.byKey[key]; f != nil {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if f := fs.byKey[key]; f != nil {
 		return f, nil
 	}
 	// A flight may outlive the request that began it, so their number is bounded
 	// as well.
-	if len(g.flights.byKey) >= g.cfg.MaxPending {
+	if len(fs.byKey) >= g.cfg.MaxPending {
 		return nil, ErrBusy
 	}
 	// Not the request's context: others may join, and whatever the verifier says
 	// must be counted even if nobody waits for it any more.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.VerifyTimeout)
 	f := &flight{done: make(chan struct{}), timeout: ctx.Done()}
-	if g.flights.byKey == nil {
-		g.flights.byKey = make(map[[sha256.Size]byte]*flight)
+	if fs.byKey == nil {
+		fs.byKey = make(map[[sha256.Size]byte]*flight)
 	}
-	g.flights.byKey[key] = f
+	fs.byKey[key] = f
 	a.credentials.Password = c.Password.Clone()
 	go func() {
 		defer cancel()
 		f.identity, f.err = g.fly(ctx, a)
 		a.credentials.Wipe()
-		g.flights.mu.Lock()
-		delete(g.flights.byKey, key)
-		g.flights.mu.Unlock()
+		fs.mu.Lock()
+		delete(fs.byKey, key)
+		fs.mu.Unlock()
 		close(f.done)
 	}()
 	return f, nil
@@ -139,8 +157,9 @@ func (g *Guard) fly(ctx context.Context, a attempt) (Identity, error) {
 		return Identity{}, unavailable(err).reason
 	}
 	defer g.throttle.end(a.subject)
+	slots := g.flights(a.credentials).slots
 	select {
-	case g.flights.slots <- struct{}{}:
+	case slots <- struct{}{}:
 	default:
 		return Identity{}, ErrBusy
 	}
@@ -150,7 +169,7 @@ func (g *Guard) fly(ctx context.Context, a attempt) (Identity, error) {
 	g.counters.verifying.Add(-1)
 	g.counters.verifications.Add(1)
 	g.counters.verifyTime.Add(int64(time.Since(start)))
-	<-g.flights.slots
+	<-slots
 
 	// The time-out was for the verifier; its answer is counted all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.VerifyTimeout)
