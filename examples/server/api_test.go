@@ -39,8 +39,8 @@ func accountsJSON(t *testing.T) string {
 	return string(text)
 }
 
-// serve starts the program on free ports. More is the rest of the configuration.
-func serve(t *testing.T, more string) *program {
+// serveUsers starts the program on free ports. More is the rest of the configuration.
+func serveUsers(t *testing.T, more string) *program {
 	t.Helper()
 	folder := files(t, map[string]string{
 		"users.json": usersJSON, "accounts.json": accountsJSON(t), "token": "canary-token\n",
@@ -93,7 +93,7 @@ func (p *program) object(path string) map[string]any {
 // BSP-2.6-1, BSP-2.7-1), under each spelling of an address (BSP-2.1-1, 2.1-2,
 // BSP-2.1-7, 2.1-9).
 func TestSources(t *testing.T) {
-	p := serve(t, "")
+	p := serveUsers(t, "")
 	require.Equal(t, 204, p.request("PUT", "/v1/lines/2719", `{"state":"busy","forward":"6894"}`).status)
 	now := time.Now().UTC().Truncate(time.Second)
 	from, end := now.Add(-time.Hour).Format(time.RFC3339), now.Add(time.Hour).Format(time.RFC3339)
@@ -158,7 +158,7 @@ func TestSources(t *testing.T) {
 }
 
 func TestAPIErrors(t *testing.T) {
-	p := serve(t, "")
+	p := serveUsers(t, "")
 	for _, c := range []struct {
 		method, path, body string
 		status             int
@@ -224,7 +224,7 @@ func TestAPIErrors(t *testing.T) {
 }
 
 func TestToken(t *testing.T) {
-	p := serve(t, `,"http":{"listen":"127.0.0.1:0","token_file":"token"}`)
+	p := serveUsers(t, `,"http":{"listen":"127.0.0.1:0","token_file":"token"}`)
 	for _, path := range []string{"/v1/clients", "/v1/events", "/v1/presence/tel:2719", "/metrics", "/readyz", "/nothing"} {
 		for _, header := range [][]string{
 			nil, {"Authorization", "Bearer wrong"}, {"Authorization", "Basic canary-token"}, {"Authorization", "canary-token"},
@@ -243,14 +243,14 @@ func TestToken(t *testing.T) {
 
 // Without a token a web page in a browser on this machine gets nothing.
 func TestBrowsersAreKeptOut(t *testing.T) {
-	p := serve(t, "")
+	p := serveUsers(t, "")
 	require.Equal(t, 403, p.request("GET", "/v1/clients", "", "Host", "evil.example.com").status)
 	require.Equal(t, 403, p.request("PUT", "/v1/lines/2719", `{"state":"busy"}`, "Sec-Fetch-Site", "cross-site").status)
 	require.Equal(t, 200, p.request("GET", "/v1/clients", "", "Host", "localhost:1").status)
 }
 
 func TestHealth(t *testing.T) {
-	p := serve(t, "")
+	p := serveUsers(t, "")
 	require.Equal(t, "{\"status\":\"ok\"}\n", p.request("GET", "/healthz", "").body)
 	require.Equal(t, 200, p.request("GET", "/readyz", "").status)
 	require.Empty(t, p.request("HEAD", "/healthz", "").body)
@@ -258,7 +258,7 @@ func TestHealth(t *testing.T) {
 
 // BSP-2.1-8: it starts, and is not ready, while the directory is down.
 func TestNotReady(t *testing.T) {
-	p := serve(t, `,"directory":{"ldap":{"url":"ldap://127.0.0.1:1","base_dn":"dc=x"}}`)
+	p := serveUsers(t, `,"directory":{"ldap":{"url":"ldap://127.0.0.1:1","base_dn":"dc=x"}}`)
 	require.Equal(t, 200, p.request("GET", "/healthz", "").status)
 	a := p.request("GET", "/readyz", "")
 	require.Equal(t, 503, a.status)
@@ -271,7 +271,7 @@ func TestNotReady(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	p := serve(t, "")
+	p := serveUsers(t, "")
 	text := p.request("GET", "/metrics", "").body
 	for _, name := range []string{
 		"blustar_subscriptions 0", "blustar_auth_decisions_total{decision=\"accepted\"} 0", "blustar_notifies_under_way 0",
@@ -282,7 +282,7 @@ func TestMetrics(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
-	p := serve(t, "")
+	p := serveUsers(t, "")
 	stream := p.events()
 	require.Equal(t, ": listening", stream.next())
 	require.Empty(t, stream.next())

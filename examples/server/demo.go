@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
 )
@@ -53,11 +55,11 @@ func demoAccounts() (*auth.LocalAccounts, error) {
 	var list []auth.Account
 	for _, u := range demoUsers() {
 		password := []byte(u.password)
-		hash, err := auth.HashPassword(password)
+		hash, err := bcrypt.GenerateFromPassword(password, bcrypt.MinCost) // what is printed needs no better one
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, auth.Account{Account: u.Account, PasswordHash: hash, DigestHA1: &auth.DigestHA1{
+		list = append(list, auth.Account{Account: u.Account, PasswordHash: string(hash), DigestHA1: &auth.DigestHA1{
 			Realm:  demoDomain,
 			SHA256: auth.HA1(auth.SHA256, u.Account, demoDomain, password),
 			MD5:    auth.HA1(auth.MD5, u.Account, demoDomain, password),

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +26,8 @@ type phone struct {
 	*client.Client
 	t     *testing.T
 	heard chan client.Notification
+	// vanish ends it as a crash does.
+	vanish func()
 }
 
 // phone makes a client that speaks to the program over transport.
@@ -49,13 +51,14 @@ func (p *program) phone(transport, address, account, password string) *phone {
 		defer close(served)
 		_ = stack.Serve(context.Background(), ph.Client)
 	}()
-	t.Cleanup(func() {
+	ph.vanish = sync.OnceFunc(func() {
 		ph.Abandon()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
 		_ = stack.Shutdown(ctx)
 		<-served
 	})
+	t.Cleanup(ph.vanish)
 	return ph
 }
 
@@ -90,7 +93,7 @@ func TestMainJob(t *testing.T) {
 }
 
 func mainJob(t *testing.T, transport string) {
-	p := serve(t, "")
+	p := serveUsers(t, "")
 	events := p.events()
 	tom := p.phone(transport, tomURI, `DE\tom`, canary)
 	ann := p.phone(transport, annURI, `de\ANN`, canary)
@@ -177,11 +180,11 @@ func mainJob(t *testing.T, transport string) {
 // Both ciphers by their configured name (BSP-2.10-5), an AMCC (BSP-2.11-1), the
 // limits, and mode off.
 func TestConfiguredAuth(t *testing.T) {
-	p := serve(t, `,"auth":{"cipher":"aes-gcm"}`)
+	p := serveUsers(t, `,"auth":{"cipher":"aes-gcm"}`)
 	ph := p.phone("udp", tomURI, `DE\tom`, canary)
 	require.ErrorIs(t, ph.SignIn(t.Context()), client.ErrUnauthorized, "with the wrong cipher")
 
-	p = serve(t, `,"auth":{"mode":"off"},"limits":{"min_expires":0,"max_subscribe_expires":7,"max_list":1}`)
+	p = serveUsers(t, `,"auth":{"mode":"off"},"limits":{"min_expires":0,"max_subscribe_expires":7,"max_list":1}`)
 	ph = p.phone("udp", tomURI, `DE\tom`, "nobody asks")
 	require.NoError(t, ph.SignIn(t.Context()))
 	require.Contains(t, p.stderr.String(), "authentication is off")
@@ -189,19 +192,32 @@ func TestConfiguredAuth(t *testing.T) {
 	require.ErrorAs(t, ph.Watch(t.Context(), annURI, "sip:bob@example.com"), &refused)
 	require.Equal(t, 403, refused.Status, "BSP-4.2-1")
 
-	p = serve(t, `,"auth":{"require_tls":true}`)
+	p = serveUsers(t, `,"auth":{"require_tls":true}`)
 	ph = p.phone("udp", tomURI, `DE\tom`, canary)
 	require.ErrorAs(t, ph.SignIn(t.Context()), &refused)
 	require.Equal(t, 403, refused.Status, "BSP-2.10-11")
 }
 
-// The demo runs with what it prints.
+// The demo runs with what it prints, on other ports here.
 func TestDemo(t *testing.T) {
-	if os.Getenv("BLUSTAR_DEMO_PORTS") == "" {
-		t.Skip("takes the ports 5060 and 8080: set BLUSTAR_DEMO_PORTS=1")
+	c := demoConfig()
+	c.Listen, c.HTTP.Listen = []string{"udp:127.0.0.1:0"}, "127.0.0.1:0"
+	p := launch(t, func(ctx context.Context, e env) int { return exitCode(serve(ctx, c, e), e) })
+	for _, u := range demoUsers() {
+		require.Regexp(t, u.SIP[0]+` .*account DE.`+u.ID+` +password `+u.password, p.stderr.String())
+		require.NoError(t, p.phone("udp", "sip:"+u.SIP[0], u.Account, u.password).SignIn(t.Context()))
 	}
-	p := start(t)
-	ph := p.phone("udp", tomURI, `DE\tom`, "tom-demo")
-	require.NoError(t, ph.SignIn(t.Context()))
 	require.Zero(t, p.stop())
+}
+
+// A client that does not answer its last NOTIFY holds the end up for 5 s at most.
+func TestShutdownIsBounded(t *testing.T) {
+	p := serveUsers(t, "")
+	ph := p.phone("udp", tomURI, `DE\tom`, canary)
+	require.NoError(t, ph.SignIn(t.Context()))
+	ph.hears(tomURI, "the first NOTIFY", is("unknown", ""))
+	ph.vanish()
+	began := time.Now()
+	require.Zero(t, p.stop())
+	require.Less(t, time.Since(began), notifyTime+3*time.Second)
 }

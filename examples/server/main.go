@@ -59,6 +59,11 @@ func run(ctx context.Context, args []string, e env) int {
 	default:
 		err = usageError(fmt.Sprintf("unknown command %q; there are serve, check and hash-password", printable(command)))
 	}
+	return exitCode(err, e)
+}
+
+// exitCode prints an error, and says what it makes of the program.
+func exitCode(err error, e env) int {
 	var misused usageError
 	var bad *configError
 	switch {

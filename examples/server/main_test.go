@@ -59,9 +59,14 @@ type program struct {
 // start runs the program until it is ready, and ends it with the test.
 func start(t *testing.T, args ...string) *program {
 	t.Helper()
+	return launch(t, func(ctx context.Context, e env) int { return run(ctx, args, e) })
+}
+
+func launch(t *testing.T, main func(context.Context, env) int) *program {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &program{t: t, stderr: newOutput(), stdout: newOutput(), cancel: cancel, code: make(chan int, 1)}
-	go func() { p.code <- run(ctx, args, env{strings.NewReader(""), p.stdout, p.stderr}) }()
+	go func() { p.code <- main(ctx, env{strings.NewReader(""), p.stdout, p.stderr}) }()
 	t.Cleanup(func() {
 		if !p.done {
 			p.stop()

@@ -14,9 +14,9 @@ import (
 
 const (
 	// notifyTime bounds how long the last NOTIFYs may take, closeTime how long
-	// everything after them may.
+	// the control API and the directory may after them.
 	notifyTime = 5 * time.Second
-	closeTime  = 2 * time.Second
+	closeTime  = time.Second
 )
 
 // serveCommand runs the server until ctx ends.
@@ -25,6 +25,10 @@ func serveCommand(ctx context.Context, args []string, e env) error {
 	if err != nil {
 		return err
 	}
+	return serve(ctx, c, e)
+}
+
+func serve(ctx context.Context, c *config, e env) error {
 	log := c.newLogger(e.stderr)
 	s, err := newServer(c, log)
 	if err != nil {
@@ -92,13 +96,11 @@ func (s *server) shutdown(web *http.Server) {
 	notify, cancel := context.WithTimeout(context.Background(), notifyTime)
 	defer cancel()
 	if err := s.presence.Shutdown(notify); err != nil {
-		s.log.Warn("not every client answered its last NOTIFY", "error", err)
+		s.log.Warn("not every client has answered its last NOTIFY", "error", err)
 	}
+	_ = s.stack.Shutdown(notify) // waits for no more than those answers
 	rest, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
-	if err := s.stack.Shutdown(rest); err != nil {
-		s.log.Warn("the stack did not end in time", "error", err)
-	}
 	s.events.close()
 	if err := web.Shutdown(rest); err != nil {
 		_ = web.Close()
