@@ -17,6 +17,7 @@ import (
 type dialog struct {
 	server  *Server
 	serial  uint64 // dialogs of a server in the order they were made
+	opened  time.Time
 	dialect *Dialect
 	event   string
 	list    bool
@@ -62,11 +63,13 @@ const (
 )
 
 // watch is one presentity watched in a dialog: the only one, or one of a list.
+// What is watched of it is its presence, or who watches that.
 type watch struct {
-	dialog  *dialog
-	address directory.Address
-	entity  string // as subscribed to
-	own     bool   // the watcher is the user, authenticated
+	dialog   *dialog
+	address  directory.Address
+	entity   string // as subscribed to
+	own      bool   // the watcher is the user, authenticated
+	watchers bool   // Event: presence.winfo
 
 	presentity *presentity // guarded by Server.membership and dialog.mu: holding one is enough to read it
 	index      int         // in presentity.watches; guarded by presentity.mu

@@ -115,6 +115,10 @@ func (d *dialog) nextNotify() (*notification, sipx.ResponseHandler) {
 			return d.nextRLMI()
 		}
 		for w := d.pop(); w != nil; w = d.pop() {
+			if w.watchers {
+				w.force, w.underWay = false, true
+				return d.newWinfo(w, ""), w
+			}
 			p := w.presentity
 			snap := p.current.Load()
 			if w.removed || !w.force && w.sentOf == p && w.sent == snap.version {
@@ -145,6 +149,9 @@ func (d *dialog) lastNotify() (*notification, sipx.ResponseHandler) {
 	var snap *snapshot
 	if !d.list && d.final == reasonTimeout {
 		w = d.watches[0]
+		if w.watchers {
+			return d.newWinfo(w, d.final), (*finalNotify)(d)
+		}
 		snap = w.presentity.current.Load()
 	}
 	return d.newNotify(w, snap, d.final), (*finalNotify)(d)

@@ -31,6 +31,7 @@ type presentity struct {
 	kind     presentityKind
 	entry    directory.Entry
 	watches  []*watch
+	winfo    winfo
 	pubs     []*publication // live ones, the oldest first
 	rest     *Own           // what remains said when no publication does: signed out
 	forward  *forwarding
@@ -112,6 +113,7 @@ func (ps *presentities) release(p *presentity) {
 		p.detach()
 		stopTimer(&p.change)
 		stopTimer(&p.retry)
+		stopTimer(&p.winfo.timer)
 		p.mu.Unlock()
 	}
 }
@@ -249,6 +251,11 @@ func (p *presentity) unwatchSources() {
 func (p *presentity) addWatch(w *watch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if w.watchers {
+		p.winfo.watches = append(p.winfo.watches, w)
+		return
+	}
+	defer p.watchersChanged()
 	w.index = len(p.watches)
 	p.watches = append(p.watches, w)
 	if len(p.watches) == 1 {
@@ -259,7 +266,14 @@ func (p *presentity) addWatch(w *watch) {
 
 // removeWatch takes w away and with it a reference.
 func (p *presentity) removeWatch(w *watch) {
+	defer p.server.presentities.release(p)
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w.watchers {
+		p.winfo.watches = slices.DeleteFunc(p.winfo.watches, func(other *watch) bool { return other == w })
+		return
+	}
+	defer p.watchersChanged()
 	last := len(p.watches) - 1
 	p.watches[last].index = w.index
 	p.watches[w.index] = p.watches[last]
@@ -268,8 +282,6 @@ func (p *presentity) removeWatch(w *watch) {
 	if last == 0 {
 		p.unwatchSources()
 	}
-	p.mu.Unlock()
-	p.server.presentities.release(p)
 }
 
 // retryLookup asks the directory again after d, and so on with back-off, until

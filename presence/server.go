@@ -19,6 +19,7 @@ import (
 // Names on the wire.
 const (
 	eventPresence       = "presence"
+	eventWatchers       = "presence.winfo"
 	eventLyncForwarding = "lyncforwarding"
 	typePIDF            = "application/pidf+xml"
 	typeResourceLists   = "application/resource-lists+xml"
@@ -127,6 +128,7 @@ func (s *Server) stopTimers() {
 		p.mu.Lock()
 		stopTimer(&p.change)
 		stopTimer(&p.retry)
+		stopTimer(&p.winfo.timer)
 		for _, pub := range p.pubs {
 			stopTimer(&pub.expiry)
 		}
@@ -318,10 +320,11 @@ func (s *Server) badEvent() *sipx.Response {
 }
 
 func (s *Server) events() string {
+	const always = eventPresence + ", " + eventWatchers
 	if s.cfg.Forward != nil {
-		return eventPresence + ", " + eventLyncForwarding
+		return always + ", " + eventLyncForwarding
 	}
-	return eventPresence
+	return always
 }
 
 // oneContact returns the Contact of a request, which must be one.
@@ -373,13 +376,15 @@ func (s *Server) granted(req *sipx.Request, most time.Duration) (time.Duration, 
 	return min(asked, most), nil
 }
 
-func acceptsPIDF(h sipx.Header) bool {
+// accepts reports whether a watcher takes documents of this type. It need not
+// say so of that which its event package has by default.
+func accepts(h sipx.Header, media string) bool {
 	if h.Count("Accept") == 0 {
 		return true
 	}
 	for t := range h.Tokens("Accept") {
 		switch strings.ToLower(t) {
-		case typePIDF, "application/*", "*/*":
+		case media, "application/*", "*/*":
 			return true
 		}
 	}

@@ -21,6 +21,8 @@ type subscription struct {
 	expires time.Duration // granted
 	routes  []string
 	id      auth.Identity
+
+	watchers bool // Event: presence.winfo
 }
 
 // subscribe handles a SUBSCRIBE and returns its response, and what to do once
@@ -28,7 +30,12 @@ type subscription struct {
 func (s *Server) subscribe(ctx context.Context, req *sipx.Request) (*sipx.Response, func(), error) {
 	sub := &subscription{req: req}
 	event, ok := sipx.ParseEvent(req.Header.Get("Event"))
-	if !ok || event.Package != eventPresence {
+	media := typePIDF
+	switch {
+	case ok && event.Package == eventPresence:
+	case ok && event.Package == eventWatchers:
+		media, sub.watchers = typeWatcherInfo, true
+	default:
 		return s.badEvent(), nil, nil
 	}
 	var err error
@@ -48,12 +55,15 @@ func (s *Server) subscribe(ctx context.Context, req *sipx.Request) (*sipx.Respon
 			return sipx.NewResponse(481), nil, nil
 		}
 		sub.dialect = d.dialect
+		if d.event != event.String() {
+			return sipx.NewResponse(481), nil, nil // RFC 6665 §4.5.2: another subscription
+		}
 	}
 	if sub.expires, err = s.granted(req, s.cfg.MaxSubscribeExpires); err != nil {
 		return nil, nil, err
 	}
-	if !acceptsPIDF(req.Header) {
-		return sipx.NewResponse(406, sipx.Field{Name: "Accept", Value: typePIDF}), nil, nil
+	if !accepts(req.Header, media) {
+		return sipx.NewResponse(406, sipx.Field{Name: "Accept", Value: media}), nil, nil
 	}
 	id, refused := s.check(ctx, req, sub.contact, sub.dialect)
 	if refused != nil {
@@ -79,18 +89,27 @@ func (s *Server) open(ctx context.Context, sub *subscription, event sipx.Event) 
 	if err != nil {
 		return nil, nil, err
 	}
+	if sub.watchers {
+		if err := mayWatchWatchers(sub.id, user, watched[0], list); err != nil {
+			return nil, nil, err
+		}
+	}
 	if s.watching.Add(int64(len(watched))) > int64(s.cfg.MaxSubscriptions) && sub.expires > 0 {
 		s.watching.Add(-int64(len(watched)))
 		return overloaded("too many subscriptions"), nil, nil
 	}
 	d := s.newDialog(sub, event, list)
 	d.watches = s.newWatches(d, watched, sub.id)
+	if sub.watchers {
+		d.watches[0].watchers = true
+		d.watches[0].presentity.listNow()
+	}
 	if sub.expires == 0 {
 		s.watching.Add(-int64(len(watched)))
 		return d.granted(sub), func() { s.fetch(d) }, nil
 	}
 	s.dialogs.add(d, d.flow)
-	if sub.dialect.ClientLife {
+	if sub.dialect.ClientLife && !sub.watchers {
 		if err := s.joinClient(d, sub, user, watched[0]); err != nil {
 			s.dialogs.remove(d, d.flow)
 			s.watching.Add(-int64(len(watched)))
@@ -351,7 +370,7 @@ type watched struct {
 func (s *Server) whoAndWhat(ctx context.Context, sub *subscription, uris []string) (user watched, list []watched, err error) {
 	var as []directory.Address
 	who, whoErr := directory.ParseAddress(bareURI(sub.req.From.URI))
-	if whoErr == nil && sub.dialect.ClientLife {
+	if whoErr == nil && (sub.dialect.ClientLife || sub.watchers) {
 		as = append(as, who)
 	}
 	n := len(as)
@@ -421,6 +440,7 @@ func (s *Server) newDialog(sub *subscription, event sipx.Event, list bool) *dial
 	req := sub.req
 	return &dialog{
 		server:    s,
+		opened:    time.Now(),
 		dialect:   sub.dialect,
 		event:     eventText(event),
 		list:      list,

@@ -1,0 +1,104 @@
+package presence
+
+import (
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/sipx"
+)
+
+const typeWatcherInfo = pidf.TypeWatcherInfo
+
+// winfo is who watches the watchers of a presentity (RFC 3857). Its fields but
+// list are guarded by presentity.mu.
+type winfo struct {
+	watches []*watch
+	timer   *time.Timer // of the next NOTIFYs
+	last    time.Time   // of the newest
+	list    atomic.Pointer[[]watcherEntry]
+}
+
+// watcherEntry is one watcher as it stood when the list was made.
+type watcherEntry struct {
+	uri, id string
+	since   time.Time
+}
+
+const (
+	// winfoPause keeps NOTIFYs of watcher information apart (RFC 3857 §4.10).
+	winfoPause = 5 * time.Second
+	// maxWatcherInfo bounds the watchers in a document, so that it fits a
+	// datagram.
+	maxWatcherInfo = 300
+)
+
+// mayWatchWatchers allows a user to see their own watchers, and nobody else's
+// (RFC 3857 §4.5).
+func mayWatchWatchers(id auth.Identity, user, presentity watched, list bool) error {
+	switch {
+	case list:
+		return sipx.Errorf(400, "watcher information of a list is not supported")
+	case presentity.result.Err != nil || user.result.Err != nil:
+		return sipx.Errorf(403, "watcher information is for the presentity alone")
+	case user.result.Entry.ID != presentity.result.Entry.ID || !mayActFor(id, &presentity.result.Entry):
+		return sipx.Errorf(403, "watcher information is for the presentity alone")
+	}
+	return nil
+}
+
+// watchersChanged has those notified who watch the watchers. p.mu is held.
+func (p *presentity) watchersChanged() {
+	if len(p.winfo.watches) == 0 || p.winfo.timer != nil {
+		return
+	}
+	wait := max(0, winfoPause-time.Since(p.winfo.last))
+	p.winfo.timer = p.server.after(wait, func() {
+		p.mu.Lock()
+		p.winfo.timer = nil
+		p.winfo.last = time.Now()
+		p.listWatchers()
+		due := append([]*watch(nil), p.winfo.watches...)
+		p.mu.Unlock()
+		p.server.enqueueAll(due)
+	})
+}
+
+func (p *presentity) listNow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.listWatchers()
+}
+
+// listWatchers makes the list that the next documents show. p.mu is held.
+func (p *presentity) listWatchers() {
+	list := make([]watcherEntry, 0, min(len(p.watches), maxWatcherInfo))
+	for _, w := range p.watches[:cap(list)] {
+		d := w.dialog
+		list = append(list, watcherEntry{uri: bareURI(d.remote.URI), id: "w" + strconv.FormatUint(d.serial, 36), since: d.opened})
+	}
+	p.winfo.list.Store(&list)
+}
+
+// newWinfo makes a NOTIFY with all watchers of w's presentity. d.mu is held.
+func (d *dialog) newWinfo(w *watch, reason string) *notification {
+	info := &pidf.WatcherInfo{Version: uint64(d.version)}
+	d.version++
+	list := pidf.WatcherList{Resource: w.entity, Package: eventPresence}
+	now := time.Now()
+	if watchers := w.presentity.winfo.list.Load(); watchers != nil {
+		for _, e := range *watchers {
+			subscribed := now.Sub(e.since).Truncate(time.Second)
+			list.Watchers = append(list.Watchers, pidf.Watcher{
+				URI: e.uri, ID: e.id, Status: pidf.WatcherActive, Event: "subscribe", DurationSubscribed: &subscribed,
+			})
+		}
+	}
+	info.Lists = []pidf.WatcherList{list}
+	n := d.notifyHead(reason)
+	n.Body = info.AppendXML(nil)
+	n.Header = append(n.Header, sipx.Field{Name: "Content-Type", Value: typeWatcherInfo})
+	return n
+}
