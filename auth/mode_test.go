@@ -141,3 +141,16 @@ func TestNewRefuses(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 }
+
+func TestVerdict(t *testing.T) {
+	for v, want := range map[auth.Verdict]struct {
+		text   string
+		status int
+	}{
+		auth.Accept: {"accept", 0}, auth.Challenge: {"challenge", 401}, auth.Forbid: {"forbid", 403},
+		auth.Unavailable: {"unavailable", 503}, 0: {"none", 403},
+	} {
+		require.Equal(t, want.text, v.String())
+		require.Equal(t, want.status, v.StatusCode())
+	}
+}

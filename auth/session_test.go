@@ -3,7 +3,9 @@ package auth_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,6 +109,81 @@ func TestSharedStore(t *testing.T) {
 	require.Equal(t, auth.Accept, one.Check(r).Verdict)
 	require.Equal(t, auth.Accept, one.Check(answer).Verdict)
 	require.Zero(t, one.verifier.calls.Load())
+}
+
+// A session record that cannot be read, of another version say, is none.
+func TestUnreadableSession(t *testing.T) {
+	store := &corrupting{}
+	f := newFixture(t, func(c *auth.Config) {
+		memory, err := auth.NewMemory(0, nil)
+		require.NoError(t, err)
+		store.Store = memory
+		c.Store = store
+	})
+	f.verifier.override = func(context.Context, auth.Credentials) (auth.Identity, error) {
+		return auth.Identity{Account: "tom", ID: "id", DN: "dn"}, nil
+	}
+	r := f.request("tom")
+	whole := 0
+	for corrupt := range 48 {
+		store.corrupt = func(v string) string { return v[:min(corrupt, len(v))] }
+		require.Equal(t, auth.Accept, f.try(r, `DE\tom`, "secret").Verdict)
+		if d := f.Check(r); d.Verdict == auth.Accept {
+			require.Equal(t, auth.Identity{Account: "tom", ID: "id", DN: "dn"}, d.Identity)
+			whole++
+		}
+	}
+	require.Equal(t, 48-(2+32+4+3+3), whole, "only whole records are read")
+	store.corrupt = func(v string) string { return "\x09" + v[1:] }
+	require.Equal(t, auth.Accept, f.try(r, `DE\tom`, "secret").Verdict)
+	require.Equal(t, auth.Challenge, f.Check(r).Verdict)
+	store.corrupt = func(v string) string { return v[:34] + "\xff\xff\xff\xff\xff" + v[34:] }
+	require.Equal(t, auth.Accept, f.try(r, `DE\tom`, "secret").Verdict)
+	require.Equal(t, auth.Challenge, f.Check(r).Verdict)
+}
+
+// corrupting alters the sessions that are written to it.
+type corrupting struct {
+	auth.Store
+	corrupt func(string) string
+}
+
+func (c *corrupting) Put(ctx context.Context, kind auth.Kind, key, value string, lifetime time.Duration) error {
+	if kind == auth.KindSession {
+		value = c.corrupt(value)
+	}
+	return c.Store.Put(ctx, kind, key, value, lifetime)
+}
+
+// Everything at once, for the race detector: nobody with the right password is
+// refused, whatever his other clients do at the same time.
+func TestManyAtOnce(t *testing.T) {
+	f := newFixture(t, func(c *auth.Config) { c.Cipher = auth.AESGCM{} })
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			r := f.from("192.0.2.1")
+			r.Client = fmt.Sprint("client ", i/2) // two goroutines each
+			for range 50 {
+				d := f.Check(r)
+				for range 10 {
+					if d.Verdict != auth.Challenge {
+						break
+					}
+					c, _ := auth.NewCredentials(`DE\tom`, []byte("secret"))
+					answer := r
+					answer.Rauth, _ = c.Encrypt(f.cipher, d.Header[0].Value)
+					d = f.Check(answer)
+				}
+				if d.Verdict != auth.Accept {
+					t.Errorf("client %d: %v %v", i, d.Verdict, d.Reason)
+				}
+			}
+			f.Stats()
+		})
+	}
+	wg.Wait()
+	require.Zero(t, f.Stats().Failures)
 }
 
 // BSP-2.10-9: a store that is down is a 503 as well, and lets nobody in.
