@@ -90,7 +90,9 @@ func SplitList(s string) iter.Seq[string] {
 			if i < len(s) {
 				switch c := s[i]; {
 				case c == '\\' && quoted:
-					i++
+					if i+1 < len(s) { // else the text ends here
+						i++
+					}
 					continue
 				case c == '"':
 					quoted = !quoted

@@ -50,7 +50,8 @@ func NewRequest(method, uri string, h Header, body []byte) (*Request, error) {
 		return nil, Errorf(400, "bad method")
 	}
 	var err error
-	if r.URI, err = ParseURI(uri); err != nil {
+	// Header fields in a Request-URI are no part of it (RFC 3261 §19.1.1).
+	if r.URI, err = ParseURI(uri); err != nil || r.URI.Headers != "" {
 		return nil, Errorf(400, "bad Request-URI")
 	}
 	var from, to, callID, cseq once
@@ -103,10 +104,13 @@ func parseCSeq(s string) (number uint32, method string, ok bool) {
 	return uint32(n), strings.TrimSpace(s[end:]), err == nil
 }
 
-// CSeqMethod returns the method of the CSeq field, or "".
+// CSeqMethod returns the method of the CSeq field, or "" where that is missing
+// or bad.
 func (h Header) CSeqMethod() string {
-	_, method, _ := parseCSeq(h.Get("CSeq"))
-	return method
+	if _, method, ok := parseCSeq(h.Get("CSeq")); ok {
+		return method
+	}
+	return ""
 }
 
 // once holds the value of a field that must stand exactly once.

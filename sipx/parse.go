@@ -24,10 +24,10 @@ func ParseRequest(data []byte) (*Request, error) {
 	}
 	method, rest, _ := strings.Cut(start, " ")
 	uri, version, ok := strings.Cut(rest, " ")
-	if !ok {
+	if !ok || len(version) < 5 || !strings.EqualFold(version[:4], "SIP/") || strings.IndexByte(version, ' ') >= 0 {
 		return nil, Errorf(400, "bad request line")
 	}
-	if !strings.EqualFold(version, "SIP/2.0") {
+	if version[4:] != "2.0" {
 		return nil, Errorf(505, "version not supported")
 	}
 	return NewRequest(method, uri, h, body)
@@ -87,7 +87,8 @@ func parse(data []byte) (start string, h Header, body []byte, err error) {
 				return start, h, nil, Errorf(400, "fold before the first field")
 			}
 			last := &h[len(h)-1]
-			if last.Value += " " + string(bytes.TrimSpace(line)); len(last.Value) > maxLine {
+			last.Value = strings.TrimSpace(last.Value + " " + string(bytes.TrimSpace(line)))
+			if len(last.Value) > maxLine {
 				return start, h, nil, Errorf(513, "header too large")
 			}
 			continue

@@ -29,6 +29,11 @@ func ParseVia(s string) (Via, error) {
 		return Via{}, errVia
 	}
 	v := Via{Transport: lowerTransport(rest[:end]), Params: params}
+	for p := range strings.SplitSeq(strings.TrimPrefix(params, ";"), ";") {
+		if params != "" && strings.TrimSpace(p) == "" {
+			return Via{}, errVia
+		}
+	}
 	host, port := strings.TrimSpace(rest[end:]), ""
 	if strings.HasPrefix(host, "[") {
 		i := strings.IndexByte(host, ']')
