@@ -34,17 +34,26 @@ func isNameInner(r rune) bool {
 	return r == 0xB7 || r >= 0x300 && r <= 0x36F || r == 0x203F || r == 0x2040 || isNameStart(r)
 }
 
+// isASCIIInner is isNameInner for a byte of its own, false for parts of others.
+func isASCIIInner(c byte) bool {
+	if c < 64 {
+		return uint64(nameInnerLow)>>c&1 != 0
+	}
+	return c < utf8.RuneSelf && uint64(nameStartHigh)>>(c-64)&1 != 0
+}
+
 // ncNameLen returns the length of the NCName that s starts with, 0 where it starts with none.
 func ncNameLen(s string) int {
 	i := 0
-	for i < len(s) {
-		r, size := rune(s[i]), 1
-		if r >= utf8.RuneSelf {
-			if r, size = utf8.DecodeRuneInString(s[i:]); r == utf8.RuneError && size == 1 {
-				break // no UTF-8
-			}
-		}
-		if i == 0 && !isNameStart(r) || i > 0 && !isNameInner(r) {
+	for i < len(s) && isASCIIInner(s[i]) {
+		i++
+	}
+	if i > 0 && !isNameStart(rune(s[0])) {
+		return 0
+	}
+	for i < len(s) && (s[i] >= utf8.RuneSelf || isASCIIInner(s[i])) {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && size == 1 || i == 0 && !isNameStart(r) || !isNameInner(r) {
 			break
 		}
 		i += size
@@ -61,11 +70,17 @@ func isChar(r rune) bool {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
 
-// trim removes XML's white space around s.
-func trim(s string) string {
+// trimLeft removes XML's white space before s.
+func trimLeft(s string) string {
 	for s != "" && isSpace(s[0]) {
 		s = s[1:]
 	}
+	return s
+}
+
+// trim removes XML's white space around s.
+func trim(s string) string {
+	s = trimLeft(s)
 	for s != "" && isSpace(s[len(s)-1]) {
 		s = s[:len(s)-1]
 	}

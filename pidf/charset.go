@@ -72,7 +72,7 @@ func (d *decoder) loadUTF16(data []byte, order binary.ByteOrder) bool {
 
 // xmlDeclaration moves past the XML declaration (XML 1.0 §2.8) and returns the encoding that it names.
 func (d *decoder) xmlDeclaration() (encoding string, ok bool) {
-	start := len(d.doc) - len(strings.TrimLeft(d.doc, " \t\r\n"))
+	start := len(d.doc) - len(trimLeft(d.doc))
 	rest := d.doc[start:]
 	if !strings.HasPrefix(rest, "<?xml") || len(rest) < 6 || !isSpace(rest[5]) {
 		return "", true
@@ -90,7 +90,7 @@ func (d *decoder) xmlDeclaration() (encoding string, ok bool) {
 	fields := rest[len("<?xml"):end]
 	for n := 0; ; n++ {
 		spaces := len(fields)
-		fields = strings.TrimLeft(fields, " \t\r\n")
+		fields = trimLeft(fields)
 		if fields == "" && n > 0 {
 			return encoding, true
 		}
@@ -113,11 +113,11 @@ func (d *decoder) xmlDeclaration() (encoding string, ok bool) {
 // pseudoAttribute reads name = "value".
 func pseudoAttribute(s string) (name, value, tail string, ok bool) {
 	n := ncNameLen(s)
-	name, rest := s[:n], strings.TrimLeft(s[n:], " \t\r\n")
+	name, rest := s[:n], trimLeft(s[n:])
 	if n == 0 || !strings.HasPrefix(rest, "=") {
 		return "", "", "", false
 	}
-	rest = strings.TrimLeft(rest[1:], " \t\r\n")
+	rest = trimLeft(rest[1:])
 	if rest == "" || rest[0] != '"' && rest[0] != '\'' {
 		return "", "", "", false
 	}

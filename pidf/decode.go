@@ -46,8 +46,17 @@ type decoder struct {
 	place       place
 }
 
+// newDecoder returns a decoder with room for what documents usually need, in one allocation.
 func newDecoder(l Limits) *decoder {
-	return &decoder{scanner: scanner{limits: l.withDefaults()}}
+	d := new(struct {
+		decoder
+		open     [12]openElement
+		attrs    [8]rawAttr
+		bindings [8]binding
+	})
+	d.limits = l.withDefaults()
+	d.decoder.open, d.decoder.attrs, d.decoder.bindings = d.open[:0], d.attrs[:0], d.bindings[:0]
+	return &d.decoder
 }
 
 // warn notes that something at d.from, usually the current token, was tolerated.
@@ -272,7 +281,7 @@ func (d *decoder) leaf(x *Extra, name string, nth int) (string, bool) {
 		return "", d.back(m, "an element inside a text")
 	}
 	if attrs != nil {
-		x.leaves = append(x.leaves, leafAttrs{name, nth, attrs})
+		x.setLeaf(name, nth, attrs)
 	}
 	return s, true
 }
@@ -339,7 +348,7 @@ func (d *decoder) timestamp(x *Extra, name string, dst *time.Time) bool {
 		return d.back(m, "no time")
 	}
 	if attrs != nil {
-		x.leaves = append(x.leaves, leafAttrs{name, 0, attrs})
+		x.setLeaf(name, 0, attrs)
 	}
 	return true
 }

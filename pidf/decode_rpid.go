@@ -39,7 +39,7 @@ func (d *decoder) choice(a *Activities) bool {
 		c.Text = ""
 	}
 	if attrs != nil {
-		a.leaves = append(a.leaves, leafAttrs{"", len(a.Values), attrs})
+		a.setLeaf("", len(a.Values), attrs)
 	}
 	a.Values = append(a.Values, c)
 	return true

@@ -1,6 +1,10 @@
 package pidf
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
+	"unicode/utf8"
+)
 
 // Dialect is one of the two ways to write a presence document. They differ in identifiers and device names alone.
 type Dialect int
@@ -23,66 +27,80 @@ func (d Dialect) String() string {
 	return "blustar"
 }
 
-// identifiers hands out unique NCNames (xs:ID) for one document.
+// identifiers remembers the NCNames (xs:ID) that were written to a document.
 type identifiers struct {
-	used  []string
-	index map[string]struct{} // of used, once that is long
+	used []span         // where they stand
+	next map[string]int // the suffix to try next for each, once there are many
 }
 
-// unique returns id where it is an NCName that was not given out before, otherwise one that resembles it.
+type span struct{ from, to int }
+
+// manyIdentifiers is where an index becomes cheaper than looking at each.
+const manyIdentifiers = 32
+
+// uniqueID appends id where it is an NCName that the document does not have yet, otherwise one that resembles it.
 // Otherwise is what an empty id becomes.
-func (u *identifiers) unique(id, otherwise string) string {
-	base := ncName(id, otherwise)
-	name := base
-	for n := 2; u.has(name); n++ {
-		name = base + "-" + strconv.Itoa(n)
-	}
-	u.used = append(u.used, name)
-	if len(u.used) == 32 {
-		u.index = make(map[string]struct{}, 64)
-		for _, s := range u.used {
-			u.index[s] = struct{}{}
+func (w *writer) uniqueID(id, otherwise string) {
+	u := &w.ids
+	from := len(w.b)
+	w.b = appendNCName(w.b, id, otherwise)
+	base := len(w.b)
+	if w.hasID(w.b[from:]) {
+		n := max(2, u.next[string(w.b[from:])])
+		for w.hasID(w.b[from:]) {
+			w.b = append(w.b[:base], '-')
+			w.b = strconv.AppendInt(w.b, int64(n), 10)
+			n++
 		}
-	} else if u.index != nil {
-		u.index[name] = struct{}{}
+		if u.next != nil {
+			u.next[string(w.b[from:base])] = n
+		}
 	}
-	return name
+	if u.used == nil {
+		u.used = make([]span, 0, 8)
+	}
+	u.used = append(u.used, span{from, len(w.b)})
+	switch {
+	case u.next != nil:
+		u.next[string(w.b[from:])] = 2
+	case len(u.used) == manyIdentifiers:
+		u.next = make(map[string]int, 2*manyIdentifiers)
+		for _, s := range u.used {
+			u.next[string(w.b[s.from:s.to])] = 2
+		}
+	}
 }
 
-func (u *identifiers) has(name string) bool {
-	if u.index != nil {
-		_, ok := u.index[name]
+func (w *writer) hasID(name []byte) bool {
+	if w.ids.next != nil {
+		_, ok := w.ids.next[string(name)]
 		return ok
 	}
-	for _, s := range u.used {
-		if s == name {
+	for _, s := range w.ids.used {
+		if bytes.Equal(w.b[s.from:s.to], name) {
 			return true
 		}
 	}
 	return false
 }
 
-// ncName replaces what an NCName cannot hold by hyphens: "global service" becomes "global-service", "200" "_200".
-func ncName(id, otherwise string) string {
-	if isNCName(id) {
-		return id
-	}
+// appendNCName replaces what an NCName cannot hold by hyphens: "global service" becomes "global-service", "200" "_200".
+func appendNCName(dst []byte, id, otherwise string) []byte {
 	if id == "" {
-		return otherwise
+		return append(dst, otherwise...)
 	}
-	b := make([]byte, 0, len(id)+1)
-	for _, r := range id {
+	for i, r := range id {
 		switch {
-		case len(b) == 0 && !isNameStart(r):
-			b = append(b, '_')
+		case i == 0 && !isNameStart(r):
+			dst = append(dst, '_')
 			if isNameInner(r) {
-				b = append(b, string(r)...)
+				dst = utf8.AppendRune(dst, r)
 			}
 		case isNameInner(r):
-			b = append(b, string(r)...)
+			dst = utf8.AppendRune(dst, r)
 		default:
-			b = append(b, '-')
+			dst = append(dst, '-')
 		}
 	}
-	return string(b)
+	return dst
 }

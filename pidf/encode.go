@@ -13,9 +13,23 @@ func (p *Presence) AppendXML(dst []byte) []byte { return p.Append(dst, BluStarDi
 
 // Append appends the document in a dialect, as AppendXML does.
 func (p *Presence) Append(dst []byte, d Dialect) []byte {
+	if dst == nil {
+		dst = make([]byte, 0, p.sizeHint())
+	}
 	w := writer{b: dst, dialect: d}
 	w.document(p)
 	return w.b
+}
+
+// sizeHint returns about how many bytes the document takes, rather too many than too few for one as BluStar writes.
+func (p *Presence) sizeHint() int {
+	n := 512 + 160*len(p.Tuples) + 256*len(p.Devices) + 768*len(p.Persons)
+	for i := range p.Persons {
+		if b := p.Persons[i].BluStar; b != nil {
+			n += 512 * len(b.Calendar)
+		}
+	}
+	return n
 }
 
 // writer appends elements to b.

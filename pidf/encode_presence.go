@@ -49,19 +49,23 @@ func (w *writer) cut(entity string) {
 	w.b = appendAttr(w.b, entity)
 }
 
-// identifier writes the id of a tuple, device or person, and returns it.
-func (w *writer) identifier(id, otherwise string) string {
-	if w.dialect == StandardDialect {
-		id = w.ids.unique(id, otherwise)
+// identifier writes the id of a tuple, device or person.
+func (w *writer) identifier(id, otherwise string) {
+	if w.dialect == BluStarDialect {
+		w.attr("id", id)
+		return
 	}
-	w.attr("id", id)
-	return id
+	w.raw(` id="`)
+	w.uniqueID(id, otherwise)
+	w.raw(`"`)
 }
 
 // rpidID writes the id of an RPID element, which is an xs:ID in both dialects.
 func (w *writer) rpidID(id string) {
 	if id != "" {
-		w.attr("id", w.ids.unique(id, ""))
+		w.raw(` id="`)
+		w.uniqueID(id, "")
+		w.raw(`"`)
 	}
 }
 
@@ -141,7 +145,7 @@ func (w *writer) contact(c *Contact) {
 
 func (w *writer) device(d *Device) {
 	w.raw(`<dm:device`)
-	written := w.identifier(d.ID, "device")
+	w.identifier(d.ID, "device")
 	w.attrs(d.Attrs, false)
 	w.raw(`>`)
 	e := extras{left: d.placed(NSDataModel, 0, count(d.Line != nil, d.Class != "", d.UserInput != nil))}
@@ -156,7 +160,7 @@ func (w *writer) device(d *Device) {
 	w.userInput(&e, d.UserInput)
 	id := d.DeviceID
 	if w.dialect == StandardDialect {
-		id = cmp.Or(id, d.ID, written)
+		id = cmp.Or(id, d.ID, "urn:device:unknown")
 	}
 	if id != "" {
 		w.next(&e)

@@ -36,7 +36,7 @@ type Extra struct {
 	Attrs      []Attr
 	Extensions []Extension
 
-	leaves []leafAttrs
+	leaves []leafAttrs // sorted by name and nth
 }
 
 // leafAttrs are attributes of a child that is a mere field, such as a timestamp. The schemas allow none there.
@@ -67,7 +67,7 @@ var ErrExtension = errors.New("pidf: not one XML element")
 
 // ParseExtension makes an extension of one element. Its prefixes must be declared in it.
 func ParseExtension(xml string) (Extension, error) {
-	d := decoder{scanner: scanner{limits: Limits{}.withDefaults()}}
+	d := newDecoder(Limits{})
 	if !d.load([]byte(xml)) {
 		return Extension{}, d.err
 	}
@@ -174,13 +174,27 @@ func (x *Extra) Attr(name Name) (string, bool) {
 	return "", false
 }
 
+// leaf returns the attributes of a child that is a mere field, the nth of its name.
 func (x *Extra) leaf(name string, nth int) []Attr {
-	for _, l := range x.leaves {
-		if l.name == name && l.nth == nth {
-			return l.attrs
-		}
+	if i, ok := x.searchLeaf(name, nth); ok {
+		return x.leaves[i].attrs
 	}
 	return nil
+}
+
+func (x *Extra) setLeaf(name string, nth int, attrs []Attr) {
+	i, found := x.searchLeaf(name, nth)
+	if found {
+		x.leaves[i].attrs = attrs
+		return
+	}
+	x.leaves = slices.Insert(x.leaves, i, leafAttrs{name, nth, attrs})
+}
+
+func (x *Extra) searchLeaf(name string, nth int) (int, bool) {
+	return slices.BinarySearchFunc(x.leaves, nth, func(l leafAttrs, nth int) int {
+		return cmp.Or(strings.Compare(l.name, name), cmp.Compare(l.nth, nth))
+	})
 }
 
 // placed returns the extensions in the order and with the places to write them at. Elements stay within lo and hi,

@@ -57,10 +57,8 @@ func (c Decoder) DecodeListInfo(data []byte) (*ListInfo, error) {
 		return nil, d.err
 	}
 	l.URI, l.CID = trim(d.takeString("uri")), d.takeString("cid")
-	if v, ok := d.takeUint("version", 32); ok {
-		l.Version = uint32(v)
-	}
-	l.FullState = d.takeBool("fullState")
+	l.Version = uint32(d.version(32))
+	l.FullState = d.fullState()
 	l.Attrs = d.takeRest()
 	n := 0
 	for d.child(&l.Extra, n) {
@@ -121,19 +119,25 @@ func (d *decoder) takeUint(local string, bits int) (uint64, bool) {
 	return 0, false
 }
 
-// takeBool returns an xs:boolean; one that cannot be read stays an unknown attribute.
-func (d *decoder) takeBool(local string) bool {
-	for i := range d.attrs {
-		if a := &d.attrs[i]; a.prefix == "" && a.local == local {
-			switch trim(value(a)) {
-			case "true", "1":
-				a.taken = true
-				return true
-			case "false", "0":
-				a.taken = true
-			}
-		}
+// version returns the number of a document, 0 with a warning where there is none.
+func (d *decoder) version(bits int) uint64 {
+	v, ok := d.takeUint("version", bits)
+	if !ok {
+		d.take("version")
+		d.warn("no version")
 	}
+	return v
+}
+
+// fullState returns the xs:boolean of that name, false with a warning where it is none.
+func (d *decoder) fullState() bool {
+	switch trim(d.takeString("fullState")) {
+	case "true", "1":
+		return true
+	case "false", "0":
+		return false
+	}
+	d.warn("no fullState")
 	return false
 }
 

@@ -145,7 +145,7 @@ func (s *scanner) text() tokenKind {
 	}
 	s.chars, s.cdata = rest[:end], false
 	if len(s.open) == 0 {
-		if junk := strings.TrimLeft(s.chars, " \t\r\n"); junk != "" {
+		if junk := trimLeft(s.chars); junk != "" {
 			return s.fail(s.pos+len(s.chars)-len(junk), ErrSyntax, "text outside the root element")
 		}
 	} else if !s.checkText(s.pos, s.chars) {

@@ -58,7 +58,7 @@ func (c Decoder) DecodeWatcherInfo(data []byte) (*WatcherInfo, error) {
 	if !d.load(data) || !d.root("watcherinfo", idWatcherInfo, NSWatcherInfo) {
 		return nil, d.err
 	}
-	i.Version, _ = d.takeUint("version", 64)
+	i.Version = d.version(64)
 	i.Partial = d.token(d.from, "state", d.takeString("state")) == "partial"
 	i.Attrs = d.takeRest()
 	n := 0
