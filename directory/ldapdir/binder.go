@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -37,6 +38,24 @@ func (e *refusedError) Error() string        { return e.err.Error() }
 func (e *refusedError) Unwrap() error        { return e.err }
 func (e *refusedError) Is(target error) bool { return target == ErrUnavailable }
 
+// ready returns an error if there is no point in connecting: there is no password,
+// or the one that there is was refused lately.
+func (b *binder) ready() error {
+	if b.dn == "" {
+		return nil
+	}
+	password, err := b.secret.reveal()
+	if err != nil {
+		return &refusedError{fmt.Errorf("ldapdir: %w", err)}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err != nil && sha256.Sum256([]byte(password)) == b.refused && time.Now().Before(b.until) {
+		return b.err
+	}
+	return nil
+}
+
 // bind binds c within the context. Without a DN the connection stays anonymous.
 func (b *binder) bind(ctx context.Context, c *conn) error {
 	if b.dn == "" {
@@ -44,11 +63,7 @@ func (b *binder) bind(ctx context.Context, c *conn) error {
 	}
 	password, err := b.secret.reveal()
 	if err != nil {
-		return &refusedError{&Error{Op: "bind", Server: c.host.url, Err: err}}
-	}
-	sum := sha256.Sum256([]byte(password))
-	if err := b.paused(sum); err != nil {
-		return err
+		return &refusedError{fmt.Errorf("ldapdir: %w", err)}
 	}
 	err = c.do(ctx, func(l *ldap.Conn) error { return l.Bind(b.dn, password) })
 	if err == nil {
@@ -63,19 +78,8 @@ func (b *binder) bind(ctx context.Context, c *conn) error {
 	err = &refusedError{err}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.refused, b.until, b.err = sum, time.Now().Add(refusalPause), err
+	b.refused, b.until, b.err = sha256.Sum256([]byte(password)), time.Now().Add(refusalPause), err
 	return err
-}
-
-// paused returns the error of the last refusal, if it was of the same password and
-// is not long ago.
-func (b *binder) paused(sum [sha256.Size]byte) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.err == nil || sum != b.refused || !time.Now().Before(b.until) {
-		return nil
-	}
-	return b.err
 }
 
 // newBinder checks that what is configured would not bind as nobody unasked.

@@ -70,6 +70,7 @@ func (p *pool) put(ctx context.Context, c *conn, err error) (retry bool) {
 	_, slow := errors.AsType[*timeoutError](err)
 	switch {
 	case err == nil:
+		p.hosts.succeed(c.host)
 	case ctx.Err() != nil:
 		c.broken = true
 		p.hosts.impatient(ctx, c.host, err)
@@ -82,6 +83,9 @@ func (p *pool) put(ctx context.Context, c *conn, err error) (retry bool) {
 		case ldap.LDAPResultOperationsError:
 			// Active Directory says so on a connection that has lost its bind.
 			c.broken, retry = true, c.reused
+			p.hosts.succeed(c.host)
+		default:
+			p.hosts.succeed(c.host)
 		}
 	case c.reused && !slow:
 		// Closed by the server while it was idle: nothing is known about the server.
@@ -120,6 +124,9 @@ func (p *pool) take(ctx context.Context) (*conn, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
 	}
 	defer func() { <-p.dialing }()
+	if err := p.binder.ready(); err != nil {
+		return nil, err
+	}
 	c, err = p.hosts.connect(ctx, p.binder.bind)
 	if err != nil {
 		return nil, err

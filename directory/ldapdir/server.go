@@ -164,7 +164,9 @@ func (hs *hosts) encrypted() bool {
 
 // connect returns a connection to the first server that works, made ready by
 // setup (nil for nothing). Servers that failed lately are not tried, so that with
-// all of them down it returns at once. A refusal by setup is final.
+// all of them down it returns at once. A refusal by setup is final. The caller must
+// report to the host what came of the connection, by succeed, fail or impatient:
+// servers are known that accept connections and then hang.
 func (hs *hosts) connect(ctx context.Context, setup func(context.Context, *conn) error) (*conn, error) {
 	var last error
 	for _, h := range hs.order(time.Now()) {
@@ -176,7 +178,6 @@ func (hs *hosts) connect(ctx context.Context, setup func(context.Context, *conn)
 		}
 		c, err := hs.open(ctx, h, setup)
 		if err == nil {
-			h.succeed(hs.log)
 			return c, nil
 		}
 		var refused *refusedError
@@ -279,12 +280,13 @@ func (h *host) withdraw() {
 	h.probing = false
 }
 
-func (h *host) succeed(log *slog.Logger) {
+// succeed notes that h gave an answer.
+func (hs *hosts) succeed(h *host) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.probing = false
 	if h.failures > 0 {
-		log.Info("directory server works again", "server", h.url, "failures", h.failures)
+		hs.log.Info("directory server works again", "server", h.url, "failures", h.failures)
 	}
 	h.failures, h.err = 0, nil
 }

@@ -278,11 +278,9 @@ func TestRefusedBindPassword(t *testing.T) {
 		_, err := lookup(t, d, "sip:alice@example.test")
 		require.ErrorIs(t, err, ldapdir.ErrUnavailable)
 	}
-	log, err := os.ReadFile(r["LOG"])
-	require.NoError(t, err)
-	require.NotEmpty(t, log)
+	require.EqualValues(t, 1, dialer.dialed.Load())
 	require.NoError(t, os.WriteFile(name, []byte(r["BIND_PW"]+"\n"), 0o600))
-	_, err = lookup(t, d, "sip:alice@example.test")
+	_, err := lookup(t, d, "sip:alice@example.test")
 	require.NoError(t, err)
 }
 

@@ -110,6 +110,7 @@ func (k *checker) bind(ctx context.Context, name string, password auth.Secret, c
 	if err != nil {
 		return res, k.blame(ctx, c, "bind", err)
 	}
+	k.hosts.succeed(c.host)
 	if then == nil {
 		return res, nil
 	}
@@ -123,10 +124,13 @@ func (k *checker) blame(ctx context.Context, c *conn, op string, err error) erro
 	code, answered := resultCode(err)
 	switch {
 	case errors.Is(err, context.Canceled):
+		c.host.withdraw()
 	case !answered && ctx.Err() != nil:
 		k.hosts.impatient(ctx, c.host, err)
 	case !answered, code == ldap.LDAPResultBusy, code == ldap.LDAPResultUnavailable:
 		k.hosts.fail(c.host, err)
+	default:
+		k.hosts.succeed(c.host)
 	}
 	return err
 }
@@ -142,6 +146,7 @@ func (k *checker) search(ctx context.Context, c *conn, req *ldap.SearchRequest) 
 	if err != nil {
 		return nil, k.blame(ctx, c, "search", err)
 	}
+	k.hosts.succeed(c.host)
 	return res.Entries, nil
 }
 

@@ -96,6 +96,9 @@ func (p *Pool) Stop() error {
 func (r Rig) Hang(t testing.TB) (thaw func()) {
 	t.Helper()
 	r.must(t, "hang", "on", "--dir", r["DIR"])
+	if err := r.awaitStopped(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
 	thaw = sync.OnceFunc(func() { r.must(t, "hang", "off", "--dir", r["DIR"]) })
 	t.Cleanup(thaw)
 	return thaw

@@ -3,6 +3,7 @@ package rig_test
 import (
 	"net"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,4 +47,24 @@ func TestPool(t *testing.T) {
 	a := p.Get(t, "slapd")
 	require.Equal(t, a["PID"], p.Get(t, "slapd")["PID"], "the same one")
 	require.NotEqual(t, a["PID"], p.Get(t, "slapd", "--require-tls")["PID"], "other arguments")
+}
+
+func TestHang(t *testing.T) {
+	r := rig.Start(t, "slapd")
+	answers := func() bool {
+		c, err := net.DialTimeout("tcp", strings.TrimPrefix(r["URL"], "ldap://"), time.Second)
+		require.NoError(t, err, "a frozen server still accepts connections")
+		defer c.Close()
+		require.NoError(t, c.SetDeadline(time.Now().Add(time.Second)))
+		// An anonymous bind: message 1, version 3, no name, no password.
+		_, err = c.Write([]byte{0x30, 12, 2, 1, 1, 0x60, 7, 2, 1, 3, 4, 0, 0x80, 0})
+		require.NoError(t, err)
+		_, err = c.Read(make([]byte, 1))
+		return err == nil
+	}
+	require.True(t, answers())
+	thaw := r.Hang(t)
+	require.False(t, answers())
+	thaw()
+	require.True(t, answers())
 }
