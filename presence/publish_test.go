@@ -111,7 +111,7 @@ func TestPresentityOfPublish(t *testing.T) {
 	require.Equal(t, "busy", watcher.one().shown(t).activity)
 }
 
-// BSP-4.3-2: which statuses are taken.
+// BSP-4.3-2, BSP-3.2-1: which statuses are taken, and how they are shown.
 func TestPublishedStatuses(t *testing.T) {
 	for status, want := range map[string]shown{
 		"available":      {activity: "other:available", note: "Available"},

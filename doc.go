@@ -1,0 +1,44 @@
+// Package blustar is the root of an embeddable presence server for BluStar
+// clients (Mitel/Aastra "BluStar Presence Server SIMPLE Interface", V3.2.1), and
+// for any other client that speaks SIP presence (RFC 3856, 3903, 4662, 6665).
+//
+// Clients SUBSCRIBE and PUBLISH over SIP. The server finds users in a directory,
+// merges what they publish with their phone lines, calendar and external
+// presence into one document, and NOTIFYs every watcher. It is a set of
+// packages; this one holds no code.
+//
+//	presence                  the server: subscriptions, publications, consolidation, notifications
+//	presence/client           the other end: a BluStar client for gateways, tests and terminals
+//	presence/dialoginfo       line states from any PBX that offers BLF (RFC 4235)
+//	presence/caldav           appointments from CalDAV calendars
+//	pidf                      presence documents with the vendor's aa: extension, resource lists
+//	auth                      X-BSS-auth challenge, credential ciphers, sessions, throttling, Digest
+//	directory                 who is this address? in memory, from a file
+//	directory/ldapdir         … and from LDAP and Active Directory, with its passwords
+//	sipx                      the little SIP that all of this needs, free of any stack
+//	sipx/sipgostack           the default stack, on github.com/emiago/sipgo
+//	sipx/gosipstack           the stack on github.com/ghettovoice/gosip (a module of its own)
+//	examples/…                programs to run and to copy from
+//
+// Arrows between them point down only: pidf, sipx, auth and directory know
+// nothing of each other nor of presence, and each is useful alone. Adapters to
+// stacks and directories live in packages of their own, so that importing
+// presence pulls in none of them.
+//
+// A server is put together in a few lines:
+//
+//	stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{"udp:192.0.2.1:5060", "tcp:192.0.2.1:5060"}})
+//	users, err := directory.LoadFile("users.json")
+//	accounts, err := auth.LoadAccounts("accounts.json")
+//	guard, err := auth.New(auth.Config{Verifier: accounts})
+//	server, err := presence.New(presence.Config{
+//		Sender: stack, Directory: users, Guard: guard, Domains: []string{"example.com"},
+//	})
+//	err = stack.Serve(ctx, server)
+//
+// The example of package presence is the same, to be run:
+//
+//	go run ./examples/quickstart
+//
+// shows a day in the life of such a server.
+package blustar

@@ -1,0 +1,53 @@
+package presence_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/sipx/sipgostack"
+)
+
+// A presence server in a host's process: on a SIP stack of its own, with users
+// and accounts in memory, and a line state from the host's PBX.
+func Example() {
+	stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	users, err := directory.NewMemory([]directory.Entry{
+		{ID: "tom", Account: `DE\tom`, SIP: []string{"tom@example.com"}, Lines: []string{"2719"}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	accounts, err := auth.NewLocalAccounts([]auth.Account{{Account: `DE\tom`, PasswordHash: tomsHash}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	guard, err := auth.New(auth.Config{Verifier: accounts})
+	if err != nil {
+		log.Fatal(err)
+	}
+	server, err := presence.New(presence.Config{Sender: stack, Directory: users, Guard: guard, Domains: []string{"example.com"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	go stack.Serve(ctx, server)
+
+	_ = server.Feed().SetLine("2719", presence.LineState{State: pidf.LineBusy})
+	view, _ := server.Presence(ctx, "sip:tom@example.com")
+	fmt.Println(view.Result.Status, "/", view.Result.Note)
+
+	_ = server.Shutdown(ctx) // last NOTIFYs
+	_ = stack.Shutdown(ctx)
+	// Output: busy / In a call
+}
+
+// tomsHash is a bcrypt hash, as examples/server hash-password prints it.
+const tomsHash = "$2a$04$CXt6Aoa2Wu9gt1tL5w5LxeAJvzBZmv2QxA46LlN5qpT6h0U6XNJIy"
