@@ -112,7 +112,7 @@ func prefixFor(space string) string {
 func (w *writer) attrs(as []Attr, root bool) {
 	for i := range as {
 		a := &as[i]
-		if !isNCName(a.Name.Local) || a.Name.Space == nsXMLNS {
+		if !isNCName(a.Name.Local) || a.Name.Local == "xmlns" || a.Name.Space == nsXMLNS {
 			continue // only a host can have put it here
 		}
 		if a.Name.Space == "" {

@@ -1,0 +1,96 @@
+package pidf_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/openblustar/blustar/pidf"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// BSP-2.5-2: documents that differ in what says nothing are equal.
+func TestEqual(t *testing.T) {
+	base := `<tuple id="a"><status><basic>open</basic></status><note>1</note><note xml:lang="en">2</note><timestamp>2024-01-01T00:00:00Z</timestamp></tuple><tuple id="b"><status><basic>closed</basic></status></tuple>` +
+		`<dm:device id="d"><aa:line><aa:DN>1</aa:DN><aa:state>idle</aa:state></aa:line><dm:timestamp>2024-01-01T00:00:00Z</dm:timestamp></dm:device>` +
+		`<dm:person id="p"><rpid:activities><rpid:busy/><rpid:away/></rpid:activities><x:y xmlns:x="urn:x" a="1" b="2"><x:z/></x:y></dm:person>`
+	equal := map[string]string{
+		"itself":          base,
+		"order":           `<dm:person id="p"><x:y xmlns:x="urn:x" a="1" b="2"><x:z/></x:y><rpid:activities><rpid:away/><rpid:busy/></rpid:activities></dm:person><tuple id="b"><status><basic>closed</basic></status></tuple><tuple id="a"><note xml:lang="en">2</note><note>1</note><status><basic>open</basic></status></tuple><dm:device id="d"><aa:line><aa:state>idle</aa:state><aa:DN>1</aa:DN></aa:line></dm:device>`,
+		"times of change": `<tuple id="a"><status><basic>open</basic></status><note>1</note><note xml:lang="en">2</note></tuple><tuple id="b"><status><basic>closed</basic></status><timestamp>2025-01-01T00:00:00Z</timestamp></tuple><dm:device id="d"><aa:line><aa:DN>1</aa:DN><aa:state>idle</aa:state></aa:line></dm:device><dm:person id="p"><rpid:activities><rpid:busy/><rpid:away/></rpid:activities><x:y xmlns:x="urn:x" a="1" b="2"><x:z/></x:y></dm:person>`,
+		"extensions":      `<!-- a --><tuple id="a"><status><basic>open</basic></status><note>1</note><note xml:lang="en">2</note></tuple><tuple id="b"><status><basic>closed</basic></status></tuple><dm:device id="d"><aa:line><aa:DN>1</aa:DN><aa:state>idle</aa:state></aa:line></dm:device><dm:person id="p"><rpid:activities><rpid:busy/><rpid:away/></rpid:activities><y xmlns="urn:x" b='2' a='1'> <z></z> <!-- b --></y></dm:person>`,
+	}
+	p, err := pidf.Decode(body(base))
+	require.NoError(t, err)
+	for name, children := range equal {
+		t.Run(name, func(t *testing.T) {
+			q, err := pidf.Decode(body(children))
+			require.NoError(t, err)
+			require.Empty(t, pidf.Diff(p, q))
+			require.True(t, pidf.Equal(p, q))
+		})
+	}
+}
+
+// Each change is a line that a log reader understands.
+func TestDiff(t *testing.T) {
+	now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+	before := func() *pidf.Presence {
+		return &pidf.Presence{
+			Entity:  "sip:a@b",
+			Tuples:  []pidf.Tuple{{ID: "audio", Basic: pidf.Open, Contact: &pidf.Contact{URI: "sip:1", Priority: "1"}}, {ID: "video", Basic: pidf.Closed}},
+			Devices: []pidf.Device{{ID: "tel:1", Line: &pidf.Line{DN: "1", State: pidf.LineIdle}}},
+			Persons: []pidf.Person{{ID: "sip:a@b", Activities: &pidf.Activities{Notes: []pidf.Note{{Lang: "Eng", Text: "Hi"}}, Values: []pidf.Activity{{Name: "other", Text: "available"}}},
+				BluStar: &pidf.BluStarPresence{BluStar: &pidf.BluStar{Status: pidf.StatusAvailable, Timestamp: now}, Calendar: []pidf.Appointment{{ID: "1", State: pidf.CalendarBusy, From: now, End: now}}}}},
+		}
+	}
+	for want, change := range map[string]func(p *pidf.Presence){
+		`[presence/tuple[audio]/status/basic: "open" -> "closed"]`: func(p *pidf.Presence) { p.Tuples[0].Basic = pidf.Closed },
+		`[- presence/tuple[video]/status/basic: "closed"]`:         func(p *pidf.Presence) { p.Tuples = p.Tuples[:1] },
+		`[- presence/tuple[audio]/contact/@priority: "1"]`:         func(p *pidf.Presence) { p.Tuples[0].Contact.Priority = "" },
+		`[presence/device[tel:1]/line/state: "idle" -> "busy"]`:    func(p *pidf.Presence) { p.Devices[0].Line.State = pidf.LineBusy },
+		`[+ presence/device[tel:1]/line/forward: "2" + presence/device[tel:1]/line/forward/@type: "immediate"]`: func(p *pidf.Presence) {
+			p.Devices[0].Line.Forward = &pidf.Forward{Destination: "2"}
+		},
+		`[+ presence/person[sip:a@b]/activities/busy - presence/person[sip:a@b]/activities/other: "available"]`: func(p *pidf.Presence) {
+			p.Persons[0].Activities.Values = []pidf.Activity{{Name: "busy"}}
+		},
+		`[presence/person[sip:a@b]/activities/note[Eng]: "Hi" -> "Ho"]`: func(p *pidf.Presence) { p.Persons[0].Activities.Notes[0].Text = "Ho" },
+		`[+ presence/person[sip:a@b]/presence/blustar/note[Eng]]`:       func(p *pidf.Presence) { p.Persons[0].BluStar.BluStar.Note = &pidf.Note{Lang: "Eng"} },
+		`[presence/person[sip:a@b]/presence/calendar[1]/end: "2024-01-01T00:00:00Z" -> "2024-01-01T01:00:00Z"]`: func(p *pidf.Presence) {
+			p.Persons[0].BluStar.Calendar[0].End = now.Add(time.Hour)
+		},
+		`[presence/@entity: "sip:a@b" -> "tel:1"]`: func(p *pidf.Presence) { p.Entity = "tel:1" },
+		`[]`: func(p *pidf.Presence) {
+			p.Tuples[0].Timestamp = now
+			p.Persons[0].BluStar.BluStar.Timestamp = now.Add(1)
+		},
+	} {
+		t.Run(want, func(t *testing.T) {
+			p, q := before(), before()
+			change(q)
+			require.Equal(t, want, fmt.Sprint(pidf.Diff(p, q)))
+			require.Equal(t, want == "[]", pidf.Equal(p, q))
+		})
+	}
+}
+
+// Documents built alike are equal in any order, and different where Diff says so, both ways.
+func TestDiffProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p, q := model(t), model(t)
+		forth, back := pidf.Diff(p, q), pidf.Diff(q, p)
+		require.Len(t, back, len(forth))
+		require.Equal(t, len(forth) == 0, pidf.Equal(p, q))
+		require.Empty(t, pidf.Diff(p, p))
+
+		r, err := pidf.Decode(p.AppendXML(nil))
+		require.NoError(t, err)
+		slices.Reverse(r.Tuples)
+		slices.Reverse(r.Persons)
+		slices.Reverse(r.Notes)
+		require.True(t, pidf.Equal(p, r), "%v", pidf.Diff(p, r))
+	})
+}

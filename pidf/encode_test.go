@@ -1,0 +1,111 @@
+package pidf_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/openblustar/blustar/pidf"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// A template writes for each entity what the document itself would.
+func TestTemplate(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := model(t)
+		entity := builder{t}.text()
+		dialect := rapid.SampledFrom([]pidf.Dialect{pidf.BluStarDialect, pidf.StandardDialect}).Draw(t, "dialect")
+		template := p.Template(dialect)
+		was := p.Entity
+		for i := range p.Persons {
+			if p.Persons[i].ID == was {
+				p.Persons[i].ID = entity
+			}
+		}
+		p.Entity = entity
+		if entity != "" {
+			require.Equal(t, string(p.Append(nil, dialect)), string(template.AppendXML(nil, entity)))
+		}
+		require.Equal(t, "prefix", string(template.AppendXML([]byte("prefix"), entity)[:6]))
+	})
+}
+
+// BSP-2.1-7: one document, a watcher by SIP and one by telephone number.
+func TestTemplateEntities(t *testing.T) {
+	p, err := pidf.Decode(inDocument([]byte(`<dm:person id="sip:a@example.com"/><dm:person id="other"/>`)))
+	require.NoError(t, err)
+	template := pidf.NewTemplate(p)
+	q, err := pidf.Decode(template.AppendXML(nil, "tel:200;x=<&>\""))
+	require.NoError(t, err)
+	require.Equal(t, "tel:200;x=<&>\"", q.Entity)
+	require.Equal(t, "tel:200;x=<&>\"", q.Persons[0].ID)
+	require.Equal(t, "other", q.Persons[1].ID)
+}
+
+// The Standard dialect: unique NCNames, and a deviceID for each device.
+func TestStandardDialect(t *testing.T) {
+	p := &pidf.Presence{
+		Entity:  "sip:a@b",
+		Tuples:  []pidf.Tuple{{ID: "global service"}, {ID: "global-service"}, {ID: "200"}, {ID: ""}, {ID: ""}, {ID: "a:b"}, {ID: "été"}, {ID: "-"}},
+		Devices: []pidf.Device{{ID: "tel:2719"}, {ID: "tel-2719", DeviceID: "urn:x:1"}, {}},
+		Persons: []pidf.Person{{ID: "sip:a@b"}, {ID: "person", Activities: &pidf.Activities{ID: "200"}}},
+	}
+	q, err := pidf.Decode(p.Append(nil, pidf.StandardDialect))
+	require.NoError(t, err)
+	var ids []string
+	for _, t := range q.Tuples {
+		ids = append(ids, t.ID)
+	}
+	for _, d := range q.Devices {
+		ids = append(ids, d.ID, d.DeviceID)
+	}
+	for _, v := range q.Persons {
+		ids = append(ids, v.ID)
+	}
+	require.Equal(t, []string{"global-service", "global-service-2", "_200", "tuple", "tuple-2", "a-b", "été", "_-",
+		"tel-2719", "tel:2719", "tel-2719-2", "urn:x:1", "device", "urn:device:unknown", "person", "person-2"}, ids)
+	require.Equal(t, "_200-2", q.Persons[1].Activities.ID)
+	require.NoError(t, q.Validate(pidf.StandardDialect))
+	require.Equal(t, "blustar standard", pidf.BluStarDialect.String()+" "+pidf.StandardDialect.String())
+}
+
+// BSP-3-4: times go out in UTC with seconds, whatever went in.
+func TestTimesOut(t *testing.T) {
+	at := time.Date(2024, 6, 1, 14, 0, 0, 999_999_999, time.FixedZone("", 2*3600))
+	p := &pidf.Presence{Tuples: []pidf.Tuple{{ID: "a", Timestamp: at}}}
+	require.Contains(t, string(p.AppendXML(nil)), "<timestamp>2024-06-01T12:00:00Z</timestamp>")
+}
+
+// Mandatory elements of aa.xsd are written even where a host leaves them empty.
+func TestMandatory(t *testing.T) {
+	p := &pidf.Presence{Persons: []pidf.Person{{ID: "p", BluStar: &pidf.BluStarPresence{
+		BluStar: new(pidf.BluStar), A400: new(pidf.A400), ExternalUC: new(pidf.ExternalUC), Calendar: make([]pidf.Appointment, 1)}}},
+		Devices: []pidf.Device{{ID: "d", Line: &pidf.Line{Forward: new(pidf.Forward)}}}}
+	out := string(p.AppendXML(nil))
+	for _, want := range []string{
+		`<aa:blustar><aa:status>unknown</aa:status></aa:blustar>`,
+		`<aa:A400><rpid:activities/></aa:A400>`,
+		`<aa:externalUC><aa:status>unknown</aa:status><aa:freeText/><aa:fwdDestination/><aa:telephoneEvent/></aa:externalUC>`,
+		`<aa:calendar><aa:id/><aa:state>unknown</aa:state><aa:subject/><aa:location/></aa:calendar>`,
+		`<aa:line><aa:DN/><aa:state>unknown</aa:state><aa:forward type="immediate"/></aa:line>`,
+	} {
+		require.Contains(t, out, want)
+	}
+}
+
+// Attributes of a host find a prefix, or are left out where they would make the document ill-formed.
+func TestHostAttributes(t *testing.T) {
+	attr := func(space, local string) pidf.Attr {
+		return pidf.Attr{Name: pidf.Name{Space: space, Local: local}, Value: "v"}
+	}
+	p := &pidf.Presence{Tuples: []pidf.Tuple{{ID: "a", Extra: pidf.Extra{Attrs: []pidf.Attr{
+		attr("urn:x", "a"), attr("urn:x", "b"), attr("urn:y", "a"), attr(pidf.NSRPID, "c"), attr(pidf.NSXML, "space"), attr("", "plain"), attr("", "no name"),
+		attr("http://www.w3.org/2000/xmlns/", "dm"), attr("", "xmlns")}}}}}
+	q, err := pidf.Decode(p.AppendXML(nil))
+	require.NoError(t, err)
+	var names []string
+	for _, a := range q.Tuples[0].Attrs {
+		names = append(names, a.Name.String())
+	}
+	require.Equal(t, []string{"{urn:x}a", "{urn:x}b", "{urn:y}a", "{urn:ietf:params:xml:ns:pidf:rpid}c", "{http://www.w3.org/XML/1998/namespace}space", "plain"}, names)
+}

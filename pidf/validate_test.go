@@ -1,0 +1,83 @@
+package pidf_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/openblustar/blustar/pidf"
+	"github.com/stretchr/testify/require"
+)
+
+// BSP-4.3-2, BSP-5.1-1: Validate names the offender and the rule.
+func TestValidate(t *testing.T) {
+	now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+	person := func(v pidf.Person) *pidf.Presence {
+		v.ID = "p"
+		return &pidf.Presence{Entity: "sip:a@b", Persons: []pidf.Person{v}}
+	}
+	blustar := func(v pidf.BluStarPresence) *pidf.Presence { return person(pidf.Person{BluStar: &v}) }
+	tuple := func(v pidf.Tuple) *pidf.Presence {
+		return &pidf.Presence{Entity: "sip:a@b", Tuples: []pidf.Tuple{v}}
+	}
+	for name, test := range map[string]struct {
+		doc  *pidf.Presence
+		want string // empty where the document is fine
+	}{
+		"fine":             {tuple(pidf.Tuple{ID: "global service", Basic: pidf.Open}), ""},
+		"entity":           {&pidf.Presence{}, "presence/@entity: missing"},
+		"tuple id":         {tuple(pidf.Tuple{}), "presence/tuple/@id: missing"},
+		"basic":            {tuple(pidf.Tuple{ID: "a", Basic: "ajar"}), `presence/tuple[a]/status/basic: "ajar" is not one of open, closed`},
+		"priority":         {tuple(pidf.Tuple{ID: "a", Contact: &pidf.Contact{Priority: "high"}}), `presence/tuple[a]/contact/@priority: "high" is not from 0 to 1 with at most three decimals`},
+		"language":         {tuple(pidf.Tuple{ID: "a", Notes: []pidf.Note{{Lang: "not a language"}}}), `presence/tuple[a]/note/@xml:lang: "not a language" is no language`},
+		"device id":        {&pidf.Presence{Entity: "sip:a@b", Devices: []pidf.Device{{}}}, "presence/device/@id: missing"},
+		"line state":       {&pidf.Presence{Entity: "sip:a@b", Devices: []pidf.Device{{ID: "d", Line: &pidf.Line{DN: "1", State: "off"}}}}, `presence/device[d]/line/state: "off" is not one of idle, ringing, busy, unknown`},
+		"directory number": {&pidf.Presence{Entity: "sip:a@b", Devices: []pidf.Device{{ID: "d", Line: &pidf.Line{State: "idle"}}}}, "presence/device[d]/line/DN: missing"},
+		"forward":          {&pidf.Presence{Entity: "sip:a@b", Devices: []pidf.Device{{ID: "d", Line: &pidf.Line{DN: "1", State: "idle", Forward: &pidf.Forward{Type: "later"}}}}}, `presence/device[d]/line/forward/@type: "later" is not one of immediate`},
+		"status missing":   {blustar(pidf.BluStarPresence{BluStar: &pidf.BluStar{}}), "presence/person[p]/presence/blustar/status: missing"},
+		"status":           {blustar(pidf.BluStarPresence{BluStar: &pidf.BluStar{Status: "gone"}}), `presence/person[p]/presence/blustar/status: "gone" is not one of available, busy, away, do not disturb, signed out, inactive, be right back, unknown`},
+		"status other":     {blustar(pidf.BluStarPresence{BluStar: &pidf.BluStar{Status: pidf.StatusOther}}), ""},
+		"external other":   {blustar(pidf.BluStarPresence{ExternalUC: &pidf.ExternalUC{Status: pidf.StatusOther}}), `presence/person[p]/presence/externalUC/status: "other" is not one of available, busy, away, do not disturb, signed out, inactive, be right back, unknown`},
+		"A400":             {blustar(pidf.BluStarPresence{A400: &pidf.A400{}}), "presence/person[p]/presence/A400/activities: missing"},
+		"appointment":      {blustar(pidf.BluStarPresence{Calendar: []pidf.Appointment{{ID: "7", State: "maybe", From: now}}}), `presence/person[p]/presence/calendar[7]/state: "maybe" is not one of free, tentative, busy, out of office, unknown; presence/person[p]/presence/calendar[7]/end: missing`},
+		"activity":         {person(pidf.Person{Activities: &pidf.Activities{Values: []pidf.Activity{{Name: "napping"}}}}), "presence/person[p]/activities/napping: unknown value"},
+		"activity content": {person(pidf.Person{Activities: &pidf.Activities{Values: []pidf.Activity{{Name: "busy", Text: "very"}}}}), "presence/person[p]/activities/busy: has content"},
+		"unknown and more": {person(pidf.Person{Mood: &pidf.Mood{Values: []pidf.Choice{{Name: "unknown"}, {Name: "sad"}}}}), "presence/person[p]/mood/unknown: not alone"},
+		"place-is":         {person(pidf.Person{PlaceIs: &pidf.PlaceIs{Audio: "loud"}}), `presence/person[p]/place-is/audio: "loud" is not one of noisy, ok, quiet, unknown`},
+		"user-input":       {person(pidf.Person{UserInput: &pidf.UserInput{State: "typing", IdleThreshold: -1}}), `presence/person[p]/user-input/text(): "typing" is not one of active, idle; presence/person[p]/user-input/@idle-threshold: -1 is not positive`},
+		"sphere":           {person(pidf.Person{Sphere: &pidf.Sphere{Values: []pidf.Choice{{Name: "golf"}}}}), "presence/person[p]/sphere/golf: unknown value"},
+		"many":             {&pidf.Presence{Tuples: make([]pidf.Tuple, 6)}, "presence/@entity: missing; presence/tuple/@id: missing; presence/tuple/@id: missing; presence/tuple/@id: missing; presence/tuple/@id: missing; and 2 more"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := test.doc.Validate(pidf.BluStarDialect)
+			if test.want == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.EqualError(t, err, "pidf: invalid document: "+test.want)
+			var violations pidf.Violations
+			require.ErrorAs(t, err, &violations)
+			require.NotEmpty(t, violations[0].Path)
+		})
+	}
+}
+
+// What the Standard dialect demands beyond that; encoding in that dialect mends the first three.
+func TestValidateStandard(t *testing.T) {
+	p, err := pidf.Decode(body(`<tuple id="global service"/><tuple id="a"/><tuple id="a"/><dm:device id="d"/><own/>stray<x xmlns=""/>`))
+	require.NoError(t, err)
+	require.NoError(t, p.Validate(pidf.BluStarDialect))
+	var violations pidf.Violations
+	require.ErrorAs(t, p.Validate(pidf.StandardDialect), &violations)
+	require.Equal(t, pidf.Violations{
+		{Path: "presence/tuple[global service]/@id", Rule: `"global service" is no NCName`},
+		{Path: "presence/tuple[a]/@id", Rule: `"a" is not unique`},
+		{Path: "presence/device[d]/deviceID", Rule: "missing"},
+		{Path: "presence/own", Rule: "unknown element"},
+		{Path: "presence/text()", Rule: "text between elements"},
+		{Path: "presence/x", Rule: "element without a namespace"},
+	}, violations)
+	q, err := pidf.Decode(p.Append(nil, pidf.StandardDialect))
+	require.NoError(t, err)
+	require.ErrorAs(t, q.Validate(pidf.StandardDialect), &violations)
+	require.Len(t, violations, 3)
+}
