@@ -2,6 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -34,7 +38,13 @@ type phone struct {
 func (p *program) phone(transport, address, account, password string) *phone {
 	p.t.Helper()
 	t := p.t
-	stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{transport + ":127.0.0.1:0"}})
+	listen := transport
+	if transport == "tls" {
+		listen = "tcp" // it dials, and is notified over the same connection
+	}
+	stack, err := sipgostack.Listen(sipgostack.Config{
+		Listen: []string{listen + ":127.0.0.1:0"}, TLS: &tls.Config{RootCAs: p.roots},
+	})
 	require.NoError(t, err)
 	credentials, err := auth.NewCredentials(account, []byte(password))
 	require.NoError(t, err)
@@ -196,6 +206,32 @@ func TestConfiguredAuth(t *testing.T) {
 	ph = p.phone("udp", tomURI, `DE\tom`, canary)
 	require.ErrorAs(t, ph.SignIn(t.Context()), &refused)
 	require.Equal(t, 403, refused.Status, "BSP-2.10-11")
+}
+
+// Over TLS, where the configuration says so, credentials are accepted (BSP-4-6,
+// BSP-2.10-11).
+func TestTLS(t *testing.T) {
+	pair := httptest.NewUnstartedServer(nil) // has a certificate for 127.0.0.1
+	pair.StartTLS()
+	certificate, key := pair.Certificate(), pair.TLS.Certificates[0].PrivateKey
+	pair.Close()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	folder := files(t, map[string]string{
+		"cert.pem": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})),
+		"key.pem":  string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+	})
+	p := serveUsers(t, `,"listen":["udp:127.0.0.1:0","tls:127.0.0.1:0"],"auth":{"require_tls":true},
+		"tls":{"cert":"`+folder+`/cert.pem","key":"`+folder+`/key.pem"}`)
+	p.roots = x509.NewCertPool()
+	p.roots.AddCert(certificate)
+	ph := p.phone("tls", tomURI, `DE\tom`, canary)
+	require.NoError(t, ph.SignIn(t.Context()))
+	ph.hears(tomURI, "the first NOTIFY", is("unknown", ""))
+	var refused *client.StatusError
+	require.ErrorAs(t, p.phone("udp", tomURI, `DE\tom`, canary).SignIn(t.Context()), &refused)
+	require.Equal(t, 403, refused.Status)
+	require.NotContains(t, p.stderr.String(), "without TLS")
 }
 
 // The demo runs with what it prints, on other ports here.

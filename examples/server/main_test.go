@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -54,6 +55,7 @@ type program struct {
 	cancel context.CancelFunc
 	code   chan int
 	done   bool
+	roots  *x509.CertPool // that its TLS certificate is verified with
 }
 
 // start runs the program until it is ready, and ends it with the test.
