@@ -1,6 +1,9 @@
 package pidf
 
-import "cmp"
+import (
+	"cmp"
+	"slices"
+)
 
 func (w *writer) document(p *Presence) {
 	w.entity = p.Entity
@@ -10,7 +13,9 @@ func (w *writer) document(p *Presence) {
 		w.raw("\n")
 	}
 	w.raw(`<presence xmlns="` + NSPIDF + `" xmlns:dm="` + NSDataModel + `" xmlns:rpid="` + NSRPID + `"`)
-	w.raw(` xmlns:aa="` + NSBluStar + `"`)
+	if w.dialect == BluStarDialect || p.usesBluStar() {
+		w.raw(` xmlns:aa="` + NSBluStar + `"`)
+	}
 	w.raw(` entity="`)
 	w.cut(p.Entity)
 	w.raw(`"`)
@@ -38,6 +43,13 @@ func (w *writer) document(p *Presence) {
 		w.raw("\n")
 		w.raw(x.xml)
 	}
+}
+
+// usesBluStar reports whether a typed element, or an attribute of the root, is in BluStar's namespace.
+func (p *Presence) usesBluStar() bool {
+	return slices.ContainsFunc(p.Devices, func(d Device) bool { return d.Line != nil }) ||
+		slices.ContainsFunc(p.Persons, func(v Person) bool { return v.BluStar != nil }) ||
+		slices.ContainsFunc(p.Attrs, func(a Attr) bool { return a.Name.Space == NSBluStar })
 }
 
 // cut writes the entity, or notes for a template that it goes here.
