@@ -211,7 +211,7 @@ func TestPing(t *testing.T) { // RFC 5626 §3.5.1
 // A peer that does not read has its connection closed, and what waits for it
 // fails then (BSX-4).
 func TestWriteTimeout(t *testing.T) {
-	s := listen(t, sipgostack.Config{Listen: []string{"tcp:127.0.0.1:0"}, WriteTimeout: 200 * time.Millisecond})
+	s := listen(t, sipgostack.Config{Listen: []string{"tcp:127.0.0.1:0"}, WriteTimeout: 2 * time.Second})
 	flows := make(chan sipx.Flow, 1)
 	h := observed{closed: make(chan sipx.Flow, 1), HandlerFunc: func(ctx context.Context, w sipx.ResponseWriter, r *sipx.Request) {
 		flows <- r.Flow
@@ -242,8 +242,8 @@ func TestWriteTimeout(t *testing.T) {
 		}
 	}
 	require.Equal(t, flow, <-h.closed)
-	require.NotZero(t, full)
-	require.NotZero(t, closed)
+	require.Positive(t, full, "the queue was full")
+	require.Positive(t, closed, "the connection was closed")
 }
 
 func TestIdleConnectionsEnd(t *testing.T) {

@@ -15,7 +15,7 @@ func TestSuite(t *testing.T) {
 	stacktest.Run(t, func(t *testing.T) sipx.Stack {
 		s, err := sipgostack.Listen(sipgostack.Config{
 			Listen:             []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0"},
-			TransactionTimeout: time.Second,
+			TransactionTimeout: 2 * time.Second,
 		})
 		require.NoError(t, err)
 		return s

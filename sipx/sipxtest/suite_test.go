@@ -12,7 +12,7 @@ import (
 )
 
 func TestSuite(t *testing.T) {
-	network := sipxtest.NewNetwork(sipxtest.Config{Timeout: time.Second})
+	network := sipxtest.NewNetwork(sipxtest.Config{Timeout: 2 * time.Second})
 	var host atomic.Int32
 	stacktest.Run(t, func(*testing.T) sipx.Stack {
 		return network.NewStack(fmt.Sprintf("192.0.2.%d:5060", host.Add(1)))

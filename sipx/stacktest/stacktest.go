@@ -44,7 +44,7 @@ type Dialer interface {
 // Run tests the stacks that newStack makes, which must listen on "udp" and
 // "tcp", and may listen on more, all on the loopback interface with free ports.
 // Two of them must reach each other. Where a stack's transaction timeout can be
-// set, set it to a second: a test waits for it.
+// set, set it to two seconds: a test waits for it.
 func Run(t *testing.T, newStack func(t *testing.T) sipx.Stack) {
 	for _, test := range []struct {
 		name string

@@ -1,4 +1,4 @@
-package sipgostack
+package wire
 
 import (
 	"context"
@@ -27,7 +27,7 @@ type lookup struct{ waiting []*call }
 // maxLookups bounds the host names that are being resolved.
 const maxLookups = 1024
 
-var errNoSocket = errors.New("sipgostack: no udp socket to send from")
+var errNoSocket = errors.New("sipx: no udp socket to send from")
 
 // route finds the way of a request, and starts it.
 func (s *Stack) route(c *call) error {
@@ -67,7 +67,7 @@ func (s *Stack) nextHop(req *sipx.Request) (hop, error) {
 		u = a.URI
 	}
 	if u.Scheme != "sip" && u.Scheme != "sips" || u.Host == "" {
-		return hop{}, fmt.Errorf("sipgostack: no way to a %s URI", u.Scheme)
+		return hop{}, fmt.Errorf("sipx: no way to a %s URI", u.Scheme)
 	}
 	transport, ok := u.Param("transport")
 	transport = strings.ToLower(transport)
@@ -116,7 +116,7 @@ func (s *Stack) head(c *call, transport string, to netip.AddrPort, name string) 
 	case "ws", "wss": // clients open these, and are reached by their flow
 		return sipx.ErrFlowClosed
 	}
-	return fmt.Errorf("sipgostack: no transport %q", transport)
+	return fmt.Errorf("sipx: no transport %q", transport)
 }
 
 // connect returns the connection that the stack has to a hop, or opens one.

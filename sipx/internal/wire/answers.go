@@ -1,12 +1,10 @@
-package sipgostack
+package wire
 
 import (
 	"hash/maphash"
 	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/emiago/sipgo/sip"
 )
 
 // exchangeKey tells the requests of one peer apart.
@@ -50,7 +48,7 @@ func (a *answers) known(x *exchange) bool {
 	if seen == nil && !a.closed && x.req.Method != "ACK" {
 		a.byKey[x.key] = x
 		if x.req.Method == "INVITE" {
-			a.begin(x, key)
+			x.invite = a.stack.engine.Invite(key, x)
 		}
 	}
 	a.mu.Unlock()
@@ -60,17 +58,11 @@ func (a *answers) known(x *exchange) bool {
 	return seen != nil
 }
 
-// begin gives an INVITE its transaction, which repeats the answer until the ACK.
-func (a *answers) begin(x *exchange, key string) {
-	origin := sip.NewRequest(sip.INVITE, sip.Uri{})
-	origin.SetTransport("udp")
-	x.invite = sip.NewServerTx(key, origin, inviteConn{x}, a.stack.quiet)
-	_ = x.invite.Init() // never fails
-	x.invite.OnTerminate(func(string, error) {
-		a.mu.Lock()
-		delete(a.byKey, x.key)
-		a.mu.Unlock()
-	})
+// drop forgets an exchange.
+func (a *answers) drop(x *exchange) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.byKey, x.key)
 }
 
 // keep remembers an answered exchange for a while.
@@ -80,12 +72,12 @@ func (a *answers) keep(x *exchange) {
 	if a.closed {
 		return
 	}
-	a.old = append(a.old, answered{x, time.Now().Add(sip.Timer_J)})
+	a.old = append(a.old, answered{x, time.Now().Add(a.stack.engine.Timeout())})
 	if len(a.old)-a.first > a.max {
 		a.forget()
 	}
 	if a.timer == nil {
-		a.timer = time.AfterFunc(sip.Timer_J, a.expire)
+		a.timer = time.AfterFunc(a.stack.engine.Timeout(), a.expire)
 	}
 }
 

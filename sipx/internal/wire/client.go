@@ -1,29 +1,24 @@
-package sipgostack
+package wire
 
 import (
 	"context"
-	"errors"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
-
 	"github.com/openblustar/blustar/sipx"
 )
 
-// call is a request under way. Its client transaction is sipgo's, to which it is
-// the connection.
+// call is a request under way, and the party of its transaction.
 type call struct {
 	stack  *Stack
 	req    *sipx.Request
 	done   sipx.ResponseHandler
 	branch string
 	way    way
-	tx     *sip.ClientTx
+	tx     Client
 	live   atomic.Bool // the message was written, and may be again
 
 	mu       sync.Mutex
@@ -82,13 +77,6 @@ func (c *call) start(w way) {
 	}
 	buf := getBuffer()
 	*buf = c.req.AppendTo((*buf)[:0], s.via(transport, w, c.branch))
-	tx := sip.NewClientTx(c.branch, s.origins[transport], c, s.quiet)
-	tx.OnTerminate(func(_ string, err error) {
-		if errors.Is(err, sip.ErrTransactionTimeout) {
-			err = sipx.ErrTimeout
-		}
-		c.finish(nil, err)
-	})
 	c.mu.Lock()
 	if c.finished {
 		c.mu.Unlock()
@@ -97,9 +85,9 @@ func (c *call) start(w way) {
 	}
 	// The transaction starts before the message is written, so that a response
 	// cannot find it without its timers.
-	_ = tx.Init()
-	c.way, c.tx, c.data = w, tx, buf
-	if d := s.cfg.TransactionTimeout; d > 0 && d < sip.Timer_F {
+	c.way, c.data = w, buf
+	c.tx = s.engine.Client(transport, c.req.Method, c.branch, c)
+	if d := s.cfg.TransactionTimeout; d > 0 && d < s.engine.Timeout() {
 		c.timeout = time.AfterFunc(d, func() { c.finish(nil, sipx.ErrTimeout) })
 	}
 	c.mu.Unlock()
@@ -130,19 +118,16 @@ func (c *call) transmit() error {
 	return c.way.socket.write(c.way.to, *data)
 }
 
-// WriteMsg and the rest make the call the sip.Connection of its transaction,
-// which has it written once more where no response comes.
-func (c *call) WriteMsg(sip.Message) error {
+// Write implements [ClientParty].
+func (c *call) Write() error {
 	if !c.live.Load() {
 		return nil
 	}
 	return c.transmit()
 }
 
-func (c *call) LocalAddr() net.Addr    { return nil }
-func (c *call) Ref(int) int            { return 1 }
-func (c *call) TryClose() (int, error) { return 1, nil }
-func (c *call) Close() error           { return nil }
+// End implements [ClientParty].
+func (c *call) End(err error) { c.finish(nil, err) }
 
 // finish reports the outcome, the first time it is called.
 func (c *call) finish(res *sipx.Response, err error) {
@@ -162,7 +147,11 @@ func (c *call) finish(res *sipx.Response, err error) {
 		timeout.Stop()
 	}
 	if tx != nil {
-		tx.Terminate()
+		status := 0
+		if res != nil {
+			status = res.Status
+		}
+		tx.Terminate(status)
 	}
 	if data != nil {
 		putBuffer(data)
@@ -201,29 +190,13 @@ func (s *Stack) response(data []byte) {
 	case c == nil || !strings.EqualFold(res.Header.CSeqMethod(), c.req.Method):
 		// A retransmission, or not for us.
 	case res.Status < 200:
-		c.provisional(res.Status)
+		c.mu.Lock()
+		tx := c.tx
+		c.mu.Unlock()
+		if tx != nil {
+			tx.Provisional(res.Status, s.spawn)
+		}
 	default:
 		c.finish(res, nil)
-	}
-}
-
-// provisional tells the transaction that somebody is at work, so that it asks
-// less often (RFC 3261 §17.1.2.2).
-func (c *call) provisional(status int) {
-	c.mu.Lock()
-	tx := c.tx
-	c.mu.Unlock()
-	if tx == nil {
-		return
-	}
-	taken := c.stack.spawn(func() {
-		// sipgo waits until the response is taken.
-		select {
-		case <-tx.Responses():
-		case <-tx.Done():
-		}
-	})
-	if taken {
-		tx.Receive(&sip.Response{StatusCode: status})
 	}
 }

@@ -1,14 +1,11 @@
-package sipgostack
+package wire
 
 import (
 	"bytes"
 	"errors"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/emiago/sipgo/sip"
 
 	"github.com/openblustar/blustar/sipx"
 	"github.com/openblustar/blustar/sipx/internal/dispatch"
@@ -90,12 +87,12 @@ type exchange struct {
 	mu       sync.Mutex
 	req      *sipx.Request // nil once answered
 	answered bool
-	answer   []byte        // of a datagram exchange, to be repeated
-	invite   *sip.ServerTx // of an INVITE by datagram
-	overdue  *time.Timer   // where the handler returned without an answer
+	answer   []byte      // of a datagram exchange, to be repeated
+	invite   Invite      // of an INVITE by datagram
+	overdue  *time.Timer // where the handler returned without an answer
 }
 
-var errAnswered = errors.New("sipgostack: the request has been answered")
+var errAnswered = errors.New("sipx: the request has been answered")
 
 // Respond implements [sipx.ResponseWriter].
 func (x *exchange) Respond(res *sipx.Response) error {
@@ -126,7 +123,7 @@ func (x *exchange) Respond(res *sipx.Response) error {
 	x.mu.Unlock()
 	putBuffer(buf)
 	if invite != nil {
-		return invite.Respond(&sip.Response{StatusCode: res.Status})
+		return invite.Respond(res.Status)
 	}
 	x.stack.answers.keep(x)
 	return x.way.socket.write(x.way.to, x.answer)
@@ -139,7 +136,7 @@ func (x *exchange) again(method string) {
 	x.mu.Unlock()
 	switch {
 	case invite != nil:
-		_ = invite.Receive(&sip.Request{Method: sip.RequestMethod(method)})
+		invite.Again(method)
 	case answer != nil:
 		_ = x.way.socket.write(x.way.to, answer)
 	}
@@ -151,22 +148,18 @@ func (x *exchange) returned() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if !x.answered {
-		x.overdue = time.AfterFunc(sip.Timer_F, func() {
+		x.overdue = time.AfterFunc(x.stack.engine.Timeout(), func() {
 			x.stack.log.Error("handler did not answer")
 			_ = x.Respond(sipx.NewResponse(500))
 		})
 	}
 }
 
-// inviteConn is an exchange as the sip.Connection of its server transaction.
-type inviteConn struct{ *exchange }
-
-// WriteMsg writes the answer, again and again until the ACK comes, or before it
-// the 100 by which sipgo keeps the client from asking again.
-func (x inviteConn) WriteMsg(msg sip.Message) error {
+// Write implements [ServerParty].
+func (x *exchange) Write(status int) error {
 	x.mu.Lock()
 	data := x.answer
-	if res, ok := msg.(*sip.Response); ok && res.StatusCode == 100 && x.req != nil {
+	if status == 100 && x.req != nil {
 		data = sipx.NewResponse(100).AppendTo(nil, x.req)
 	}
 	x.mu.Unlock()
@@ -176,7 +169,5 @@ func (x inviteConn) WriteMsg(msg sip.Message) error {
 	return x.way.socket.write(x.way.to, data)
 }
 
-func (x inviteConn) LocalAddr() net.Addr    { return nil }
-func (x inviteConn) Ref(int) int            { return 1 }
-func (x inviteConn) TryClose() (int, error) { return 1, nil }
-func (x inviteConn) Close() error           { return nil }
+// End implements [ServerParty].
+func (x *exchange) End() { x.stack.answers.drop(x) }

@@ -1,4 +1,4 @@
-package sipgostack
+package wire
 
 import (
 	"crypto/rand"
