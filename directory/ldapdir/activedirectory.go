@@ -73,7 +73,18 @@ func NewADVerifier(cfg ADConfig) (*ADVerifier, error) {
 }
 
 // Ready returns nil if a domain controller answers.
-func (v *ADVerifier) Ready(ctx context.Context) error { return v.ready(ctx) }
+func (v *ADVerifier) Ready(ctx context.Context) error {
+	c, err := v.hosts.connect(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	ctx, cancel := context.WithTimeout(ctx, v.hosts.timeout)
+	defer cancel()
+	// One whose process hangs still completes TCP connections.
+	_, err = v.search(ctx, c, &ldap.SearchRequest{Scope: ldap.ScopeBaseObject, Filter: "(objectClass=*)", Attributes: []string{"1.1"}})
+	return err
+}
 
 // Verify implements [auth.Verifier]. Errors are reasons of package auth, all of
 // them [auth.ErrBadCredentials], or an [ErrUnavailable].

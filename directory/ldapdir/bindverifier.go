@@ -79,8 +79,9 @@ func NewBindVerifier(cfg BindConfig) (*BindVerifier, error) {
 	return &BindVerifier{checker: k, pool: newPool(k.hosts, b, cfg.MaxConns), cfg: cfg}, nil
 }
 
-// Ready returns nil if a server answers.
-func (v *BindVerifier) Ready(ctx context.Context) error { return v.ready(ctx) }
+// Ready returns nil if users can be searched for: a server is there, accepts the
+// account that searches, and has BaseDN.
+func (v *BindVerifier) Ready(ctx context.Context) error { return v.pool.ready(ctx, v.cfg.BaseDN) }
 
 // Close closes the connections that find users.
 func (v *BindVerifier) Close() { v.pool.close() }

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-ldap/ldap/v3"
-
 	"github.com/openblustar/blustar/directory"
 )
 
@@ -84,12 +82,7 @@ func New(cfg Config) (*Directory, error) {
 // the account that searches, and has BaseDN. While all servers fail it returns at
 // once most of the time, with the last error.
 func (d *Directory) Ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, d.hosts.timeout)
-	defer cancel()
-	_, err := d.pool.search(ctx, &ldap.SearchRequest{
-		BaseDN: d.cfg.BaseDN, Scope: ldap.ScopeBaseObject, Filter: "(objectClass=*)", Attributes: []string{"1.1"},
-	})
-	return err
+	return d.pool.ready(ctx, d.cfg.BaseDN)
 }
 
 // Close ends the searches under way, whose callers get [ErrClosed], closes the

@@ -132,18 +132,24 @@ func (p *pool) take(ctx context.Context) (*conn, error) {
 		return nil, err
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
+	closed := p.closed
+	if !closed {
+		p.open++
+	}
+	p.mu.Unlock()
+	if closed {
+		c.host.withdraw()
 		c.close()
 		return nil, ErrClosed
 	}
-	p.open++
 	return c, nil
 }
 
 // takeIdle returns an idle connection that looks sound, or nil.
 func (p *pool) takeIdle() (*conn, error) {
 	p.mu.Lock()
+	var stale []*conn
+	defer closeAll(&stale) // after unlocking
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, ErrClosed
@@ -158,7 +164,7 @@ func (p *pool) takeIdle() (*conn, error) {
 			return c, nil
 		}
 		p.open--
-		c.close()
+		stale = append(stale, c)
 	}
 	return nil, nil
 }
@@ -166,15 +172,26 @@ func (p *pool) takeIdle() (*conn, error) {
 func (p *pool) release(c *conn) {
 	defer func() { <-p.slots }()
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if c.broken || p.closed {
 		p.open--
+		p.mu.Unlock()
 		c.close()
 		return
 	}
+	defer p.mu.Unlock()
 	c.used = time.Now()
 	c.net.rest()
 	p.idle = append(p.idle, c)
+}
+
+// ready returns nil if the entry base can be read.
+func (p *pool) ready(ctx context.Context, base string) error {
+	ctx, cancel := context.WithTimeout(ctx, p.hosts.timeout)
+	defer cancel()
+	_, err := p.search(ctx, &ldap.SearchRequest{
+		BaseDN: base, Scope: ldap.ScopeBaseObject, Filter: "(objectClass=*)", Attributes: []string{"1.1"},
+	})
+	return err
 }
 
 // size returns how many connections are open.
@@ -187,11 +204,17 @@ func (p *pool) size() int {
 // close closes the idle connections, and the others when they are put back.
 func (p *pool) close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closed = true
-	for _, c := range p.idle {
-		p.open--
+	idle := p.idle
+	p.idle, p.closed = nil, true
+	p.open -= len(idle)
+	p.mu.Unlock()
+	closeAll(&idle)
+}
+
+// closeAll closes connections. That may wait for the network a moment, so no lock
+// is to be held.
+func closeAll(cs *[]*conn) {
+	for _, c := range *cs {
 		c.close()
 	}
-	p.idle = nil
 }

@@ -149,17 +149,3 @@ func (k *checker) search(ctx context.Context, c *conn, req *ldap.SearchRequest) 
 	k.hosts.succeed(c.host)
 	return res.Entries, nil
 }
-
-// ready returns nil if a server is there.
-func (k *checker) ready(ctx context.Context) error {
-	c, err := k.hosts.connect(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	ctx, cancel := context.WithTimeout(ctx, k.hosts.timeout)
-	defer cancel()
-	// A server whose process hangs still completes TCP connections.
-	_, err = k.search(ctx, c, &ldap.SearchRequest{Scope: ldap.ScopeBaseObject, Filter: "(objectClass=*)", Attributes: []string{"1.1"}})
-	return err
-}
