@@ -1,0 +1,70 @@
+package dialoginfo
+
+import (
+	"context"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// leave ends what is left when run returns. At the PBX that is the dialog, which
+// a last SUBSCRIBE ends; for as long as that may take its NOTIFYs are answered.
+func (s *subscription) leave(ctx context.Context) {
+	s.finish()
+	s.next.stop()
+	s.first.stop()
+	d := s.dialog
+	s.m.mu.Lock()
+	s.over = true
+	if d != nil && !d.established() {
+		delete(s.m.dialogs, d.callID)
+	}
+	s.m.mu.Unlock()
+	for len(s.inbox) > 0 {
+		n := <-s.inbox
+		s.afterwards(n.w, n.req)
+	}
+	if d == nil || !d.established() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	context.AfterFunc(ctx, func() { s.m.unroute(d.callID) })
+	x := &exchange{m: s.m, dialog: d, to: s.target}
+	s.m.cfg.Sender.Send(ctx, x.request(), &farewell{s, x, ctx, cancel})
+}
+
+// afterwards answers a NOTIFY that comes when the subscription is over.
+func (s *subscription) afterwards(w sipx.ResponseWriter, req *sipx.Request) {
+	d := s.dialog
+	if d == nil || d.callID != req.CallID || !d.matches(req) {
+		s.m.respond(w, sipx.NewResponse(481))
+		return
+	}
+	s.m.respond(w, sipx.NewResponse(200))
+	if state, _ := parseSubscriptionState(req.Header.Get("Subscription-State")); state.terminated {
+		s.m.unroute(d.callID)
+	}
+}
+
+// farewell is the exchange that ends a dialog, with nobody who waits for it. The
+// dialog is its own by then.
+type farewell struct {
+	s        *subscription
+	exchange *exchange
+	ctx      context.Context
+	cancel   context.CancelFunc
+}
+
+// HandleResponse implements [sipx.ResponseHandler].
+func (f *farewell) HandleResponse(req *sipx.Request, res *sipx.Response, err error) {
+	if err == nil {
+		var again bool
+		if again, err = f.exchange.again(req, res); again {
+			f.s.m.cfg.Sender.Send(f.ctx, f.exchange.request(), f)
+			return
+		}
+	}
+	if err != nil {
+		f.s.log.Debug("a subscription was not ended", "error", err)
+		f.cancel()
+	}
+}

@@ -1,0 +1,218 @@
+package dialoginfo
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/sipx"
+)
+
+const (
+	eventPackage = "dialog"
+
+	// refusedPause is for how long credentials rest that the PBX refused.
+	refusedPause = time.Minute
+	// doubtPause is the least time between two doubts of all subscriptions.
+	doubtPause = time.Minute
+	// A doubt makes 100 devices a second refresh.
+	doubtEach = 10 * time.Millisecond
+	maxDoubt  = time.Minute
+)
+
+// Monitor watches the devices of one PBX. It is safe for concurrent use, has no
+// goroutines of its own, and needs no closing: it ends with the calls of
+// MonitorLine.
+type Monitor struct {
+	cfg      Config
+	underWay chan struct{} // one token for each SUBSCRIBE that waits for its response
+
+	mu        sync.Mutex               // guards what follows, and sending to a subscription's inbox
+	dialogs   map[string]*subscription // by Call-ID
+	devices   int
+	refusedAt time.Time
+	doubted   time.Time
+}
+
+var (
+	_ presence.LineMonitor = (*Monitor)(nil)
+	_ sipx.Handler         = (*Monitor)(nil)
+	_ sipx.FlowObserver    = (*Monitor)(nil)
+)
+
+// New checks cfg and makes a Monitor. It sends nothing yet.
+func New(cfg Config) (*Monitor, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	return &Monitor{
+		cfg:      cfg,
+		underWay: make(chan struct{}, cfg.MaxUnderWay),
+		dialogs:  make(map[string]*subscription),
+	}, nil
+}
+
+// MonitorLine implements [presence.LineMonitor]: it subscribes to the device and
+// calls update, from its own goroutine, with each state that the PBX tells of,
+// and again with the same one where its lifetime was prolonged. With an unknown
+// state it is called where the PBX ends the subscription for good, makes us
+// wait, or sends what cannot be read.
+//
+// It returns nil when ctx has ended. The subscription at the PBX is ended then,
+// but that is not waited for: a shutdown of the stack does.
+//
+// Errors: those of Config.Target, [ErrTooMany], [ErrNoNotify], a [*StatusError],
+// an [*EndedError], or what the Sender reported.
+func (m *Monitor) MonitorLine(ctx context.Context, dn string, update func(presence.LineState)) error {
+	target, err := m.cfg.Target(dn)
+	if err != nil {
+		return err
+	}
+	if !isSIP(target) {
+		return fmt.Errorf("dialoginfo: the target of device %q is no sip or sips URI with a host", dn)
+	}
+	m.mu.Lock()
+	if m.devices >= m.cfg.MaxDevices {
+		m.mu.Unlock()
+		return ErrTooMany
+	}
+	m.devices++
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		m.devices--
+		m.mu.Unlock()
+	}()
+	return newSubscription(m, dn, target, update).run(ctx)
+}
+
+// ServeSIP implements [sipx.Handler] for a Monitor that is alone on its stack: a
+// NOTIFY that belongs to no subscription is answered 481 (RFC 6665 §4.1.3), what
+// is no NOTIFY 405.
+func (m *Monitor) ServeSIP(_ context.Context, w sipx.ResponseWriter, req *sipx.Request) {
+	switch {
+	case req.Method != "NOTIFY":
+		m.respond(w, sipx.NewResponse(405, sipx.Field{Name: "Allow", Value: "NOTIFY"}))
+	case !m.serve(w, req):
+		m.respond(w, sipx.NewResponse(481))
+	}
+}
+
+// Handler returns a handler that takes the NOTIFYs of the Monitor's
+// subscriptions and passes everything else on to next, such as a presence
+// server on the same stack. It is a [sipx.FlowObserver], for next too where that
+// is one.
+func (m *Monitor) Handler(next sipx.Handler) sipx.Handler { return &mux{m, next} }
+
+type mux struct {
+	monitor *Monitor
+	next    sipx.Handler
+}
+
+func (x *mux) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
+	if req.Method != "NOTIFY" || !x.monitor.serve(w, req) {
+		x.next.ServeSIP(ctx, w, req)
+	}
+}
+
+func (x *mux) FlowClosed(f sipx.Flow) {
+	x.monitor.FlowClosed(f)
+	if o, ok := x.next.(sipx.FlowObserver); ok {
+		o.FlowClosed(f)
+	}
+}
+
+// serve hands a NOTIFY to its subscription, if it has one.
+func (m *Monitor) serve(w sipx.ResponseWriter, req *sipx.Request) bool {
+	m.mu.Lock()
+	s := m.dialogs[req.CallID]
+	if s == nil {
+		m.mu.Unlock()
+		return false
+	}
+	if s.over {
+		m.mu.Unlock()
+		s.afterwards(w, req)
+		return true
+	}
+	if req.Flow.Reliable() {
+		s.flow = req.Flow
+	}
+	// Under the lock, so that nothing is put in after the subscription has
+	// emptied its inbox for the last time.
+	select {
+	case s.inbox <- notify{w, req}:
+		m.mu.Unlock()
+	default:
+		m.mu.Unlock()
+		m.respond(w, sipx.NewResponse(503, sipx.Field{Name: "Retry-After", Value: "1"}))
+	}
+	return true
+}
+
+// FlowClosed implements [sipx.FlowObserver]: devices whose NOTIFYs came over the
+// connection ask the PBX soon whether it still knows them.
+func (m *Monitor) FlowClosed(f sipx.Flow) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.dialogs {
+		if s.flow == f || m.cfg.Flow == f {
+			s.doubt()
+		}
+	}
+}
+
+// forgotten is told that the PBX has forgotten a subscription that had lasted. It
+// may have been restarted, so the others are in doubt.
+func (m *Monitor) forgotten() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now := time.Now(); now.Sub(m.doubted) >= doubtPause {
+		m.doubted = now
+		for _, s := range m.dialogs {
+			s.doubt()
+		}
+	}
+}
+
+// spread is over how long doubts of all devices are spread.
+func (m *Monitor) spread() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return min(max(time.Duration(m.devices)*doubtEach, time.Second), maxDoubt)
+}
+
+// route makes the NOTIFYs with this Call-ID go to s.
+func (m *Monitor) route(callID string, s *subscription) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dialogs[callID] = s
+}
+
+func (m *Monitor) unroute(callID string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.dialogs, callID)
+}
+
+// refused notes that the PBX did not take the credentials.
+func (m *Monitor) refused() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refusedAt = time.Now()
+}
+
+// wasRefused reports whether that was a moment ago.
+func (m *Monitor) wasRefused() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.refusedAt.IsZero() && time.Since(m.refusedAt) < refusedPause
+}
+
+func (m *Monitor) respond(w sipx.ResponseWriter, res *sipx.Response) {
+	if err := w.Respond(res); err != nil {
+		m.cfg.Logger.Warn("a request was not answered", "error", err)
+	}
+}

@@ -1,0 +1,386 @@
+package dialoginfo_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/icholy/digest"
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/presence/dialoginfo"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// TestRestart shows that values recover by themselves after the PBX has forgotten
+// its subscriptions, and that the first to notice tells the others (BSX-2).
+func TestRestart(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, r *rig) {
+		lamps := make(map[string]*lamp)
+		for i := range 50 {
+			dn := fmt.Sprint(200 + i)
+			r.state[dn] = full("confirmed")
+			lamps[dn] = r.watch(dn)
+			require.Equal(t, "busy", lamps[dn].shown())
+			time.Sleep(2 * time.Second) // they refresh at different times
+		}
+		time.Sleep(90 * time.Second)
+		r.seen()
+		r.restart()
+		r.set(func() {
+			for dn := range r.state {
+				r.state[dn] = full()
+			}
+		})
+		start := time.Now()
+		for len(r.seen()) == 0 {
+			time.Sleep(time.Second)
+		}
+		require.Less(t, time.Since(start), 225*time.Second)
+		time.Sleep(2 * time.Second)
+		for dn, l := range lamps {
+			require.Equal(t, "idle", l.shown(), dn)
+			l.running(t)
+		}
+	})
+}
+
+// TestForgottenAtOnce shows that a PBX that forgets each subscription is not
+// flooded: that is left to the back-off of the caller.
+func TestForgottenAtOnce(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, r *rig) {
+		l := r.watch("200")
+		require.Equal(t, 200, r.endOf("200", "terminated;reason=deactivated"))
+		err := l.result(t)
+		var ended *dialoginfo.EndedError
+		require.ErrorAs(t, err, &ended)
+		require.Equal(t, "deactivated", ended.Reason)
+		require.Equal(t, "idle unknown", l.shown())
+		require.Len(t, r.seen(), 1)
+	})
+}
+
+// TestTerminated shows what becomes of a subscription that the PBX ends after it
+// has lasted (RFC 6665 §4.1.3).
+func TestTerminated(t *testing.T) {
+	for state, test := range map[string]struct {
+		after time.Duration // of the next SUBSCRIBE; negative: MonitorLine returns
+		shown string
+	}{
+		"terminated;reason=deactivated":              {0, "busy"},
+		"terminated;reason=deactivated;retry-after=": {0, "busy"},
+		"terminated;reason=timeout":                  {0, "busy"},
+		"Terminated ; Reason=\"timeout\"":            {0, "busy"},
+		"terminated":                                 {0, "busy"},
+		"terminated;reason=vendor":                   {0, "busy"},
+		"terminated;reason=probation":                {0, "busy"},
+		"terminated;reason=probation;retry-after=60": {60 * time.Second, "unknown busy"},
+		"terminated;reason=giveup;retry-after=10":    {10 * time.Second, "unknown busy"},
+		"terminated;reason=rejected":                 {-1, "unknown"},
+		"terminated;reason=noresource":               {-1, "unknown"},
+		"terminated;reason=invariant;retry-after=5":  {-1, "unknown"},
+	} {
+		t.Run(state, func(t *testing.T) {
+			run(t, setup{}, func(t *testing.T, r *rig) {
+				r.state["200"] = full("confirmed")
+				l := r.watch("200")
+				time.Sleep(40 * time.Second)
+				require.Equal(t, "busy", l.shown())
+				first := r.seen()[0]
+				ended := time.Now()
+				require.Equal(t, 200, r.endOf("200", state))
+				if test.after < 0 {
+					require.ErrorContains(t, l.result(t), "ended the subscription")
+					require.Equal(t, test.shown, l.shown())
+					require.Empty(t, r.seen())
+					return
+				}
+				time.Sleep(test.after + test.after/5 + time.Second)
+				require.Equal(t, test.shown, l.shown())
+				next := r.seen()
+				require.Len(t, next, 1)
+				require.NotEqual(t, first.CallID, next[0].CallID, "a new dialog")
+				require.GreaterOrEqual(t, next[0].at.Sub(ended), test.after)
+			})
+		})
+	}
+}
+
+// TestRefused shows the outcome of a first SUBSCRIBE that is refused.
+func TestRefused(t *testing.T) {
+	for _, test := range []struct {
+		status int
+		is     error
+	}{
+		{489, dialoginfo.ErrNoDialogPackage},
+		{401, dialoginfo.ErrUnauthorized},
+		{407, dialoginfo.ErrUnauthorized},
+		{403, nil}, {404, nil}, {481, nil}, {423, nil}, {500, nil}, {503, nil}, {302, nil},
+	} {
+		t.Run(fmt.Sprint(test.status), func(t *testing.T) {
+			run(t, setup{}, func(t *testing.T, r *rig) {
+				r.play(status(test.status))
+				l := r.watch("200")
+				err := l.result(t)
+				var failure *dialoginfo.StatusError
+				require.ErrorAs(t, err, &failure)
+				require.Equal(t, test.status, failure.Status)
+				if test.is != nil {
+					require.ErrorIs(t, err, test.is)
+				}
+				require.NotErrorIs(t, err, dialoginfo.ErrNoNotify)
+				require.Equal(t, "unknown", l.shown())
+				require.Len(t, r.seen(), 1)
+			})
+		})
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, r *rig) {
+		r.play(status(503, field("Retry-After", "20 (restarting);duration=3")))
+		l := r.watch("200")
+		time.Sleep(19 * time.Second)
+		require.Len(t, r.seen(), 1)
+		r.play(nil)
+		time.Sleep(5 * time.Second)
+		require.Len(t, r.seen(), 1)
+		require.Equal(t, "unknown idle", l.shown())
+	})
+}
+
+func TestMinExpires(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, r *rig) {
+		r.play(func(req *sipx.Request) *sipx.Response {
+			if asked, _ := sipx.Seconds(req.Header.Get("Expires")); asked > 0 && asked < 600 {
+				return sipx.NewResponse(423, field("Min-Expires", "600"))
+			}
+			return nil
+		})
+		l := r.watch("200")
+		require.Equal(t, 600*time.Second, l.last(t).Lifetime)
+		require.Len(t, r.seen(), 2)
+		time.Sleep(481 * time.Second)
+		require.Len(t, r.seen(), 1, "it is remembered")
+		r.play(status(423, field("Min-Expires", "99999999")))
+		time.Sleep(481 * time.Second)
+		l.running(t) // the dialog lasts, so it is tried again
+	})
+}
+
+// TestRefreshFails shows that a dialog is kept for as long as it lasts where a
+// refresh fails for a reason that may pass (RFC 6665 §4.1.2.2).
+func TestRefreshFails(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, r *rig) {
+		r.state["200"] = full("confirmed")
+		l := r.watch("200")
+		r.seen()
+		r.play(status(500))
+		time.Sleep(245 * time.Second)
+		l.running(t)
+		require.GreaterOrEqual(t, len(r.seen()), 2)
+		r.play(nil)
+		time.Sleep(30 * time.Second)
+		require.Len(t, r.seen(), 1)
+		require.Equal(t, 300*time.Second, l.last(t).Lifetime)
+		require.Equal(t, "busy", l.shown())
+		require.Equal(t, 200, r.tell("200", full()))
+
+		r.network.Blackhole("192.0.2.1", true)
+		gone := time.Now()
+		for range 400 {
+			time.Sleep(time.Second)
+			if l.mu.Lock(); l.ended {
+				l.mu.Unlock()
+				break
+			}
+			l.mu.Unlock()
+		}
+		require.ErrorIs(t, l.result(t), sipx.ErrTimeout)
+		require.Less(t, time.Since(gone), 340*time.Second)
+		require.LessOrEqual(t, l.last(t).Lifetime, 300*time.Second)
+	})
+}
+
+// TestGoneOnRefresh shows the answers that end a subscription.
+func TestGoneOnRefresh(t *testing.T) {
+	for _, code := range []int{404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			run(t, setup{}, func(t *testing.T, r *rig) {
+				l := r.watch("200")
+				r.play(func(req *sipx.Request) *sipx.Response {
+					if req.To.Tag() != "" {
+						return sipx.NewResponse(code)
+					}
+					return nil
+				})
+				r.seen()
+				time.Sleep(241 * time.Second)
+				requests := r.seen()
+				require.Len(t, requests, 2)
+				require.NotEqual(t, requests[0].CallID, requests[1].CallID)
+				l.running(t)
+				r.play(nil)
+			})
+		})
+	}
+}
+
+func TestNoNotify(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, r *rig) {
+		r.silent = true
+		l := r.watch("200")
+		time.Sleep(31 * time.Second)
+		l.running(t)
+		time.Sleep(2 * time.Second)
+		require.ErrorIs(t, l.result(t), dialoginfo.ErrNoNotify)
+		requests := r.seen()
+		require.Len(t, requests, 2)
+		require.Equal(t, "0", requests[1].Header.Get("Expires"))
+	})
+}
+
+func TestStackClosed(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, r *rig) {
+		l := r.watch("200")
+		require.NoError(t, r.own.Shutdown(t.Context()))
+		time.Sleep(241 * time.Second)
+		require.ErrorIs(t, l.result(t), sipx.ErrStackClosed)
+	})
+}
+
+// guard makes the PBX ask for a password.
+type guard struct {
+	code  int
+	nonce int
+	old   bool // the next nonce is called stale
+	tried int  // answers that it has seen
+}
+
+func (g *guard) check(req *sipx.Request) *sipx.Response {
+	challenge, answer := "WWW-Authenticate", "Authorization"
+	if g.code == 407 {
+		challenge, answer = "Proxy-Authenticate", "Proxy-Authorization"
+	}
+	stale := false
+	if v := req.Header.Get(answer); v != "" {
+		g.tried++
+		got, err := digest.ParseCredentials(v)
+		if err != nil {
+			return sipx.NewResponse(400)
+		}
+		want, err := digest.Digest(&digest.Challenge{Realm: "pbx", Nonce: fmt.Sprint(g.nonce), Algorithm: "SHA-256", QOP: []string{"auth"}},
+			digest.Options{Method: "SUBSCRIBE", URI: req.URI.String(), Count: got.Nc, Cnonce: got.Cnonce, Username: "blf", Password: "s3cret"})
+		if err != nil {
+			return sipx.NewResponse(500)
+		}
+		if g.old {
+			g.old, stale = false, true
+		} else if got.Response == want.Response && got.URI == want.URI {
+			return nil
+		}
+	}
+	g.nonce++
+	return sipx.NewResponse(g.code,
+		field(challenge, `Basic realm="pbx"`),
+		field(challenge, fmt.Sprintf(`Digest realm="pbx", nonce="%d", algorithm=SHA-256, qop="auth", stale=%v`, g.nonce, stale)),
+		field(challenge, fmt.Sprintf(`Digest realm="pbx", nonce="%d", algorithm=MD5, qop="auth"`, g.nonce)))
+}
+
+func password(word string) func(*dialoginfo.Config) {
+	return func(c *dialoginfo.Config) {
+		c.Username, c.Password = "blf", auth.NewSecret([]byte(word))
+	}
+}
+
+func TestDigest(t *testing.T) {
+	for _, code := range []int{401, 407} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			run(t, setup{config: password("s3cret")}, func(t *testing.T, r *rig) {
+				g := &guard{code: code}
+				r.play(g.check)
+				r.state["200"] = full("confirmed")
+				l := r.watch("200")
+				require.Equal(t, "busy", l.shown())
+				require.Len(t, r.seen(), 2)
+				r.set(func() { g.old = true })
+				time.Sleep(241 * time.Second)
+				require.Len(t, r.seen(), 3, "a nonce that was too old is not held against us")
+				l.running(t)
+				l.stop()
+				require.NoError(t, l.result(t))
+				end := r.seen()
+				require.Len(t, end, 2, "the end is challenged too")
+				require.Equal(t, "0", end[1].Header.Get("Expires"))
+			})
+		})
+	}
+}
+
+// TestWrongPassword shows that credentials which the PBX refuses are tried once,
+// and then not for a minute, whatever the device, so that the PBX need not lock
+// us out.
+func TestWrongPassword(t *testing.T) {
+	run(t, setup{config: password("wrong-w0rd")}, func(t *testing.T, r *rig) {
+		g := &guard{code: 401}
+		r.play(g.check)
+		err := r.watch("200").result(t)
+		require.ErrorIs(t, err, dialoginfo.ErrUnauthorized)
+		require.NotContains(t, fmt.Sprintf("%v %+v", err, r.monitor), "wrong-w0rd")
+		require.Equal(t, 1, g.tried)
+		require.ErrorIs(t, r.watch("201").result(t), dialoginfo.ErrUnauthorized)
+		require.Equal(t, 1, g.tried)
+		time.Sleep(61 * time.Second)
+		require.ErrorIs(t, r.watch("200").result(t), dialoginfo.ErrUnauthorized)
+		require.Equal(t, 2, g.tried)
+	})
+}
+
+func TestChallengeThatIsNotAnswered(t *testing.T) {
+	for challenge, want := range map[string]string{
+		`Basic realm="pbx"`:                                             "cannot be answered",
+		`Digest realm="pbx", nonce="1", algorithm=MD4`:                  "cannot be answered",
+		`Digest realm="pbx", nonce="` + strings.Repeat("1", 3000) + `"`: "cannot be answered",
+		`Digest`: "cannot be answered",
+	} {
+		t.Run(challenge[:6], func(t *testing.T) {
+			run(t, setup{config: password("s3cret")}, func(t *testing.T, r *rig) {
+				r.play(status(401, field("WWW-Authenticate", challenge)))
+				err := r.watch("200").result(t)
+				require.ErrorIs(t, err, dialoginfo.ErrUnauthorized)
+				require.ErrorContains(t, err, want)
+				require.Len(t, r.seen(), 1)
+			})
+		})
+	}
+}
+
+// TestEndOfContext shows that MonitorLine returns at once whatever it is doing.
+func TestEndOfContext(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, r *rig) {
+		r.network.Blackhole("192.0.2.1", true)
+		l := r.watch("200")
+		l.stop()
+		require.NoError(t, l.result(t), "while a SUBSCRIBE is under way")
+		r.network.Blackhole("192.0.2.1", false)
+
+		r.play(status(503, field("Retry-After", "100")))
+		l = r.watch("200")
+		l.running(t)
+		l.stop()
+		require.NoError(t, l.result(t), "while waiting")
+		r.play(nil)
+
+		r.network.Blackhole("192.0.2.1", false)
+		l = r.watch("201")
+		time.Sleep(100 * time.Second)
+		r.network.Blackhole("192.0.2.1", true)
+		time.Sleep(141 * time.Second)
+		l.stop()
+		require.NoError(t, l.result(t), "while a refresh is under way")
+		time.Sleep(6 * time.Second)
+		r.network.Blackhole("192.0.2.1", false)
+	})
+}
