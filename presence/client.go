@@ -256,16 +256,17 @@ func (cs *clients) rekey(from, to *presentity) {
 }
 
 // endClient ends a client: its subscriptions are released with a last NOTIFY,
-// and where it was its user's last the user is signed out (§2.2, §2.3).
+// and where it was its user's last the user is signed out (§2.2, §2.3), which is
+// so before the client hears of its end.
 func (s *Server) endClient(c *client, why string) {
 	dialogs, user := s.clients.end(c)
+	dialogs = slices.DeleteFunc(dialogs, func(d *dialog) bool { return !s.close(d, reasonDeactivated) })
+	if user != nil {
+		s.cfg.Logger.Info("client ended", "user", c.key.user, "contact", c.key.contact, "why", why)
+		s.settle(user)
+		s.presentities.release(user)
+	}
 	for _, d := range dialogs {
-		s.endDialog(d, reasonDeactivated)
+		s.flush(d)
 	}
-	if user == nil {
-		return
-	}
-	s.cfg.Logger.Info("client ended", "user", c.key.user, "contact", c.key.contact, "why", why)
-	s.settle(user)
-	s.presentities.release(user)
 }

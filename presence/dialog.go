@@ -195,20 +195,34 @@ func newTag() string { return rand.Text() }
 
 // endDialog ends a dialog from our side or at the watcher's wish: a last NOTIFY
 // with this reason follows those under way, and the dialog is unknown from now
-// on. It reports whether this call was the one that ended it.
-func (s *Server) endDialog(d *dialog, reason string) bool {
+// on.
+func (s *Server) endDialog(d *dialog, reason string) {
+	if s.close(d, reason) {
+		s.flush(d)
+	}
+}
+
+// close has a dialog end without sending anything yet, and reports whether this
+// call was the one that did.
+func (s *Server) close(d *dialog, reason string) bool {
 	if !s.unlink(d) {
 		return false
 	}
 	d.mu.Lock()
 	d.state, d.final = dialogEnding, reason
+	d.mu.Unlock()
+	return true
+}
+
+// flush sends what is due in a dialog, unless somebody is at it.
+func (s *Server) flush(d *dialog) {
+	d.mu.Lock()
 	drain := !d.draining
 	d.draining = true
 	d.mu.Unlock()
 	if drain {
 		s.drain(d)
 	}
-	return true
 }
 
 // drop ends a dialog whose watcher is gone: nothing more is sent. It reports
@@ -292,9 +306,13 @@ func (s *Server) ended(d *dialog)   { s.finish(d, "it signed out") }
 
 func (s *Server) finish(d *dialog, why string) {
 	c, own := s.clients.of(d)
-	if s.endDialog(d, reasonTimeout) && own {
+	if !s.close(d, reasonTimeout) {
+		return
+	}
+	if own {
 		s.endClient(c, why)
 	}
+	s.flush(d)
 }
 
 // FlowClosed implements [sipx.FlowObserver]: the dialogs on a connection end with
