@@ -31,7 +31,12 @@ func (d *decoder) load(data []byte) bool {
 		return false
 	}
 	if !wide {
-		d.doc = string(data)
+		text := bytes.TrimRight(data, "\x00")
+		d.doc = string(text)
+		if len(text) < len(data) {
+			d.from = len(text)
+			d.warn("zero bytes behind the document dropped")
+		}
 	}
 	label, ok := d.xmlDeclaration()
 	if !ok {

@@ -11,7 +11,7 @@ func (d *decoder) presence(p *Presence, data []byte) {
 	if !d.load(data) {
 		return
 	}
-	d.allowXPIDF = true
+	d.allowDrafts = true
 	p.prolog = d.skipMisc()
 	switch {
 	case d.err != nil:
@@ -26,9 +26,8 @@ func (d *decoder) presence(p *Presence, data []byte) {
 		d.wrongRoot("presence", NSPIDF)
 		return
 	}
-	if d.doctype && d.name.id != idNone {
-		d.fail(d.from, ErrDTD, "in a document that is not xpidf")
-		return
+	if d.doctype != "" {
+		d.warn("document type declaration of " + d.doctype + " ignored")
 	}
 	if d.name.id == idNone {
 		d.unqualified = true
@@ -174,17 +173,29 @@ func (d *decoder) status(t *Tuple) {
 	}
 }
 
-// misplaced reads a contact or note inside status, where drafts of RFC 3863 had them, as the tuple's.
+// misplaced reads a contact, note or time inside status, where drafts of RFC 3863 had them, as the tuple's.
 func (d *decoder) misplaced(t *Tuple) bool {
-	local := d.name.local
-	if d.name.id != idPIDF || local != "contact" && local != "note" {
+	if d.name.id != idPIDF && !(d.name.id == idNone && d.unqualified) {
 		return false
 	}
-	d.warn(local + " inside status taken for the tuple's")
-	if local == "note" {
-		return d.notes(&t.Notes)
+	from := d.from
+	var ok bool
+	switch d.name.local {
+	case "contact":
+		ok = d.first(t.Contact == nil) && d.contact(t)
+	case "note":
+		ok = d.notes(&t.Notes)
+	case "timestamp":
+		ok = d.timestamp(&t.Extra, "timestamp", &t.Timestamp)
+	default:
+		return false
 	}
-	return d.first(t.Contact == nil) && d.contact(t)
+	if !ok && d.err == nil {
+		d.keep(&t.Extra, 0)
+	}
+	d.from = from
+	d.warn("taken out of status, for the tuple's")
+	return true
 }
 
 func (d *decoder) contact(t *Tuple) bool {

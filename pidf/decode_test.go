@@ -299,3 +299,39 @@ func TestDecodeCopies(t *testing.T) {
 	clear(data)
 	require.Equal(t, want, string(p.AppendXML(nil)))
 }
+
+// What drafts had inside status becomes the tuple's, whatever is there already; the order stays for good.
+func TestStatusDrafts(t *testing.T) {
+	p := roundTrip(t, body(`<tuple id="t"><contact>sip:1</contact><status><contact>sip:2</contact><note>n</note><note><b/></note><timestamp>2024-01-01T00:00:00Z</timestamp><timestamp>never</timestamp></status></tuple>`))
+	require.Equal(t, "sip:1", p.Tuples[0].Contact.URI)
+	require.Equal(t, []pidf.Note{{Text: "n"}}, p.Tuples[0].Notes)
+	require.False(t, p.Tuples[0].Timestamp.IsZero())
+	require.Len(t, p.Tuples[0].Extensions, 3)
+	require.Empty(t, p.Tuples[0].Status.Extensions)
+}
+
+// The two document type declarations of drafts are passed over, for a presence document alone.
+func TestDocumentTypes(t *testing.T) {
+	const root = `<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:a@b"/>`
+	for _, good := range []string{
+		`<!DOCTYPE presence PUBLIC "-//IETF//DTD RFCxxxx XPIDF 1.0//EN" "xpidf.dtd">`,
+		"<!DOCTYPE presence\r\nPUBLIC \"//IETF//DTD RFCxxxx PIDF 1.0//EN\" \"pidf.dtd\" >",
+	} {
+		p, err := pidf.Decode([]byte(good + root))
+		require.NoError(t, err)
+		require.Contains(t, p.Warnings[0].Text, "ignored")
+		_, err = pidf.DecodeResourceLists([]byte(good + `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"/>`))
+		require.ErrorIs(t, err, pidf.ErrDTD)
+	}
+	for _, bad := range []string{
+		`<!DOCTYPE presence PUBLIC "-//IETF//DTD RFCxxxx XPIDF 1.0//EN" "xpidf.dtd" []>`,
+		`<!DOCTYPE presence PUBLIC "-//IETF//DTD RFCxxxx XPIDF 1.0//EN" "xpidf.dtd"><!DOCTYPE presence PUBLIC "-//IETF//DTD RFCxxxx XPIDF 1.0//EN" "xpidf.dtd">`,
+		`<!DOCTYPE presence PUBLIC "-//EVIL//DTD RFCxxxx XPIDF 1.0//EN" "http://192.0.2.1/xpidf.dtd">`,
+		`<!DOCTYPE presence SYSTEM "xpidf.dtd">`,
+		`<!DOCTYPE presence>`,
+		`<!DOCTYPE presence PUBLIC "-//IETF//DTD RFCxxxx XPIDF 1.0//EN"`,
+	} {
+		_, err := pidf.Decode([]byte(bad + root))
+		require.ErrorIs(t, err, pidf.ErrDTD, bad)
+	}
+}

@@ -29,10 +29,11 @@ const (
 	nsBluStarNotify  = "http://www.astra.com/presence/blustar/2011"
 )
 
-// nsCPIM is what drafts of RFC 3863 called NSPIDF; some products never changed.
+// What drafts of RFC 3863 called NSPIDF; some products never changed.
 const (
-	nsCPIM      = "urn:ietf:params:xml:ns:cpim-pidf"
-	nsCPIMColon = "urn:ietf:params:xml:ns:cpim-pidf:"
+	nsCPIM         = "urn:ietf:params:xml:ns:cpim-pidf"
+	nsCPIMColon    = "urn:ietf:params:xml:ns:cpim-pidf:"
+	nsCPIMPresence = "urn:ietf:params:cpim-presence:"
 )
 
 // nsID is a namespace that the decoders branch on.
@@ -59,7 +60,7 @@ func classify(uri string) (id nsID, misspelt bool) {
 		return idNone, false
 	case NSPIDF:
 		return idPIDF, false
-	case nsCPIM, nsCPIMColon:
+	case nsCPIM, nsCPIMColon, nsCPIMPresence, NSPIDF + ":":
 		return idPIDF, true
 	case NSDataModel:
 		return idDataModel, false

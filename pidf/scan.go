@@ -24,17 +24,17 @@ type scanner struct {
 	chars string
 	cdata bool
 
-	selfClosed bool // the start tag was <name/>: its end comes next
-	open       []openElement
-	bindings   []binding
-	serial     int32 // number of the fragment that keep is reading, 0 outside
-	bare       bool  // that fragment holds unprefixed elements outside any default namespace
-	elements   int
-	misspelt   string // a namespace declared in a spelling that is not its own, since that was last asked
-	rootSeen   bool
-	allowXPIDF bool // take the document type declaration of xpidf
-	doctype    bool // and there was one
-	err        *SyntaxError
+	selfClosed  bool // the start tag was <name/>: its end comes next
+	open        []openElement
+	bindings    []binding
+	serial      int32 // number of the fragment that keep is reading, 0 outside
+	bare        bool  // that fragment holds unprefixed elements outside any default namespace
+	elements    int
+	misspelt    string // a namespace declared in a spelling that is not its own, since that was last asked
+	rootSeen    bool
+	allowDrafts bool   // take the document type declarations of drafts
+	doctype     string // which of them there was: PIDF or XPIDF
+	err         *SyntaxError
 }
 
 type tokenKind uint8

@@ -78,6 +78,10 @@ func TestSchemaDocuments(t *testing.T) {
 	invalid := map[string]string{
 		"asterisk-pjsip-ringing.xml": "Asterisk puts an extension into PIDF's own namespace",
 		"bad-values.xml":             "values that no schema takes are kept",
+		"nortel-cpim.xml":            "Nortel puts elements of its own into PIDF's namespace",
+		"opensips-pua-mi.xml":        "a text among activities, as the manual of OpenSIPS shows",
+		"rcs-attributes.xml":         "RCS puts attributes into RPID's namespace that RPID has without one",
+		"ser-pa-doctype.xml":         "an extension without a namespace",
 		"blink-rich.xml":             "Blink orders capabilities in its own way",
 		"rich-sphere-text.xml":       "a text in sphere, which RFC 4480 shows and its schema forbids",
 		"sipnetic-caps.xml":          "Sipnetic orders capabilities in its own way",

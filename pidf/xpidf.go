@@ -22,21 +22,21 @@ import (
 // Each address becomes a tuple; a status or substatus that says more than open and closed becomes an activity of a
 // person as well. What PIDF has no place for is kept in the namespace NSXPIDF.
 
-// documentType refuses a document type declaration, the one of xpidf apart: every such document has it, it declares
-// nothing itself, and what it points to is never fetched.
+// documentType refuses a document type declaration, but for the two that drafts of PIDF and xpidf printed and that
+// products of their time send: they declare nothing themselves, and what they point to is never fetched.
 func (s *scanner) documentType() tokenKind {
 	start := s.pos
 	rest := s.doc[s.pos+len("<!DOCTYPE"):]
 	end := strings.IndexAny(rest, "[>")
-	if !s.allowXPIDF || s.rootSeen || s.doctype || end < 0 || rest[end] != '>' {
+	if !s.allowDrafts || s.rootSeen || s.doctype != "" || end < 0 || rest[end] != '>' {
 		return s.fail(start, ErrDTD, "")
 	}
 	fields := strings.Fields(rest[:end])
-	if len(fields) < 3 || fields[0] != "presence" || fields[1] != "PUBLIC" && fields[1] != "SYSTEM" ||
-		!strings.Contains(strings.ToLower(rest[:end]), "xpidf") {
+	if len(fields) != 7 || fields[0] != "presence" || fields[1] != "PUBLIC" || fields[3] != "RFCxxxx" || fields[5] != `1.0//EN"` ||
+		fields[2] != `"-//IETF//DTD` && fields[2] != `"//IETF//DTD` || fields[4] != "XPIDF" && fields[4] != "PIDF" || strings.Count(fields[6], `"`) != 2 {
 		return s.fail(start, ErrDTD, "")
 	}
-	s.doctype = true
+	s.doctype = fields[4]
 	s.pos += len("<!DOCTYPE") + end + 1
 	s.chars = ""
 	s.kind = tokText
@@ -45,7 +45,7 @@ func (s *scanner) documentType() tokenKind {
 
 // isXPIDF reports whether a document without a namespace, whose root was just opened, is xpidf.
 func (d *decoder) isXPIDF() bool {
-	return d.doctype || strings.Contains(d.doc[d.pos:], "<presentity") || strings.Contains(d.doc[d.pos:], "<atom")
+	return d.doctype == "XPIDF" || strings.Contains(d.doc[d.pos:], "<presentity") || strings.Contains(d.doc[d.pos:], "<atom")
 }
 
 func (d *decoder) xpidf(p *Presence) {
