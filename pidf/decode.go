@@ -17,8 +17,8 @@ func Decode(data []byte) (*Presence, error) { return Decoder{}.Decode(data) }
 // Decode reads a presence document: PIDF with its extensions, or xpidf, the draft that went before it.
 //
 // It takes any prefix and any order of elements, and says in Presence.Warnings what else it took although it was
-// wrong. What is not well-formed, has a document type declaration or exceeds a limit is refused with a *SyntaxError.
-// A value that its type cannot hold, such as a timestamp that is none, stays in the document as an extension, with a
+// wrong. What is not well-formed, has a document type declaration other than those of drafts, or exceeds a limit is
+// refused with a *SyntaxError. Partial presence (RFC 5262) is refused with ErrRoot. A value that its type cannot hold, such as a timestamp that is none, stays in the document as an extension, with a
 // warning. Whether the document keeps the rules is for Presence.Validate to say.
 //
 // Data is not kept. The strings of the result share one copy of it.

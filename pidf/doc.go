@@ -13,8 +13,9 @@
 //
 // [Decode] is lenient where that is safe, and says in Presence.Warnings what it put up with: any prefix and order of
 // elements, misspelt namespaces, missing identifiers, spaces and capitals in values, times without a zone, wrong
-// charset labels. It is strict where it must be. What is not well-formed, has a document type declaration, or is
-// larger, deeper or more than the [Limits] is refused with a [SyntaxError] that has line, column and element.
+// charset labels. It is strict where it must be. What is not well-formed, has a document type declaration (two that
+// drafts printed, which declare nothing, are passed over), or is larger, deeper or more than the [Limits] is refused with
+// a [SyntaxError] that has line, column and element.
 // Whether a document keeps the rules of the schemas is a question of its own: [Presence.Validate].
 //
 // # Nothing is lost

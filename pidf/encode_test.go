@@ -109,3 +109,15 @@ func TestHostAttributes(t *testing.T) {
 	}
 	require.Equal(t, []string{"{urn:x}a", "{urn:x}b", "{urn:y}a", "{urn:ietf:params:xml:ns:pidf:rpid}c", "{http://www.w3.org/XML/1998/namespace}space", "plain"}, names)
 }
+
+// BSP-4.3-3: the empty note, which deletes, is not the same as none.
+func TestEmptyNote(t *testing.T) {
+	p := &pidf.Presence{Persons: []pidf.Person{{ID: "p", BluStar: &pidf.BluStarPresence{BluStar: &pidf.BluStar{Status: pidf.StatusBusy}}}}}
+	require.NotContains(t, string(p.AppendXML(nil)), "note")
+	p.Persons[0].BluStar.BluStar.Note = &pidf.Note{Lang: "Eng"}
+	out := p.AppendXML(nil)
+	require.Contains(t, string(out), `<aa:note xml:lang="Eng"/>`)
+	q, err := pidf.Decode(out)
+	require.NoError(t, err)
+	require.Equal(t, &pidf.Note{Lang: "Eng"}, q.Persons[0].BluStar.BluStar.Note)
+}

@@ -245,11 +245,11 @@ func (d *decoder) keep(x *Extra, n int) {
 	d.demoted = false
 	start, outside := d.from, d.open[len(d.open)-1].bindings
 	name := Name{d.name.space, d.name.local}
-	if name.Space == "" && d.name.prefix == "" {
-		name.Space = d.home
-	}
 	head := len("<") + len(d.open[len(d.open)-1].written)
 	own := d.bindings[outside:]
+	if name.Space == "" && !slices.ContainsFunc(own, func(b binding) bool { return b.prefix == "" }) {
+		name.Space = d.home
+	}
 
 	// The start tag was resolved before this fragment had a number: resolve its names again under it.
 	d.fragments++
@@ -295,7 +295,7 @@ func (d *decoder) declarations(outer, own []binding, xml string) string {
 			more = append(more, b.prefix...)
 		}
 		more = append(more, `="`...)
-		more = appendAttr(more, b.space)
+		more = appendAttr(more, cmp.Or(b.space, d.home))
 		more = append(more, '"')
 	}
 	if d.bare {
