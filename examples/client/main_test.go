@@ -23,6 +23,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
@@ -55,9 +56,9 @@ func bss(t *testing.T) (addresses map[string]string, ca string) {
 	require.NoError(t, err)
 	var list []auth.Account
 	for _, name := range []string{"tom", "ann"} {
-		hash, err := auth.HashPassword([]byte(name + "-secret"))
+		hash, err := bcrypt.GenerateFromPassword([]byte(name+"-secret"), bcrypt.MinCost)
 		require.NoError(t, err)
-		list = append(list, auth.Account{Account: `DE\` + name, PasswordHash: hash})
+		list = append(list, auth.Account{Account: `DE\` + name, PasswordHash: string(hash)})
 	}
 	accounts, err := auth.NewLocalAccounts(list)
 	require.NoError(t, err)

@@ -79,6 +79,8 @@ func TestNotifications(t *testing.T) {
 func TestNotificationsEndWithTheClient(t *testing.T) {
 	keepQueue := func(cfg *client.Config) { cfg.Notify = nil }
 	run(t, keepQueue, func(t *testing.T, s *server, c *client.Client, _ *inbox) {
+		require.NoError(t, c.SignIn(t.Context()))
+		synctest.Wait()
 		require.NoError(t, c.Watch(t.Context(), ann))
 		synctest.Wait()
 		require.NoError(t, c.Close(t.Context()))

@@ -25,6 +25,9 @@ func (s *subscription) serveNotify(w sipx.ResponseWriter, req *sipx.Request) {
 	for _, n := range notifications {
 		s.deliver(n)
 	}
+	if s.hasEnded() {
+		s.finish()
+	}
 }
 
 // accept checks a NOTIFY (RFC 6665 §4.1.3) and takes note of what it says about

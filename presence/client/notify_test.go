@@ -212,6 +212,8 @@ func TestMux(t *testing.T) {
 			c, err := client.New(cfg)
 			require.NoError(t, err)
 			defer c.Abandon()
+			require.NoError(t, c.SignIn(t.Context()))
+			synctest.Wait()
 			require.NoError(t, c.Watch(t.Context(), "sip:joe@example.com"))
 		}
 		for _, r := range s.seen("") {

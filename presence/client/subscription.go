@@ -44,7 +44,7 @@ type subscription struct {
 	failures int        // in a row
 	leaving  bool       // we end it: nothing is tried again
 	ended    bool
-	gone     chan struct{} // closed with ended
+	gone     chan struct{} // closed when ended, and the host was told
 }
 
 func (c *Client) newSubscription(to sipx.URI) *subscription {
@@ -222,12 +222,12 @@ func (s *subscription) request(d *dialog, list []string, send bool) *sipx.Reques
 func (s *subscription) terminated(reason string, wait time.Duration) {
 	s.drop()
 	if s.leaving || s.fetch {
-		s.finishLocked()
+		s.over()
 		return
 	}
 	switch reason {
 	case "rejected", "noresource", "invariant":
-		s.finishLocked()
+		s.over()
 		return
 	case "probation", "giveup":
 		if wait == 0 {
@@ -314,11 +314,19 @@ func (s *subscription) finish() {
 }
 
 func (s *subscription) finishLocked() {
-	s.keeper.stop()
-	if !s.ended {
-		s.ended = true
+	s.over()
+	select {
+	case <-s.gone:
+	default:
 		close(s.gone)
 	}
+}
+
+// over says that nothing is tried again. Who waits for gone waits until that was
+// delivered too. The caller holds mu.
+func (s *subscription) over() {
+	s.ended = true
+	s.keeper.stop()
 }
 
 // drop forgets the dialog. The caller holds mu.
