@@ -59,6 +59,9 @@ func newSnapshot(entity string, before *snapshot, pubs []*publication, state *St
 
 // shows reports whether watchers of n see what those of other do.
 func (n *snapshot) shows(other *snapshot) bool {
+	if n.result.Status != other.result.Status || n.result.Note != other.result.Note || n.state.Services != other.state.Services {
+		return false // most changes are of these, and found without a look at the documents
+	}
 	return pidf.Equal(n.public, other.public) &&
 		pidf.Equal(n.document(standard, true), other.document(standard, true))
 }
