@@ -123,7 +123,7 @@ func (p *person) vanish() {
 
 // sees waits until the person is told this of other.
 func (p *person) sees(ctx context.Context, other *person, want string) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	last := "nothing"
 	for last != want {

@@ -20,6 +20,7 @@ func TestBadConfigurations(t *testing.T) {
 		{`[]`, "", "want an object"},
 		{`null`, "", "want an object"},
 		{`{"listn":[]}`, "listn", "unknown key"},
+		{`{"":[]}`, `""`, "unknown key"},
 		{`{"Listen":[]}`, "Listen", "unknown key"},
 		{`{"auth":{"modus":"off"}}`, "auth.modus", "unknown key"},
 		{`{"directory":{"ldap":{"uri":"x"}}}`, "directory.ldap.uri", "unknown key"},

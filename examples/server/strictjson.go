@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding"
 	"encoding/json"
 	"errors"
@@ -91,7 +92,7 @@ func decodeObject(text json.RawMessage, at string, v reflect.Value) error {
 		path := strings.TrimPrefix(at+"."+key, ".")
 		field, ok := fieldOf(v, key)
 		if !ok {
-			return &fieldError{printable(path), "unknown key"}
+			return &fieldError{cmp.Or(printable(path), `""`), "unknown key"}
 		}
 		if err := decodeValue(members[key], path, field); err != nil {
 			return err
@@ -102,7 +103,7 @@ func decodeObject(text json.RawMessage, at string, v reflect.Value) error {
 
 func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
 	for i := range v.NumField() {
-		if name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ","); name == key {
+		if name := v.Type().Field(i).Tag.Get("json"); name != "" && name == key {
 			return v.Field(i), true
 		}
 	}
