@@ -1,0 +1,312 @@
+package caldav
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+)
+
+// object is one calendar object resource: its appointments are kept, its text
+// is not.
+type object struct {
+	etag         string
+	appointments appointments
+}
+
+// collection is what is known of one calendar.
+type collection struct {
+	cfg       *Config
+	client    *client
+	url       *url.URL
+	log       *slog.Logger
+	addresses []string // of the owner
+
+	objects     map[string]*object // by path; nil until loaded
+	order       []string           // the paths, sorted; nil: not known
+	loaded      span               // for which they were expanded
+	token, ctag string
+	refused     int            // tokens refused in a row
+	location    *time.Location // of dates and floating times
+	transparent bool
+	zones       *zones
+}
+
+const (
+	// slack is how far beyond the window is loaded, so that it may move; when it
+	// has moved that far, everything is loaded anew.
+	slack = 24 * time.Hour
+	// widest is what a zone can shift dates and floating times: servers compare
+	// them with a range in UTC.
+	widest = 24 * time.Hour
+	// chunk is how many objects are asked for at a time.
+	chunk = 50
+	// maxPages bounds the answers that one sync-collection comes in.
+	maxPages = 100
+	// maxRefused is after how many refused tokens they are not used any more.
+	maxRefused = 2
+)
+
+// poll brings the collection up to date, by the cheapest way that the server
+// offers. What is known stays where it fails.
+func (c *collection) poll(ctx context.Context, window span) error {
+	if c.objects == nil || window.to.After(c.loaded.to) {
+		return c.load(ctx, window)
+	}
+	if c.token != "" && c.refused < maxRefused {
+		err := c.sync(ctx)
+		if err == nil {
+			c.refused = 0
+			return nil
+		}
+		if !tokenRefused(err) {
+			return err
+		}
+		c.log.Debug("sync-token refused", "error", err)
+		c.refused++
+		return c.load(ctx, window)
+	}
+	return c.compare(ctx)
+}
+
+// tokenRefused reports whether err ends the use of a token: it is not valid any
+// more, the changes are too many, or the server can't after all.
+func tokenRefused(err error) bool {
+	if errors.Is(err, errTooManyChanges) {
+		return true
+	}
+	status, ok := errors.AsType[*StatusError](err)
+	if !ok {
+		return false
+	}
+	switch status.Code {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusGone,
+		http.StatusPreconditionFailed, http.StatusUnsupportedMediaType, http.StatusNotImplemented, http.StatusInsufficientStorage:
+		return true
+	}
+	return false
+}
+
+// load loads everything in the window and the slack.
+func (c *collection) load(ctx context.Context, window span) error {
+	// The state is asked for first: what changes from here on is reported again.
+	state, err := c.state(ctx, askState)
+	if err != nil {
+		return err
+	}
+	c.zones = newZones()
+	c.location, c.transparent = c.cfg.Location, state.Transparent != nil
+	if state.Timezone != "" {
+		if l := c.zones.calendar([]byte(state.Timezone)); l != nil {
+			c.location = l
+		}
+	}
+	loaded := span{window.from, window.to.Add(slack)}
+	objects := make(map[string]*object)
+	if err := c.refresh(ctx, loaded, objects); err != nil {
+		return err
+	}
+	c.objects, c.order, c.loaded = objects, nil, loaded
+	c.token, c.ctag = state.SyncToken, state.CTag
+	return nil
+}
+
+// compare looks for changes by the ctag, where there is one.
+func (c *collection) compare(ctx context.Context) error {
+	var ctag string
+	if c.ctag != "" {
+		state, err := c.state(ctx, askCTag)
+		if err != nil {
+			return err
+		}
+		if ctag = state.CTag; ctag == c.ctag {
+			return nil
+		}
+	}
+	objects := maps.Clone(c.objects)
+	if err := c.refresh(ctx, c.loaded, objects); err != nil {
+		return err
+	}
+	c.objects, c.order, c.ctag = objects, nil, ctag
+	return nil
+}
+
+// state reads properties of the collection.
+func (c *collection) state(ctx context.Context, ask string) (properties, error) {
+	body, err := c.client.send(ctx, "PROPFIND", c.url, "0", ask)
+	if err != nil {
+		return properties{}, err
+	}
+	var p properties
+	_, err = readMultiStatus(body, 1, func(r *response) error {
+		p = r.found()
+		return nil
+	})
+	return p, err
+}
+
+// refresh lists what lies in the span and makes objects the same, fetching
+// those whose entity tag is new.
+func (c *collection) refresh(ctx context.Context, s span, objects map[string]*object) error {
+	body, err := c.client.send(ctx, "REPORT", c.url, "1", askRange(span{s.from.Add(-widest), s.to.Add(widest)}))
+	if err != nil {
+		return err
+	}
+	changes := make(map[string]string)
+	listed := make(map[string]struct{})
+	_, err = readMultiStatus(body, c.cfg.Limits.Objects, func(r *response) error {
+		path, again := hrefIn(c.url, r.Href)
+		if path == "" || r.code() == "404" {
+			return nil
+		}
+		listed[path] = struct{}{}
+		etag := r.found().ETag
+		if o := objects[path]; o == nil || etag == "" || o.etag != etag {
+			changes[path] = again
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(objects, func(path string, _ *object) bool {
+		_, ok := listed[path]
+		return !ok
+	})
+	return c.fetch(ctx, s, slices.Sorted(maps.Values(changes)), objects)
+}
+
+var errTooManyChanges = fmt.Errorf("%w: too many changes", ErrLimit)
+
+// sync asks for what has changed since the token, and fetches it.
+func (c *collection) sync(ctx context.Context) error {
+	objects := maps.Clone(c.objects)
+	changes := make(map[string]string)
+	token := c.token
+	for more, page := true, 0; more; page++ {
+		if page == maxPages {
+			return errTooManyChanges
+		}
+		more = false
+		body, err := c.client.send(ctx, "REPORT", c.url, "0", askChanges(token))
+		if err != nil {
+			return err
+		}
+		next, err := readMultiStatus(body, c.cfg.Limits.Objects, func(r *response) error {
+			path, again := hrefIn(c.url, r.Href)
+			switch {
+			case r.code() == "507": // of the collection: there is more (RFC 6578 §3.6)
+				more = true
+			case path == "":
+			case r.code() == "404":
+				delete(objects, path)
+				delete(changes, path)
+			default:
+				if o, etag := objects[path], r.found().ETag; o == nil || etag == "" || o.etag != etag {
+					changes[path] = again
+				}
+			}
+			return nil
+		})
+		switch {
+		case errors.Is(err, ErrLimit), len(changes) > c.cfg.Limits.Objects:
+			return errTooManyChanges
+		case err != nil:
+			return err
+		case next == "" || more && next == token:
+			return &StatusError{Method: "REPORT", URL: plain(c.url), Code: http.StatusNotImplemented}
+		}
+		token = next
+	}
+	if err := c.fetch(ctx, c.loaded, slices.Sorted(maps.Values(changes)), objects); err != nil {
+		return err
+	}
+	if len(objects) > c.cfg.Limits.Objects { // those outside the span among them
+		return errTooManyChanges
+	}
+	c.token = token
+	if len(changes) > 0 || len(objects) != len(c.objects) {
+		c.objects, c.order = objects, nil
+	}
+	return nil
+}
+
+// paths returns the paths of the objects, sorted, so that the same calendar
+// gives the same answer.
+func (c *collection) paths() []string {
+	if c.order == nil {
+		c.order = slices.Sorted(maps.Keys(c.objects))
+	}
+	return c.order
+}
+
+// fetch gets objects by name, expands them, and puts them into objects. Those
+// that have gone since are removed; those that cannot be read have no
+// appointments.
+func (c *collection) fetch(ctx context.Context, s span, hrefs []string, objects map[string]*object) error {
+	for part := range slices.Chunk(hrefs, chunk) {
+		if err := c.fetchPart(ctx, s, part, objects); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetchPart halves what is too large for one response, so that one large object
+// does not hide others.
+func (c *collection) fetchPart(ctx context.Context, s span, hrefs []string, objects map[string]*object) error {
+	body, err := c.client.send(ctx, "REPORT", c.url, "1", askObjects(hrefs))
+	if err != nil {
+		return err
+	}
+	_, err = readMultiStatus(body, len(hrefs), func(r *response) error {
+		path, _ := hrefIn(c.url, r.Href)
+		p := r.found()
+		switch {
+		case path == "":
+		case p.Data == "":
+			delete(objects, path)
+		default:
+			found, err := c.expand(ctx, s, path, p.Data)
+			if err != nil {
+				return err
+			}
+			objects[path] = &object{etag: p.ETag, appointments: found}
+		}
+		return nil
+	})
+	if !errors.Is(err, ErrLimit) {
+		return err
+	}
+	if len(hrefs) == 1 {
+		c.log.Warn("calendar object left out", "object", hrefs[0], "error", err)
+		return nil
+	}
+	half := len(hrefs) / 2
+	if err := c.fetchPart(ctx, s, hrefs[:half], objects); err != nil {
+		return err
+	}
+	return c.fetchPart(ctx, s, hrefs[half:], objects)
+}
+
+// expand returns the appointments of an object. What it cannot read is logged;
+// the error is only that of ctx.
+func (c *collection) expand(ctx context.Context, s span, path, data string) (appointments, error) {
+	view := View{
+		From: s.from, To: s.to, Addresses: c.addresses, Location: c.location, Transparent: c.transparent,
+		MaxBytes: c.cfg.Limits.ObjectBytes, MaxOccurrences: c.cfg.Limits.Occurrences,
+	}
+	found, err := view.expand(ctx, []byte(data), c.zones)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		c.log.Warn("calendar object not read in full", "object", path, "error", err)
+	}
+	return found, nil
+}

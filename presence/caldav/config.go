@@ -1,0 +1,153 @@
+package caldav
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/openblustar/blustar/auth"
+)
+
+// Credentials are sent by HTTP Basic authentication. Other schemes are the
+// business of [Config.HTTPClient].
+type Credentials struct {
+	User     string // none are sent where it is empty
+	Password auth.Secret
+}
+
+// Config configures a [Monitor]. URL or Calendars must be set; every other zero
+// value is a default.
+type Config struct {
+	// URL is where discovery starts, as "https://dav.example.com/"; or, with one
+	// of the placeholders {mail}, {user} (before the @) and {domain} (after it),
+	// the URL of the one calendar of a mailbox.
+	URL string
+	// Calendars gives the URLs of a mailbox's calendars instead.
+	Calendars func(ctx context.Context, mail string) ([]string, error)
+	// Credentials gives those for a mailbox; nil: none are sent. It is called
+	// when monitoring begins and each time calendars are discovered, from many
+	// goroutines. The password is used as long as the mailbox is monitored.
+	Credentials func(ctx context.Context, mail string) (Credentials, error)
+	// Addresses gives further mail addresses under which the owner of a mailbox
+	// is invited. The mailbox itself and, where calendars are discovered, the
+	// server's calendar-user-address-set count anyway.
+	Addresses func(mail string) []string
+	// AllowHTTP sends credentials over connections without TLS. Without it they
+	// are, only to a loopback address.
+	AllowHTTP bool
+	// HTTPClient sends the requests; nil: one with [http.DefaultTransport]. Its
+	// CheckRedirect is not used: redirections are followed on the same host only.
+	HTTPClient *http.Client
+
+	Interval time.Duration // between polls, spread by ±25 %; default 1 minute
+	Timeout  time.Duration // of one poll of one mailbox; default 30 seconds
+	Failures int           // failing polls in a row that are tolerated; default 3, negative: none
+
+	// The window: appointments that have ended longer ago than Past, or begin
+	// later than Future from now, are not delivered. Defaults 24 hours, 14 days.
+	Past, Future time.Duration
+
+	// Location is the zone of dates and floating times where the calendar has
+	// none; default [time.Local].
+	Location *time.Location
+
+	Limits Limits
+	Logger *slog.Logger // default: silent
+}
+
+// Limits bound what a server can make a monitor do. Zero values are defaults.
+type Limits struct {
+	Polls         int   // polls under way at once, all mailboxes together; default 16
+	Calendars     int   // of a mailbox: more are an error; default 32
+	Objects       int   // of a calendar within the window: more are an error; default 5000
+	Appointments  int   // delivered for a mailbox: later ones are cut; default 1000
+	Occurrences   int   // of one object within the window: later ones are cut; default 1000
+	ObjectBytes   int64 // of one object: larger ones are left out; default 1 MiB
+	ResponseBytes int64 // of one response: more is an error; default 16 MiB
+}
+
+func (l Limits) withDefaults() Limits {
+	l.Polls = cmp.Or(l.Polls, 16)
+	l.Calendars = cmp.Or(l.Calendars, 32)
+	l.Objects = cmp.Or(l.Objects, 5000)
+	l.Appointments = cmp.Or(l.Appointments, 1000)
+	l.Occurrences = cmp.Or(l.Occurrences, 1000)
+	l.ObjectBytes = cmp.Or(l.ObjectBytes, 1<<20)
+	l.ResponseBytes = cmp.Or(l.ResponseBytes, 16<<20)
+	return l
+}
+
+func (l Limits) check() error {
+	if min(l.Polls, l.Calendars, l.Objects, l.Appointments, l.Occurrences) < 0 || min(l.ObjectBytes, l.ResponseBytes) < 0 {
+		return errors.New("caldav: Limits must not be negative")
+	}
+	return nil
+}
+
+// normalize fills in the defaults and checks.
+func (c *Config) normalize() error {
+	if (c.URL == "") == (c.Calendars == nil) {
+		return errors.New("caldav: one of URL and Calendars must be set")
+	}
+	if c.URL != "" {
+		if _, err := parseURL(expandTemplate(c.URL, "user@example.com")); err != nil {
+			return err
+		}
+	}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"Interval", c.Interval}, {"Timeout", c.Timeout}, {"Past", c.Past}, {"Future", c.Future}} {
+		if d.value < 0 {
+			return fmt.Errorf("caldav: %s must not be negative", d.name)
+		}
+	}
+	if err := c.Limits.check(); err != nil {
+		return err
+	}
+	c.Interval = cmp.Or(c.Interval, time.Minute)
+	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
+	c.Failures = max(0, cmp.Or(c.Failures, 3))
+	c.Past = cmp.Or(c.Past, 24*time.Hour)
+	c.Future = cmp.Or(c.Future, 14*24*time.Hour)
+	c.Location = cmp.Or(c.Location, time.Local)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Limits = c.Limits.withDefaults()
+	return nil
+}
+
+// parseURL parses the URL of a server or calendar. Errors show neither user nor
+// query.
+func parseURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, errors.New("caldav: malformed URL")
+	}
+	switch {
+	case u.User != nil:
+		return nil, fmt.Errorf("caldav: URL of %s has a user: use Credentials", u.Host)
+	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
+		return nil, errors.New("caldav: URL must begin with https:// or http://")
+	}
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	return u, nil
+}
+
+func isTemplate(s string) bool { return expandTemplate(s, "user@example.com") != s }
+
+// expandTemplate puts a mailbox into a URL template, each part as one segment
+// of a path: an address is input, and must not lead elsewhere.
+func expandTemplate(s, mail string) string {
+	user, domain, _ := strings.Cut(mail, "@")
+	return strings.NewReplacer(
+		"{mail}", url.PathEscape(mail), "{user}", url.PathEscape(user), "{domain}", url.PathEscape(domain),
+	).Replace(s)
+}

@@ -1,0 +1,60 @@
+// Package caldav reads calendars from a CalDAV server (RFC 4791) and turns
+// them into the appointments that a presence server shows.
+//
+// [Monitor] is a [presence.CalendarMonitor]. For each mailbox it finds the
+// calendars, loads what lies in a window around the present, and polls:
+//
+//	monitor, err := caldav.New(caldav.Config{
+//		URL: "https://calendar.example.com/",
+//		Credentials: func(context.Context, string) (caldav.Credentials, error) {
+//			return caldav.Credentials{User: "presence", Password: secret}, nil
+//		},
+//	})
+//	…
+//	server, err := presence.New(presence.Config{Calendars: monitor, …})
+//
+// [View] is the part without a network: iCalendar (RFC 5545) in, appointments
+// out. Hosts that get their calendars elsewhere use it alone.
+//
+// # Which calendars
+//
+// Without a template or a function of the host, the calendars of a mailbox are
+// discovered with its credentials: current-user-principal (RFC 5397),
+// calendar-home-set, then every collection there that holds events. A URL whose
+// server does not know the principal is tried once more at /.well-known/caldav
+// (RFC 6764). Discovery stays on the host of the URL. It is repeated every
+// hour, so that new calendars show up.
+//
+// # How it polls
+//
+// Where the server gives a sync-token (RFC 6578), one REPORT asks for what has
+// changed since; else the ctag is compared; else the entity tags of what lies
+// in the window are listed. Only objects with a new entity tag are fetched.
+// Once a day everything is loaded anew, because the window has moved.
+//
+// # What counts
+//
+// Cancelled appointments, and invitations that the owner of the mailbox has
+// declined or delegated, are left out. X-MICROSOFT-CDO-BUSYSTATUS decides where
+// it is present; else TRANSP:TRANSPARENT is free; else STATUS:TENTATIVE, and an
+// invitation that is accepted tentatively or not answered yet, is tentative;
+// everything else is busy. All of a calendar that its owner has marked
+// transparent (RFC 6638 §9.1) is free. CLASS other than PUBLIC is private; the
+// texts of private appointments are delivered, and the presence server keeps
+// them from others.
+//
+// # Time zones
+//
+// A TZID that names a zone of the tz database or of Windows is taken from the
+// tz database: definitions that travel with events are as old as the event. Any
+// other name is looked up among the VTIMEZONEs of the object. Floating times
+// and dates are in the calendar's own zone (calendar-timezone), else in
+// [Config.Location]. A host whose system has no tz database imports time/tzdata.
+//
+// # Failures
+//
+// Each value has a lifetime, so that it fades even where the monitor hangs. A
+// few failing polls in a row are tolerated ([Config.Failures]); one more, and
+// at once a refusal such as a wrong password, ends MonitorCalendar with an
+// error. A broken object costs itself only, and is logged.
+package caldav

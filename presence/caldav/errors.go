@@ -1,0 +1,48 @@
+package caldav
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+var (
+	// ErrUnauthorized says that the server refused the credentials.
+	ErrUnauthorized = errors.New("caldav: credentials refused")
+	// ErrNoCalendar says that there is no calendar for a mailbox.
+	ErrNoCalendar = errors.New("caldav: no calendar found")
+	// ErrLimit says that a bound of [Limits] was exceeded.
+	ErrLimit = errors.New("caldav: limit exceeded")
+	// ErrInsecure says that credentials were not sent, because the connection
+	// would not have been encrypted or goes to another host.
+	ErrInsecure = errors.New("caldav: credentials not sent")
+)
+
+// StatusError is an answer of the server that is not a success. It is
+// [ErrUnauthorized] where the status is 401.
+type StatusError struct {
+	Method     string
+	URL        string // without user, query and fragment
+	Code       int
+	RetryAfter time.Duration // as the server asks for; 0 where it does not
+}
+
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("caldav: %s %s: %d %s", e.Method, e.URL, e.Code, http.StatusText(e.Code))
+}
+
+// Is reports whether e is target.
+func (e *StatusError) Is(target error) bool {
+	return target == ErrUnauthorized && e.Code == http.StatusUnauthorized
+}
+
+// refusal reports whether trying again soon is pointless: the server
+// understood, and said no.
+func refusal(err error) bool {
+	if errors.Is(err, ErrInsecure) || errors.Is(err, ErrNoCalendar) {
+		return true
+	}
+	status, ok := errors.AsType[*StatusError](err)
+	return ok && status.Code/100 == 4 && status.Code != http.StatusRequestTimeout && status.Code != http.StatusTooManyRequests
+}

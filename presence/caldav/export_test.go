@@ -1,0 +1,4 @@
+package caldav
+
+// WindowsZones is the table, for the test that all of its zones exist.
+const WindowsZones = windowsZones

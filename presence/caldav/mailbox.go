@@ -1,0 +1,142 @@
+package caldav
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/openblustar/blustar/pidf"
+)
+
+type appointments = []pidf.Appointment
+
+// span is the time from from until before to.
+type span struct{ from, to time.Time }
+
+// rediscover is how often the calendars of a mailbox are looked for again.
+const rediscover = time.Hour
+
+// mailbox is what is known of the calendars of one mailbox. It is used by one
+// goroutine.
+type mailbox struct {
+	cfg         *Config
+	mail        string
+	log         *slog.Logger
+	client      *client
+	resolved    time.Time // when the collections were looked for
+	collections []*collection
+	cut         bool // that there are too many appointments has been logged
+}
+
+// poll brings the collections up to date and returns what lies in the window.
+func (b *mailbox) poll(ctx context.Context) (appointments, error) {
+	now := time.Now()
+	if b.client == nil || now.Sub(b.resolved) >= rediscover {
+		if err := b.resolve(ctx); err != nil {
+			return nil, err
+		}
+		b.resolved = now
+	}
+	window := span{now.Add(-b.cfg.Past), now.Add(b.cfg.Future)}
+	for _, c := range b.collections {
+		if err := c.poll(ctx, window); err != nil {
+			return nil, err
+		}
+	}
+	return b.collect(window), nil
+}
+
+// resolve finds the collections, and keeps what is known of those that are
+// known already.
+func (b *mailbox) resolve(ctx context.Context) error {
+	var credentials Credentials
+	if b.cfg.Credentials != nil {
+		var err error
+		if credentials, err = b.cfg.Credentials(ctx, b.mail); err != nil {
+			return fmt.Errorf("caldav: credentials: %w", err)
+		}
+	}
+	c := newClient(b.cfg, credentials)
+	urls, addresses, err := b.find(ctx, c)
+	if err != nil {
+		return err
+	}
+	if len(urls) == 0 {
+		return ErrNoCalendar
+	}
+	if n := b.cfg.Limits.Calendars; len(urls) > n {
+		return fmt.Errorf("%w: more than %d calendars", ErrLimit, n)
+	}
+	addresses = append(addresses, b.mail)
+	if b.cfg.Addresses != nil {
+		addresses = append(addresses, b.cfg.Addresses(b.mail)...)
+	}
+	collections := make([]*collection, 0, len(urls))
+	for _, u := range urls {
+		found := &collection{cfg: b.cfg, url: u, log: b.log.With("calendar", u.Path), addresses: addresses}
+		i := slices.IndexFunc(b.collections, func(k *collection) bool { return *k.url == *u })
+		if i >= 0 && slices.Equal(b.collections[i].addresses, addresses) {
+			found = b.collections[i]
+		}
+		found.client = c
+		collections = append(collections, found)
+	}
+	b.client, b.collections = c, collections
+	return nil
+}
+
+// find returns the URLs of the calendars, and further addresses of the owner.
+func (b *mailbox) find(ctx context.Context, c *client) ([]*url.URL, []string, error) {
+	if b.cfg.Calendars == nil && !isTemplate(b.cfg.URL) {
+		return discover(ctx, c, b.cfg.URL)
+	}
+	urls := []string{expandTemplate(b.cfg.URL, b.mail)}
+	if b.cfg.Calendars != nil {
+		var err error
+		if urls, err = b.cfg.Calendars(ctx, b.mail); err != nil {
+			return nil, nil, fmt.Errorf("caldav: calendars: %w", err)
+		}
+	}
+	var found []*url.URL
+	for _, s := range urls {
+		u, err := parseURL(s)
+		if err != nil {
+			return nil, nil, err
+		}
+		found = append(found, u)
+	}
+	return found, nil, nil
+}
+
+// collect returns the appointments of all collections within the window,
+// earliest first. Of one that is in several calendars, the first counts.
+func (b *mailbox) collect(window span) appointments {
+	var all appointments
+	seen := make(map[string]struct{})
+	for _, c := range b.collections {
+		for _, path := range c.paths() {
+			for _, a := range c.objects[path].appointments {
+				if !a.End.After(window.from) || !a.From.Before(window.to) {
+					continue
+				}
+				if _, ok := seen[a.ID]; !ok {
+					seen[a.ID] = struct{}{}
+					all = append(all, a)
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(x, y pidf.Appointment) int {
+		return cmp.Or(x.From.Compare(y.From), x.End.Compare(y.End), cmp.Compare(x.ID, y.ID))
+	})
+	n := b.cfg.Limits.Appointments
+	if len(all) > n && !b.cut {
+		b.log.Warn("too many appointments, later ones are cut", "appointments", len(all), "limit", n)
+	}
+	b.cut = len(all) > n
+	return all[:min(len(all), n):min(len(all), n)]
+}

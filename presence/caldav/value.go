@@ -1,0 +1,216 @@
+package caldav
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/emersion/go-ical"
+)
+
+const (
+	dateLayout     = "20060102"
+	dateTimeLayout = "20060102T150405"
+)
+
+// moment is a date, or a date and time, as it is written: on the clock of a
+// zone. Recurrences are about that clock, not about instants.
+type moment struct {
+	clock time.Time // what the clock shows, as if it were UTC
+	date  bool      // the time of day means nothing
+	zone  *time.Location
+}
+
+// instant returns when the clock shows it. A time that the clock skips is read
+// with the offset before the gap; of a time that it shows twice, the first
+// counts (RFC 5545 §3.3.5). time.Date promises neither.
+func (m moment) instant() time.Time {
+	before := m.with(m.clock.Add(-24 * time.Hour))
+	if clockOf(before, m.zone).Equal(m.clock) {
+		return before
+	}
+	if after := m.with(m.clock.Add(24 * time.Hour)); clockOf(after, m.zone).Equal(m.clock) {
+		return after
+	}
+	return before
+}
+
+// with returns the instant of m if the offset were that of about t.
+func (m moment) with(t time.Time) time.Time {
+	_, offset := t.In(m.zone).Zone()
+	return m.clock.Add(-time.Duration(offset) * time.Second)
+}
+
+// clockOf returns what the clock of a zone shows at an instant.
+func clockOf(t time.Time, zone *time.Location) time.Time {
+	_, offset := t.In(zone).Zone()
+	return t.UTC().Add(time.Duration(offset) * time.Second)
+}
+
+// moved returns the moment of the same zone at another time of its clock.
+func (m moment) moved(clock time.Time) moment {
+	m.clock = clock
+	return m
+}
+
+// compact writes the moment for IDs.
+func (m moment) compact() string {
+	if m.date {
+		return m.clock.Format(dateLayout)
+	}
+	return m.instant().UTC().Format(dateTimeLayout) + "Z"
+}
+
+// parseMoment reads a DATE or DATE-TIME (RFC 5545 §3.3.4, §3.3.5).
+func parseMoment(value string, isDate bool, zone, local *time.Location) (moment, error) {
+	value = strings.ToUpper(strings.TrimSpace(value))
+	m := moment{zone: zone}
+	layout := dateTimeLayout
+	switch {
+	case isDate || len(value) == len(dateLayout):
+		m.date, m.zone, layout = true, local, dateLayout
+		value = value[:min(len(value), len(dateLayout))]
+	case len(value) == len(dateTimeLayout)+1 && value[len(value)-1] == 'Z':
+		m.zone, value = time.UTC, value[:len(dateTimeLayout)]
+	}
+	// A leap second is the second after (RFC 5545 §3.3.12).
+	seconds, leap := strings.CutSuffix(value, "60")
+	if leap = leap && len(value) == len(dateTimeLayout); leap {
+		value = seconds + "59"
+	}
+	t, err := time.Parse(layout, value)
+	if err != nil || t.Year() < 1 {
+		return moment{}, errors.New("malformed date or time")
+	}
+	if leap {
+		t = t.Add(time.Second)
+	}
+	m.clock = t
+	return m, nil
+}
+
+// length is how long an event takes: days of the calendar, and then time.
+type length struct {
+	days  int
+	exact time.Duration
+}
+
+// after returns the instant at which what begins at m ends.
+func (l length) after(m moment) time.Time {
+	if l.days != 0 {
+		m.clock = m.clock.AddDate(0, 0, l.days)
+	}
+	return m.instant().Add(l.exact)
+}
+
+// about is the length in time, zones aside.
+func (l length) about() time.Duration {
+	return time.Duration(l.days)*24*time.Hour + l.exact
+}
+
+// maxDays bounds a duration, so that it fits a time.Duration.
+const maxDays = 36500
+
+// parseDuration reads a DURATION that is not negative (RFC 5545 §3.3.6). Days
+// and weeks are of the calendar.
+func parseDuration(s string) (length, error) {
+	malformed := errors.New("malformed duration")
+	s = strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(s)), "+")
+	rest, ok := strings.CutPrefix(s, "P")
+	if !ok {
+		return length{}, malformed
+	}
+	var l length
+	n, digits, clock := 0, 0, false
+	for _, c := range rest {
+		unit := time.Duration(0)
+		switch {
+		case c >= '0' && c <= '9':
+			n = min(n*10+int(c-'0'), math.MaxInt32)
+			digits++
+			continue
+		case c == 'T' && !clock && digits == 0:
+			clock = true
+			continue
+		case digits == 0:
+			return length{}, malformed
+		case c == 'W' && !clock:
+			l.days += 7 * n
+		case c == 'D' && !clock:
+			l.days += n
+		case c == 'H' && clock:
+			unit = time.Hour
+		case c == 'M' && clock:
+			unit = time.Minute
+		case c == 'S' && clock:
+			unit = time.Second
+		default:
+			return length{}, malformed
+		}
+		if l.days > maxDays || time.Duration(n) > maxDays*24*time.Hour/max(unit, 1) {
+			return length{}, malformed
+		}
+		l.exact += time.Duration(n) * unit
+		if l.exact > maxDays*24*time.Hour {
+			return length{}, malformed
+		}
+		n, digits = 0, 0
+	}
+	if digits > 0 || len(rest) == 0 {
+		return length{}, malformed
+	}
+	return l, nil
+}
+
+const (
+	maxTextBytes = 256 // of a subject or location that is shown
+	maxIDBytes   = 255
+)
+
+// text reads a TEXT (RFC 5545 §3.3.11) of one line. It forgives what go-ical
+// does not: commas that should have been escaped, and unknown escapes.
+func text(p *ical.Prop) string {
+	if p == nil {
+		return ""
+	}
+	s := p.Value
+	if strings.Contains(s, `\`) {
+		s = strings.NewReplacer(`\n`, " ", `\N`, " ", `\\`, `\`, `\`, "").Replace(s)
+	}
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return ' '
+		}
+		return r
+	}, s)
+	s = strings.TrimSpace(s)
+	if len(s) <= maxTextBytes {
+		return s
+	}
+	n := maxTextBytes - len("…")
+	for !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return strings.TrimSpace(s[:n]) + "…"
+}
+
+// boundID returns an ID that is short and printable.
+func boundID(id string) string {
+	printable := strings.IndexFunc(id, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) < 0
+	if len(id) <= maxIDBytes && printable {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:])
+}
+
+// inProperty says which property an error is about.
+func inProperty(name string, err error) error {
+	return fmt.Errorf("caldav: %s: %w", name, err)
+}
