@@ -66,8 +66,13 @@ var (
 	}
 )
 
-// bluStarNamespace is what the three spellings of the aa: namespace share.
-var bluStarNamespace = []byte("/presence/blustar/2011")
+// saysBluStar reports whether a body has an aa:blustar element, whatever its
+// prefix: a document may declare the namespace and not use it.
+func saysBluStar(body []byte) bool {
+	const namespace = "/presence/blustar/2011" // in all three spellings
+	return bytes.Contains(body, []byte(namespace)) &&
+		(bytes.Contains(body, []byte(":blustar")) || bytes.Contains(body, []byte("<blustar")))
+}
 
 // dialectOf tells who sent a request that opens a dialog or a publication.
 func (s *Server) dialectOf(req *sipx.Request, contact sipx.Address) *Dialect {
@@ -80,7 +85,7 @@ func (s *Server) dialectOf(req *sipx.Request, contact sipx.Address) *Dialect {
 	case containsFold(req.Header.Get("User-Agent"), "blustar"),
 		contact.URI.User == amccUser,
 		hasBSSHeader(req.Header),
-		bytes.Contains(req.Body, bluStarNamespace),
+		saysBluStar(req.Body),
 		isList(req) && !req.Header.HasToken("Supported", "eventlist"):
 		return bluStar
 	}

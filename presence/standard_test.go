@@ -2,6 +2,7 @@ package presence_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -148,8 +149,12 @@ func TestDialectOf(t *testing.T) {
 	w.standard("tom", "192.0.2.7").publish("", bluStarBody("busy", "x"))
 	require.Equal(t, "BluStar", w.server.Publications()[0].Dialect, "aa: body")
 
+	unused := strings.Replace(pidfBody("open", "", ""), "<presence ", `<presence xmlns:aa="http://www.aastra.com/presence/blustar/2011" `, 1)
+	w.standard("bob", "192.0.2.9").publish("", unused)
+	require.Equal(t, "Standard", w.server.Publications()[0].Dialect, "declared is not used")
+
 	e := w.standard("tom", "192.0.2.7")
-	tag := w.server.Publications()[0].ETag
+	tag := w.server.Publications()[1].ETag
 	require.Equal(t, tag, etag(e.publish(tag, "")), "a publication keeps its dialect")
 
 	for mode, want := range map[presence.DialectMode]string{presence.DialectBluStar: "BluStar", presence.DialectStandard: "Standard"} {
