@@ -19,7 +19,7 @@ import (
 
 // BSP-2.1-1, BSP-2.1-2, BSP-2.1-9: the columns of Active Directory.
 func TestADConformance(t *testing.T) {
-	r := rigs.Get(t, "ad")
+	r := adRig(t)
 	noLeaks(t)
 	for name, server := range map[string]ldapdir.Server{
 		"ldaps":    {URLs: []string{r["URL"]}, TLS: tlsConfig(t, r["CA_FILE"])},
@@ -51,7 +51,7 @@ func TestADConformance(t *testing.T) {
 }
 
 func TestADEntry(t *testing.T) {
-	r := rigs.Get(t, "ad")
+	r := adRig(t)
 	d := open(t, adConfig(t, r))
 	want := directory.Entry{
 		Account: `CORP\alice`, DisplayName: "Alice Anderson", Mail: "alice@example.test",
@@ -69,7 +69,7 @@ func TestADEntry(t *testing.T) {
 // A contact with a SIP address is found where the filter lets it, as an entry
 // without account; Lync's line URI has parameters.
 func TestADColumns(t *testing.T) {
-	r := rigs.Get(t, "ad")
+	r := adRig(t)
 	cfg := adConfig(t, r)
 	cfg.Filter = "(objectClass=person)"
 	cfg.TelAttributes = []string{"msRTCSIP-Line"}
@@ -89,7 +89,7 @@ func TestADColumns(t *testing.T) {
 // BSP-2.1-8: simple binds without TLS are refused with result 8, and a wrong
 // authority by us.
 func TestADFailures(t *testing.T) {
-	r := rigs.Get(t, "ad")
+	r := adRig(t)
 	for name, change := range map[string]func(*ldapdir.Config){
 		"plain":          func(c *ldapdir.Config) { c.URLs = []string{r["URL_PLAIN"]} },
 		"other CA":       func(c *ldapdir.Config) { c.TLS = tlsConfig(t, r["OTHER_CA_FILE"]) },
@@ -108,7 +108,7 @@ func TestADFailures(t *testing.T) {
 }
 
 func TestADLists(t *testing.T) {
-	r := rigs.Get(t, "ad", "--extra-users", "600", "--index-tel")
+	r := adRig(t)
 	noLeaks(t)
 	d := open(t, adConfig(t, r))
 	var as []directory.Address
@@ -147,7 +147,7 @@ func credentials(t testing.TB, name, password string) auth.Credentials {
 // BSP-2.10-7, BSP-2.4-7: whatever the name that Active Directory takes for alice,
 // the identity is the one of her entry, and the directory's entry has the same ID.
 func TestADIdentity(t *testing.T) {
-	r := rigs.Get(t, "ad")
+	r := adRig(t)
 	noLeaks(t)
 	v := adVerifier(t, r, nil)
 	d := open(t, adConfig(t, r))
@@ -177,7 +177,7 @@ func TestADIdentity(t *testing.T) {
 
 // BSP-2.10-7: each refusal has its reason, and all of them are bad credentials.
 func TestADReasons(t *testing.T) {
-	r := rigs.Get(t, "ad")
+	r := adRig(t)
 	noLeaks(t)
 	v := adVerifier(t, r, nil)
 	pw := r["USER_PW"]
@@ -289,7 +289,7 @@ func TestVerifierRefusesBeforeTheWire(t *testing.T) {
 // BSP-2.10-9: what is wrong with the server or the configuration is not held
 // against the user.
 func TestADVerifierUnavailable(t *testing.T) {
-	r := rigs.Get(t, "ad")
+	r := adRig(t)
 	for name, change := range map[string]func(*ldapdir.ADConfig){
 		"no TLS (result 8)": func(c *ldapdir.ADConfig) { c.URLs, c.AllowPlaintext = []string{r["URL_PLAIN"]}, true },
 		"other CA":          func(c *ldapdir.ADConfig) { c.TLS = tlsConfig(t, r["OTHER_CA_FILE"]) },
@@ -315,7 +315,7 @@ func TestADVerifierUnavailable(t *testing.T) {
 
 // 2,000 sign-ins in a row leave no connection and no goroutine behind.
 func TestADSignInsLeakNothing(t *testing.T) {
-	r := rigs.Get(t, "ad")
+	r := adRig(t)
 	noLeaks(t)
 	n := 2000
 	if testing.Short() {

@@ -87,7 +87,7 @@ func BenchmarkColdOne(b *testing.B) {
 }
 
 func BenchmarkADSignIn(b *testing.B) {
-	r := rigs.Get(b, "ad")
+	r := adRig(b)
 	v := adVerifier(b, r, nil)
 	c := credentials(b, `CORP\alice`, r["USER_PW"])
 	b.ReportAllocs()

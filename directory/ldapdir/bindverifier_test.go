@@ -30,7 +30,7 @@ func bindVerifier(t testing.TB, r rig.Rig, change func(*ldapdir.BindConfig)) *ld
 
 // BSP-2.10-7, BSP-2.4-7: a plain LDAP directory, by search and bind.
 func TestBindIdentity(t *testing.T) {
-	r := rigs.Get(t, "slapd", "--ppolicy", "--errors")
+	r := slapdRig(t)
 	noLeaks(t)
 	v := bindVerifier(t, r, nil)
 	d := open(t, slapdConfig(t, r))
@@ -92,7 +92,7 @@ func TestBindReasons(t *testing.T) {
 // BSP-2.10-9: result 13 (TLS required) and the like are no bad credentials.
 func TestBindUnavailable(t *testing.T) {
 	strict := rigs.Get(t, "slapd", "--require-tls")
-	r := rigs.Get(t, "slapd", "--ppolicy", "--errors")
+	r := slapdRig(t)
 	for name, v := range map[string]*ldapdir.BindVerifier{
 		"no TLS (result 13)": bindVerifier(t, strict, func(c *ldapdir.BindConfig) {
 			c.URLs, c.AllowPlaintext = []string{strict["URL"]}, true
@@ -132,7 +132,7 @@ func TestBindEmptyPassword(t *testing.T) {
 }
 
 func TestBindSignInsLeakNothing(t *testing.T) {
-	r := rigs.Get(t, "slapd", "--ppolicy", "--errors")
+	r := slapdRig(t)
 	noLeaks(t)
 	d := new(countingDialer)
 	v := bindVerifier(t, r, func(c *ldapdir.BindConfig) { c.Dial = d.dial })

@@ -21,6 +21,10 @@ import (
 // accounts, start one of their own.
 var rigs rig.Pool
 
+// slapdRig and adRig return the servers that most tests use.
+func slapdRig(t testing.TB) rig.Rig { return rigs.Get(t, "slapd", "--ppolicy", "--errors") }
+func adRig(t testing.TB) rig.Rig    { return rigs.Get(t, "ad", "--extra-users", "500", "--index-tel") }
+
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if err := rigs.Stop(); err != nil {

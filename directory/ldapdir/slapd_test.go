@@ -28,7 +28,7 @@ func ids(t *testing.T, d *ldapdir.Directory, uris ...string) map[string]string {
 
 // BSP-2.1-1, BSP-2.1-2, BSP-2.1-9: the columns of OpenLDAP.
 func TestSlapdConformance(t *testing.T) {
-	r := rigs.Get(t, "slapd", "--ppolicy", "--errors")
+	r := slapdRig(t)
 	noLeaks(t)
 	for name, server := range map[string]ldapdir.Server{
 		"ldaps":    {URLs: []string{r["URL_TLS"]}, TLS: tlsConfig(t, r["CA_FILE"])},
@@ -62,7 +62,7 @@ func TestSlapdConformance(t *testing.T) {
 
 // BSP-2.1-7: every address leads to the one entry, which has all that is needed.
 func TestSlapdEntry(t *testing.T) {
-	d := open(t, slapdConfig(t, rigs.Get(t, "slapd", "--ppolicy", "--errors")))
+	d := open(t, slapdConfig(t, slapdRig(t)))
 	want := directory.Entry{
 		Account: "bob", DisplayName: "Bob Brown", Mail: "bob@example.test",
 		SIP: []string{"bob@example.test"}, Tel: []string{"+14255550102"}, Lines: []string{"+14255550102"},
@@ -83,7 +83,7 @@ func TestSlapdEntry(t *testing.T) {
 // What is not configured as a column is not looked at; without columns of a scheme
 // nothing is asked.
 func TestColumns(t *testing.T) {
-	cfg := slapdConfig(t, rigs.Get(t, "slapd", "--ppolicy", "--errors"))
+	cfg := slapdConfig(t, slapdRig(t))
 	cfg.SIPAttributes, cfg.TelAttributes = []string{"sipAddress"}, nil
 	d := open(t, cfg)
 	_, err := lookup(t, d, "sip:carol@example.test") // has mail only
@@ -95,7 +95,7 @@ func TestColumns(t *testing.T) {
 
 // Two entries share a number: an answer of its own, logged once with both DNs.
 func TestAmbiguous(t *testing.T) {
-	r := rigs.Get(t, "slapd", "--ppolicy", "--errors")
+	r := slapdRig(t)
 	cfg := slapdConfig(t, r)
 	var log bytes.Buffer
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
@@ -157,7 +157,7 @@ func TestSlapdSizeLimitOfOne(t *testing.T) {
 // Below BaseDN is a reference to another server, where nothing listens; and a base
 // there is no base.
 func TestReferrals(t *testing.T) {
-	r := rigs.Get(t, "slapd", "--ppolicy", "--errors")
+	r := slapdRig(t)
 	cfg := slapdConfig(t, r)
 	cfg.BaseDN = r["BASE_DN"]
 	_, err := lookup(t, open(t, cfg), "sip:alice@example.test")
@@ -170,7 +170,7 @@ func TestReferrals(t *testing.T) {
 
 // BSP-2.1-8: whatever goes wrong in the directory, nobody is "not found".
 func TestSlapdFailures(t *testing.T) {
-	r := rigs.Get(t, "slapd", "--ppolicy", "--errors")
+	r := slapdRig(t)
 	tests := map[string]func(*ldapdir.Config){
 		"no such base":      func(c *ldapdir.Config) { c.BaseDN = "ou=Nowhere," + r["BASE_DN"] },
 		"wrong password":    func(c *ldapdir.Config) { c.BindPassword = ldapdir.Password("wrong") },
@@ -246,7 +246,7 @@ func TestLargeDirectory(t *testing.T) {
 }
 
 func TestReady(t *testing.T) {
-	d := open(t, slapdConfig(t, rigs.Get(t, "slapd", "--ppolicy", "--errors")))
+	d := open(t, slapdConfig(t, slapdRig(t)))
 	require.NoError(t, d.Ready(t.Context()))
 	require.True(t, d.Stats().Up)
 	require.Equal(t, 1, d.Stats().Conns)

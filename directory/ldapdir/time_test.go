@@ -3,12 +3,14 @@ package ldapdir_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/go-ldap/ldap/v3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/directory"
@@ -313,5 +315,80 @@ func TestFailBack(t *testing.T) {
 		require.NoError(t, d.Close(t.Context()))
 		first.wg.Wait()
 		second.wg.Wait()
+	})
+}
+
+// go-ldap has no time limit of its own for StartTLS, nor for anything by default.
+func TestSilentServer(t *testing.T) {
+	for name, change := range map[string]func(*ldapdir.Server){
+		"plain":    func(*ldapdir.Server) {},
+		"StartTLS": func(s *ldapdir.Server) { s.StartTLS = true },
+		"ldaps":    func(s *ldapdir.Server) { s.URLs = []string{"ldaps://silent"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cfg := newFakeServer().config()
+				cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
+					client, server := net.Pipe()
+					go func() {
+						defer server.Close()
+						_, _ = io.Copy(io.Discard, server)
+					}()
+					return client, nil
+				}
+				change(&cfg.Server)
+				d, err := ldapdir.New(cfg)
+				require.NoError(t, err)
+				start := time.Now()
+				_, err = lookup(t, d, "sip:alice@example.test")
+				require.ErrorIs(t, err, ldapdir.ErrUnavailable)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.Equal(t, ldapdir.DefaultTimeout, time.Since(start))
+				require.NoError(t, d.Close(t.Context()))
+			})
+		})
+	}
+}
+
+// A busy server makes way for another one; a connection that has lost its bind is
+// replaced (Active Directory answers result 1 on it).
+func TestOtherServerOrConnection(t *testing.T) {
+	answer := func(code int) func(net.Conn, int64) {
+		return func(c net.Conn, id int64) { send(c, id, result(ldap.ApplicationSearchResultDone, code)) }
+	}
+	synctest.Test(t, func(t *testing.T) {
+		first, second := newFakeServer(), newFakeServer()
+		first.raw = answer(ldap.LDAPResultBusy)
+		cfg := first.config()
+		cfg.URLs = []string{"ldap://first", "ldap://second"}
+		cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if address == "first:389" {
+				return first.dial(ctx, network, address)
+			}
+			return second.dial(ctx, network, address)
+		}
+		d, err := ldapdir.New(cfg)
+		require.NoError(t, err)
+		_, err = lookup(t, d, "sip:alice@example.test")
+		require.NoError(t, err)
+		require.EqualValues(t, 1, second.queries.Load())
+
+		second.raw = answer(ldap.LDAPResultUnavailable)
+		_, err = lookup(t, d, "sip:bob@example.test")
+		require.ErrorIs(t, err, ldapdir.ErrUnavailable, "both")
+		require.NoError(t, d.Close(t.Context()))
+		first.wg.Wait()
+		second.wg.Wait()
+	})
+	inBubble(t, func(c *ldapdir.Config) { c.MaxConns = 1 }, func(t *testing.T, f *fakeServer, d *ldapdir.Directory) {
+		_, err := lookup(t, d, "sip:alice@example.test")
+		require.NoError(t, err)
+		f.raw = func(c net.Conn, id int64) {
+			f.raw = nil
+			answer(ldap.LDAPResultOperationsError)(c, id)
+		}
+		_, err = lookup(t, d, "sip:bob@example.test")
+		require.NoError(t, err)
+		require.EqualValues(t, 2, f.dials.Load())
 	})
 }

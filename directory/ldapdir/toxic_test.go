@@ -225,7 +225,7 @@ func TestVerifierOutage(t *testing.T) {
 
 // With the first server away or hanging, the second one serves.
 func TestFailOver(t *testing.T) {
-	first, second := toxicRig(t, "slapd"), rigs.Get(t, "slapd", "--ppolicy", "--errors")
+	first, second := toxicRig(t, "slapd"), slapdRig(t)
 	noLeaks(t)
 	pems := filepath.Join(t.TempDir(), "ca.pem")
 	var both []byte
@@ -266,7 +266,7 @@ func TestFailOver(t *testing.T) {
 // A password that the directory refused is not offered again and again, lest it
 // lock the account; a new one is used at once.
 func TestRefusedBindPassword(t *testing.T) {
-	r := rigs.Get(t, "ad")
+	r := adRig(t)
 	name := filepath.Join(t.TempDir(), "password")
 	require.NoError(t, os.WriteFile(name, []byte("old\n"), 0o600))
 	dialer := new(countingDialer)
