@@ -201,6 +201,7 @@ func TestConfiguredAuth(t *testing.T) {
 	var refused *client.StatusError
 	require.ErrorAs(t, ph.Watch(t.Context(), annURI, "sip:bob@example.com"), &refused)
 	require.Equal(t, 403, refused.Status, "BSP-4.2-1")
+	require.Zero(t, p.stop())
 
 	p = serveUsers(t, `,"auth":{"require_tls":true}`)
 	ph = p.phone("udp", tomURI, `DE\tom`, canary)
