@@ -10,7 +10,8 @@ import (
 )
 
 // Equal reports whether two documents say the same. Times of last change do not count, nor do the order of tuples,
-// devices, persons, notes and activities, prefixes, comments, white space in extensions, and Warnings.
+// devices, persons, notes and activities, identifiers of RPID elements, prefixes, comments, white space in extensions,
+// and Warnings.
 func Equal(a, b *Presence) bool {
 	// Most pairs that are equal are equal in each byte; only the others need a closer look.
 	var bufA, bufB [2048]byte

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-func (c *collector) interval(from, until time.Time, id string) {
+// interval adds when an element holds. Its identifier says nothing.
+func (c *collector) interval(from, until time.Time) {
 	c.time("@from", from)
 	c.time("@until", until)
-	c.maybe("@id", id)
 }
 
 func (c *collector) choices(step string, a *Activities) {
@@ -17,7 +17,7 @@ func (c *collector) choices(step string, a *Activities) {
 	}
 	c.say(step, "")
 	c.in(step, func() {
-		c.interval(a.From, a.Until, a.ID)
+		c.interval(a.From, a.Until)
 		c.notes(a.Notes)
 		for _, v := range a.Values {
 			c.say(v.Name, v.Text)
@@ -33,7 +33,7 @@ func (c *collector) statusIcon(i *StatusIcon) {
 	}
 	c.say("status-icon", i.URI)
 	c.in("status-icon", func() {
-		c.interval(i.From, i.Until, i.ID)
+		c.interval(i.From, i.Until)
 		c.extra(&i.Extra)
 	})
 }
@@ -48,7 +48,6 @@ func (c *collector) userInput(u *UserInput) {
 			c.say("@idle-threshold", strconv.Itoa(u.IdleThreshold))
 		}
 		c.time("@last-input", u.LastInput)
-		c.maybe("@id", u.ID)
 		c.extra(&u.Extra)
 	})
 }

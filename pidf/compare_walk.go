@@ -78,7 +78,7 @@ func (c *collector) person(p *Person) {
 	c.choices("mood", (*Activities)(p.Mood))
 	if q := p.PlaceIs; q != nil {
 		c.in("place-is", func() {
-			c.interval(q.From, q.Until, q.ID)
+			c.interval(q.From, q.Until)
 			c.notes(q.Notes)
 			c.maybe("audio", q.Audio)
 			c.maybe("video", q.Video)
@@ -93,7 +93,7 @@ func (c *collector) person(p *Person) {
 	if o := p.TimeOffset; o != nil {
 		c.say("time-offset", strconv.Itoa(o.Minutes))
 		c.in("time-offset", func() {
-			c.interval(o.From, o.Until, o.ID)
+			c.interval(o.From, o.Until)
 			c.maybe("@description", o.Description)
 			c.extra(&o.Extra)
 		})
@@ -111,14 +111,14 @@ func (c *collector) bluStarPresence(p *BluStarPresence) {
 			if b.Note != nil {
 				c.note(b.Note)
 			}
-			c.interval(b.From, b.Until, "")
+			c.interval(b.From, b.Until)
 			c.extra(&b.Extra)
 		})
 	}
 	if a := p.A400; a != nil {
 		c.in("A400", func() {
 			c.choices("activities", a.Activities)
-			c.interval(a.From, a.Until, "")
+			c.interval(a.From, a.Until)
 			c.extra(&a.Extra)
 		})
 	}
@@ -128,7 +128,7 @@ func (c *collector) bluStarPresence(p *BluStarPresence) {
 			c.maybe("freeText", u.FreeText)
 			c.maybe("fwdDestination", u.FwdDestination)
 			c.maybe("telephoneEvent", u.TelephoneEvent)
-			c.interval(u.From, u.Until, "")
+			c.interval(u.From, u.Until)
 			c.extra(&u.Extra)
 		})
 	}

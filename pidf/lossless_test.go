@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/beevik/etree"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -39,6 +40,7 @@ type generator struct {
 	scope []map[string]string // prefix to namespace, innermost last
 	used  map[string]string   // prefixes that the element being written depends on
 	ids   int
+	noIDs bool // elements will be repeated: leave the identifiers of RPID out, which are made unique
 }
 
 func (g *generator) chance(percent int) bool {
@@ -254,7 +256,11 @@ func (g *generator) tuple() {
 }
 
 func (g *generator) choices(local string, values ...string) {
-	g.element(pidf.NSRPID, local, []attr{g.id()}, 20, func() {
+	id := []attr{g.id()}
+	if g.noIDs {
+		id = nil
+	}
+	g.element(pidf.NSRPID, local, id, 20, func() {
 		g.some(1, func() { g.note(pidf.NSRPID) })
 		g.misc()
 		g.element(pidf.NSRPID, g.pick(values...), nil, 10, nil)
@@ -344,4 +350,69 @@ func (g *generator) bluStar() {
 		})
 		g.extensions()
 	})
+}
+
+// BSP-3-2, BSP-3-3: whatever the order of elements, and however often they come, each is still there after a decode and
+// encode; only their order is mended, once and for all.
+func TestLosslessDisorder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := generator{T: t, scope: []map[string]string{{"xml": pidf.NSXML}}, noIDs: true}
+		g.presence()
+		tree := etree.NewDocument()
+		tree.ReadSettings.PreserveCData = true
+		tree.WriteSettings.CanonicalAttrVal = true
+		require.NoError(t, tree.ReadFromString(g.String()))
+		g.disorder(tree.Root())
+		doc, err := tree.WriteToBytes()
+		require.NoError(t, err)
+
+		p, err := pidf.Decode(doc)
+		require.NoError(t, err, "%s", doc)
+		for _, dialect := range []pidf.Dialect{pidf.BluStarDialect, pidf.StandardDialect} {
+			out := p.Append(nil, dialect)
+			q, err := pidf.Decode(out)
+			require.NoError(t, err, "%s", out)
+			require.Equal(t, string(out), string(q.Append(nil, dialect)), "%s", doc)
+			if dialect == pidf.BluStarDialect {
+				require.Empty(t, pidf.Diff(p, q))
+				require.Subset(t, counted(events(g, out)), counted(events(g, doc)), "%s\n%s", doc, out)
+			}
+		}
+	})
+}
+
+// disorder shuffles the children of the elements that the typed model knows, and repeats some.
+func (g *generator) disorder(e *etree.Element) {
+	children := e.ChildElements()
+	for _, child := range children {
+		switch child.Tag {
+		case "presence", "tuple", "device", "person", "status", "line", "activities", "mood", "blustar", "A400", "calendar":
+			if !strings.HasPrefix(child.NamespaceURI(), "urn:x") && len(child.ChildElements()) > 0 {
+				g.disorder(child)
+			}
+		}
+	}
+	if len(children) < 2 {
+		return
+	}
+	for _, child := range children {
+		if g.chance(10) {
+			e.AddChild(child.Copy())
+		}
+	}
+	order := rapid.Permutation(slices.Clone(e.Child)).Draw(g.T, "order")
+	for _, token := range order {
+		e.AddChild(token) // moves it to the end
+	}
+}
+
+// counted numbers equal events, which makes the list a set.
+func counted(events []string) []string {
+	seen := map[string]int{}
+	out := make([]string, len(events))
+	for i, e := range events {
+		seen[e]++
+		out[i] = fmt.Sprint(e, " #", seen[e])
+	}
+	return out
 }
