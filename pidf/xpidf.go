@@ -45,7 +45,8 @@ func (s *scanner) documentType() tokenKind {
 
 // isXPIDF reports whether a document without a namespace, whose root was just opened, is xpidf.
 func (d *decoder) isXPIDF() bool {
-	return d.doctype == "XPIDF" || strings.Contains(d.doc[d.pos:], "<presentity") || strings.Contains(d.doc[d.pos:], "<atom")
+	body := d.doc[d.pos:]
+	return d.doctype == "XPIDF" || (strings.Contains(body, "<presentity") || strings.Contains(body, "<atom")) && !strings.Contains(body, "<tuple")
 }
 
 func (d *decoder) xpidf(p *Presence) {
