@@ -82,3 +82,10 @@ func AnswerChallenge(value string) (answer string, answered bool) {
 	}
 	return credentials.String(), true
 }
+
+// Dialogs returns how many dialogs a monitor has NOTIFYs of.
+func Dialogs(m *Monitor) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.dialogs)
+}

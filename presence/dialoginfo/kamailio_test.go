@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -75,8 +76,9 @@ func newKamailio(t *testing.T, change func(*dialoginfo.Config), defines ...strin
 // findKamailio skips the test where Kamailio is not installed, or fails it where
 // it is required.
 func findKamailio(t *testing.T) string {
+	modules, _ := filepath.Glob("/usr/lib*/*/kamailio/modules/presence_dialoginfo.so")
 	for _, name := range []string{"kamailio", "/usr/sbin/kamailio"} {
-		if path, err := exec.LookPath(name); err == nil {
+		if path, err := exec.LookPath(name); err == nil && len(modules) > 0 {
 			return path
 		}
 	}

@@ -166,13 +166,15 @@ func (m *Monitor) FlowClosed(f sipx.Flow) {
 
 // forgotten is told that the PBX has forgotten a subscription that had lasted. It
 // may have been restarted, so the others are in doubt.
-func (m *Monitor) forgotten() {
+func (m *Monitor) forgotten(one *subscription) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if now := time.Now(); now.Sub(m.doubted) >= doubtPause {
 		m.doubted = now
 		for _, s := range m.dialogs {
-			s.doubt()
+			if s != one {
+				s.doubt()
+			}
 		}
 	}
 }

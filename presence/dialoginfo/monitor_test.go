@@ -47,6 +47,8 @@ func TestMonitor(t *testing.T) {
 		require.Equal(t, req.CallID, last[0].CallID)
 		require.Equal(t, req.CSeq+1, last[0].CSeq)
 		require.Empty(t, l.shown(), "no state after the end")
+		require.Equal(t, []int{200}, r.farewells, "the last NOTIFY was expected")
+		require.Zero(t, dialoginfo.Dialogs(r.monitor), "and nothing waits for more")
 	})
 }
 

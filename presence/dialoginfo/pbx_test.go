@@ -33,15 +33,16 @@ type pbx struct {
 	stack   *sipxtest.Stack
 	own     *sipxtest.Stack // the monitor's
 
-	mu       sync.Mutex
-	requests []arrival
-	script   func(*sipx.Request) *sipx.Response // nil or a nil response: the default
-	fields   sipx.Header                        // added to a 2xx and to NOTIFYs
-	expires  int                                // granted at most
-	silent   bool                               // no NOTIFY of itself
-	early    bool                               // NOTIFY goes before the 200
-	dialogs  map[string]*subscriber             // by Call-ID
-	state    map[string]string                  // documents by device; "" is a NOTIFY without
+	mu        sync.Mutex
+	requests  []arrival
+	script    func(*sipx.Request) *sipx.Response // nil or a nil response: the default
+	fields    sipx.Header                        // added to a 2xx and to NOTIFYs
+	expires   int                                // granted at most
+	silent    bool                               // no NOTIFY of itself
+	early     bool                               // NOTIFY goes before the 200
+	dialogs   map[string]*subscriber             // by Call-ID
+	farewells []int                              // the answers to NOTIFYs after a SUBSCRIBE with Expires 0
+	state     map[string]string                  // documents by device; "" is a NOTIFY without
 }
 
 type arrival struct {
@@ -95,7 +96,8 @@ func (p *pbx) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Req
 	}
 	switch {
 	case asked == 0:
-		p.end(req.CallID, "terminated;reason=timeout")
+		last := p.end(req.CallID, "terminated;reason=timeout")
+		p.set(func() { p.farewells = append(p.farewells, last) })
 	case !silent:
 		p.notify(req.CallID, "active;expires="+strconv.Itoa(granted), body)
 	}
@@ -342,7 +344,9 @@ func run(t *testing.T, s setup, f func(t *testing.T, r *rig)) {
 			defer cancel()
 			require.NoError(t, p.own.Shutdown(ctx))
 			require.NoError(t, p.stack.Shutdown(ctx))
-			time.Sleep(time.Minute) // the bubble's: what waits for the end of a farewell
+			time.Sleep(5 * time.Second) // the bubble's; for a farewell that gets no last NOTIFY
+			synctest.Wait()
+			require.Zero(t, dialoginfo.Dialogs(monitor))
 		}()
 		f(t, r)
 	})

@@ -170,6 +170,41 @@ func TestMinExpires(t *testing.T) {
 	})
 }
 
+// TestRisingMinExpires shows that a PBX cannot make us ask for ever.
+func TestRisingMinExpires(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, r *rig) {
+		r.play(func(req *sipx.Request) *sipx.Response {
+			asked, _ := sipx.Seconds(req.Header.Get("Expires"))
+			return sipx.NewResponse(423, field("Min-Expires", fmt.Sprint(asked+1)))
+		})
+		require.ErrorContains(t, r.watch("200").result(t), "423")
+		require.Len(t, r.seen(), 2)
+	})
+}
+
+// TestRetryAfterOnRefresh shows that a refresh waits as long as it is told to,
+// where the dialog lasts so long.
+func TestRetryAfterOnRefresh(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, r *rig) {
+		l := r.watch("200")
+		r.seen()
+		r.play(status(503, field("Retry-After", "40")))
+		time.Sleep(241 * time.Second)
+		first := r.seen()
+		require.Len(t, first, 1)
+		r.play(nil)
+		time.Sleep(time.Until(first[0].at.Add(41 * time.Second)))
+		second := r.seen()
+		require.Len(t, second, 1)
+		require.GreaterOrEqual(t, second[0].at.Sub(first[0].at), 40*time.Second)
+		l.running(t)
+
+		r.play(status(503, field("Retry-After", "3600")))
+		time.Sleep(241 * time.Second)
+		require.ErrorContains(t, l.result(t), "503")
+	})
+}
+
 // TestRefreshFails shows that a dialog is kept for as long as it lasts where a
 // refresh fails for a reason that may pass (RFC 6665 §4.1.2.2).
 func TestRefreshFails(t *testing.T) {
@@ -182,7 +217,7 @@ func TestRefreshFails(t *testing.T) {
 		l.running(t)
 		require.GreaterOrEqual(t, len(r.seen()), 2)
 		r.play(nil)
-		time.Sleep(30 * time.Second)
+		time.Sleep(40 * time.Second) // the pauses have grown
 		require.Len(t, r.seen(), 1)
 		require.Equal(t, 300*time.Second, l.last(t).Lifetime)
 		require.Equal(t, "busy", l.shown())

@@ -194,7 +194,7 @@ func (s *subscription) answered(ctx context.Context, o outcome) error {
 	}
 	if failure, ok := errors.AsType[*StatusError](err); ok && endsDialog(failure.Status) {
 		if failure.Status == 481 && s.hasLasted() {
-			s.m.forgotten()
+			s.m.forgotten(s)
 		}
 		return s.again(err)
 	}
