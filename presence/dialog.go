@@ -34,6 +34,8 @@ type dialog struct {
 
 	expiry expiry // guarded by expiries.mu
 
+	refreshing sync.Mutex // serializes SUBSCRIBEs in the dialog, look-ups included
+
 	mu        sync.Mutex // a leaf
 	target    sipx.URI
 	routes    []string
@@ -43,6 +45,7 @@ type dialog struct {
 	remoteSeq uint32
 	watches   []*watch
 	fetch     bool // ends once it has shown everything (RFC 6665 §4.4.3)
+	unlinked  bool // no longer in the registry; watches are as they were
 	state     dialogState
 	final     string // reason of the last NOTIFY
 	due       *watch // queue of those to be notified
@@ -73,7 +76,10 @@ type watch struct {
 
 	presentity *presentity // guarded by Server.membership and dialog.mu: holding one is enough to read it
 	index      int         // in presentity.watches; guarded by presentity.mu
-	gone       bool        // taken from the presentity; guarded by Server.membership
+
+	// Guarded by Server.membership.
+	linked bool // is one of the presentity's watches
+	gone   bool // is so no more, or never will be
 
 	// Guarded by dialog.mu.
 	sent     uint64      // version of the presentity that the last NOTIFY showed
@@ -84,7 +90,6 @@ type watch struct {
 	again    bool   // due once more, while a NOTIFY is under way
 	force    bool   // NOTIFY even if nothing changed
 	removed  bool   // no longer in the dialog's list
-	tries    int    // NOTIFYs in a row that were answered "not now"
 	outcomes uint32 // NOTIFYs that had one
 }
 
@@ -156,6 +161,13 @@ func (ds *dialogs) rebind(d *dialog, from, to sipx.Flow) {
 	}
 	ds.offConn(d, from)
 	ds.onConn(d, to)
+}
+
+// live reports whether d is in.
+func (ds *dialogs) live(d *dialog) bool {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	return ds.byTag[d.localTag()] == d
 }
 
 // remove takes d out and reports whether it was in.
@@ -248,6 +260,7 @@ func (s *Server) unlink(d *dialog) bool {
 	}
 	s.expiries.remove(d)
 	d.mu.Lock()
+	d.unlinked = true
 	watches := slices.Clone(d.watches)
 	d.mu.Unlock()
 	s.removeWatches(watches)
@@ -255,24 +268,34 @@ func (s *Server) unlink(d *dialog) bool {
 	return true
 }
 
-// addWatches connects watches, each with a reference to its presentity.
+// addWatches connects watches, each with a reference to its presentity and
+// counted in s.watching, unless they were removed before.
 func (s *Server) addWatches(watches []*watch) {
 	s.membership.Lock()
 	defer s.membership.Unlock()
 	for _, w := range watches {
-		w.presentity.addWatch(w)
+		if !w.gone {
+			w.linked = true
+			w.presentity.addWatch(w)
+		}
 	}
 }
 
+// removeWatches takes watches away, connected or not, with the reference and the
+// count.
 func (s *Server) removeWatches(watches []*watch) {
 	s.membership.Lock()
 	defer s.membership.Unlock()
 	for _, w := range watches {
-		if !w.gone {
-			w.gone = true
-			w.presentity.removeWatch(w)
-			s.watching.Add(-1)
+		if w.gone {
+			continue
 		}
+		w.gone = true
+		s.watching.Add(-1)
+		if w.linked {
+			w.presentity.removeWatch(w)
+		}
+		s.presentities.release(w.presentity)
 	}
 }
 

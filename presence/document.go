@@ -97,6 +97,9 @@ func externalUC(e *External) *pidf.ExternalUC {
 	return uc
 }
 
+// maxShown bounds the appointments in a document, so that it fits a datagram.
+const maxShown = 16
+
 // appointments picks the relevant ones (BSP-3.2-5): those that are running, else
 // the next. They are sorted by start.
 func appointments(all []Meeting, now time.Time, own bool) []pidf.Appointment {
@@ -106,7 +109,7 @@ func appointments(all []Meeting, now time.Time, own bool) []pidf.Appointment {
 		if running(a, now) || len(list) == 0 && a.From.After(now) {
 			list = append(list, seen(*a, own))
 		}
-		if a.From.After(now) {
+		if a.From.After(now) || len(list) == maxShown {
 			break
 		}
 	}

@@ -14,13 +14,13 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// exchange is a forwarding controller that records.
-type exchange struct {
+// lync is a forwarding controller that records.
+type lync struct {
 	calls []string
 	err   error
 }
 
-func (x *exchange) Forward(_ context.Context, user directory.Entry, destination string) error {
+func (x *lync) Forward(_ context.Context, user directory.Entry, destination string) error {
 	x.calls = append(x.calls, user.ID+"→"+destination)
 	return x.err
 }
@@ -41,7 +41,7 @@ func (e *endpoint) forward(to, tag string, fields ...string) *sipx.Response {
 // rules of publications.
 func TestForwarding(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		x := &exchange{}
+		x := &lync{}
 		w := newWorld(t, func(c *presence.Config) { c.Forward = x })
 		watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
 		w.net.take()
@@ -84,7 +84,7 @@ func TestForwarding(t *testing.T) {
 
 // BSP-4.3-6, BSP-2.4-7: refused, unavailable, somebody else's.
 func TestForwardingRefused(t *testing.T) {
-	x, g := &exchange{}, &gate{decision: as(`de\tom`)}
+	x, g := &lync{}, &gate{decision: as(`de\tom`)}
 	w := newWorld(t, func(c *presence.Config) { c.Forward, c.Guard = x, g })
 	tom := w.client("tom", "192.0.2.8")
 	x.err = presence.ErrRefused

@@ -208,11 +208,7 @@ func (w *watch) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
 	w.underWay = false
 	again := w.again
 	w.again = false
-	if verdict == notNow {
-		pause = d.pause(pause)
-	} else {
-		d.tries = 0
-	}
+	verdict, pause = d.again(verdict, pause)
 	if again && verdict == delivered && !w.removed {
 		d.push(w)
 	}
@@ -224,11 +220,19 @@ func (w *watch) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
 	d.settled(res, err, verdict)
 }
 
-// pause is how long to wait before a NOTIFY is tried again: as long as the
-// watcher asked, and longer each time. d.mu is held.
-func (d *dialog) pause(asked time.Duration) time.Duration {
-	d.tries++
-	return max(asked, min(time.Second<<min(d.tries, 6), time.Minute))
+// again says how long to wait before a NOTIFY is tried again: as long as the
+// watcher asked, and longer each time; and gives up a watcher that the network
+// has not reached for a minute. d.mu is held.
+func (d *dialog) again(v verdict, asked time.Duration) (verdict, time.Duration) {
+	switch {
+	case v == unreachable && d.tries >= 5:
+		return gone, 0
+	case v == unreachable, v == notNow:
+		d.tries++
+		return notNow, max(asked, min(time.Second<<min(d.tries, 6), time.Minute))
+	}
+	d.tries = 0
+	return v, 0
 }
 
 // tryAgain sends a NOTIFY once more that was answered "not now", unless another
@@ -277,6 +281,9 @@ func (f *finalNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err er
 }
 
 func (s *Server) observeNotify(res *sipx.Response, err error) {
+	if err != nil {
+		s.cfg.Logger.Debug("NOTIFY failed", "error", err)
+	}
 	if hook := s.cfg.Observer.Notify; hook != nil {
 		status := 0
 		if res != nil {
@@ -297,9 +304,10 @@ func outcome(res *sipx.Response, err error) string {
 type verdict int
 
 const (
-	delivered verdict = iota // or refused in a way that trying again would not mend
-	notNow                   // try again later
-	gone                     // the watcher is
+	delivered   verdict = iota // or refused in a way that trying again would not mend
+	notNow                     // try again later
+	unreachable                // the same, but not for ever
+	gone                       // the watcher is
 )
 
 // judge tells what an outcome means (RFC 6665 §4.2.2, RFC 5057 §5.1), and how
@@ -308,10 +316,12 @@ func judge(res *sipx.Response, err error) (verdict, time.Duration) {
 	switch {
 	case errors.Is(err, sipx.ErrQueueFull):
 		return notNow, time.Second
-	case errors.Is(err, sipx.ErrStackClosed):
+	case errors.Is(err, sipx.ErrStackClosed), errors.Is(err, sipx.ErrTooLarge):
 		return delivered, 0
-	case err != nil:
+	case errors.Is(err, sipx.ErrTimeout), errors.Is(err, sipx.ErrFlowClosed):
 		return gone, 0
+	case err != nil:
+		return unreachable, 0
 	case res.Status < 300:
 		return delivered, 0
 	}

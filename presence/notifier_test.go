@@ -1,6 +1,7 @@
 package presence_test
 
 import (
+	"errors"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -148,6 +149,31 @@ func TestDeadWatcher(t *testing.T) {
 	require.Empty(t, w.net.take())
 	require.Equal(t, 481, dead.refresh().Status)
 	require.Equal(t, 1, w.server.Stats().Subscriptions)
+}
+
+// A network that fails for a while ends nobody's subscription; one that does for
+// more than a minute does.
+func TestUnreachable(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		down := errors.New("network is unreachable")
+		w.net.answering(func(*sipx.Request) (*sipx.Response, error) { return nil, down })
+		s, _ := w.standard("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		time.Sleep(20 * time.Second)
+		w.net.answering(nil)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		sent := s.of(w.net.take())
+		require.Greater(t, len(sent), 2)
+		require.Equal(t, 200, s.refresh().Status)
+		w.net.answering(func(*sipx.Request) (*sipx.Response, error) { return nil, down })
+		s.refresh()
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, 481, s.refresh().Status)
+		s, _ = w.standard("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		w.net.answering(func(*sipx.Request) (*sipx.Response, error) { return nil, sipx.ErrTooLarge })
+		require.Equal(t, 200, s.refresh().Status)
+	})
 }
 
 // A full queue at the stack is not the watcher's fault.

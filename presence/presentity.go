@@ -264,9 +264,8 @@ func (p *presentity) addWatch(w *watch) {
 	}
 }
 
-// removeWatch takes w away and with it a reference.
+// removeWatch takes a watch away.
 func (p *presentity) removeWatch(w *watch) {
-	defer p.server.presentities.release(p)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w.watchers {
@@ -334,7 +333,7 @@ func (s *Server) resolve(from *presentity, entry directory.Entry) {
 func (s *Server) move(w *watch, from, to *presentity) {
 	s.membership.Lock()
 	defer s.membership.Unlock()
-	if w.presentity != from || w.gone {
+	if w.presentity != from || !w.linked || w.gone {
 		return
 	}
 	from.removeWatch(w)
@@ -343,6 +342,7 @@ func (s *Server) move(w *watch, from, to *presentity) {
 	w.dialog.mu.Lock()
 	w.presentity = to
 	w.dialog.mu.Unlock()
+	s.presentities.release(from)
 }
 
 // lookup asks the directory, bounded in time and number.

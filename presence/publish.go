@@ -262,6 +262,9 @@ func (s *Server) publishOwn(ctx context.Context, pub *publishing, current *publi
 			return nil, nil, sipx.Errorf(403, "too many publications of one user")
 		}
 	}
+	if p.published(current)+len(next.Document) > maxPublished {
+		return nil, nil, sipx.Errorf(413, "more than %d bytes published by one user", maxPublished)
+	}
 	next.ETag, next.Expires = newTag(), now.Add(pub.expires)
 	var err error
 	if next.Revision, err = s.cfg.Store.Put(ctx, next.Publication, replaces); err != nil {
@@ -269,6 +272,23 @@ func (s *Server) publishOwn(ctx context.Context, pub *publishing, current *publi
 	}
 	next.expiry = s.after(pub.expires, func() { s.publicationExpired(p, next) })
 	return s.publishedOK(pub, next.ETag), s.swap(p, current, next), nil
+}
+
+// maxPublished bounds the documents of one presentity's publications together,
+// in bytes: what is passed on of them must fit a datagram.
+const maxPublished = 32 << 10
+
+// published is the size of the documents published, but for one publication.
+func (p *presentity) published(but *publication) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, c := range p.pubs {
+		if c != but {
+			n += len(c.Document)
+		}
+	}
+	return n
 }
 
 // swap puts next in the place of current, either of which may be nil, and

@@ -27,6 +27,9 @@ func ownOf(doc *pidf.Presence, owner string, now time.Time) (own Own, keepsNote 
 		if b.Note != nil {
 			own.Note = strings.TrimSpace(b.Note.Text)
 		}
+		if len(own.Note) > maxText {
+			return own, false, sipx.Errorf(400, "aa:note is longer than %d bytes", maxText)
+		}
 		if !b.Timestamp.IsZero() {
 			own.Timestamp = b.Timestamp
 		}
@@ -34,7 +37,9 @@ func ownOf(doc *pidf.Presence, owner string, now time.Time) (own Own, keepsNote 
 	}
 	own.Meaning = standardMeaning(doc)
 	own.Status = statusOf(own.Meaning)
-	own.Note = standardNote(doc)
+	if own.Note = standardNote(doc); len(own.Note) > maxText {
+		return own, false, sipx.Errorf(400, "a note is longer than %d bytes", maxText)
+	}
 	return own, false, nil
 }
 

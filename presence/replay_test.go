@@ -96,7 +96,7 @@ func TestPrintedRequests(t *testing.T) {
 	})
 	t.Run("§4.3 PUBLISH for forwarding", func(t *testing.T) {
 		require.Equal(t, 489, printedWorld(t).send(printed(t, "4.3-publish-forward")).Status)
-		x := &exchange{}
+		x := &lync{}
 		w := printedWorld(t, func(c *presence.Config) { c.Forward = x })
 		req := printed(t, "4.3-publish-forward")
 		require.Equal(t, 412, w.send(req).Status)

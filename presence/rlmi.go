@@ -86,10 +86,9 @@ func (n *rlmiNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err err
 	d := n.dialog
 	verdict, pause := judge(res, err)
 	d.mu.Lock()
+	verdict, pause = d.again(verdict, pause)
 	if verdict == notNow && d.state == dialogActive {
-		d.server.after(d.pause(pause), func() { d.server.enqueueAll(n.watches) })
-	} else {
-		d.tries = 0
+		d.server.after(pause, func() { d.server.enqueueAll(n.watches) })
 	}
 	d.settled(res, err, verdict)
 }

@@ -109,17 +109,18 @@ func (s *Server) open(ctx context.Context, sub *subscription, event sipx.Event) 
 		return d.granted(sub), func() { s.fetch(d) }, nil
 	}
 	s.dialogs.add(d, d.flow)
+	s.addWatches(d.watches)
 	if sub.dialect.ClientLife && !sub.watchers {
 		if err := s.joinClient(d, sub, user, watched[0]); err != nil {
-			s.dialogs.remove(d, d.flow)
-			s.watching.Add(-int64(len(watched)))
-			for _, w := range d.watches {
-				s.presentities.release(w.presentity)
-			}
+			s.unlink(d)
 			return nil, nil, sipx.Errorf(403, "too many clients of one user")
 		}
+		if !s.dialogs.live(d) { // its connection has closed meanwhile
+			c, _ := s.clients.of(d)
+			s.clients.leave(d)
+			s.endClient(c, "its connection is gone")
+		}
 	}
-	s.addWatches(d.watches)
 	return d.granted(sub), func() { s.begin(d, sub.expires) }, nil
 }
 
@@ -134,7 +135,7 @@ func (s *Server) begin(d *dialog, expires time.Duration) {
 	}
 	d.mu.Unlock()
 	if d.isOwn() {
-		s.update(d.watches[0].presentity) // its services have opened
+		s.update(d.first()) // its services have opened
 	}
 	s.drain(d)
 }
@@ -157,6 +158,13 @@ func (s *Server) fetch(d *dialog) {
 	for _, w := range watches {
 		s.presentities.release(w.presentity)
 	}
+}
+
+// first is the first presentity that d watches.
+func (d *dialog) first() *presentity {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.watches[0].presentity
 }
 
 func (d *dialog) isOwn() bool {
@@ -192,6 +200,8 @@ func (s *Server) resubscribe(ctx context.Context, d *dialog, sub *subscription) 
 	if list && !(d.list && d.dialect.ListInRefresh) {
 		return sipx.NewResponse(415, sipx.Field{Name: "Accept", Value: typePIDF}), nil, nil
 	}
+	d.refreshing.Lock()
+	defer d.refreshing.Unlock()
 	if err := d.advance(s, sub); err != nil {
 		return nil, nil, err
 	}
@@ -331,9 +341,14 @@ func (s *Server) replaceList(ctx context.Context, d *dialog, sub *subscription, 
 		list[i] = have[watchKey(uri)]
 		delete(have, watchKey(uri))
 	}
-	d.mu.Lock()
-	d.watches = list
 	var dropped []*watch
+	d.mu.Lock()
+	if ended := d.unlinked; ended {
+		d.mu.Unlock()
+		s.removeWatches(added)
+		return nil, sipx.Errorf(481, "")
+	}
+	d.watches = list
 	for _, w := range have {
 		w.removed = true
 		dropped = append(dropped, w)

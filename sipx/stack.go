@@ -94,10 +94,12 @@ type ResponseHandlerFunc func(req *Request, res *Response, err error)
 // HandleResponse calls f.
 func (f ResponseHandlerFunc) HandleResponse(req *Request, res *Response, err error) { f(req, res, err) }
 
-// Errors of a [Sender]. Others are failures of the network.
+// Errors of a [Sender], to be told by errors.Is. Others are failures of the
+// network.
 var (
 	ErrTimeout     = errors.New("sipx: no final response in time")
 	ErrQueueFull   = errors.New("sipx: the destination's queue is full")
+	ErrTooLarge    = errors.New("sipx: the message does not fit a datagram")
 	ErrFlowClosed  = errors.New("sipx: the connection is closed")
 	ErrStackClosed = errors.New("sipx: the stack is shut down")
 )

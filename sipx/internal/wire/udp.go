@@ -3,10 +3,12 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
 	"sync"
+	"syscall"
 
 	"github.com/openblustar/blustar/sipx"
 )
@@ -110,6 +112,9 @@ func (k *socket) receive() {
 // write sends a datagram. It blocks no longer than the system takes to copy it.
 func (k *socket) write(to netip.AddrPort, data []byte) error {
 	_, err := k.conn.WriteToUDPAddrPort(data, to)
+	if errors.Is(err, syscall.EMSGSIZE) {
+		return fmt.Errorf("%w: %d bytes", sipx.ErrTooLarge, len(data))
+	}
 	return err
 }
 
