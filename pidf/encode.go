@@ -1,6 +1,8 @@
 package pidf
 
 import (
+	"bytes"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -107,56 +109,59 @@ func prefixFor(space string) string {
 	return ""
 }
 
-// attrs writes unknown attributes. Those in a namespace declare it themselves, under the prefix that they came with
-// unless that one is taken. Root says that the element declares this package's prefixes.
+// attrs writes unknown attributes, the last thing of a start tag. Those in a namespace declare it themselves, under the
+// prefix that they came with unless that one is taken. Root says that the element declares this package's prefixes.
+// What only a host can have put there and would make the tag ill-formed is left out.
 func (w *writer) attrs(as []Attr, root bool) {
+	if len(as) == 0 {
+		return
+	}
+	tag := bytes.LastIndexByte(w.b, '<') // none is in a value: there it is escaped
+	var declared []binding
 	for i := range as {
 		a := &as[i]
-		if !isNCName(a.Name.Local) || a.Name.Local == "xmlns" || a.Name.Space == nsXMLNS {
-			continue // only a host can have put it here
-		}
-		if a.Name.Space == "" {
-			w.attr(a.Name.Local, a.Value)
+		name := a.Name.Local
+		if !isNCName(name) || name == "xmlns" || a.Name.Space == nsXMLNS {
 			continue
 		}
-		prefix, declare := attrPrefix(as, i, root)
-		if declare {
-			w.attr("xmlns:"+prefix, a.Name.Space)
+		switch own := prefixFor(a.Name.Space); {
+		case a.Name.Space == "":
+		case a.Name.Space == NSXML:
+			name = "xml:" + name
+		case own != "" && root:
+			name = own + ":" + name
+		default:
+			declared = w.declare(declared, a, own)
+			for _, b := range declared {
+				if b.space == a.Name.Space {
+					name = b.prefix + ":" + name
+					break
+				}
+			}
 		}
-		w.attr(prefix+":"+a.Name.Local, a.Value)
+		if !bytes.Contains(w.b[tag:], []byte(" "+name+`="`)) {
+			w.attr(name, a.Value)
+		}
 	}
 }
 
-// attrPrefix chooses the prefix of as[i], and says whether it must be declared.
-func attrPrefix(as []Attr, i int, root bool) (prefix string, declare bool) {
-	space := as[i].Name.Space
-	if space == NSXML {
-		return "xml", false
+// declare writes the declaration of an attribute's namespace, unless that is among those of the element. Prefix is the
+// one that this package uses for it, empty for most.
+func (w *writer) declare(declared []binding, a *Attr, prefix string) []binding {
+	if slices.ContainsFunc(declared, func(b binding) bool { return b.space == a.Name.Space }) {
+		return declared
 	}
-	own := prefixFor(space)
-	if own != "" && root {
-		return own, false
-	}
-	for j := range i {
-		if as[j].Name.Space == space {
-			prefix, _ = attrPrefix(as, j, root)
-			return prefix, false
+	if prefix == "" {
+		prefix = a.prefix
+		taken := func() bool {
+			return slices.ContainsFunc(declared, func(b binding) bool { return b.prefix == prefix })
+		}
+		for n := 1; prefix == "" || prefix == "dm" || prefix == "rpid" || prefix == "aa" || taken(); n++ {
+			prefix = "ns" + strconv.Itoa(n)
 		}
 	}
-	if own != "" {
-		return own, true
-	}
-	prefix = as[i].prefix
-	switch prefix {
-	case "", "dm", "rpid", "aa", "xml", "xmlns":
-		return "ns" + strconv.Itoa(i+1), true
-	}
-	for j := range i {
-		if as[j].prefix == prefix {
-			return "ns" + strconv.Itoa(i+1), true
-		}
-	}
-	return prefix, true
+	w.attr("xmlns:"+prefix, a.Name.Space)
+	return append(declared, binding{prefix: prefix, space: a.Name.Space})
 }
 
 // leaf writes a text element, the nth of its name in x.

@@ -100,7 +100,7 @@ func TestHostAttributes(t *testing.T) {
 	}
 	p := &pidf.Presence{Tuples: []pidf.Tuple{{ID: "a", Extra: pidf.Extra{Attrs: []pidf.Attr{
 		attr("urn:x", "a"), attr("urn:x", "b"), attr("urn:y", "a"), attr(pidf.NSRPID, "c"), attr(pidf.NSXML, "space"), attr("", "plain"), attr("", "no name"),
-		attr("http://www.w3.org/2000/xmlns/", "dm"), attr("", "xmlns")}}}}}
+		attr("http://www.w3.org/2000/xmlns/", "dm"), attr("", "xmlns"), attr("", "id"), attr("", "plain"), attr("urn:x", "a")}}}}}
 	q, err := pidf.Decode(p.AppendXML(nil))
 	require.NoError(t, err)
 	var names []string

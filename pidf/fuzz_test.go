@@ -148,6 +148,7 @@ func FuzzDecodeRelated(f *testing.F) {
 // Whatever the values of a document hold, what is written is well-formed and reads back.
 func FuzzEncode(f *testing.F) {
 	f.Add("sip:a@b", "text", "id")
+	f.Add("urn:x", pidf.NSRPID, "entity")
 	f.Add("\x00<&>\"'", "]]>\r\n\t\uFFFE", "a b:c\xFF")
 	f.Fuzz(func(t *testing.T, uri, text, id string) {
 		p := &pidf.Presence{
@@ -157,7 +158,8 @@ func FuzzEncode(f *testing.F) {
 			Devices: []pidf.Device{{ID: uri, DeviceID: text, Line: &pidf.Line{DN: id, State: pidf.LineState(text), Forward: &pidf.Forward{Destination: uri}}}},
 			Persons: []pidf.Person{{ID: uri, Activities: &pidf.Activities{Values: []pidf.Activity{{Name: text, Text: id}}, ID: id},
 				PlaceIs: &pidf.PlaceIs{Audio: text}, BluStar: &pidf.BluStarPresence{BluStar: &pidf.BluStar{Display: text, Note: &pidf.Note{Text: id}}}}},
-			Extra: pidf.Extra{Attrs: []pidf.Attr{{Name: pidf.Name{Space: uri, Local: id}, Value: text}}},
+			Extra: pidf.Extra{Attrs: []pidf.Attr{{Name: pidf.Name{Space: uri, Local: id}, Value: text}, {Name: pidf.Name{Local: id}, Value: text},
+				{Name: pidf.Name{Space: text, Local: id}, Value: uri}}},
 		}
 		for _, dialect := range []pidf.Dialect{pidf.BluStarDialect, pidf.StandardDialect} {
 			out := p.Append(nil, dialect)
