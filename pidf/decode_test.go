@@ -284,6 +284,9 @@ func TestXPIDF(t *testing.T) {
 	value, _ := substatus.Attr(pidf.Name{Local: "substatus"})
 	require.Equal(t, "onthephone", value)
 
+	p = roundTrip(t, []byte(`<presence><presentity uri="sip:a@b"/><atom id="1"><address><status/></address></atom><atom id="2"/></presence>`))
+	require.Equal(t, []pidf.Basic{"", ""}, []pidf.Basic{p.Tuples[0].Basic, p.Tuples[1].Basic}, "what is not said is not known")
+
 	p = roundTrip(t, read(t, "products", "messenger-xpidf-display.xml"))
 	require.Equal(t, []string{"1000", "1000-2"}, []string{p.Tuples[0].ID, p.Tuples[1].ID})
 	require.Equal(t, pidf.Closed, p.Tuples[1].Basic)

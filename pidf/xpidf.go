@@ -116,7 +116,7 @@ func (d *decoder) address(p *Presence, t *Tuple) {
 		case "status":
 			status := d.token(d.from, "status", d.takeString("status"))
 			switch status {
-			case "open", "":
+			case "open":
 				t.Basic = Open
 			case "closed", "inactive":
 				t.Basic = Closed
