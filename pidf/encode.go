@@ -121,7 +121,7 @@ func (w *writer) attrs(as []Attr, root bool) {
 	for i := range as {
 		a := &as[i]
 		name := a.Name.Local
-		if !isNCName(name) || name == "xmlns" || a.Name.Space == nsXMLNS {
+		if !isNCName(name) || name == "xmlns" || a.Name.Space == nsXMLNS || !isText(a.Name.Space) {
 			continue
 		}
 		switch own := prefixFor(a.Name.Space); {
