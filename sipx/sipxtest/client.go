@@ -63,8 +63,15 @@ func (s *Stack) Send(ctx context.Context, req *sipx.Request, done sipx.ResponseH
 		c.stop = context.AfterFunc(ctx, func() { c.finish(nil, ctx.Err()) })
 	}
 	c.mu.Unlock()
+	if c.conn == nil && transport == "udp" && len(c.data) > maxDatagram {
+		c.finish(nil, sipx.ErrTooLarge)
+		return
+	}
 	c.transmit(transport)
 }
+
+// maxDatagram is what IPv4 lets a datagram have, in bytes.
+const maxDatagram = 65507
 
 // route finds the way of the request (RFC 3261 §8.1.2, §12.2.1.1).
 func (c *call) route() (transport string, err error) {

@@ -201,6 +201,18 @@ func (s *suite) largeBodies() {
 	}
 }
 
+// tooLarge: what does not fit a datagram is an error, and fits a connection.
+func (s *suite) tooLarge() {
+	server, client := s.serving(answer(200)), s.stack()
+	for transport, want := range map[string]error{"udp": sipx.ErrTooLarge, "tcp": nil} {
+		req := options("sip:"+s.addr(server, transport)+";transport="+transport, 1)
+		req.Body = []byte(strings.Repeat("x", 70000))
+		done := make(outcomes, 1)
+		client.Send(s.Context(), req, done)
+		require.ErrorIs(s, s.wait(done, patience).err, want, transport)
+	}
+}
+
 // routeSet: a request goes to the first of its routes, and keeps its
 // Request-URI (RFC 3261 §12.2.1.1).
 func (s *suite) routeSet() {

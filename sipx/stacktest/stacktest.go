@@ -56,6 +56,7 @@ func Run(t *testing.T, newStack func(t *testing.T) sipx.Stack) {
 		{"SentRequest", (*suite).sentRequest},
 		{"AsPrinted", (*suite).asPrinted},
 		{"LargeBodies", (*suite).largeBodies},
+		{"TooLarge", (*suite).tooLarge},
 		{"RouteSet", (*suite).routeSet},
 		{"Contact", (*suite).contact},
 		{"OrderOfHandling", (*suite).orderOfHandling},

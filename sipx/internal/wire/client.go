@@ -172,31 +172,34 @@ func (c *call) finish(res *sipx.Response, err error) {
 	s.mu.Unlock()
 }
 
-// response takes a response from the network.
-func (s *Stack) response(data []byte) {
+// response takes a response from the network, and reports whether it is to a
+// request of the stack.
+func (s *Stack) response(data []byte) bool {
 	res, err := sipx.ParseResponse(data)
 	if err != nil {
 		s.log.Debug("response rejected", "error", err)
-		return
+		return false
 	}
 	via, err := res.Header.TopVia()
 	if err != nil {
-		return
+		return false
 	}
+	branch := via.Branch()
 	s.mu.Lock()
-	c := s.calls[via.Branch()]
+	c := s.calls[branch]
 	s.mu.Unlock()
 	switch {
 	case c == nil || !strings.EqualFold(res.Header.CSeqMethod(), c.req.Method):
-		// A retransmission, or not for us.
-	case res.Status < 200:
+		return strings.HasPrefix(branch, s.branch) // a retransmission
+	case res.Status >= 200:
+		c.finish(res, nil)
+	default:
 		c.mu.Lock()
 		tx := c.tx
 		c.mu.Unlock()
 		if tx != nil {
 			tx.Provisional(res.Status, s.spawn)
 		}
-	default:
-		c.finish(res, nil)
 	}
+	return true
 }

@@ -35,7 +35,9 @@ func (w way) answer(buf *[]byte) error {
 // receive takes a message from the network. It does not keep data.
 func (s *Stack) receive(flow sipx.Flow, back way, data []byte) {
 	if isResponse(data) {
-		s.response(data)
+		if !s.response(data) {
+			s.diverted(flow, nil, data)
+		}
 		return
 	}
 	req, err := sipx.ParseRequest(bytes.TrimLeft(data, "\x00"))
@@ -47,6 +49,9 @@ func (s *Stack) receive(flow sipx.Flow, back way, data []byte) {
 	}
 	if err != nil {
 		s.reject(flow, back, data, err)
+		return
+	}
+	if s.diverted(flow, req, data) {
 		return
 	}
 	var group *dispatch.Group

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/openblustar/blustar/sipx"
@@ -32,6 +34,8 @@ type Stack struct {
 	sockets   []*socket   // immutable
 	listeners []*listener // immutable
 	listening []sipx.Flow // immutable
+
+	divert atomic.Pointer[Divert]
 
 	mu      sync.Mutex
 	handler sipx.Handler
@@ -261,6 +265,49 @@ func (s *Stack) handle(x *exchange, group *dispatch.Group) {
 func (s *Stack) refuse(x *exchange, why string) {
 	s.log.Debug("request refused", "reason", why, "method", x.req.Method, "flow", x.req.Flow.String())
 	_ = x.Respond(sipx.NewResponse(503, sipx.Field{Name: "Retry-After", Value: retryAfter()}))
+}
+
+// Divert takes messages that are not for the stack: requests that it reports
+// true for, which have been checked, and responses that match none of the
+// stack's requests (req is nil then). It must not keep data, and not block.
+type Divert func(f sipx.Flow, req *sipx.Request, data []byte) bool
+
+// SetDivert has messages diverted from now on.
+func (s *Stack) SetDivert(d Divert) { s.divert.Store(&d) }
+
+func (s *Stack) diverted(f sipx.Flow, req *sipx.Request, data []byte) bool {
+	d := s.divert.Load()
+	return d != nil && (*d)(f, req, data)
+}
+
+// Write sends a message that is not the stack's own: as a datagram, or over the
+// connection to that address, which is opened where there is none.
+func (s *Stack) Write(transport string, to netip.AddrPort, data []byte) error {
+	if transport == "udp" {
+		k := s.socketFor(to.Addr())
+		if k == nil {
+			return errNoSocket
+		}
+		return k.write(to, data)
+	}
+	s.mu.Lock()
+	var c *conn
+	for _, other := range s.conns {
+		if other.transport == transport && other.flow.Remote == to {
+			c = other
+			break
+		}
+	}
+	s.mu.Unlock()
+	if c == nil {
+		var err error
+		if c, err = s.connect(hop{transport, to.Addr().String(), int(to.Port())}, to); err != nil {
+			return err
+		}
+	}
+	buf := getBuffer()
+	*buf = append((*buf)[:0], data...)
+	return c.enqueue(buf)
 }
 
 // flowClosed tells the handler of a lost connection.

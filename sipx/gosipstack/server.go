@@ -1,0 +1,176 @@
+package gosipstack
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/ghettovoice/gosip"
+	"github.com/ghettovoice/gosip/log"
+	"github.com/ghettovoice/gosip/sip"
+	"github.com/ghettovoice/gosip/sip/parser"
+	"github.com/ghettovoice/gosip/transport"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// queue is how many messages wait for a gosip.Server.
+const queue = 1024
+
+// NewServer makes a gosip.Server on the sockets of the stack. It gets the
+// requests that ours does not claim for the presence server, and the responses
+// to its own requests. Without ours, the presence server gets SUBSCRIBE, PUBLISH
+// and NOTIFY. Requests are checked before ours sees them.
+//
+// Its Listen fails: the stack listens. A nil logger logs nothing; beware that
+// gosip logs whole messages at its debug level. A stack can have one such
+// server; the latest one gets the messages.
+func (s *Stack) NewServer(cfg gosip.ServerConfig, ours func(*sipx.Request) bool, logger log.Logger) gosip.Server {
+	if logger == nil {
+		logger = silence{}
+	}
+	if ours == nil {
+		ours = func(r *sipx.Request) bool {
+			return r.Method == "SUBSCRIBE" || r.Method == "PUBLISH" || r.Method == "NOTIFY"
+		}
+	}
+	return gosip.NewServer(cfg, func(_ net.IP, _ *net.Resolver, mapper sip.MessageMapper, _ log.Logger) transport.Layer {
+		l := &layer{stack: s, ours: ours, mapper: mapper, parser: parser.NewPacketParser(silence{}),
+			messages: make(chan sip.Message, queue), done: make(chan struct{})}
+		s.wire.SetDivert(l.divert)
+		return l
+	}, nil, logger)
+}
+
+// layer is the transport.Layer of a gosip.Server.
+type layer struct {
+	stack  *Stack
+	ours   func(*sipx.Request) bool
+	mapper sip.MessageMapper
+
+	mu       sync.Mutex // of the parser, which keeps state
+	parser   *parser.PacketParser
+	closed   bool
+	messages chan sip.Message
+	done     chan struct{}
+}
+
+// divert takes a message from the network, where it is not for the presence
+// server.
+func (l *layer) divert(f sipx.Flow, req *sipx.Request, data []byte) bool {
+	if req != nil && l.ours(req) {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	msg, err := l.parse(data)
+	if err != nil {
+		return false // gosip does not take it; the presence server will refuse it
+	}
+	msg.SetTransport(strings.ToUpper(f.Transport))
+	msg.SetSource(f.Remote.String())
+	msg.SetDestination(f.Local.String())
+	if hop, ok := msg.ViaHop(); ok && req != nil {
+		// As RFC 3261 §18.2.1 and RFC 3581 §4 ask a server to.
+		if hop.Params == nil {
+			hop.Params = sip.NewParams()
+		}
+		if source := f.Remote.Addr().String(); source != hop.Host {
+			hop.Params.Add("received", sip.String{Str: source})
+		}
+		if hop.Params.Has("rport") {
+			hop.Params.Add("rport", sip.String{Str: strconv.Itoa(int(f.Remote.Port()))})
+		}
+	}
+	if l.mapper != nil {
+		msg = l.mapper(msg)
+	}
+	select {
+	case l.messages <- msg:
+	default: // over udp it comes again
+	}
+	return true
+}
+
+// parse parses a message. A panic in the parser is an error.
+func (l *layer) parse(data []byte) (msg sip.Message, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("gosipstack: gosip's parser: %v", p)
+		}
+	}()
+	return l.parser.ParseMessage(data)
+}
+
+// Send implements transport.Layer.
+func (l *layer) Send(msg sip.Message) error {
+	l.mu.Lock()
+	closed := l.closed
+	l.mu.Unlock()
+	if closed {
+		return sipx.ErrStackClosed
+	}
+	transport := strings.ToLower(msg.Transport())
+	addr, err := net.ResolveTCPAddr("tcp", msg.Destination())
+	if err != nil {
+		return fmt.Errorf("gosipstack: %w", err)
+	}
+	to := netip.AddrPortFrom(addr.AddrPort().Addr().Unmap(), addr.AddrPort().Port())
+	if req, ok := msg.(sip.Request); ok {
+		l.sentBy(req, transport, to)
+	}
+	return l.stack.wire.Write(transport, to, []byte(msg.String()))
+}
+
+// sentBy fills the Via of a request in (RFC 3261 §18.1.1).
+func (l *layer) sentBy(req sip.Request, transport string, to netip.AddrPort) {
+	hop, ok := req.ViaHop()
+	if !ok {
+		return
+	}
+	contact := l.stack.Contact(sipx.Flow{Transport: transport, Remote: to})
+	port := sip.Port(contact.Port)
+	hop = hop.Clone()
+	hop.Transport, hop.Host, hop.Port = strings.ToUpper(transport), contact.Host, &port
+	req.SetViaHop(hop)
+}
+
+// Listen implements transport.Layer.
+func (l *layer) Listen(string, string, ...transport.ListenOption) error {
+	return errors.New("gosipstack: the stack listens, see gosipstack.Config")
+}
+
+// Cancel implements transport.Layer.
+func (l *layer) Cancel() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.closed = true
+		close(l.done)
+	}
+}
+
+// Done implements transport.Layer.
+func (l *layer) Done() <-chan struct{} { return l.done }
+
+// Messages implements transport.Layer.
+func (l *layer) Messages() <-chan sip.Message { return l.messages }
+
+// Errors implements transport.Layer: there are none that nobody else reports.
+func (l *layer) Errors() <-chan error { return nil }
+
+// IsReliable implements transport.Layer.
+func (l *layer) IsReliable(network string) bool { return !strings.EqualFold(network, "udp") }
+
+// IsStreamed implements transport.Layer.
+func (l *layer) IsStreamed(network string) bool { return l.IsReliable(network) }
+
+// String implements transport.Layer.
+func (l *layer) String() string { return "gosipstack" }

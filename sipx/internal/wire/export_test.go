@@ -1,0 +1,24 @@
+package wire
+
+import "net"
+
+// Frames calls yield with the messages that a stream has, and with the parts of
+// those that cannot be framed; it returns the error that ended it.
+func Frames(nc net.Conn, maxMessage int, yield func(msg []byte, bad bool)) error {
+	s := &Stack{cfg: Config{MaxMessage: maxMessage, SendQueue: 10}}
+	st := newStream(&conn{stack: s}, nc)
+	for {
+		msg, err := st.next()
+		if frame, ok := err.(*frameError); ok {
+			yield(frame.head, true)
+			if frame.fatal {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		yield(msg, false)
+	}
+}
