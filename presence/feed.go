@@ -47,7 +47,10 @@ func (f Feed) SetLine(dn string, v LineState) error {
 	if err := checkTexts(v.Lifetime, text{"forward", v.Forward}); err != nil {
 		return err
 	}
-	return f.server.lines.put(lineKey(dn), v)
+	key := lineKey(dn)
+	return f.server.lines.put(key, v, func() *presentity {
+		return f.server.observed("tel:"+key, func(e *directory.Entry) bool { return slices.Contains(e.Lines, key) })
+	})
 }
 
 // SetCalendar replaces the calendar of a mailbox.
@@ -77,7 +80,10 @@ func (f Feed) SetCalendar(mail string, v CalendarState) error {
 		return err
 	}
 	v.Appointments = slices.Clone(v.Appointments)
-	return f.server.calendars.put(mailKey(mail), v)
+	key := mailKey(mail)
+	return f.server.calendars.put(key, v, func() *presentity {
+		return f.server.observed("sip:"+key, func(e *directory.Entry) bool { return mailKey(e.Mail) == key })
+	})
 }
 
 // SetExternal sets the external presence of the user with this address.
@@ -94,7 +100,12 @@ func (f Feed) SetExternal(ctx context.Context, address string, v ExternalState) 
 	if err != nil {
 		return err
 	}
-	return f.server.externals.put(entry.ID, v)
+	return f.server.externals.put(entry.ID, v, func() *presentity {
+		if f.server.cfg.Observer.Changed == nil {
+			return nil
+		}
+		return f.server.presentities.acquire(entry.ID, resolved, entry)
+	})
 }
 
 // ClearExternal removes the external presence of the user with this address.
@@ -110,6 +121,20 @@ func (f Feed) ClearExternal(ctx context.Context, address string) error {
 		src.clear()
 	}
 	return nil
+}
+
+// observed returns the presentity of an address, referred to once more, where an
+// observer wants to hear of it although nobody watches, and its entry is of the
+// kind that is asked for; else nil.
+func (s *Server) observed(address string, is func(*directory.Entry) bool) *presentity {
+	if s.cfg.Observer.Changed == nil {
+		return nil
+	}
+	entry, err := s.entry(s.ctx, address)
+	if err != nil || !is(&entry) {
+		return nil
+	}
+	return s.presentities.acquire(entry.ID, resolved, entry)
 }
 
 // lineKey writes a directory number as directory entries have it.

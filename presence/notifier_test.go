@@ -3,12 +3,14 @@ package presence_test
 import (
 	"errors"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -246,6 +248,37 @@ func TestTwoServers(t *testing.T) {
 	require.Empty(t, a.net.take())
 	s.e.w = b
 	require.Equal(t, 481, s.refresh().Status)
+}
+
+// BSX-1: an observer hears of users whom nobody watches, also of what happens by
+// itself.
+func TestObserverOfTheUnwatched(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var notes []string
+		w := newWorld(t, func(c *presence.Config) {
+			c.Observer.Changed = func(ch presence.Change) {
+				mu.Lock()
+				defer mu.Unlock()
+				notes = append(notes, ch.Entity[4:7]+" "+ch.Note)
+			}
+		})
+		feed := w.server.Feed()
+		now := time.Now()
+		require.NoError(t, feed.SetLine("2719", busyLine))
+		require.NoError(t, feed.SetLine("2719", idleLine))
+		require.NoError(t, feed.SetCalendar("ann@example.com", presence.CalendarState{Lifetime: time.Hour, Appointments: []pidf.Appointment{
+			{State: pidf.CalendarBusy, From: now.Add(time.Minute), End: now.Add(2 * time.Minute)}}}))
+		require.NoError(t, feed.SetExternal(t.Context(), "bob@example.com", presence.ExternalState{Status: pidf.StatusAway}))
+		require.NoError(t, feed.SetLine("999", busyLine), "nobody's")
+		time.Sleep(3 * time.Minute)
+		mu.Lock()
+		require.Equal(t, []string{"tom In a call", "tom ", "bob Away", "ann In a meeting", "ann "}, notes)
+		mu.Unlock()
+		require.NoError(t, feed.ClearExternal(t.Context(), "bob@example.com"))
+		time.Sleep(time.Hour)
+		require.Equal(t, 1, w.server.Stats().Presentities, "tom's line stays known")
+	})
 }
 
 // BSX-1: what Observer is told.

@@ -118,6 +118,12 @@ func (ps *presentities) release(p *presentity) {
 	}
 }
 
+func (ps *presentities) releaseAny(p *presentity) {
+	if p != nil {
+		ps.release(p)
+	}
+}
+
 func (ps *presentities) all() []*presentity {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()

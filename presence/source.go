@@ -87,6 +87,7 @@ type source[V any] struct {
 	prov     Provenance
 	changed  time.Time
 	shown    map[*presentity]struct{}
+	keeper   *presentity // stays in memory while there is a value; a reference
 	watching int
 	stop     context.CancelFunc // of the running monitor
 	linger   *time.Timer
@@ -115,18 +116,43 @@ func (t *sources[V]) get(key string, p *presentity) (*source[V], error) {
 }
 
 // put sets the value of the source of key, which is kept even where nobody
-// shows it.
-func (t *sources[V]) put(key string, v V) error {
+// shows it. whose, which may be nil, finds the presentity that would; it is
+// referred to from then on, until the value is cleared.
+func (t *sources[V]) put(key string, v V, whose func() *presentity) error {
+	var p *presentity
+	if !t.isShown(key) {
+		p = whose()
+	}
 	t.mu.Lock()
 	src, err := t.make(key)
 	if err != nil {
 		t.mu.Unlock()
+		t.server.presentities.releaseAny(p)
 		return err
 	}
+	src.mu.Lock()
+	if src.keeper == nil {
+		src.keeper, p = p, nil
+	}
+	src.mu.Unlock()
 	shown := src.take(v, ownerFeed)
 	t.mu.Unlock()
+	t.server.presentities.releaseAny(p)
 	t.server.updateAll(shown)
 	return nil
+}
+
+// isShown reports whether a presentity shows the source of key.
+func (t *sources[V]) isShown(key string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	src := t.m[key]
+	if src == nil {
+		return false
+	}
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	return len(src.shown) > 0
 }
 
 func (t *sources[V]) make(key string) (*source[V], error) {
@@ -191,12 +217,15 @@ func (src *source[V]) clear() {
 	src.changed = time.Now()
 	src.fadeAfter(0)
 	shown := slices.Collect(maps.Keys(src.shown))
+	keeper := src.keeper
+	src.keeper = nil
 	src.dropIfIdle()
 	src.mu.Unlock()
 	src.of.mu.Unlock()
 	if known {
 		src.of.server.updateAll(shown)
 	}
+	src.of.server.presentities.releaseAny(keeper)
 }
 
 // fadeAfter has the value cleared after d; 0 for never. src.mu is held.
