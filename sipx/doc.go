@@ -7,8 +7,24 @@
 //   - A [Sender] takes requests and reports their final response.
 //   - A [Stack] is both ends on real sockets: it feeds a Handler and is a Sender.
 //
-// Package sipx/sipgostack is the default stack, sipx/sipxtest an in-memory one
-// for tests, and sipx/stacktest holds any other to the same promises.
+// Package sipx/sipgostack is the default stack, module sipx/gosipstack the one
+// for programs that use ghettovoice/gosip, sipx/sipxtest one in memory for tests.
+//
+// # Wiring your own stack
+//
+// A program that has a SIP stack already can put the presence server on it:
+//
+//   - Implement [Stack]. The comments on its methods are what it must promise;
+//     the example "Wiring your own stack" is a complete one of 350 lines.
+//   - Take what is not about your library from here: [ParseRequest] or
+//     [NewRequest] check what came, [Request.Arrived] notes where it came from
+//     and says where the answer goes, [Request.TransactionKey] tells
+//     retransmissions, [AppendRejection] answers what cannot be parsed,
+//     [Request.AppendTo] and [Response.AppendTo] write. Package sipx/dispatch
+//     runs handlers in order, bounded, and survives their panics.
+//   - Run stacktest.Run on it. It talks to the stack over real sockets, over
+//     udp, tcp or both, and tries hostile input, dead hosts, peers that do not
+//     read, overload and shutdown.
 //
 // # What is checked where
 //

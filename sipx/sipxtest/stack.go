@@ -8,7 +8,7 @@ import (
 	"sync"
 
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/internal/dispatch"
+	"github.com/openblustar/blustar/sipx/dispatch"
 )
 
 // Stack is a sipx.Stack on a [Network]. It speaks "udp", and "tcp", "tls", "ws"

@@ -2,6 +2,7 @@ package stacktest
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 // flows: a request with a connection's flow uses that connection.
 func (s *suite) flows() {
+	s.need("tcp")
 	stack := s.echo()
 	one, two := s.dial(stack.Stack, "tcp"), s.dial(stack.Stack, "tcp")
 	first, second := stack.flowOf(one), stack.flowOf(two)
@@ -29,6 +31,9 @@ func (s *suite) flows() {
 		to.p.answer(to.p.incoming(), 200)
 		require.NoError(s, s.wait(done, patience).err)
 	}
+	if !slices.Contains(s.both, "udp") {
+		return
+	}
 	// A datagram goes to the flow's address, whatever the Request-URI says.
 	p := s.dial(stack.Stack, "udp")
 	req := options("sip:peer@203.0.113.1", 1)
@@ -42,6 +47,7 @@ func (s *suite) flows() {
 // flowLost: what waits for a lost connection fails, its loss is told once, and
 // nothing is sent by it any more.
 func (s *suite) flowLost() {
+	s.need("tcp")
 	stack := s.echo()
 	p := s.dial(stack.Stack, "tcp")
 	flow := stack.flowOf(p)
@@ -64,6 +70,7 @@ func (s *suite) flowLost() {
 
 // peerDoesNotRead: a peer that does not read costs its own queue, nothing else.
 func (s *suite) peerDoesNotRead() {
+	s.need("tcp")
 	stack := s.echo()
 	p := s.dial(stack.Stack, "tcp")
 	flow := stack.flowOf(p)
@@ -89,6 +96,7 @@ func (s *suite) peerDoesNotRead() {
 
 // fragments: a stream may be cut anywhere.
 func (s *suite) fragments() {
+	s.need("tcp")
 	var mu sync.Mutex
 	var bodies []string
 	stack := s.stack()

@@ -15,14 +15,14 @@ import (
 func (s *suite) beforeServe() {
 	live := s.serving(answer(200))
 	stack := s.stack()
-	for _, transport := range both {
+	for _, transport := range s.both {
 		done := make(outcomes, 1)
 		stack.Send(s.Context(), options("sip:"+s.addr(live, transport)+";transport="+transport, 1), done)
 		o := s.wait(done, patience)
 		require.NoError(s, o.err, "the stack need not serve to send")
 	}
 	var peers []*peer
-	for _, transport := range both {
+	for _, transport := range s.both {
 		p := s.dial(stack, transport)
 		p.request("OPTIONS sip:bob@example.com")
 		p.silence(20 * time.Millisecond)
@@ -36,6 +36,7 @@ func (s *suite) beforeServe() {
 
 // afterServe: with its context Serve ends, and requests can still be sent.
 func (s *suite) afterServe() {
+	s.need("udp")
 	live := s.serving(answer(200))
 	stack := s.stack()
 	ctx, cancel := context.WithCancel(s.Context())
@@ -81,7 +82,7 @@ func (s *suite) shutdown() {
 			answer(200)(ctx, w, r)
 		}))
 	}()
-	p := s.dial(stack, "tcp")
+	p := s.dial(stack, s.best())
 	p.request("OPTIONS sip:bob@example.com")
 	within(s, started, "a request")
 	down := make(chan error, 1)
@@ -121,6 +122,7 @@ func (s *suite) shutdown() {
 
 // shutdownCutShort: when its context ends, Shutdown ends what is under way.
 func (s *suite) shutdownCutShort() {
+	s.need("udp")
 	stack := s.newStack(s.T)
 	started, ended := make(chan struct{}), make(chan struct{})
 	served := make(chan error, 1)
@@ -152,11 +154,11 @@ func (s *suite) shutdownCutShort() {
 func (s *suite) twoStacks() {
 	one, two := s.newStack(s.T), s.echo()
 	s.serve(one, answer(201))
-	p := s.dial(two.Stack, "tcp")
+	p := s.dial(two.Stack, s.best())
 	flow := two.flowOf(p)
 
 	// A request by one's connection is not sent by the other.
-	q := s.dial(one, "udp")
+	q := s.dial(one, s.best())
 	q.request("OPTIONS sip:bob@example.com")
 	require.Equal(s, 201, q.response().Status)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,9 +42,10 @@ type Dialer interface {
 	Dial(transport string) (net.Conn, error)
 }
 
-// Run tests the stacks that newStack makes, which must listen on "udp" and
-// "tcp", and may listen on more, all on the loopback interface with free ports.
-// Two of them must reach each other. Where a stack's transaction timeout can be
+// Run tests the stacks that newStack makes, over "udp" and "tcp" or the one of
+// the two that they listen on, on the loopback interface with free ports. Tests
+// of connections are skipped where there is no "tcp". Two stacks must reach each
+// other. Where a stack's transaction timeout can be
 // set, set it to two seconds: a test waits for it.
 func Run(t *testing.T, newStack func(t *testing.T) sipx.Stack) {
 	for _, test := range []struct {
@@ -86,9 +88,23 @@ func Run(t *testing.T, newStack func(t *testing.T) sipx.Stack) {
 			before := goleak.IgnoreCurrent()
 			// The last to run, after all stacks were shut down.
 			t.Cleanup(func() { goleak.VerifyNone(t, before) })
-			test.run(&suite{T: t, newStack: newStack})
+			test.run(&suite{T: t, newStack: newStack, both: transports(t, newStack)})
 		})
 	}
+}
+
+// transports returns those of "udp" and "tcp" that the stacks listen on.
+func transports(t *testing.T, newStack func(t *testing.T) sipx.Stack) (both []string) {
+	t.Helper()
+	stack := newStack(t)
+	for _, transport := range []string{"udp", "tcp"} {
+		if slices.ContainsFunc(stack.Listening(), func(f sipx.Flow) bool { return f.Transport == transport }) {
+			both = append(both, transport)
+		}
+	}
+	require.NotEmpty(t, both, "the stack listens neither on udp nor on tcp")
+	require.NoError(t, stack.Shutdown(context.Background()))
+	return both
 }
 
 // patience is how long a test waits for what should come at once.
@@ -98,7 +114,20 @@ const patience = 5 * time.Second
 type suite struct {
 	*testing.T
 	newStack func(t *testing.T) sipx.Stack
+	both     []string // the transports to test
 }
+
+// need skips the test where the stack has not this transport.
+func (s *suite) need(transport string) {
+	s.Helper()
+	if !slices.Contains(s.both, transport) {
+		s.Skipf("the stack does not listen on %s", transport)
+	}
+}
+
+// best returns the transport for tests that are about something else: one that
+// loses nothing, where there is one.
+func (s *suite) best() string { return s.both[len(s.both)-1] }
 
 // stack makes a stack that is shut down at the end.
 func (s *suite) stack() sipx.Stack {

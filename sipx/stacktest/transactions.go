@@ -14,6 +14,7 @@ import (
 
 // retransmissions: the handler is called once, and the answer repeated.
 func (s *suite) retransmissions() {
+	s.need("udp")
 	var calls atomic.Int32
 	release := make(chan struct{})
 	stack := s.serving(sipx.HandlerFunc(func(ctx context.Context, w sipx.ResponseWriter, r *sipx.Request) {
@@ -71,7 +72,7 @@ func (s *suite) ackAndCancel() {
 		calls.Add(1)
 		answer(405)(ctx, w, r)
 	}))
-	for _, transport := range both {
+	for _, transport := range s.both {
 		calls.Store(0)
 		p := s.dial(stack, transport)
 		invite := p.message("INVITE sip:bob@example.com")
@@ -94,7 +95,7 @@ func (s *suite) ackAndCancel() {
 
 // oneOutcome: provisional responses are not reported, and late ones neither.
 func (s *suite) oneOutcome() {
-	for _, transport := range both {
+	for _, transport := range s.both {
 		stack := s.echo()
 		p := s.dial(stack.Stack, transport)
 		req := options("sip:peer@example.com", 1)
@@ -126,6 +127,7 @@ func (s *suite) oneOutcome() {
 
 // contextEnds: with its context a request ends.
 func (s *suite) contextEnds() {
+	s.need("udp")
 	stack := s.echo()
 	p := s.dial(stack.Stack, "udp")
 	req := options("sip:peer@example.com", 1)
@@ -145,6 +147,7 @@ func (s *suite) contextEnds() {
 // deadHost: requests to a host that never answers end with ErrTimeout, are
 // repeated until then, cost no goroutine each, and delay no others.
 func (s *suite) deadHost() {
+	s.need("udp")
 	const dead = 50 // with their repetitions, what the peer's receive buffer holds
 	stack := s.echo()
 	p := s.dial(stack.Stack, "udp")

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/internal/dispatch"
+	"github.com/openblustar/blustar/sipx/dispatch"
 )
 
 // conn is a connection. One goroutine reads it, and while something is to be

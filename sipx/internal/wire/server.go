@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/internal/dispatch"
+	"github.com/openblustar/blustar/sipx/dispatch"
 )
 
 // way is how to answer a message: a connection, or a socket and an address.

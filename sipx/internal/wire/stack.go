@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/internal/dispatch"
+	"github.com/openblustar/blustar/sipx/dispatch"
 )
 
 // Stack is a [sipx.Stack] on open sockets, but for its transactions, which an

@@ -1,6 +1,18 @@
-// Package dispatch runs the handlers of a SIP stack: in order where order
-// matters, side by side where it does not, never more at once than allowed, and
-// without losing refreshes to a flood of new requests.
+// Package dispatch is for those who write a [sipx.Stack]: it stands between
+// sockets and the [sipx.Handler], and keeps the promises about handlers. They run
+// in order where order matters, side by side where it does not, never more at
+// once than allowed, and a flood of new requests takes no room from refreshes.
+//
+//	d := dispatch.New(dispatch.Config{})
+//	…
+//	taken := d.Submit(dispatch.Job{
+//		Lane:        dispatch.LaneOf(req),
+//		Established: dispatch.IsEstablished(req),
+//		Run:         func() { dispatch.Serve(ctx, handler, w, req, logger) },
+//	})
+//	if !taken {
+//		w.Respond(…) // 503 with Retry-After
+//	}
 package dispatch
 
 import (

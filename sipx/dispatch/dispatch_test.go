@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/openblustar/blustar/sipx/internal/dispatch"
+	"github.com/openblustar/blustar/sipx/dispatch"
 )
 
 func lane(user string) dispatch.Lane { return dispatch.Lane{User: user} }
