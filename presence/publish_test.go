@@ -64,12 +64,11 @@ func TestPublishRefresh(t *testing.T) {
 		require.Equal(t, 412, tom.publish("18762", "", "Expires: 0").Status)
 		require.Equal(t, 400, tom.publish("", "").Status)
 
-		watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
 		tag := etag(tom.status("", "busy", "HELLO"))
 		w.net.take()
 		for range 3 {
 			time.Sleep(50 * time.Minute)
-			watcher, _ = w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+			watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
 			require.Equal(t, "busy", watcher.one().shown(t).activity)
 			res := tom.publish(tag, "")
 			require.Equal(t, 200, res.Status)
