@@ -49,6 +49,11 @@ type Config struct {
 	Timeout  time.Duration // of one poll of one mailbox; default 30 seconds
 	Failures int           // failing polls in a row that are tolerated; default 3, negative: none
 
+	// Refused is how long credentials that the server refused are not sent again,
+	// for any mailbox, so that a wrong password locks no account; default 5
+	// minutes. Until then MonitorCalendar returns [ErrUnauthorized] at once.
+	Refused time.Duration
+
 	// The window: appointments that have ended longer ago than Past, or begin
 	// later than Future from now, are not delivered. Defaults 24 hours, 14 days.
 	Past, Future time.Duration
@@ -103,7 +108,7 @@ func (c *Config) normalize() error {
 	for _, d := range []struct {
 		name  string
 		value time.Duration
-	}{{"Interval", c.Interval}, {"Timeout", c.Timeout}, {"Past", c.Past}, {"Future", c.Future}} {
+	}{{"Interval", c.Interval}, {"Timeout", c.Timeout}, {"Refused", c.Refused}, {"Past", c.Past}, {"Future", c.Future}} {
 		if d.value < 0 {
 			return fmt.Errorf("caldav: %s must not be negative", d.name)
 		}
@@ -113,6 +118,7 @@ func (c *Config) normalize() error {
 	}
 	c.Interval = cmp.Or(c.Interval, time.Minute)
 	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
+	c.Refused = cmp.Or(c.Refused, 5*time.Minute)
 	c.Failures = max(0, cmp.Or(c.Failures, 3))
 	c.Past = cmp.Or(c.Past, 24*time.Hour)
 	c.Future = cmp.Or(c.Future, 14*24*time.Hour)

@@ -40,7 +40,7 @@ func (e *StatusError) Is(target error) bool {
 // refusal reports whether trying again soon is pointless: the server
 // understood, and said no.
 func refusal(err error) bool {
-	if errors.Is(err, ErrInsecure) || errors.Is(err, ErrNoCalendar) {
+	if errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrInsecure) || errors.Is(err, ErrNoCalendar) {
 		return true
 	}
 	status, ok := errors.AsType[*StatusError](err)

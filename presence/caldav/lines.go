@@ -59,17 +59,17 @@ func relevant(data []byte) ([]byte, error) {
 		var line []byte
 		line, data = unfold(data)
 		name, params, value, ok := cutLine(line)
-		if !ok {
+		if !ok || len(name)+len(params) > maxParams || len(value) > maxValue {
 			continue
 		}
 		switch {
-		case name == "BEGIN" && skipped > 0, name == "BEGIN" && !wanted(open, strings.ToUpper(value)):
+		case name == "BEGIN" && skipped > 0, name == "BEGIN" && !wanted(open, strings.ToUpper(string(value))):
 			if skipped++; skipped > maxDepth {
 				return out, fmt.Errorf("%w: components nested more than %d deep", ErrLimit, maxDepth)
 			}
 			continue
 		case name == "BEGIN":
-			open = append(open, strings.ToUpper(value))
+			open = append(open, strings.ToUpper(string(value)))
 		case name == "END" && skipped > 0:
 			skipped--
 			continue
@@ -78,9 +78,6 @@ func relevant(data []byte) ([]byte, error) {
 				open = open[:len(open)-1]
 			}
 		case skipped > 0 || len(open) == 0 || !matters(open[len(open)-1], name):
-			continue
-		}
-		if len(name)+len(params) > maxParams || len(value) > maxValue {
 			continue
 		}
 		out = append(out, name...)
@@ -113,7 +110,7 @@ func cutEOL(data []byte) (line, rest []byte) {
 
 // cutLine cuts a content line at the end of its name, and at the colon before
 // its value, which is the first one outside quotes.
-func cutLine(line []byte) (name, params, value string, ok bool) {
+func cutLine(line []byte) (name string, params, value []byte, ok bool) {
 	quoted, nameEnd := false, -1
 	for i, c := range line {
 		switch {
@@ -126,10 +123,10 @@ func cutLine(line []byte) (name, params, value string, ok bool) {
 			if nameEnd < 0 {
 				nameEnd = i
 			}
-			return strings.ToUpper(string(line[:nameEnd])), string(line[nameEnd:i]), string(line[i+1:]), nameEnd > 0
+			return strings.ToUpper(string(line[:nameEnd])), line[nameEnd:i], line[i+1:], nameEnd > 0
 		}
 	}
-	return "", "", "", false
+	return "", nil, nil, false
 }
 
 // wanted reports whether a component within the open ones matters.

@@ -3,6 +3,7 @@ package caldav
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -26,6 +27,7 @@ type mailbox struct {
 	cfg         *Config
 	mail        string
 	log         *slog.Logger
+	refused     *refusals
 	client      *client
 	resolved    time.Time // when the collections were looked for
 	collections []*collection
@@ -35,41 +37,56 @@ type mailbox struct {
 // poll brings the collections up to date and returns what lies in the window.
 func (b *mailbox) poll(ctx context.Context) (appointments, error) {
 	now := time.Now()
-	if b.client == nil || now.Sub(b.resolved) >= rediscover {
-		if err := b.resolve(ctx); err != nil {
-			return nil, err
-		}
-		b.resolved = now
-	}
 	window := span{now.Add(-b.cfg.Past), now.Add(b.cfg.Future)}
-	for _, c := range b.collections {
-		if err := c.poll(ctx, window); err != nil {
-			return nil, err
+	credentials, err := b.refresh(ctx, now, window)
+	if err != nil {
+		if errors.Is(err, ErrUnauthorized) && credentials.User != "" {
+			b.refused.note(credentials)
 		}
+		return nil, err
 	}
 	return b.collect(window), nil
 }
 
+// refresh brings the collections up to date. The credentials are those that it
+// sent.
+func (b *mailbox) refresh(ctx context.Context, now time.Time, window span) (Credentials, error) {
+	if b.client == nil || now.Sub(b.resolved) >= rediscover {
+		if credentials, err := b.resolve(ctx); err != nil {
+			return credentials, err
+		}
+		b.resolved = now
+	}
+	for _, c := range b.collections {
+		if err := c.poll(ctx, window); err != nil {
+			return b.client.credentials, err
+		}
+	}
+	return b.client.credentials, nil
+}
+
 // resolve finds the collections, and keeps what is known of those that are
 // known already.
-func (b *mailbox) resolve(ctx context.Context) error {
+func (b *mailbox) resolve(ctx context.Context) (sent Credentials, err error) {
 	var credentials Credentials
 	if b.cfg.Credentials != nil {
-		var err error
 		if credentials, err = b.cfg.Credentials(ctx, b.mail); err != nil {
-			return fmt.Errorf("caldav: credentials: %w", err)
+			return Credentials{}, fmt.Errorf("caldav: credentials: %w", err)
 		}
+	}
+	if credentials.User != "" && b.refused.recent(credentials) {
+		return Credentials{}, fmt.Errorf("%w a short while ago, not sent again yet", ErrUnauthorized)
 	}
 	c := newClient(b.cfg, credentials)
 	urls, addresses, err := b.find(ctx, c)
 	if err != nil {
-		return err
+		return credentials, err
 	}
 	if len(urls) == 0 {
-		return ErrNoCalendar
+		return credentials, ErrNoCalendar
 	}
 	if n := b.cfg.Limits.Calendars; len(urls) > n {
-		return fmt.Errorf("%w: more than %d calendars", ErrLimit, n)
+		return credentials, fmt.Errorf("%w: more than %d calendars", ErrLimit, n)
 	}
 	addresses = append(addresses, b.mail)
 	if b.cfg.Addresses != nil {
@@ -86,7 +103,7 @@ func (b *mailbox) resolve(ctx context.Context) error {
 		collections = append(collections, found)
 	}
 	b.client, b.collections = c, collections
-	return nil
+	return credentials, nil
 }
 
 // find returns the URLs of the calendars, and further addresses of the owner.

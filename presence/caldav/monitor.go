@@ -10,11 +10,12 @@ import (
 	"github.com/openblustar/blustar/presence"
 )
 
-// Monitor watches mailboxes. It is safe for concurrent use, keeps nothing
-// between calls, and has no goroutine of its own.
+// Monitor watches mailboxes. It is safe for concurrent use, has no goroutine of
+// its own, and keeps nothing between calls but which credentials were refused.
 type Monitor struct {
-	cfg   Config
-	polls chan struct{} // one element for each poll under way
+	cfg     Config
+	polls   chan struct{} // one element for each poll under way
+	refused *refusals
 }
 
 var _ presence.CalendarMonitor = (*Monitor)(nil)
@@ -24,7 +25,7 @@ func New(cfg Config) (*Monitor, error) {
 	if err := cfg.normalize(); err != nil {
 		return nil, err
 	}
-	return &Monitor{cfg: cfg, polls: make(chan struct{}, cfg.Limits.Polls)}, nil
+	return &Monitor{cfg: cfg, polls: make(chan struct{}, cfg.Limits.Polls), refused: newRefusals(cfg.Refused)}, nil
 }
 
 // MonitorCalendar watches the calendars of a mailbox until ctx ends. It calls
@@ -33,7 +34,7 @@ func New(cfg Config) (*Monitor, error) {
 // are tolerated. The error is that of ctx, a [*StatusError], [ErrUnauthorized],
 // [ErrNoCalendar], [ErrLimit], [ErrInsecure], or one of the network's.
 func (m *Monitor) MonitorCalendar(ctx context.Context, mail string, update func(presence.CalendarState)) error {
-	box := &mailbox{cfg: &m.cfg, mail: mail, log: m.cfg.Logger.With("mailbox", mail)}
+	box := &mailbox{cfg: &m.cfg, mail: mail, log: m.cfg.Logger.With("mailbox", mail), refused: m.refused}
 	failures := 0
 	for known := false; ; {
 		appointments, err := m.poll(ctx, box)

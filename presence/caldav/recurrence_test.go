@@ -53,6 +53,8 @@ func TestRecurrence(t *testing.T) {
 			[]string{"2026-03-16T09:00", "2026-03-17T09:00", "2026-03-23T09:00"}},
 		{"three times a day", []string{start + "20260316T080000", "RRULE:FREQ=DAILY;BYHOUR=8,12;BYMINUTE=0,30;COUNT=3"},
 			[]string{"2026-03-16T07:00", "2026-03-16T07:30", "2026-03-16T11:00"}},
+		{"minutes, since long ago", []string{start + "19700105T090000", "RRULE:FREQ=MINUTELY;INTERVAL=15;BYHOUR=9;BYMINUTE=0;BYDAY=MO"},
+			[]string{"2026-03-16T08:00", "2026-03-23T08:00", "2026-03-30T07:00", "2026-04-06T07:00"}},
 		{"every 84 hours, since long ago", []string{start + "19990101T080000", "RRULE:FREQ=HOURLY;INTERVAL=84;BYDAY=FR"},
 			[]string{"2026-03-20T07:00", "2026-03-27T07:00", "2026-04-03T06:00", "2026-04-10T06:00"}},
 	}

@@ -109,7 +109,7 @@ const maxZoneName = 64
 // load loads a zone of the tz database; nil where there is none.
 func load(name string) *time.Location {
 	// time.LoadLocation gives "" and "Local" a meaning of their own.
-	if name == "" || name == "Local" || len(name) > maxZoneName || strings.ContainsAny(name, " \\\x00") {
+	if name == "" || name == "Local" || len(name) > maxZoneName {
 		return nil
 	}
 	l, err := time.LoadLocation(name)

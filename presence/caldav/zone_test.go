@@ -70,11 +70,13 @@ func TestDefinition(t *testing.T) {
 	view := march(t)
 	view.From, view.To = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	found, err := view.Appointments(t.Context(), calendar(definition, "BEGIN:VEVENT\r\nUID:1\r\nDURATION:PT1H\r\n"+
-		"DTSTART;TZID=Company:19990701T120000\r\nRDATE;TZID=Company:20250701T120000,20260110T120000,20260310T120000,20261215T120000\r\nEND:VEVENT"))
+		"DTSTART;TZID=Company:19990701T120000\r\nRDATE;TZID=Company:20250701T120000,20251026T013000,20251026T023000,20260110T120000,20260310T120000,20261215T120000\r\nEND:VEVENT"))
 	require.NoError(t, err)
 	require.Equal(t, []string{
 		"1999-07-01T17:00 1h0m0s", // before the first: the offset that it changes from
-		"2025-07-01T16:00 1h0m0s", "2026-01-10T17:00 1h0m0s",
+		"2025-07-01T16:00 1h0m0s",
+		"2025-10-26T05:30 1h0m0s", "2025-10-26T07:30 1h0m0s", // around the change at 06:00
+		"2026-01-10T17:00 1h0m0s",
 		"2026-03-10T16:00 1h0m0s", "2026-12-15T16:00 1h0m0s", // the last one stays
 	}, times(found))
 

@@ -1,0 +1,117 @@
+package caldav_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/presence/caldav"
+)
+
+// TestFailures: BSX-2, a few failing polls are tolerated, and then no more.
+func TestFailures(t *testing.T) {
+	fail := func(status int) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true }
+	}
+	t.Run("transient", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDAV()
+			d.put("a", at("a", time.Hour))
+			w := start(t, config(d))
+			lifetime := w.last().Lifetime
+			d.intercept(fail(http.StatusBadGateway))
+			time.Sleep(2 * poll) // two polls, or three
+			synctest.Wait()
+			_, ended := w.result()
+			require.False(t, ended)
+			d.intercept(nil)
+			require.Equal(t, []string{"a"}, ids(w.next(poll)))
+
+			began := time.Now()
+			d.intercept(fail(http.StatusBadGateway))
+			for {
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if err, ended := w.result(); ended {
+					status, ok := errors.AsType[*caldav.StatusError](err)
+					require.True(t, ok)
+					require.Equal(t, http.StatusBadGateway, status.Code)
+					break
+				}
+			}
+			require.Greater(t, time.Since(began), 2*time.Minute)
+			require.Less(t, time.Since(began), lifetime, "the value outlives what is tolerated")
+		})
+	})
+	t.Run("first poll", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDAV()
+			d.intercept(fail(http.StatusServiceUnavailable))
+			err, ended := start(t, config(d)).result()
+			require.True(t, ended)
+			require.Error(t, err)
+		})
+	})
+	t.Run("refused later", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDAV()
+			w := start(t, config(d))
+			d.intercept(fail(http.StatusUnauthorized))
+			time.Sleep(poll)
+			synctest.Wait()
+			err, ended := w.result()
+			require.True(t, ended)
+			require.ErrorIs(t, err, caldav.ErrUnauthorized)
+		})
+	})
+	t.Run("none tolerated", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDAV()
+			cfg := config(d)
+			cfg.Failures = -1
+			w := start(t, cfg)
+			d.intercept(fail(http.StatusBadGateway))
+			time.Sleep(poll)
+			synctest.Wait()
+			_, ended := w.result()
+			require.True(t, ended)
+		})
+	})
+	t.Run("asked to wait", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDAV()
+			w := start(t, config(d))
+			d.intercept(func(w http.ResponseWriter, _ *http.Request) bool {
+				w.Header().Set("Retry-After", "300")
+				w.WriteHeader(http.StatusTooManyRequests)
+				return true
+			})
+			time.Sleep(poll)
+			synctest.Wait()
+			d.intercept(nil)
+			d.asked()
+			time.Sleep(200 * time.Second)
+			require.Empty(t, d.asked())
+			require.Empty(t, w.next(150*time.Second).Appointments)
+			w.cancel()
+		})
+	})
+	t.Run("slow server", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDAV()
+			d.intercept(func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true })
+			w, began := start(t, config(d)), time.Now()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			err, ended := w.result()
+			require.True(t, ended)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.Equal(t, time.Minute, time.Since(began))
+		})
+	})
+}
