@@ -23,9 +23,9 @@ func ownOf(doc *pidf.Presence, owner string, now time.Time) (own Own, keepsNote 
 		if !validStatus(b.Status) {
 			return own, false, sipx.Errorf(400, "aa:status %q is not in the schema", string(b.Status))
 		}
-		own.Status = b.Status
+		own.Status = pidf.Status(strings.Clone(string(b.Status)))
 		if b.Note != nil {
-			own.Note = strings.TrimSpace(b.Note.Text)
+			own.Note = strings.Clone(strings.TrimSpace(b.Note.Text)) // the document must not stay for it
 		}
 		if len(own.Note) > maxText {
 			return own, false, sipx.Errorf(400, "aa:note is longer than %d bytes", maxText)
