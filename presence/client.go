@@ -31,7 +31,7 @@ type client struct {
 	ended     bool
 	// generation counts how often the client has come back without having
 	// ended: it opened a subscription to its own address that it already had.
-	generation int
+	generation int32
 }
 
 // clients is the registry of BluStar clients. Its lock is a leaf.

@@ -17,7 +17,6 @@ import (
 type dialog struct {
 	server  *Server
 	serial  uint64 // dialogs of a server in the order they were made
-	opened  time.Time
 	dialect *Dialect
 	event   string
 	list    bool
@@ -29,8 +28,8 @@ type dialog struct {
 
 	// Guarded by clients.mu.
 	client     *client
-	own        bool // subscribes to its user's own address
-	generation int  // of the client when it was opened
+	own        bool  // subscribes to its user's own address
+	generation int32 // of the client when it was opened
 
 	expiry expiry // guarded by expiries.mu
 
@@ -44,20 +43,20 @@ type dialog struct {
 	localSeq  uint32
 	remoteSeq uint32
 	watches   []*watch
-	fetch     bool // ends once it has shown everything (RFC 6665 §4.4.3)
-	unlinked  bool // no longer in the registry; watches are as they were
-	state     dialogState
-	final     string // reason of the last NOTIFY
 	due       *watch // queue of those to be notified
 	dueTail   *watch
-	underWay  int    // NOTIFYs without a final response
-	draining  bool   // somebody empties the queue
+	underWay  int32  // NOTIFYs without a final response
+	tries     int32  // NOTIFYs in a row that were answered "not now"
 	version   uint32 // of the next RLMI document
-	listed    bool   // an RLMI document has listed all resources
-	tries     int    // NOTIFYs in a row that were answered "not now"
+	final     reason // of the last NOTIFY
+	state     dialogState
+	fetch     bool // ends once it has shown everything (RFC 6665 §4.4.3)
+	unlinked  bool // no longer in the registry; watches are as they were
+	draining  bool // somebody empties the queue
+	listed    bool // an RLMI document has listed all resources
 }
 
-type dialogState int
+type dialogState uint8
 
 const (
 	dialogActive dialogState = iota
@@ -83,14 +82,13 @@ type watch struct {
 
 	// Guarded by dialog.mu.
 	sent     uint64      // version of the presentity that the last NOTIFY showed
-	sentOf   *presentity // whose version that is
+	sentOf   *presentity // whose version that is; nil where it was not taken
 	next     *watch
 	queued   bool
 	underWay bool
-	again    bool   // due once more, while a NOTIFY is under way
-	force    bool   // NOTIFY even if nothing changed
-	removed  bool   // no longer in the dialog's list
-	outcomes uint32 // NOTIFYs that had one
+	again    bool // due once more, while a NOTIFY is under way
+	force    bool // NOTIFY even if nothing changed
+	removed  bool // no longer in the dialog's list
 }
 
 const tagParam = ";tag="
@@ -98,11 +96,22 @@ const tagParam = ";tag="
 func (d *dialog) localTag() string  { return d.local.Params[len(tagParam):] }
 func (d *dialog) remoteTag() string { return d.remote.Params[len(tagParam):] }
 
-// Reasons of a terminated subscription (RFC 6665 §4.1.3).
+// reason is why a subscription is terminated (RFC 6665 §4.1.3).
+type reason uint8
+
 const (
-	reasonTimeout     = "timeout"
-	reasonDeactivated = "deactivated"
+	reasonNone reason = iota // it is not
+	reasonTimeout
+	reasonDeactivated
 )
+
+// state is the Subscription-State of the last NOTIFY.
+func (r reason) state() string {
+	if r == reasonDeactivated {
+		return "terminated;reason=deactivated"
+	}
+	return "terminated;reason=timeout"
+}
 
 // dialogs is the registry of live dialogs.
 type dialogs struct {
@@ -208,20 +217,20 @@ func newTag() string { return rand.Text() }
 // endDialog ends a dialog from our side or at the watcher's wish: a last NOTIFY
 // with this reason follows those under way, and the dialog is unknown from now
 // on.
-func (s *Server) endDialog(d *dialog, reason string) {
-	if s.close(d, reason) {
+func (s *Server) endDialog(d *dialog, why reason) {
+	if s.close(d, why) {
 		s.flush(d)
 	}
 }
 
 // close has a dialog end without sending anything yet, and reports whether this
 // call was the one that did.
-func (s *Server) close(d *dialog, reason string) bool {
+func (s *Server) close(d *dialog, why reason) bool {
 	if !s.unlink(d) {
 		return false
 	}
 	d.mu.Lock()
-	d.state, d.final = dialogEnding, reason
+	d.state, d.final = dialogEnding, why
 	d.mu.Unlock()
 	return true
 }

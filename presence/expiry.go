@@ -19,7 +19,7 @@ type expiries struct {
 func (e *expiries) set(d *dialog, at time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	d.expiry.at = at
+	d.expiry.at = at.UnixNano()
 	if d.expiry.place > 0 {
 		heap.Fix(&e.queue, d.expiry.place-1)
 	} else {
@@ -42,7 +42,7 @@ func (e *expiries) arm() {
 	if len(e.queue) == 0 {
 		return
 	}
-	wait := time.Until(e.queue[0].expiry.at)
+	wait := time.Until(time.Unix(0, e.queue[0].expiry.at))
 	if e.timer == nil {
 		e.timer = e.server.after(wait, e.fire)
 	} else {
@@ -54,7 +54,7 @@ func (e *expiries) fire() {
 	now := time.Now()
 	for {
 		e.mu.Lock()
-		if len(e.queue) == 0 || e.queue[0].expiry.at.After(now) {
+		if len(e.queue) == 0 || e.queue[0].expiry.at > now.UnixNano() {
 			e.arm()
 			e.mu.Unlock()
 			return
@@ -73,14 +73,14 @@ func (e *expiries) stop() {
 
 // expiry is a dialog's place in the queue, counted from 1, and 0 for none.
 type expiry struct {
-	at    time.Time
+	at    int64 // Unix time in nanoseconds
 	place int
 }
 
 type expiryQueue []*dialog
 
 func (q expiryQueue) Len() int           { return len(q) }
-func (q expiryQueue) Less(i, j int) bool { return q[i].expiry.at.Before(q[j].expiry.at) }
+func (q expiryQueue) Less(i, j int) bool { return q[i].expiry.at < q[j].expiry.at }
 func (q expiryQueue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
 	q[i].expiry.place, q[j].expiry.place = i+1, j+1

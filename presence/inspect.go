@@ -82,7 +82,7 @@ func (s *Server) Subscriptions() []SubscriptionInfo {
 		d.mu.Lock()
 		list[i] = SubscriptionInfo{
 			ID: d.localTag(), Watcher: bareURI(d.remote.URI), Contact: d.target.String(), Dialect: d.dialect.Name,
-			Event: d.event, Own: own, Flow: d.flow.String(), UnderWay: d.underWay, Expires: d.expires,
+			Event: d.event, Own: own, Flow: d.flow.String(), UnderWay: int(d.underWay), Expires: d.expires,
 		}
 		for _, w := range d.watches {
 			list[i].Resources = append(list[i].Resources, w.entity)

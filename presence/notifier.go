@@ -39,21 +39,24 @@ func (t activeTexts) text(left time.Duration) string {
 // has it already.
 func (s *Server) notify(watches []*watch) {
 	for _, w := range watches {
-		s.enqueue(w, false)
+		s.enqueue(w.dialog, false, w)
 	}
 }
 
-// enqueue puts a watch into its dialog's queue. force sends a NOTIFY even where
+// enqueue puts watches into their dialog's queue. force sends a NOTIFY even where
 // nothing changed.
-func (s *Server) enqueue(w *watch, force bool) {
-	d := w.dialog
+func (s *Server) enqueue(d *dialog, force bool, watches ...*watch) {
 	d.mu.Lock()
-	if d.state != dialogActive || w.removed {
+	if d.state != dialogActive {
 		d.mu.Unlock()
 		return
 	}
-	w.force = w.force || force
-	d.push(w)
+	for _, w := range watches {
+		if !w.removed {
+			w.force = w.force || force
+			d.push(w)
+		}
+	}
 	drain := !d.draining
 	d.draining = true
 	d.mu.Unlock()
@@ -117,16 +120,17 @@ func (d *dialog) nextNotify() (*notification, sipx.ResponseHandler) {
 		for w := d.pop(); w != nil; w = d.pop() {
 			if w.watchers {
 				w.force, w.underWay = false, true
-				return d.newWinfo(w, ""), w
+				return d.newWinfo(w, reasonNone), w
 			}
 			p := w.presentity
 			snap := p.current.Load()
-			if w.removed || !w.force && w.sentOf == p && w.sent == snap.version {
+			version := snap.version(d.dialect, w.own)
+			if w.removed || !w.force && w.sentOf == p && w.sent == version {
 				continue
 			}
 			w.force, w.underWay = false, true
-			w.sentOf, w.sent = p, snap.version
-			return d.newNotify(w, snap, ""), w
+			w.sentOf, w.sent = p, version
+			return d.newNotify(w, snap, reasonNone), w
 		}
 		if d.fetch && d.underWay == 0 {
 			d.state, d.final = dialogEnding, reasonTimeout
@@ -158,9 +162,9 @@ func (d *dialog) lastNotify() (*notification, sipx.ResponseHandler) {
 }
 
 // newNotify makes a NOTIFY with the document of snap for w, both nil for one
-// without a body; reason ends the subscription. d.mu is held.
-func (d *dialog) newNotify(w *watch, snap *snapshot, reason string) *notification {
-	n := d.notifyHead(reason)
+// without a body; a reason ends the subscription. d.mu is held.
+func (d *dialog) newNotify(w *watch, snap *snapshot, why reason) *notification {
+	n := d.notifyHead(why)
 	if w == nil {
 		return n
 	}
@@ -174,7 +178,7 @@ func (d *dialog) newNotify(w *watch, snap *snapshot, reason string) *notificatio
 	return n
 }
 
-func (d *dialog) notifyHead(reason string) *notification {
+func (d *dialog) notifyHead(why reason) *notification {
 	d.localSeq++
 	n := &notification{Request: sipx.Request{
 		Method: "NOTIFY",
@@ -186,8 +190,8 @@ func (d *dialog) notifyHead(reason string) *notification {
 		Route:  d.routes,
 		Flow:   d.flow,
 	}}
-	state, expires := "terminated;reason="+reason, "0"
-	if reason == "" {
+	state, expires := why.state(), "0"
+	if why == reasonNone {
 		state = d.server.actives.text(time.Until(d.expires))
 		expires = state[len(activeExpires):]
 	}
@@ -212,10 +216,9 @@ func (w *watch) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
 	if again && verdict == delivered && !w.removed {
 		d.push(w)
 	}
-	w.outcomes++
 	if verdict == notNow && d.state == dialogActive {
-		this := w.outcomes
-		d.server.after(pause, func() { d.server.tryAgain(w, this) })
+		w.sentOf = nil // what it showed was not taken
+		d.server.after(pause, func() { d.server.enqueue(d, false, w) })
 	}
 	d.settled(res, err, verdict)
 }
@@ -233,17 +236,6 @@ func (d *dialog) again(v verdict, asked time.Duration) (verdict, time.Duration) 
 	}
 	d.tries = 0
 	return v, 0
-}
-
-// tryAgain sends a NOTIFY once more that was answered "not now", unless another
-// has had an outcome since.
-func (s *Server) tryAgain(w *watch, outcomes uint32) {
-	w.dialog.mu.Lock()
-	due := w.outcomes == outcomes && !w.underWay
-	w.dialog.mu.Unlock()
-	if due {
-		s.enqueue(w, true)
-	}
 }
 
 // settled goes on after a final response: with what is due, or with the end of

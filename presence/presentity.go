@@ -33,6 +33,7 @@ type presentity struct {
 	watches  []*watch
 	winfo    winfo
 	pubs     []*publication // live ones, the oldest first
+	numbered uint64         // the newest Standard one
 	rest     *Own           // what remains said when no publication does: signed out
 	forward  *forwarding
 	lines    []*source[LineState]
@@ -404,7 +405,7 @@ func (p *presentity) refresh() []*watch {
 	if at := state.nextChange(now); !at.IsZero() {
 		p.change = p.server.after(at.Sub(now), func() { p.server.update(p) })
 	}
-	if before == nil || next.version == before.version {
+	if before == nil || next.versions == before.versions {
 		return nil
 	}
 	if before.result.Status != result.Status || before.result.Note != result.Note {

@@ -17,6 +17,7 @@ import (
 type publication struct {
 	Publication
 	document *pidf.Presence // of the Standard dialect
+	number   uint64         // of the Standard dialect: tells those of a presentity apart
 	expiry   *time.Timer    // of the Standard dialect: clients expire in the other
 	callID   string         // of the newest request that set its state
 	cseq     uint32
@@ -198,14 +199,12 @@ func (s *Server) publishShared(ctx context.Context, pub *publishing, current *pu
 		if next.Expires.Before(now.Add(pub.expires)) {
 			next.Expires = now.Add(pub.expires)
 		}
-		if pub.honored(current, now) {
-			next.Own = pub.own
-			if pub.keeps {
-				next.Own.Note = current.Own.Note
-			}
-		}
 	}
-	if pub.doc != nil && (current == nil || pub.ifMatch != "") {
+	if current == nil || pub.honored(current, now) {
+		next.Own = pub.own
+		if pub.keeps && current != nil {
+			next.Own.Note = current.Own.Note
+		}
 		next.callID, next.cseq, next.at = strings.Clone(pub.req.CallID), pub.req.CSeq, now
 	}
 	var err error
@@ -250,13 +249,15 @@ func (s *Server) publishOwn(ctx context.Context, pub *publishing, current *publi
 	replaces := ""
 	if current != nil {
 		replaces = current.ETag
-		next.Revision = current.Revision
+		next.Revision, next.number = current.Revision, current.number
 		if pub.doc == nil {
 			next.Own, next.Document, next.document = current.Own, current.Document, current.document
 		}
 	} else {
 		p.mu.Lock()
 		full := len(p.pubs) >= s.cfg.MaxPublications
+		p.numbered++
+		next.number = p.numbered
 		p.mu.Unlock()
 		if full {
 			return nil, nil, sipx.Errorf(403, "too many publications of one user")
@@ -408,7 +409,9 @@ func (s *Server) settle(p *presentity) {
 	}
 	p.mu.Lock()
 	shared := p.shared()
-	p.setRest(signedOut())
+	if p.kind == resolved {
+		p.setRest(signedOut())
+	}
 	p.mu.Unlock()
 	if shared != nil {
 		s.deleteStored(p, shared)

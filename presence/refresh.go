@@ -75,7 +75,7 @@ func (s *Server) refreshed(d *dialog, added []*watch) {
 	d.mu.Unlock()
 	switch {
 	case d.dialect.NotifyOnRefresh:
-		s.enqueueAll(watches)
+		s.enqueue(d, true, watches...)
 	case s.isAMCC(d):
 		// BSP-2.9-2: everything that this client watches, in all its dialogs.
 		s.clients.mu.Lock()
@@ -85,16 +85,10 @@ func (s *Server) refreshed(d *dialog, added []*watch) {
 			other.mu.Lock()
 			watches := slices.Clone(other.watches)
 			other.mu.Unlock()
-			s.enqueueAll(watches)
+			s.enqueue(other, true, watches...)
 		}
 	default:
-		s.enqueueAll(added)
-	}
-}
-
-func (s *Server) enqueueAll(watches []*watch) {
-	for _, w := range watches {
-		s.enqueue(w, true)
+		s.enqueue(d, true, added...)
 	}
 }
 

@@ -15,6 +15,7 @@ const maxRLMI = 48 << 10
 type rlmiNotify struct {
 	dialog  *dialog
 	watches []*watch
+	full    bool // it lists all resources
 }
 
 // nextRLMI makes the NOTIFY of all that is due in a list (RFC 4662 §5.2), one at
@@ -26,7 +27,7 @@ func (d *dialog) nextRLMI() (*notification, sipx.ResponseHandler) {
 	first := !d.listed
 	info := &pidf.ListInfo{URI: bareURI(d.local.URI), Version: d.version, FullState: first}
 	body := &pidf.Related{Start: "list", List: info}
-	n := &rlmiNotify{dialog: d}
+	n := &rlmiNotify{dialog: d, full: first}
 	shown := make(map[*watch]string)
 	size := 0
 	for size < maxRLMI {
@@ -36,10 +37,11 @@ func (d *dialog) nextRLMI() (*notification, sipx.ResponseHandler) {
 		}
 		p := w.presentity
 		snap := p.current.Load()
-		if w.removed || !w.force && w.sentOf == p && w.sent == snap.version {
+		version := snap.version(d.dialect, w.own)
+		if w.removed || !w.force && w.sentOf == p && w.sent == version {
 			continue
 		}
-		w.force, w.sentOf, w.sent = false, p, snap.version
+		w.force, w.sentOf, w.sent = false, p, version
 		xml := snap.body(d.dialect, w.own, w.entity)
 		size += len(xml)
 		cid := "r" + strconv.Itoa(len(n.watches))
@@ -63,7 +65,7 @@ func (d *dialog) nextRLMI() (*notification, sipx.ResponseHandler) {
 	}
 	d.listed = true
 	d.version++
-	notify := d.notifyHead("")
+	notify := d.notifyHead(reasonNone)
 	content := ""
 	notify.Body, content = body.Append(nil)
 	notify.Header = append(notify.Header,
@@ -88,7 +90,11 @@ func (n *rlmiNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err err
 	d.mu.Lock()
 	verdict, pause = d.again(verdict, pause)
 	if verdict == notNow && d.state == dialogActive {
-		d.server.after(pause, func() { d.server.enqueueAll(n.watches) })
+		for _, w := range n.watches {
+			w.sentOf = nil // what it showed was not taken
+		}
+		d.listed = d.listed && !n.full
+		d.server.after(pause, func() { d.server.enqueue(d, false, n.watches...) })
 	}
 	d.settled(res, err, verdict)
 }

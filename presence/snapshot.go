@@ -14,15 +14,30 @@ import (
 // show it. It does not change, so that any number of NOTIFYs can be made from
 // it while the presentity moves on; bodies are rendered when first asked for.
 type snapshot struct {
-	version uint64 // rises when what watchers see changes, not with timestamps alone
-	state   State
-	result  Result
-	public  *pidf.Presence
-	own     *pidf.Presence // nil where own eyes see no more
-	tuples  []pidf.Tuple   // of Standard publications, for Standard watchers
+	versions [viewKinds]uint64 // each rises when those watchers see a change, not with timestamps alone
+	state    State
+	result   Result
+	public   *pidf.Presence
+	own      *pidf.Presence // nil where own eyes see no more
+	tuples   []pidf.Tuple   // of Standard publications, for Standard watchers
 
 	mu    sync.Mutex
-	views [4]view
+	views [viewKinds]view
+}
+
+// viewKinds counts the kinds of views, by dialect and whose eyes see it.
+const viewKinds = 4
+
+// viewKind numbers them.
+func viewKind(d *Dialect, own bool) int {
+	i := 0
+	if own {
+		i = 1
+	}
+	if d.Documents == pidf.StandardDialect {
+		i += 2
+	}
+	return i
 }
 
 // view is the document for one dialect and one kind of eyes.
@@ -41,7 +56,7 @@ type body struct {
 const maxBodies = 16
 
 func newSnapshot(entity string, before *snapshot, pubs []*publication, state *State, result Result, now time.Time) *snapshot {
-	n := &snapshot{version: 1, state: *state, result: result}
+	n := &snapshot{state: *state, result: result}
 	n.public = Document(entity, state, result, now, false)
 	if hasPrivate(state.Calendar) {
 		n.own = Document(entity, state, result, now, true)
@@ -50,20 +65,37 @@ func newSnapshot(entity string, before *snapshot, pubs []*publication, state *St
 	if before == nil {
 		return n
 	}
-	n.version = before.version
-	if !n.shows(before) {
-		n.version++
+	n.versions = before.versions
+	for i, changed := range n.changes(before) {
+		if changed {
+			n.versions[i]++
+		}
 	}
 	return n
 }
 
-// shows reports whether watchers of n see what those of other do.
-func (n *snapshot) shows(other *snapshot) bool {
-	if n.result.Status != other.result.Status || n.result.Note != other.result.Note || n.state.Services != other.state.Services {
-		return false // most changes are of these, and found without a look at the documents
+// version tells what one kind of watchers sees from what they saw before.
+func (n *snapshot) version(d *Dialect, own bool) uint64 { return n.versions[viewKind(d, own)] }
+
+// changes reports which watchers of n see something else than those of before.
+func (n *snapshot) changes(before *snapshot) (changed [viewKinds]bool) {
+	if n.result.Status != before.result.Status || n.result.Note != before.result.Note || n.state.Services != before.state.Services {
+		return [viewKinds]bool{true, true, true, true} // most changes are of these, and found without a look at the documents
 	}
-	return pidf.Equal(n.public, other.public) &&
-		pidf.Equal(n.document(standard, true), other.document(standard, true))
+	type pair struct{ n, before *pidf.Presence }
+	known := make(map[pair]bool, viewKinds) // most views are of the same document
+	for _, d := range []*Dialect{bluStar, standard} {
+		for _, own := range []bool{false, true} {
+			docs := pair{n.document(d, own), before.document(d, own)}
+			differs, ok := known[docs]
+			if !ok {
+				differs = !pidf.Equal(docs.n, docs.before)
+				known[docs] = differs
+			}
+			changed[viewKind(d, own)] = differs
+		}
+	}
+	return changed
 }
 
 func (n *snapshot) document(d *Dialect, own bool) *pidf.Presence {
@@ -83,16 +115,9 @@ func (n *snapshot) document(d *Dialect, own bool) *pidf.Presence {
 // be changed.
 func (n *snapshot) body(d *Dialect, own bool, entity string) []byte {
 	own = own && n.own != nil
-	i := 0
-	if own {
-		i = 1
-	}
-	if d.Documents == pidf.StandardDialect {
-		i += 2
-	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	v := &n.views[i]
+	v := &n.views[viewKind(d, own)]
 	for j := range v.bodies {
 		if v.bodies[j].entity == entity {
 			return v.bodies[j].xml
@@ -112,12 +137,12 @@ func (n *snapshot) body(d *Dialect, own bool, entity string) []byte {
 // that is unique in the composed document.
 func publishedTuples(pubs []*publication) []pidf.Tuple {
 	var list []pidf.Tuple
-	for i := range pubs {
-		if pubs[i].Dialect == bluStar.Name {
+	for _, pub := range pubs {
+		if pub.Dialect == bluStar.Name {
 			continue
 		}
-		for _, t := range pubs[i].document.Tuples {
-			t.ID = "p" + strconv.Itoa(i) + "-" + t.ID
+		for _, t := range pub.document.Tuples {
+			t.ID = "p" + strconv.FormatUint(pub.number, 10) + "-" + t.ID
 			list = append(list, t)
 		}
 	}

@@ -190,7 +190,6 @@ func (s *Server) newDialog(sub *subscription, event sipx.Event, list bool) *dial
 	req := sub.req
 	return &dialog{
 		server:    s,
-		opened:    time.Now(),
 		dialect:   sub.dialect,
 		event:     eventText(event),
 		list:      list,

@@ -24,7 +24,6 @@ type winfo struct {
 // watcherEntry is one watcher as it stood when the list was made.
 type watcherEntry struct {
 	uri, id string
-	since   time.Time
 }
 
 const (
@@ -62,7 +61,9 @@ func (p *presentity) watchersChanged() {
 		p.listWatchers()
 		due := append([]*watch(nil), p.winfo.watches...)
 		p.mu.Unlock()
-		p.server.enqueueAll(due)
+		for _, w := range due {
+			p.server.enqueue(w.dialog, true, w)
+		}
 	})
 }
 
@@ -77,27 +78,25 @@ func (p *presentity) listWatchers() {
 	list := make([]watcherEntry, 0, min(len(p.watches), maxWatcherInfo))
 	for _, w := range p.watches[:cap(list)] {
 		d := w.dialog
-		list = append(list, watcherEntry{uri: bareURI(d.remote.URI), id: "w" + strconv.FormatUint(d.serial, 36), since: d.opened})
+		list = append(list, watcherEntry{uri: bareURI(d.remote.URI), id: "w" + strconv.FormatUint(d.serial, 36)})
 	}
 	p.winfo.list.Store(&list)
 }
 
 // newWinfo makes a NOTIFY with all watchers of w's presentity. d.mu is held.
-func (d *dialog) newWinfo(w *watch, reason string) *notification {
+func (d *dialog) newWinfo(w *watch, why reason) *notification {
 	info := &pidf.WatcherInfo{Version: uint64(d.version)}
 	d.version++
 	list := pidf.WatcherList{Resource: w.entity, Package: eventPresence}
-	now := time.Now()
 	if watchers := w.presentity.winfo.list.Load(); watchers != nil {
 		for _, e := range *watchers {
-			subscribed := now.Sub(e.since).Truncate(time.Second)
 			list.Watchers = append(list.Watchers, pidf.Watcher{
-				URI: e.uri, ID: e.id, Status: pidf.WatcherActive, Event: "subscribe", DurationSubscribed: &subscribed,
+				URI: e.uri, ID: e.id, Status: pidf.WatcherActive, Event: "subscribe",
 			})
 		}
 	}
 	info.Lists = []pidf.WatcherList{list}
-	n := d.notifyHead(reason)
+	n := d.notifyHead(why)
 	n.Body = info.AppendXML(nil)
 	n.Header = append(n.Header, sipx.Field{Name: "Content-Type", Value: typeWatcherInfo})
 	return n
