@@ -1,0 +1,191 @@
+package interop_test
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"fmt"
+	"net"
+	"net/textproto"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"text/template"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/auth"
+)
+
+// A twin is what a scenario talks to beside the server: it makes X-BSS-rauth for
+// an X-BSS-auth, and collects reports. SIPp connects to it as to the other party
+// of a three-party scenario: each command is a header, ended by an escape
+// character.
+type twin struct {
+	t        *testing.T
+	listener net.Listener
+	account  string
+	cipher   auth.Cipher
+	// reports are the commands that asked for nothing.
+	reports chan textproto.MIMEHeader
+	served  chan struct{}
+}
+
+const endOfCommand = 0x1b
+
+// newTwin makes a twin that knows the password of a user.
+func newTwin(t *testing.T, user string) *twin {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	tw := &twin{
+		t: t, listener: l, account: `DE\` + user, cipher: auth.Tuz{},
+		reports: make(chan textproto.MIMEHeader, 100), served: make(chan struct{}),
+	}
+	go func() {
+		defer close(tw.served)
+		tw.serve()
+	}()
+	t.Cleanup(func() {
+		_ = l.Close()
+		<-tw.served
+	})
+	return tw
+}
+
+// serve serves one SIPp, until it ends.
+func (tw *twin) serve() {
+	defer close(tw.reports)
+	conn, err := tw.listener.Accept()
+	if err != nil {
+		return // the test has ended
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(3 * patience))
+	for r := bufio.NewReader(conn); ; {
+		text, err := r.ReadBytes(endOfCommand)
+		if err != nil {
+			return
+		}
+		text = append(bytes.TrimSpace(bytes.TrimSuffix(text, []byte{endOfCommand})), "\r\n\r\n"...)
+		command, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(text))).ReadMIMEHeader()
+		if err != nil {
+			tw.t.Errorf("a command of SIPp: %v: %q", err, text)
+			return
+		}
+		key := command.Get(auth.HeaderAuth)
+		if key == "" {
+			tw.reports <- command
+			continue
+		}
+		answer, err := tw.encrypt(key)
+		if err != nil {
+			tw.t.Errorf("credentials: %v", err)
+			return
+		}
+		_, _ = fmt.Fprintf(conn, "Call-ID: %s\r\n%s: %s\r\n\r\n%c", command.Get("Call-ID"), auth.HeaderRauth, answer, endOfCommand)
+	}
+}
+
+func (tw *twin) encrypt(key string) (string, error) {
+	credentials, err := auth.NewCredentials(tw.account, []byte(password))
+	if err != nil {
+		return "", err
+	}
+	defer credentials.Wipe()
+	return credentials.Encrypt(tw.cipher, key)
+}
+
+// report waits for the next report of the scenario.
+func (tw *twin) report() textproto.MIMEHeader {
+	tw.t.Helper()
+	select {
+	case r, ok := <-tw.reports:
+		require.True(tw.t, ok, "SIPp has ended, and reports nothing")
+		return r
+	case <-time.After(patience):
+		require.FailNow(tw.t, "SIPp does not report")
+		return nil
+	}
+}
+
+// scenario is a scenario of SIPp, running.
+type scenario struct {
+	*program
+	*twin
+	folder string
+}
+
+// A part is who plays a scenario, and where.
+type part struct {
+	user      string
+	watches   string // a user; empty: user
+	event     string // empty: presence
+	agent     string // empty: a BluStar client
+	transport string
+	next      string // where requests go
+}
+
+// play starts a scenario of the folder sipp.
+func play(t *testing.T, name string, as part) *scenario {
+	t.Helper()
+	sipp := installed(t, "sipp", "sip-tester")
+	s := &scenario{twin: newTwin(t, as.user), folder: t.TempDir()}
+	s.write(name)
+	s.program = launch(t, s.folder, []string{"TERM=dumb"}, sipp,
+		as.next, "-sf", name, "-m", "1", "-i", ownAddress(t), "-t", as.transport[:1]+"1", "-nostdin",
+		"-3pcc", s.listener.Addr().String(), "-deadcall_wait", "0", "-recv_timeout", "15000", "-timeout", "60s", "-timeout_error",
+		"-trace_err", "-error_file", "errors.log", "-trace_msg", "-message_file", "messages.log",
+		"-s", as.user, "-au", as.user, "-ap", password, "-key", "domain", domain,
+		"-key", "watched", cmp.Or(as.watches, as.user), "-key", "event", cmp.Or(as.event, "presence"),
+		"-key", "agent", cmp.Or(as.agent, "Aastra BluStar Client/3.0.1.0"))
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, log := range []string{"errors.log", "messages.log"} {
+				text, _ := os.ReadFile(filepath.Join(s.folder, log))
+				t.Logf("%s of %s:\n%s", log, name, text)
+			}
+		}
+	})
+	return s
+}
+
+// write writes the scenario out, with its parts.
+func (s *scenario) write(name string) {
+	t := s.twin.t
+	t.Helper()
+	all, err := template.ParseFiles("sipp/parts.tmpl", "sipp/"+name)
+	require.NoError(t, err)
+	var text bytes.Buffer
+	require.NoError(t, all.ExecuteTemplate(&text, name, nil))
+	require.NoError(t, os.WriteFile(filepath.Join(s.folder, name), text.Bytes(), 0o600))
+}
+
+// succeeds waits until the scenario ends, which must be a success.
+func (s *scenario) succeeds() {
+	s.program.t.Helper()
+	err := s.wait()
+	text, _ := os.ReadFile(filepath.Join(s.folder, "errors.log"))
+	require.NoError(s.program.t, err, string(text))
+	require.Empty(s.program.t, strings.TrimSpace(string(text)))
+}
+
+var transports = []string{"udp", "tcp"}
+
+// A day of a BluStar client (§2.10, §4.1, §4.3): BSP-2.10-1, BSP-2.10-3,
+// BSP-2.10-4, BSP-2.10-6, BSP-2.9-1, BSP-2.4-1, BSP-2.4-2, BSP-2.4-4, BSP-2.4-5,
+// BSP-2.8-1, BSP-4.1-2, BSP-4.3-1, BSP-4-1, BSP-4-2, BSP-4-6; signed out by PUBLISH
+// (BSP-2.2-2) while another watches (BSP-2.2-3).
+func TestClient(t *testing.T) {
+	for _, transport := range transports {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, nil)
+			play(t, "client.xml", part{user: "tom", transport: transport, next: s.listening(transport)}).succeeds()
+			s.forgets()
+			require.Equal(t, "signed out", s.status("tom"))
+		})
+	}
+}
