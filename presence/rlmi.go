@@ -49,7 +49,7 @@ func (d *dialog) nextRLMI() (*notification, sipx.ResponseHandler) {
 		body.Parts = append(body.Parts, pidf.Part{ID: cid, Type: typePIDF, Body: xml})
 		n.watches = append(n.watches, w)
 	}
-	if len(n.watches) == 0 && !first {
+	if len(n.watches) == 0 {
 		return d.afterRLMI()
 	}
 	listed := n.watches

@@ -1,0 +1,115 @@
+package presence_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// BSP-2.5-2: where only the tuples of a Standard publication change, only those
+// whose documents show them are notified.
+func TestUnchangedForOneDialect(t *testing.T) {
+	w := newWorld(t)
+	blu, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+	rfc, _ := w.standard("bob", "192.0.2.9").subscribe("sip:tom@example.com")
+	desk := w.standard("tom", "192.0.2.8")
+	body := pidfBody("open", "", "")
+	tag := etag(desk.publish("", body))
+	w.net.take()
+	tag = etag(desk.publish(tag, strings.Replace(body, "0.8", "0.5", 1)))
+	sent := w.net.take()
+	n := rfc.of(sent)[0]
+	require.Empty(t, blu.of(sent))
+
+	// Tuples keep their IDs whatever other publications come and go.
+	other := w.client("tom", "192.0.2.10")
+	first := other.status("", "available", "")
+	require.Equal(t, 200, other.status("", "busy", "").Status)
+	require.Equal(t, 200, desk.publish(tag, strings.Replace(body, "0.8", "0.5", 1)).Status)
+	require.Empty(t, rfc.of(w.net.take()))
+	other.status(etag(first), "busy", "")
+	require.Equal(t, n.doc(t).Tuples[4].ID, rfc.one().doc(t).Tuples[4].ID)
+}
+
+// BSP-2.5-2, BSP-3.2-6: the subject of a private appointment is no change to
+// those who do not see it.
+func TestUnchangedForOthers(t *testing.T) {
+	w := newWorld(t)
+	watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+	from := time.Now()
+	for i, subject := range []string{"one", "two"} {
+		require.NoError(t, w.server.Feed().SetCalendar("tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{
+			{ID: "1", State: pidf.CalendarBusy, Subject: subject, Private: true, From: from, End: from.Add(time.Hour)},
+		}}))
+		require.Len(t, watcher.of(w.net.take()), 2-2*i)
+	}
+}
+
+// BSX-4: a client of an address that has no entry leaves nothing behind.
+func TestNobodyLeavesNothing(t *testing.T) {
+	w := newWorld(t)
+	s, _ := w.client("nobody", "192.0.2.7").subscribe("sip:nobody@example.com")
+	require.Equal(t, 1, w.server.Stats().Clients)
+	require.Equal(t, 200, s.end().Status)
+	require.Equal(t, presence.Stats{}, w.server.Stats())
+}
+
+// A PUBLISH that newer ones of its client have overtaken does not count, however
+// many of them come late.
+func TestPublishOvertaken(t *testing.T) {
+	w := newWorld(t)
+	tom := w.client("tom", "192.0.2.8")
+	tag := etag(tom.status("", "available", ""))
+	for _, cseq := range []int{7, 5, 6} {
+		req := tom.request("PUBLISH", "sip:192.0.2.1:5060", "<"+tom.from+">", "same", cseq, bluStarBody("busy", strings.Repeat("x", cseq)),
+			"Expires: 3600", "Event: presence", "Content-Type: application/pidf+xml", "SIP-If-Match: "+tag)
+		require.Equal(t, 200, w.send(req).Status)
+	}
+	view, err := w.server.Presence(t.Context(), "sip:tom@example.com")
+	require.NoError(t, err)
+	require.Equal(t, "xxxxxxx", view.Result.Note)
+}
+
+// RFC 4662 §5.2, BSX-3: what a list was told in a NOTIFY that was refused is told
+// again, and only that; a list that was refused is listed again.
+func TestListTriedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.net.hold()
+		s, _ := w.standard("ann", "192.0.2.7").open("sip:rls@example.com", resourceLists("sip:tom@example.com", "sip:bob@example.com"),
+			"Expires: 300", "Supported: eventlist", "Content-Type: application/resource-lists+xml")
+		related := func(n *notify) *pidf.Related {
+			r, err := pidf.DecodeRelated(n.Header.Get("Content-Type"), n.Body)
+			require.NoError(t, err)
+			return r
+		}
+		s.one().fail(500)
+		w.client("tom", "192.0.2.8").status("", "busy", "")
+		n := s.one()
+		require.True(t, related(n).List.FullState)
+		require.Len(t, related(n).Parts, 1)
+		n.ok()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		n = s.one()
+		require.False(t, related(n).List.FullState)
+		require.Contains(t, string(related(n).Parts[0].Body), "bob")
+		require.Len(t, related(n).Parts, 1)
+		n.ok()
+		time.Sleep(time.Minute)
+		require.Empty(t, w.net.take())
+
+		require.Equal(t, 200, s.refresh().Status)
+		n = s.one()
+		require.Len(t, related(n).Parts, 2, "a refresh shows all at once")
+		n.done.HandleResponse(n.Request, sipx.NewResponse(200), nil)
+		require.Empty(t, w.net.take())
+	})
+}
