@@ -1,0 +1,237 @@
+package presence_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing/synctest"
+	"time"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// settle waits until nothing moves at this moment, and judges what passed.
+func (m *model) settle() {
+	synctest.Wait()
+	events := m.tap.take()
+	for len(events) > 0 && m.problem == "" {
+		n := 1
+		for n < len(events) && events[n].at.Equal(events[0].at) {
+			n++
+		}
+		m.moment(events[:n])
+		events = events[n:]
+	}
+	m.advance(time.Now())
+	m.checkShown()
+}
+
+// advance lets time pass for the reference.
+func (m *model) advance(t time.Time) {
+	for m.ref.now.Before(t) {
+		m.ref.advance(m.ref.next(t))
+		m.overtaken(m.ref)
+	}
+}
+
+// overtaken notes which documents have changed while they are under way: they may
+// be sent once more even where they changed back meanwhile.
+func (m *model) overtaken(ref *reference) {
+	for tag, tr := range m.trackers {
+		if tr.underWay == 0 {
+			continue
+		}
+		d := ref.dialogs[tag]
+		for _, w := range d.watches {
+			if doc := tr.shown[w.entity]; doc != nil && (doc.underWay || d.standard && d.list) && doc.view != ref.view(w.user, d.standard) {
+				doc.asked = true
+			}
+		}
+	}
+}
+
+// moment judges the events of one moment. Of several requests in it nobody can
+// say which the server took first: some order must explain all answers.
+func (m *model) moment(events []event) {
+	m.judged = events[0].at
+	defer func() { m.judged = time.Time{} }()
+	m.advance(m.judged)
+	var together []exchange
+	for _, e := range events {
+		if e.kind == exchanged {
+			together = append(together, e.exchange)
+		}
+	}
+	if len(together) > 1 {
+		// What is sent between two of them may be out of date at once.
+		defer func() {
+			for _, tr := range m.trackers {
+				tr.outdated()
+			}
+		}()
+	}
+	for _, e := range events {
+		switch e.kind {
+		case exchanged:
+			if together != nil {
+				m.exchanged(together)
+				together = nil
+			}
+			m.tracef("server %d %s %s %d", e.res.Status, e.req.Method, e.req.CallID, e.req.CSeq)
+			if tag := e.res.ToTag; e.req.Method == "SUBSCRIBE" && e.res.Status == 200 && m.trackers[tag] == nil {
+				m.trackers[tag] = newTracker()
+			}
+		case notifySent:
+			m.notifySent(e.notify)
+		case notifyDone:
+			tag := e.notify.From.Tag()
+			if tr := m.trackers[tag]; tr != nil && tr.done(e.notify, e.res, e.err) {
+				m.tracef("gone: %s %v", e.notify.CallID, e.err)
+				m.ref.lost(tag)
+			}
+		case connLost:
+			m.tracef("connection %d is gone", e.conn)
+			m.ref.flowClosed(e.conn)
+		case foundAddress:
+			m.tracef("the directory has %s", e.address)
+			m.ask(m.ref.resolve(e.address))
+		}
+	}
+}
+
+func (m *model) exchanged(list []exchange) {
+	var first error
+	for order := range orders(len(list)) {
+		ref := m.ref.clone()
+		var all []asked
+		var err error
+		for _, i := range order {
+			var ask []asked
+			if ask, err = ref.apply(list[i]); err != nil {
+				break
+			}
+			all = append(all, ask...)
+			m.overtaken(ref)
+		}
+		if err == nil && len(list) > 1 && m.judged.Equal(time.Now()) {
+			err = m.agrees(ref)
+		}
+		if err == nil {
+			m.ref = ref
+			m.ask(all)
+			return
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	m.fail("%v", first)
+}
+
+// agrees compares ref with what the server would show.
+func (m *model) agrees(ref *reference) error {
+	for _, u := range modelUsers {
+		v, err := m.tap.server.Load().Presence(m.own(), "sip:"+u.SIP[0])
+		if err != nil {
+			return err
+		}
+		if got, want := seen(v.Document), ref.view(u.ID, false); got != want {
+			return fmt.Errorf("%s is\n  %s, want\n  %s", u.ID, got, want)
+		}
+	}
+	return nil
+}
+
+// orders yields all orders of n things.
+func orders(n int) func(func([]int) bool) {
+	return func(yield func([]int) bool) {
+		var walk func(done, left []int) bool
+		walk = func(done, left []int) bool {
+			if len(left) == 0 {
+				return yield(done)
+			}
+			for i := range left {
+				rest := slices.Delete(slices.Clone(left), i, i+1)
+				if !walk(append(slices.Clone(done), left[i]), rest) {
+					return false
+				}
+			}
+			return true
+		}
+		left := make([]int, n)
+		for i := range left {
+			left[i] = i
+		}
+		walk(nil, left)
+	}
+}
+
+func (m *model) ask(list []asked) {
+	for _, a := range list {
+		if tr := m.trackers[a.tag]; tr != nil {
+			tr.ask(a.entity)
+		}
+	}
+}
+
+func (m *model) notifySent(req *sipx.Request) {
+	tag := req.From.Tag()
+	tr, d := m.trackers[tag], m.ref.dialogs[tag]
+	state := req.Header.Get("Subscription-State")
+	m.tracef("NOTIFY %d of %s %s", req.CSeq, req.CallID, state)
+	if tr == nil {
+		m.fail("NOTIFY %d of %s leaves before the 200", req.CSeq, req.CallID)
+		return
+	}
+	if err := tr.sent(req); err != nil {
+		m.fail("%s: %v", req.CallID, err)
+	}
+	ends := strings.HasPrefix(state, "terminated")
+	if ends && d.state == refLive {
+		m.fail("%s was ended", req.CallID)
+	}
+	docs, err := documents(req)
+	if err != nil {
+		m.fail("%s: %v", req.CallID, err)
+	}
+	for _, doc := range docs {
+		if !slices.ContainsFunc(d.watches, func(w refWatch) bool { return w.entity == doc.Entity }) {
+			m.fail("%s is shown %s, which it does not watch", req.CallID, doc.Entity)
+		}
+	}
+}
+
+// checkShown holds what each live watcher was sent last against what it must be
+// shown.
+func (m *model) checkShown() {
+	if m.problem != "" || m.tap.finished.Load() {
+		return
+	}
+	for tag, d := range m.ref.dialogs {
+		tr := m.trackers[tag]
+		if d.state == refEnded && tr.underWay == 0 && tr.final == "" && !tr.unreachable {
+			m.fail("%s has ended (%s) and is not told", d.callID, d.reason)
+		}
+		if d.state == refEnded && tr.final != "" && tr.final != "terminated;reason="+d.reason && !d.expires.Equal(d.endedAt) {
+			m.fail("%s ended with %s, want %s", d.callID, tr.final, d.reason)
+		}
+		if d.state != refLive {
+			continue
+		}
+		if tr.final != "" {
+			m.fail("%s is live and has had its last NOTIFY", d.callID)
+		}
+		for _, w := range d.watches {
+			doc := tr.shown[w.entity]
+			if d.standard && d.list && tr.underWay > 0 || doc != nil && !doc.acked {
+				continue // it follows, once that was answered or is tried again
+			}
+			want := m.ref.view(w.user, d.standard)
+			if doc == nil {
+				m.fail("%s is not shown %s", d.callID, w.entity)
+			} else if doc.view != want {
+				m.fail("%s shows %s\n  %s, want\n  %s", d.callID, w.entity, doc.view, want)
+			}
+		}
+	}
+}

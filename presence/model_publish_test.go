@@ -1,0 +1,215 @@
+package presence_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/openblustar/blustar/pidf"
+)
+
+// publish is the reference's PUBLISH: RFC 3903 §6 with what §2.4, §2.8 and §4.3
+// make of it. An empty entity-tag stands for any.
+func (r *reference) publish(ex exchange) (status int, etag string) {
+	req := ex.req
+	granted, ok := refGranted(req, refMaxPublish)
+	if !ok {
+		return 423, ""
+	}
+	a, user := r.locate(req.To.URI.String(), ex)
+	switch {
+	case user[0] == '?' && ex.failed[a]:
+		return 503, ""
+	case user[0] == '?':
+		return 404, ""
+	}
+	u := r.users[user]
+	i, shared := -1, isBluStar(req)
+	if match := req.Header.Get("SIP-If-Match"); match != "" {
+		if i = slices.IndexFunc(u.pubs, func(p refPub) bool { return p.etag == match }); i < 0 {
+			return 412, ""
+		}
+		shared = u.pubs[i].shared
+	} else if shared {
+		i = slices.IndexFunc(u.pubs, func(p refPub) bool { return p.shared })
+	}
+	key := refKey{user, refContact(req)}
+	switch {
+	case granted == 0 && shared:
+		if i >= 0 {
+			etag = u.pubs[i].etag
+		}
+		r.endClient(key)
+		return 200, etag
+	case granted == 0 && i < 0, len(req.Body) == 0 && i < 0:
+		return 400, ""
+	case granted == 0:
+		r.withdraw(user, u.pubs[i].etag)
+		return 200, ""
+	}
+	p := refPub{shared: shared, etag: ex.res.Header.Get("SIP-ETag")}
+	if i >= 0 {
+		p = u.pubs[i]
+		u.pubs = slices.Delete(slices.Clone(u.pubs), i, i+1)
+	}
+	if shared {
+		r.honor(ex, &p, i >= 0)
+		etag = p.etag
+		c, ok := r.clients[key]
+		if !ok {
+			c.services = refServices
+		}
+		if len(req.Body) > 0 {
+			c.services = servicesIn(decoded(req.Body))
+		}
+		c.alive, c.published = true, r.now.Add(granted)
+		r.clients[key] = c
+	} else {
+		p.etag, p.expires = ex.res.Header.Get("SIP-ETag"), r.now.Add(granted)
+		if i >= 0 && p.etag == req.Header.Get("SIP-If-Match") {
+			return 200, "a new one"
+		}
+		if len(req.Body) > 0 {
+			doc := decoded(req.Body)
+			p.own, p.services, p.tuples = standardIn(doc, r.now), servicesIn(doc), len(doc.Tuples)
+		}
+	}
+	u.pubs, u.rest = append(slices.Clip(u.pubs), p), refOwn{}
+	r.users[user] = u
+	return 200, etag
+}
+
+// honor takes the status in a PUBLISH of a shared publication where it counts
+// (BSP-2.4-3, BSP-2.4-4), and is not overtaken by a newer one of the client.
+func (r *reference) honor(ex exchange, p *refPub, exists bool) {
+	req := ex.req
+	if len(req.Body) == 0 || exists && req.Header.Get("SIP-If-Match") == "" {
+		return
+	}
+	overtaken := p.callID == req.CallID && req.CSeq < p.cseq && r.now.Sub(p.set) < 32*time.Second
+	if overtaken {
+		return
+	}
+	p.callID, p.cseq, p.set = req.CallID, req.CSeq, r.now
+	aa := decoded(req.Body).Persons[0].BluStar.BluStar
+	note := p.own.note
+	if aa.Note != nil {
+		note = strings.TrimSpace(aa.Note.Text)
+	}
+	p.own = refOwn{status: aa.Status, meaning: string(aa.Status), note: note, at: r.now}
+}
+
+// withdraw ends a Standard publication.
+func (r *reference) withdraw(user, etag string) {
+	u := r.users[user]
+	if len(u.pubs) == 1 && !r.alive(user) {
+		u.rest = refSignedOut(r.now)
+	}
+	u.pubs = slices.DeleteFunc(slices.Clone(u.pubs), func(p refPub) bool { return p.etag == etag })
+	r.users[user] = u
+}
+
+// standardIn is what a document without aa: says (BSX-6).
+func standardIn(doc *pidf.Presence, now time.Time) refOwn {
+	o := refOwn{at: now, note: doc.Tuples[0].Notes[0].Text, meaning: "signed out", status: pidf.StatusSignedOut}
+	if doc.Tuples[0].Basic == pidf.Open {
+		o.meaning, o.status = "available", pidf.StatusAvailable
+	}
+	for _, a := range doc.Persons[0].Activities.Values {
+		switch a.Name {
+		case "on-the-phone":
+			o.meaning, o.status = "call", pidf.StatusBusy
+		case "meeting":
+			o.meaning, o.status = "meeting", pidf.StatusBusy
+		case "busy", "away":
+			o.meaning, o.status = a.Name, pidf.Status(a.Name)
+		}
+	}
+	return o
+}
+
+// servicesIn reads which services a document opens, by their first letters.
+func servicesIn(doc *pidf.Presence) string {
+	open, named := "g", false
+	for _, t := range doc.Tuples {
+		if t.ID != "desk" {
+			named = true
+			if t.Basic == pidf.Open {
+				open += t.ID[:1]
+			}
+		}
+	}
+	if !named {
+		return refServices
+	}
+	return open
+}
+
+func decoded(body []byte) *pidf.Presence {
+	doc, err := pidf.Decode(body)
+	if err != nil {
+		panic(err)
+	}
+	return doc
+}
+
+// viewed is what a document shows, times of last change aside.
+type viewed struct {
+	activity, note, blustar, services, external string
+	lines, calendar                             []string
+	tuples                                      int
+}
+
+func (v *viewed) open(services string) {
+	for _, s := range strings.Split(services, "") {
+		if !strings.Contains(v.services, s) {
+			v.services += s
+		}
+	}
+}
+
+// viewOf writes it for comparison and reading.
+func viewOf(v *viewed) string {
+	services := strings.Split(v.services, "")
+	slices.Sort(services)
+	return fmt.Sprintf("%s %q own=%s services=%s/%d lines=%s external=%s calendar=%s", v.activity, v.note, strings.TrimSuffix(v.blustar, "/"),
+		strings.Join(services, ""), v.tuples, strings.Join(v.lines, ","), v.external, strings.Join(v.calendar, ","))
+}
+
+// seen reads a document that the server made.
+func seen(doc *pidf.Presence) string {
+	person := doc.Persons[0]
+	act := person.Activities.Values[0]
+	v := &viewed{activity: act.Name, tuples: len(doc.Tuples)}
+	if act.Name == "other" {
+		v.activity = act.Text
+	}
+	for _, n := range person.Activities.Notes {
+		v.note += n.Text
+	}
+	for _, t := range doc.Tuples[:4] {
+		if t.Basic == pidf.Open {
+			v.services += t.ID[:1]
+		}
+	}
+	own := person.BluStar.BluStar
+	v.blustar = string(own.Status)
+	if own.Note != nil {
+		v.blustar += "/" + own.Note.Text
+	}
+	for _, d := range doc.Devices {
+		to := ""
+		if d.Line.Forward != nil {
+			to = d.Line.Forward.Destination
+		}
+		v.lines = append(v.lines, fmt.Sprintf("%s=%s>%s", d.Line.DN, d.Line.State, to))
+	}
+	if e := person.BluStar.ExternalUC; e != nil {
+		v.external = fmt.Sprintf("%s/%s/%s/%s", e.Status, e.FreeText, e.FwdDestination, e.TelephoneEvent)
+	}
+	for _, a := range person.BluStar.Calendar {
+		v.calendar = append(v.calendar, fmt.Sprintf("%s=%s/%s", a.ID, a.State, a.Subject))
+	}
+	return viewOf(v)
+}

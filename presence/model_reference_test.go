@@ -1,0 +1,363 @@
+package presence_test
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// reference is a presence server without a network, concurrency or speed: it is
+// told, one after another, what reached the real one, and says what that must
+// have answered and what its watchers must be shown. Its values are copied on
+// write, so that clone is cheap.
+type reference struct {
+	now     time.Time
+	entries map[string]directory.Entry // by ID
+	ids     map[directory.Address]string
+
+	users     map[string]refUser // by ID, or "?" and the address where it has no entry
+	clients   map[refKey]refClient
+	dialogs   map[string]refDialog // by the server's tag
+	lines     map[string]refLine
+	calendars map[string][]pidf.Appointment
+	externals map[string]refExternal
+}
+
+type refUser struct {
+	pubs []refPub // the one changed last stands last
+	rest refOwn   // what is said once nobody publishes; zero for nothing
+}
+
+type refOwn struct {
+	status  pidf.Status
+	meaning string
+	note    string
+	at      time.Time
+}
+
+type refPub struct {
+	etag     string
+	shared   bool
+	own      refOwn
+	services string
+	tuples   int
+	expires  time.Time // Standard
+	callID   string
+	cseq     uint32
+	set      time.Time
+}
+
+type refKey struct{ user, contact string }
+
+type refClient struct {
+	alive      bool // has an own subscription or a publication
+	amcc       bool
+	dialogs    []string
+	generation int
+	services   string
+	published  time.Time
+}
+
+type refDialog struct {
+	callID, remoteTag string
+	standard, list    bool
+	watches           []refWatch
+	client            refKey
+	hasClient, own    bool
+	generation        int
+	expires           time.Time
+	seq               uint32
+	conn              uint64
+	state             refState
+	reason            string // of its last NOTIFY
+	endedAt           time.Time
+}
+
+type refState int
+
+const (
+	refLive  refState = iota
+	refEnded          // a last NOTIFY is due
+	refGone           // its watcher cannot be reached
+)
+
+type refWatch struct {
+	entity  string
+	address directory.Address
+	user    string // key of refUser
+}
+
+type refLine struct {
+	state   pidf.LineState
+	forward string
+	until   time.Time
+}
+
+type refExternal struct {
+	status                 pidf.Status
+	text, forward, talking string
+	until                  time.Time
+}
+
+// exchange is a request that the server answered.
+type exchange struct {
+	req    *sipx.Request
+	res    *sipx.Response
+	failed map[directory.Address]bool // look-ups that were not answered
+}
+
+// asked names a document that a watcher asked for, so that it may be as before;
+// an empty entity stands for all of the dialog.
+type asked struct{ tag, entity string }
+
+const (
+	refMin        = 60 * time.Second
+	refMax        = 300 * time.Second
+	refMaxPublish = 3600 * time.Second
+	refServices   = "gam" // of a client that says nothing of its services
+)
+
+func newReference(entries []directory.Entry) *reference {
+	r := &reference{now: time.Now(), entries: map[string]directory.Entry{}, ids: map[directory.Address]string{},
+		users: map[string]refUser{}, clients: map[refKey]refClient{}, dialogs: map[string]refDialog{},
+		lines: map[string]refLine{}, calendars: map[string][]pidf.Appointment{}, externals: map[string]refExternal{}}
+	for _, e := range entries {
+		r.entries[e.ID] = e
+		for _, a := range e.SIP {
+			r.ids[directory.Address{Scheme: "sip", Value: a}] = e.ID
+		}
+		for _, a := range e.Tel {
+			r.ids[directory.Address{Scheme: "tel", Value: a}] = e.ID
+		}
+	}
+	return r
+}
+
+func (r *reference) clone() *reference {
+	c := *r
+	c.users, c.clients, c.dialogs = maps.Clone(r.users), maps.Clone(r.clients), maps.Clone(r.dialogs)
+	return &c
+}
+
+// next returns the next moment until t at which something may change by itself,
+// else t.
+func (r *reference) next(t time.Time) time.Time {
+	due := func(at time.Time) {
+		if at.After(r.now) && at.Before(t) {
+			t = at
+		}
+	}
+	for _, d := range r.dialogs {
+		if d.state == refLive {
+			due(d.expires)
+		}
+	}
+	for _, c := range r.clients {
+		due(c.published)
+	}
+	for _, u := range r.users {
+		for _, p := range u.pubs {
+			due(p.expires)
+		}
+	}
+	for _, l := range r.lines {
+		due(l.until)
+	}
+	for _, e := range r.externals {
+		due(e.until)
+	}
+	for _, list := range r.calendars {
+		for _, a := range list {
+			due(a.From)
+			due(a.End)
+		}
+	}
+	return t
+}
+
+// advance lets time pass: what expires until t does, in order.
+func (r *reference) advance(t time.Time) {
+	for {
+		var at time.Time
+		var do func()
+		due := func(when time.Time, f func()) {
+			if !when.IsZero() && !when.After(t) && (do == nil || when.Before(at)) {
+				at, do = when, f
+			}
+		}
+		for tag, d := range r.dialogs {
+			if d.state == refLive {
+				due(d.expires, func() { r.finish(tag) })
+			}
+		}
+		for key, c := range r.clients {
+			due(c.published, func() { r.endClient(key) })
+		}
+		for user, u := range r.users {
+			for _, p := range u.pubs {
+				due(p.expires, func() { r.withdraw(user, p.etag) })
+			}
+		}
+		if do == nil {
+			break
+		}
+		r.now = at
+		do()
+	}
+	r.now = t
+}
+
+// apply takes an exchange and checks its response.
+func (r *reference) apply(ex exchange) ([]asked, error) {
+	status, etag, ask := 405, "", []asked(nil)
+	switch ex.req.Method {
+	case "SUBSCRIBE":
+		status, ask = r.subscribe(ex)
+	case "PUBLISH":
+		status, etag = r.publish(ex)
+	}
+	if ex.res.Status != status {
+		return nil, fmt.Errorf("%s %s was answered %d %s, want %d", ex.req.Method, ex.req.CallID, ex.res.Status, ex.res.Reason, status)
+	}
+	if got := ex.res.Header.Get("SIP-ETag"); status == 200 && etag != "" && got != etag {
+		return nil, fmt.Errorf("PUBLISH %s got the entity-tag %s, want %s", ex.req.CallID, got, etag)
+	}
+	return ask, nil
+}
+
+func refGranted(req *sipx.Request, most time.Duration) (d time.Duration, ok bool) {
+	n, err := strconv.Atoi(req.Header.Get("Expires"))
+	if err != nil {
+		return most, true
+	}
+	d = time.Duration(n) * time.Second
+	return min(d, most), d == 0 || d >= refMin
+}
+
+func isBluStar(req *sipx.Request) bool {
+	return strings.Contains(req.Header.Get("User-Agent"), "BluStar")
+}
+
+func refContact(req *sipx.Request) string {
+	a, err := sipx.ParseAddress(req.Header.Get("Contact"))
+	if err != nil {
+		return ""
+	}
+	a.URI.Params = ""
+	return a.URI.String()
+}
+
+// locate finds the user of an address as the directory had it.
+func (r *reference) locate(uri string, ex exchange) (directory.Address, string) {
+	a, err := directory.ParseAddress(uri)
+	if err != nil {
+		panic(err)
+	}
+	if id := r.ids[a]; id != "" && !ex.failed[a] {
+		return a, id
+	}
+	return a, "?" + a.String()
+}
+
+func refURIs(req *sipx.Request) (uris []string, list bool) {
+	if len(req.Body) == 0 {
+		return []string{req.To.URI.String()}, false
+	}
+	lists, err := pidf.DecodeResourceLists(req.Body)
+	if err != nil {
+		panic(err)
+	}
+	for e := range lists.All() {
+		if !slices.Contains(uris, e.URI) {
+			uris = append(uris, e.URI)
+		}
+	}
+	return uris, true
+}
+
+// view is what watchers of a user must be shown.
+func (r *reference) view(user string, standard bool) string {
+	entry, ok := r.entries[user]
+	if !ok {
+		return viewOf(&viewed{activity: "unknown", blustar: "unknown", tuples: 4})
+	}
+	v := &viewed{tuples: 4, blustar: "unknown"}
+	claims := map[string]bool{}
+	u := r.users[user]
+	var owns []refOwn
+	shared := false
+	for _, p := range slices.Backward(u.pubs) {
+		owns = append(owns, p.own)
+		shared = shared || p.shared
+		if !p.shared {
+			v.open(p.services)
+			if standard {
+				v.tuples += p.tuples
+			}
+		}
+	}
+	if u.rest.status != "" && !shared {
+		owns = append(owns, u.rest)
+	}
+	slices.SortStableFunc(owns, func(a, b refOwn) int { return b.at.Compare(a.at) })
+	for i, o := range owns {
+		claims[o.meaning] = true
+		if i == 0 {
+			v.blustar = string(o.status) + "/" + o.note
+		}
+		if v.note == "" {
+			v.note = o.note
+		}
+	}
+	for key, c := range r.clients {
+		if key.user == user && c.alive {
+			v.open(c.services)
+		}
+	}
+	for _, dn := range entry.Lines {
+		l := r.lines[dn]
+		if l.state == "" || !l.until.IsZero() && !l.until.After(r.now) {
+			l = refLine{state: pidf.LineUnknown}
+		}
+		claims["call"] = claims["call"] || l.state == pidf.LineBusy
+		v.lines = append(v.lines, fmt.Sprintf("%s=%s>%s", dn, l.state, l.forward))
+	}
+	next := true
+	calendar := slices.Clone(r.calendars[strings.ToLower(entry.Mail)])
+	slices.SortStableFunc(calendar, func(a, b pidf.Appointment) int { return a.From.Compare(b.From) })
+	for _, a := range calendar {
+		running := !a.From.After(r.now) && a.End.After(r.now)
+		if running || next && a.From.After(r.now) {
+			next = false
+			if a.Private {
+				a.Subject = ""
+			}
+			v.calendar = append(v.calendar, fmt.Sprintf("%s=%s/%s", a.ID, a.State, a.Subject))
+		}
+		claims["meeting"] = claims["meeting"] || running && a.State == pidf.CalendarBusy
+	}
+	if e, ok := r.externals[user]; ok && (e.until.IsZero() || e.until.After(r.now)) {
+		v.external = fmt.Sprintf("%s/%s/%s/%s", cmp.Or(e.status, pidf.StatusUnknown), e.text, e.forward, e.talking)
+		claims[string(e.status)] = true
+		claims["call"] = claims["call"] || e.talking == "on-the-phone"
+	}
+	for _, row := range [][3]string{ // BSP-3.2-3
+		{"do not disturb", "unavailable", "Unavailable"}, {"call", "busy", "In a call"}, {"meeting", "busy", "In a meeting"},
+		{"busy", "busy", "Busy"}, {"away", "away", "Away"}, {"inactive", "away", "Inactive"}, {"be right back", "away", "Be right back"},
+		{"other", "other", "Other"}, {"available", "available", "Available"}, {"signed out", "signed out", "Signed out"}, {"", "unknown", ""},
+	} {
+		if claims[row[0]] || row[0] == "" {
+			v.activity, v.note = row[1], cmp.Or(v.note, row[2])
+			break
+		}
+	}
+	return viewOf(v)
+}

@@ -1,0 +1,283 @@
+package presence_test
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing/synctest"
+	"time"
+
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence"
+)
+
+func pick[T any](m *model, list ...T) T { return list[m.rand.IntN(len(list))] }
+
+// step does one thing, and lets some time pass.
+func (m *model) step() {
+	p := m.peers[m.rand.IntN(len(m.peers))]
+	switch n := m.rand.IntN(100); {
+	case n < 14:
+		m.subscribe(p)
+	case n < 30:
+		m.again(p)
+	case n < 50:
+		m.publish(p)
+	case n < 64:
+		m.source()
+	case n < 70:
+		m.together()
+	case n < 73:
+		m.overtake(p)
+	case n < 80:
+		m.mood(p)
+	case n < 84:
+		m.weather.mu.Lock()
+		m.weather.loss = pick(m, 0, 0, 5, 20)
+		m.weather.mu.Unlock()
+	case n < 87:
+		m.tap.down.Store(!m.tap.down.Load())
+		m.tracef("directory down: %t", m.tap.down.Load())
+	case n < 91 && p.tcp:
+		for _, f := range p.stack.Flows() {
+			m.tracef("%s breaks its connection", p.host)
+			p.stack.CloseFlow(f)
+		}
+	case n < 92:
+		m.restart()
+	}
+	m.pass()
+}
+
+// pass lets time go by: mostly little, so that much is under way at once.
+func (m *model) pass() {
+	most := pick(m, time.Millisecond, 30*time.Millisecond, 30*time.Millisecond, time.Second, 8*time.Second, 70*time.Second)
+	time.Sleep(time.Nanosecond + rand2(m.rand, most))
+}
+
+func (m *model) expires() int { return 60 + m.rand.IntN(400) }
+
+func (m *model) subscribe(p *peer) {
+	own := "sip:" + p.name + "@example.com"
+	switch n := m.rand.IntN(20); {
+	case n < 6:
+		p.subscribe([]string{own}, false, m.expires())
+	case n < 12:
+		p.subscribe([]string{pick(m, modelAddresses...)}, false, m.expires())
+	case n < 18:
+		p.subscribe(m.list(own), true, m.expires())
+	case n < 19:
+		p.subscribe([]string{pick(m, modelAddresses...)}, false, 0)
+	default:
+		p.subscribe([]string{own}, false, 30)
+	}
+}
+
+// list makes a list of addresses, no two of them the same.
+func (m *model) list(own string) []string {
+	var uris []string
+	if m.rand.IntN(2) == 0 {
+		uris = append(uris, own)
+	}
+	for _, i := range m.rand.Perm(len(modelAddresses))[:1+m.rand.IntN(5)] {
+		if modelAddresses[i] != own {
+			uris = append(uris, modelAddresses[i])
+		}
+	}
+	if len(uris) == 0 {
+		uris = append(uris, own)
+	}
+	return uris
+}
+
+func (m *model) again(p *peer) {
+	live := p.live()
+	if len(live) == 0 {
+		m.subscribe(p)
+		return
+	}
+	d := pick(m, live...)
+	switch n := m.rand.IntN(10); {
+	case n < 5 || n < 8 && !d.list:
+		d.again(m.expires())
+	case n < 8:
+		d.again(m.expires(), m.list("sip:"+p.name+"@example.com")...)
+	default:
+		d.again(0)
+	}
+}
+
+func (m *model) publish(p *peer) {
+	etag := p.current()
+	switch n := m.rand.IntN(20); {
+	case n < 2:
+		etag = "stale"
+	case n < 5:
+		etag = ""
+	}
+	switch n := m.rand.IntN(20); {
+	case n < 3:
+		p.publish(etag, "", m.expires())
+	case n < 6:
+		p.publish(etag, "", 0)
+	default:
+		p.publish(etag, m.body(p), 4*m.expires())
+	}
+}
+
+// body makes a document to publish.
+func (m *model) body(p *peer) string {
+	m.serial++
+	note := pick(m, "", "n"+strconv.Itoa(m.serial))
+	if p.standard {
+		return pidfBody(pick(m, "open", "open", "closed"),
+			pick(m, "", "<rpid:on-the-phone/>", "<rpid:meeting/>", "<rpid:busy/>", "<rpid:away/>"), note)
+	}
+	body := bluStarBody(pick(m, "available", "busy", "away", "do not disturb", "signed out", "be right back", "other", "inactive"), note)
+	switch m.rand.IntN(4) {
+	case 0: // leaves the note as it is
+		from := strings.Index(body, "<aa:note")
+		body = body[:from] + body[strings.Index(body, "</aa:note>")+len("</aa:note>"):]
+	case 1: // has video
+		body = strings.Replace(body, "closed", "open", 1)
+	}
+	return body
+}
+
+// source has a line, a calendar or an external presence system say something.
+func (m *model) source() {
+	now := time.Now()
+	lifetime := pick(m, 0, 0, 20*time.Second+rand2(m.rand, time.Minute))
+	until := time.Time{}
+	if lifetime > 0 {
+		until = now.Add(lifetime)
+	}
+	feed := m.tap.server.Load().Feed()
+	m.advance(now)
+	defer func() { m.overtaken(m.ref) }()
+	var err error
+	switch n := m.rand.IntN(10); {
+	case n < 5:
+		dn := pick(m, "2719", "200", "201", "300")
+		l := refLine{pick(m, pidf.LineIdle, pidf.LineRinging, pidf.LineBusy), pick(m, "", "", "99"), until}
+		m.tracef("line %s %v", dn, l)
+		m.ref.lines[dn] = l
+		err = feed.SetLine(dn, presence.LineState{State: l.state, Forward: l.forward, Lifetime: lifetime})
+	case n < 8:
+		mail := pick(m, "tom@example.com", "ann@example.com")
+		list := m.calendar(now)
+		m.tracef("calendar %s %v", mail, list)
+		m.ref.calendars[mail] = list
+		err = feed.SetCalendar(mail, presence.CalendarState{Appointments: list})
+	default:
+		id := pick(m, "tom", "ann", "bob")
+		if m.rand.IntN(4) == 0 {
+			delete(m.ref.externals, id)
+			m.tracef("external %s nothing", id)
+			err = feed.ClearExternal(m.own(), id+"@example.com")
+			break
+		}
+		e := refExternal{pick(m, "", pidf.StatusAvailable, pidf.StatusBusy, pidf.StatusAway), pick(m, "", "text"), pick(m, "", "sip:x@y"),
+			pick(m, "", "on-the-phone"), until}
+		m.tracef("external %s %v", id, e)
+		m.ref.externals[id] = e
+		err = feed.SetExternal(m.own(), id+"@example.com", presence.ExternalState{Status: e.status, FreeText: e.text,
+			FwdDestination: e.forward, TelephoneEvent: e.talking, Lifetime: lifetime})
+	}
+	if err != nil {
+		m.fail("feed: %v", err)
+	}
+}
+
+func (m *model) calendar(now time.Time) (list []pidf.Appointment) {
+	for i := range m.rand.IntN(3) {
+		from := now.Add(rand2(m.rand, 4*time.Minute) - 2*time.Minute)
+		list = append(list, pidf.Appointment{ID: strconv.Itoa(i), State: pick(m, pidf.CalendarBusy, pidf.CalendarTentative),
+			Subject: pick(m, "a", "b"), Private: m.rand.IntN(3) == 0, From: from, End: from.Add(time.Second + rand2(m.rand, 3*time.Minute))})
+	}
+	return list
+}
+
+// together has some requests reach the server at one moment, in any order.
+func (m *model) together() {
+	at := time.Now().Add(time.Second)
+	first := m.peers[m.rand.IntN(len(m.peers))]
+	for range 2 + m.rand.IntN(2) {
+		p := m.peers[m.rand.IntN(len(m.peers))]
+		if m.rand.IntN(3) > 0 { // one of the same user
+			for p.name != first.name {
+				p = m.peers[m.rand.IntN(len(m.peers))]
+			}
+		}
+		switch m.rand.IntN(4) {
+		case 0:
+			if d := p.live(); len(d) > 0 {
+				m.arrive(at, "SUBSCRIBE", d[0].id, d[0].seq+1)
+				d[0].again(pick(m, 0, m.expires()))
+			}
+		case 1:
+			m.arrive(at, "SUBSCRIBE", fmt.Sprintf("s%d", m.serial+1), 1)
+			p.subscribe([]string{"sip:" + p.name + "@example.com"}, false, m.expires())
+		default:
+			m.arrive(at, "PUBLISH", p.callID, p.seq+1)
+			p.publish(p.current(), pick(m, m.body(p), m.body(p), ""), pick(m, 0, 4*m.expires(), 4*m.expires()))
+		}
+	}
+	time.Sleep(time.Until(at))
+	synctest.Wait()
+	m.settle()
+}
+
+// overtake has a PUBLISH arrive before one that the client sent before it.
+func (m *model) overtake(p *peer) {
+	at := time.Now().Add(100 * time.Millisecond)
+	for range 3 {
+		delay := rand2(m.rand, 300*time.Millisecond)
+		m.arrive(at.Add(delay), "PUBLISH", p.callID, p.seq+1)
+		p.publish(p.current(), m.body(p), 4*m.expires())
+	}
+}
+
+// arrive has a request over udp reach the server at a moment, for sure.
+func (m *model) arrive(at time.Time, method, callID string, cseq uint32) {
+	key := fmt.Sprintf("192.0.2.1:5060 %s sip:192.0.2.1:5060 SIP/2.0 Call-ID: %s CSeq: %d %s ", method, callID, cseq, method)
+	m.weather.mu.Lock()
+	defer m.weather.mu.Unlock()
+	m.weather.due[key] = at
+}
+
+// mood changes how a client answers NOTIFYs, or whether it does.
+func (m *model) mood(p *peer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dark := false
+	p.answer = peerAnswer{status: 200}
+	switch m.rand.IntN(8) {
+	case 0:
+		dark = true
+	case 1:
+		p.answer.after = rand2(m.rand, 40*time.Second)
+	case 2:
+		p.answer.status = 481
+	case 3:
+		p.answer.status = 500
+	case 4:
+		p.answer.status, p.answer.retry = 503, strconv.Itoa(1+m.rand.IntN(10))
+	}
+	m.network.Blackhole(p.host, dark)
+	m.tracef("%s dark=%t answers %+v", p.host, dark, p.answer)
+}
+
+// restart ends the server, in order or by a crash, and starts another that knows
+// nothing of before.
+func (m *model) restart() {
+	old := m.tap
+	m.settle()
+	crash := m.rand.IntN(2) == 0
+	m.tracef("restart, crash=%t", crash)
+	old.finished.Store(true)
+	old.deaf.Store(crash)
+	m.stop(old)
+	m.boot(nil, old.dir)
+	time.Sleep(time.Millisecond)
+}

@@ -1,0 +1,249 @@
+package presence_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// tap stands between a server and everything else, and notes what passes: the
+// model judges that, not what the network made of it.
+type tap struct {
+	server   atomic.Pointer[presence.Server]
+	sender   sipx.Sender
+	dir      directory.Directory
+	down     atomic.Bool // the directory
+	deaf     atomic.Bool // nothing leaves: the process has crashed
+	finished atomic.Bool // the server is shutting down, or has
+
+	mu     sync.Mutex
+	events []event
+}
+
+// event is one thing that passed.
+type event struct {
+	at   time.Time
+	kind eventKind
+	exchange
+	notify  *sipx.Request
+	err     error
+	conn    uint64
+	address directory.Address
+}
+
+type eventKind int
+
+const (
+	exchanged    eventKind = iota // a request was answered
+	notifySent                    // a NOTIFY leaves
+	notifyDone                    // … has its outcome
+	connLost                      // a connection is gone
+	foundAddress                  // the directory answered a look-up that was tried again
+)
+
+func (t *tap) note(e event) {
+	if t.finished.Load() {
+		return
+	}
+	e.at = time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.events = append(t.events, e)
+}
+
+func (t *tap) take() []event {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := t.events
+	t.events = nil
+	return list
+}
+
+// ServeSIP implements sipx.Handler.
+func (t *tap) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
+	if t.deaf.Load() {
+		return
+	}
+	call := &tapped{ResponseWriter: w, tap: t, exchange: exchange{req: req, failed: map[directory.Address]bool{}}}
+	t.server.Load().ServeSIP(context.WithValue(ctx, tapKey{}, call), call, req)
+}
+
+func (t *tap) FlowClosed(f sipx.Flow) {
+	t.note(event{kind: connLost, conn: f.Conn})
+	t.server.Load().FlowClosed(f)
+}
+
+type tapKey struct{}
+
+type tapped struct {
+	sipx.ResponseWriter
+	tap *tap
+	exchange
+}
+
+func (c *tapped) Respond(res *sipx.Response) error {
+	err := c.ResponseWriter.Respond(res)
+	c.res = res
+	c.tap.note(event{kind: exchanged, exchange: c.exchange})
+	return err
+}
+
+// Send implements sipx.Sender.
+func (t *tap) Send(ctx context.Context, req *sipx.Request, done sipx.ResponseHandler) {
+	if t.deaf.Load() {
+		done.HandleResponse(req, nil, sipx.ErrStackClosed)
+		return
+	}
+	t.note(event{kind: notifySent, notify: req})
+	t.sender.Send(ctx, req, sipx.ResponseHandlerFunc(func(req *sipx.Request, res *sipx.Response, err error) {
+		t.note(event{kind: notifyDone, notify: req, exchange: exchange{res: res}, err: err})
+		done.HandleResponse(req, res, err)
+	}))
+}
+
+func (t *tap) Contact(f sipx.Flow) sipx.URI { return t.sender.Contact(f) }
+
+var errDirectoryDown = errors.New("the directory is down")
+
+// Lookup implements directory.Directory.
+func (t *tap) Lookup(ctx context.Context, a directory.Address) (directory.Entry, error) {
+	call, asked := ctx.Value(tapKey{}).(*tapped)
+	switch {
+	case asked && call == nil: // the model itself
+	case t.down.Load():
+		if asked {
+			call.failed[a] = true
+		}
+		return directory.Entry{}, errDirectoryDown
+	}
+	e, err := t.dir.Lookup(ctx, a)
+	if !asked && err == nil {
+		t.note(event{kind: foundAddress, address: a})
+	}
+	return e, err
+}
+
+// tracker follows the NOTIFYs of one dialog as the server sent them.
+type tracker struct {
+	cseq        uint32
+	underWay    int
+	final       string // Subscription-State of the last
+	unreachable bool
+	shown       map[string]*trackedDoc // by entity
+}
+
+type trackedDoc struct {
+	doc      *pidf.Presence // last sent
+	view     string
+	acked    bool // … and answered 2xx
+	underWay bool
+	asked    bool // for the next
+}
+
+func newTracker() *tracker { return &tracker{shown: map[string]*trackedDoc{}} }
+
+// ask notes that documents were asked for.
+func (t *tracker) ask(entity string) {
+	if entity == "" {
+		for _, d := range t.shown {
+			d.asked = true
+		}
+	} else if d := t.shown[entity]; d != nil {
+		d.asked = true
+	}
+}
+
+// outdated notes that documents may have changed while they are under way.
+func (t *tracker) outdated() {
+	for _, d := range t.shown {
+		d.asked = d.asked || t.underWay > 0
+	}
+}
+
+// documents returns what a NOTIFY shows.
+func documents(req *sipx.Request) ([]*pidf.Presence, error) {
+	media := req.Header.Get("Content-Type")
+	if len(req.Body) == 0 {
+		return nil, nil
+	}
+	if !strings.HasPrefix(media, "multipart/related") {
+		doc, err := pidf.Decode(req.Body)
+		return []*pidf.Presence{doc}, err
+	}
+	related, err := pidf.DecodeRelated(media, req.Body)
+	if err != nil {
+		return nil, err
+	}
+	var docs []*pidf.Presence
+	for _, p := range related.Parts {
+		doc, err := pidf.Decode(p.Body)
+		if err != nil {
+			return nil, err
+		}
+		docs = append(docs, doc)
+	}
+	return docs, nil
+}
+
+// sent checks a NOTIFY as it leaves (BSP-4-2, BSP-4-4, BSX-3).
+func (t *tracker) sent(req *sipx.Request) error {
+	state := req.Header.Get("Subscription-State")
+	if t.final != "" {
+		return fmt.Errorf("NOTIFY %d follows the last one", req.CSeq)
+	}
+	if req.CSeq != t.cseq+1 {
+		return fmt.Errorf("NOTIFY %d follows NOTIFY %d", req.CSeq, t.cseq)
+	}
+	t.cseq = req.CSeq
+	docs, err := documents(req)
+	if err != nil {
+		return err
+	}
+	t.underWay++
+	if strings.HasPrefix(state, "terminated") {
+		t.final = state
+		if t.underWay > 1 {
+			return fmt.Errorf("the last NOTIFY %d does not wait for others", req.CSeq)
+		}
+		return nil
+	}
+	for _, doc := range docs {
+		d := t.shown[doc.Entity]
+		if d == nil {
+			d = &trackedDoc{}
+			t.shown[doc.Entity] = d
+		}
+		if d.underWay {
+			return fmt.Errorf("two NOTIFYs of %s are under way", doc.Entity)
+		}
+		if d.acked && !d.asked && pidf.Equal(d.doc, doc) {
+			return fmt.Errorf("NOTIFY %d shows %s as it was:\n  %s\n  %s", req.CSeq, doc.Entity, d.view, seen(doc))
+		}
+		*d = trackedDoc{doc: doc, view: seen(doc), underWay: true}
+	}
+	return nil
+}
+
+// done takes an outcome and reports whether the watcher is gone.
+func (t *tracker) done(req *sipx.Request, res *sipx.Response, err error) (gone bool) {
+	t.underWay--
+	if docs, bad := documents(req); bad == nil {
+		for _, doc := range docs {
+			if d := t.shown[doc.Entity]; d != nil && t.final == "" {
+				d.underWay, d.acked = false, err == nil && res.Status < 300
+			}
+		}
+	}
+	gone = errors.Is(err, sipx.ErrTimeout) || errors.Is(err, sipx.ErrFlowClosed) || err == nil && res.Status == 481
+	t.unreachable = t.unreachable || gone
+	return gone
+}

@@ -1,0 +1,286 @@
+package presence_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/sipx"
+	"github.com/openblustar/blustar/sipx/sipxtest"
+)
+
+var (
+	modelSeeds = flag.Int("model.seeds", 0, "how many seeds TestModel runs; default $BLUSTAR_MODEL_SEEDS, else 200")
+	modelSeed  = flag.Uint64("model.seed", 0, "the one seed that TestModel runs, with its log")
+	modelSteps = flag.Int("model.steps", 40, "steps of each seed")
+)
+
+// TestModel drives a server and simulated clients through random interleavings
+// of all that can happen, good and bad, on a clock of its own, and holds what
+// passes at the server's edge against a reference (BSX-3).
+func TestModel(t *testing.T) {
+	if *modelSeed != 0 {
+		require.Empty(t, runModel(t, *modelSeed, true))
+		return
+	}
+	seeds := *modelSeeds
+	if n, err := strconv.Atoi(os.Getenv("BLUSTAR_MODEL_SEEDS")); err == nil && seeds == 0 {
+		seeds = n
+	}
+	if seeds == 0 {
+		seeds = 200
+	}
+	for seed := uint64(1); seed <= uint64(seeds); seed++ {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			if problem := runModel(t, seed, false); problem != "" {
+				t.Errorf("%s\nrun it again with -run TestModel -model.seed=%d", problem, seed)
+			}
+		})
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// model is one run.
+type model struct {
+	ctx      context.Context
+	rand     *rand.Rand
+	network  *sipxtest.Network
+	weather  *weather
+	stack    *sipxtest.Stack
+	tap      *tap
+	ref      *reference
+	trackers map[string]*tracker
+	peers    []*peer
+	stacks   []*sipxtest.Stack
+	serial   int
+	start    time.Time
+	judged   time.Time // the moment that is being judged
+	problem  string
+	trace    []string
+
+	mu      sync.Mutex
+	dialogs map[string]*peerDialog // by Call-ID
+}
+
+var modelUsers = []directory.Entry{
+	{ID: "tom", SIP: []string{"tom@example.com", "67251@example.com"}, Tel: []string{"2719"}, Lines: []string{"2719"}, Mail: "Tom@example.com"},
+	{ID: "ann", SIP: []string{"ann@example.com"}, Tel: []string{"200"}, Lines: []string{"200", "201"}, Mail: "ann@example.com"},
+	{ID: "bob", SIP: []string{"bob@example.com"}},
+	{ID: "eve", SIP: []string{"eve@example.com"}, Lines: []string{"300"}},
+}
+
+// modelAddresses are what is subscribed to; the last has no entry.
+var modelAddresses = []string{"sip:tom@example.com", "sip:67251@example.com", "tel:2719", "sip:ann@example.com",
+	"tel:200", "sip:bob@example.com", "sip:eve@example.com", "sip:ghost@example.com"}
+
+func runModel(t *testing.T, seed uint64, log bool) string {
+	var m *model
+	synctest.Test(t, func(t *testing.T) {
+		m = newModel(t, seed)
+		for i := 0; i < *modelSteps && m.problem == ""; i++ {
+			m.step()
+			m.settle()
+		}
+		m.calm()
+		m.end()
+	})
+	if m.problem == "" && !log {
+		return ""
+	}
+	if log {
+		t.Log(strings.Join(m.trace, "\n"))
+	}
+	if m.problem != "" {
+		m.problem = strings.Join(m.trace, "\n") // which ends with it
+	}
+	return m.problem
+}
+
+func newModel(t *testing.T, seed uint64) *model {
+	m := &model{ctx: t.Context(), rand: rand.New(rand.NewPCG(seed, 0)), start: time.Now(), dialogs: map[string]*peerDialog{}}
+	m.weather = &weather{seed: seed, copies: map[string]int{}, due: map[string]time.Time{}}
+	m.network = sipxtest.NewNetwork(sipxtest.Config{OnPacket: m.weather.fate})
+	m.stack = m.network.NewStack("192.0.2.1:5060")
+	dir, err := directory.NewMemory(modelUsers)
+	require.NoError(t, err)
+	m.boot(t, dir)
+	m.serve(t, m.stack, handlerFunc{m})
+	n := 10
+	add := func(stack *sipxtest.Stack, name, user string, standard, tcp bool) *sipxtest.Stack {
+		host := fmt.Sprintf("192.0.2.%d", n)
+		if stack == nil {
+			n++
+			host = fmt.Sprintf("192.0.2.%d", n)
+			stack = m.network.NewStack(host + ":5060")
+			m.stacks = append(m.stacks, stack)
+			m.serve(t, stack, sipx.HandlerFunc(m.ServeSIP))
+		}
+		p := &peer{m: m, name: name, contact: "sip:" + user + "@" + host + ":5060", stack: stack, host: host,
+			standard: standard, tcp: tcp, answer: peerAnswer{status: 200}, callID: fmt.Sprintf("p%d", len(m.peers))}
+		m.peers = append(m.peers, p)
+		return stack
+	}
+	for _, u := range modelUsers[:3] {
+		add(nil, u.ID, u.ID, false, m.rand.IntN(3) == 0)
+		add(nil, u.ID, u.ID, false, m.rand.IntN(3) == 0)
+		add(nil, u.ID, u.ID, true, m.rand.IntN(3) == 0)
+	}
+	amcc := add(nil, "ann", "fmc", false, false)
+	add(amcc, "eve", "fmc", false, false)
+	return m
+}
+
+// handlerFunc passes requests to the tap of the server that runs now.
+type handlerFunc struct{ m *model }
+
+func (h handlerFunc) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
+	h.m.currentTap().ServeSIP(ctx, w, req)
+}
+func (h handlerFunc) FlowClosed(f sipx.Flow) { h.m.currentTap().FlowClosed(f) }
+
+func (m *model) currentTap() *tap {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tap
+}
+
+func (m *model) serve(t *testing.T, s *sipxtest.Stack, h sipx.Handler) {
+	go func() { _ = s.Serve(context.Background(), h) }()
+}
+
+// boot starts a server that knows nothing.
+func (m *model) boot(t require.TestingT, dir directory.Directory) {
+	tp := &tap{sender: m.stack, dir: dir}
+	server, err := presence.New(presence.Config{Sender: tp, Directory: tp, Domains: []string{"example.com"}})
+	require.NoError(t, err)
+	tp.server.Store(server)
+	m.mu.Lock()
+	m.tap = tp
+	m.mu.Unlock()
+	m.ref, m.trackers = newReference(modelUsers), map[string]*tracker{}
+}
+
+func (m *model) tracef(format string, args ...any) {
+	at := time.Now()
+	if !m.judged.IsZero() {
+		at = m.judged
+	}
+	m.trace = append(m.trace, fmt.Sprintf("%10.3fs ", at.Sub(m.start).Seconds())+fmt.Sprintf(format, args...))
+}
+
+func (m *model) fail(format string, args ...any) {
+	if m.problem == "" {
+		m.tracef(format, args...)
+		m.problem = m.trace[len(m.trace)-1]
+	}
+}
+
+// own is a context that the tap knows the model by.
+func (m *model) own() context.Context {
+	return context.WithValue(context.Background(), tapKey{}, (*tapped)(nil))
+}
+
+// calm ends all bad weather, waits until everything has been tried again, and
+// checks that each watcher holds the newest state.
+func (m *model) calm() {
+	m.heal()
+	for range 26 {
+		if m.problem != "" {
+			return
+		}
+		time.Sleep(5 * time.Second)
+		m.settle()
+	}
+	if err := m.agrees(m.ref); err != nil {
+		m.fail("%v", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for tag, d := range m.ref.dialogs {
+		pd := m.dialogs[d.callID]
+		if d.state != refLive || pd == nil || pd.dead {
+			continue
+		}
+		if tr := m.trackers[tag]; tr.underWay > 0 {
+			m.fail("%s still waits for an answer", d.callID)
+		}
+		for _, w := range d.watches {
+			if got, want := pd.held[w.entity].view, m.ref.view(w.user, d.standard); got != want {
+				m.fail("%s holds of %s\n  %s, want\n  %s", d.callID, w.entity, got, want)
+			}
+		}
+	}
+}
+
+func (m *model) heal() {
+	m.tracef("calm")
+	m.weather.mu.Lock()
+	m.weather.loss = 0
+	m.weather.mu.Unlock()
+	m.tap.down.Store(false)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.peers {
+		m.network.Blackhole(p.host, false)
+		p.answer = peerAnswer{status: 200}
+	}
+}
+
+// end has half of the clients sign off and the others expire, and checks that
+// nothing is left.
+func (m *model) end() {
+	if m.problem == "" {
+		for _, p := range m.peers {
+			for _, d := range p.live() {
+				if m.rand.IntN(2) == 0 {
+					d.again(0)
+				}
+			}
+		}
+		for range 12 {
+			time.Sleep(refMaxPublish / 10)
+			m.settle()
+		}
+		signedOut := 0
+		for user, u := range m.ref.users {
+			if u.rest.status != "" && user[0] != '?' {
+				signedOut++
+			}
+		}
+		if st := m.tap.server.Load().Stats(); m.problem == "" && st != (presence.Stats{Presentities: signedOut}) {
+			m.fail("all has ended, and %+v is left; %d are signed out", st, signedOut)
+		}
+	}
+	m.stop(m.tap)
+	for _, s := range append(m.stacks, m.stack) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		if err := s.Shutdown(ctx); err != nil {
+			m.fail("shutdown of a stack: %v", err)
+		}
+		cancel()
+	}
+	time.Sleep(time.Minute) // what is on its way arrives nowhere
+}
+
+// stop shuts a server down.
+func (m *model) stop(t *tap) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := t.server.Load().Shutdown(ctx); err != nil {
+		m.fail("shutdown: %v", err)
+	}
+}
