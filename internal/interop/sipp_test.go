@@ -9,6 +9,7 @@ import (
 	"net/textproto"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"text/template"
@@ -133,14 +134,17 @@ func play(t *testing.T, name string, as part) *scenario {
 	t.Helper()
 	sipp := installed(t, "sipp", "sip-tester")
 	s := &scenario{twin: newTwin(t, as.user), folder: t.TempDir()}
-	s.write(name)
-	s.program = launch(t, s.folder, []string{"TERM=dumb"}, sipp,
+	var party []string
+	if text := s.write(name); bytes.Contains(text, []byte("<sendCmd>")) {
+		party = []string{"-3pcc", s.listener.Addr().String()}
+	}
+	s.program = launch(t, s.folder, []string{"TERM=dumb"}, sipp, append(party,
 		as.next, "-sf", name, "-m", "1", "-i", ownAddress(t), "-t", as.transport[:1]+"1", "-nostdin",
-		"-3pcc", s.listener.Addr().String(), "-deadcall_wait", "0", "-recv_timeout", "15000", "-timeout", "60s", "-timeout_error",
+		"-deadcall_wait", "0", "-max_recv_loops", "1", "-recv_timeout", "15000", "-timeout", "60s", "-timeout_error",
 		"-trace_err", "-error_file", "errors.log", "-trace_msg", "-message_file", "messages.log",
-		"-s", as.user, "-au", as.user, "-ap", password, "-key", "domain", domain,
+		"-s", as.user, "-key", "domain", domain,
 		"-key", "watched", cmp.Or(as.watches, as.user), "-key", "event", cmp.Or(as.event, "presence"),
-		"-key", "agent", cmp.Or(as.agent, "Aastra BluStar Client/3.0.1.0"))
+		"-key", "agent", cmp.Or(as.agent, "Aastra BluStar Client/3.0.1.0"))...)
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, log := range []string{"errors.log", "messages.log"} {
@@ -152,8 +156,8 @@ func play(t *testing.T, name string, as part) *scenario {
 	return s
 }
 
-// write writes the scenario out, with its parts.
-func (s *scenario) write(name string) {
+// write writes the scenario out, with its parts, and returns it.
+func (s *scenario) write(name string) []byte {
 	t := s.twin.t
 	t.Helper()
 	all, err := template.ParseFiles("sipp/parts.tmpl", "sipp/"+name)
@@ -161,6 +165,7 @@ func (s *scenario) write(name string) {
 	var text bytes.Buffer
 	require.NoError(t, all.ExecuteTemplate(&text, name, nil))
 	require.NoError(t, os.WriteFile(filepath.Join(s.folder, name), text.Bytes(), 0o600))
+	return text.Bytes()
 }
 
 // succeeds waits until the scenario ends, which must be a success.
@@ -186,6 +191,74 @@ func TestClient(t *testing.T) {
 			play(t, "client.xml", part{user: "tom", transport: transport, next: s.listening(transport)}).succeeds()
 			s.forgets()
 			require.Equal(t, "signed out", s.status("tom"))
+		})
+	}
+}
+
+// A list subscription (§4.2): BSP-2.1-4, BSP-2.1-5, BSP-2.1-7, BSP-2.9-3,
+// BSP-4.2-2, BSP-4.1-1, BSP-2.2-1.
+func TestList(t *testing.T) {
+	for _, transport := range transports {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, nil)
+			client := play(t, "list.xml", part{user: "tom", transport: transport, next: s.listening(transport)})
+			got := make(map[string]string)
+			for range 3 {
+				r := client.report()
+				got[r.Get("Entity")] = r.Get("Activities")
+			}
+			const unknown = "<rpid:other>unknown</rpid:other>"
+			require.Equal(t, map[string]string{
+				"sip:tom@example.com": unknown, "tel:2720": unknown, "sip:nobody@example.com": unknown,
+			}, got)
+			require.Equal(t, "sip:bill@example.com", client.report().Get("Entity"))
+			s.line("2720", "busy")
+			s.line("2721", "busy")
+			r := client.report()
+			require.Equal(t, "sip:bill@example.com", r.Get("Entity"))
+			require.Contains(t, r.Get("Activities"), "<rpid:busy/>")
+			client.succeeds()
+			s.forgets()
+		})
+	}
+}
+
+// A watcher hears of each step of another client, in order, and of its end:
+// BSP-2.1-3, BSP-2.4-2, BSP-2.2-3, BSX-3.
+func TestWatcher(t *testing.T) {
+	for _, transport := range transports {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, nil)
+			next := s.listening(transport)
+			ann := play(t, "watcher.xml", part{user: "ann", watches: "tom", transport: transport, next: next})
+			r := ann.report()
+			require.Contains(t, r.Get("Activities"), "unknown")
+			tom := play(t, "client.xml", part{user: "tom", transport: transport, next: next})
+			for number := 1; ; number++ {
+				require.Equal(t, strconv.Itoa(number), r.Get("Number"), "CSeq rises by one")
+				require.Equal(t, "sip:tom@example.com", r.Get("Entity"))
+				if strings.Contains(r.Get("Activities"), "signed out") {
+					break
+				}
+				r = ann.report()
+			}
+			tom.succeeds()
+			ann.succeeds()
+			s.forgets()
+		})
+	}
+}
+
+// The Standard dialect: RFC 3903 §6, RFC 6665 §4.2.1; BSX-6, BSP-4-6.
+func TestStandard(t *testing.T) {
+	for _, transport := range transports {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, map[string]any{"auth": map[string]any{"mode": "off"}})
+			play(t, "standard.xml", part{user: "tom", agent: "SIPp", transport: transport, next: s.listening(transport)}).succeeds()
+			s.forgets()
 		})
 	}
 }
