@@ -1,0 +1,153 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/rig"
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence/client"
+)
+
+// phone is a BluStar client on a stack of its own.
+type phone struct {
+	*client.Client
+	t     *testing.T
+	heard chan client.Notification
+}
+
+func (p *program) phone(address, account, password string) *phone {
+	p.t.Helper()
+	ph := &phone{t: p.t, heard: make(chan client.Notification, 1000)}
+	credentials, err := auth.NewCredentials(account, []byte(password))
+	require.NoError(p.t, err)
+	mux := new(client.Mux)
+	ph.Client, err = client.New(client.Config{
+		Sender: newStack(p.t, mux), Mux: mux, Server: p.address(), Address: address, Credentials: credentials,
+		Notify: func(n client.Notification) { ph.heard <- n },
+	})
+	require.NoError(p.t, err)
+	p.t.Cleanup(ph.Abandon)
+	return ph
+}
+
+// hears waits for a notification that satisfies ok, about address or the last one
+// of a subscription.
+func (ph *phone) hears(address, what string, ok func(client.Summary) bool) client.Notification {
+	ph.t.Helper()
+	heard := ""
+	for deadline := time.After(25 * time.Second); ; {
+		select {
+		case n := <-ph.heard:
+			if (n.Entity == address || n.State == client.Terminated) && ok(n.Summary()) {
+				return n
+			}
+			heard += "\n" + n.Summary().String()
+		case <-deadline:
+			require.FailNow(ph.t, "did not hear "+what, "but%s", heard)
+		}
+	}
+}
+
+// sees waits until it is shown this of address.
+func (ph *phone) sees(address, status, note string, line pidf.LineState) client.Notification {
+	ph.t.Helper()
+	return ph.hears(address, fmt.Sprintf("%s, %q, %s", status, note, line), func(s client.Summary) bool {
+		return s.Status == status && s.Note == note && len(s.Lines) == 1 && s.Lines[0].State == line
+	})
+}
+
+// A day with a PBX, a calendar server and a directory that somebody else wrote,
+// all of them behind the gateway: BSP-2.1-1, BSP-2.1-2, BSP-2.1-6, BSP-2.1-7,
+// BSP-2.2-3, BSP-2.4-7, BSP-2.5-1, BSP-2.6-1, BSP-2.10-6, BSP-2.10-7, BSP-3.2-3,
+// BSP-3.2-6, BSX-2.
+func TestDay(t *testing.T) {
+	kamailio, radicale := newPBX(t), newCalendars(t)
+	slapd := rig.Start(t, "slapd")
+	const alice, bob, number = "sip:alice@example.test", "sip:bob@example.test", "+14255550101"
+	radicale.do("MKCALENDAR", "work/", "")
+
+	p := start(t, write(t, object{
+		"listen": []string{"udp:127.0.0.1:0"}, "log": "debug", "domains": []string{slapd["SIP_DOMAIN"]},
+		"tls": object{"ca": slapd["CA_FILE"]},
+		"directory": object{
+			"urls": []string{slapd["URL_TLS"]}, "base_dn": slapd["BASE_DN"],
+			"bind_dn": slapd["BIND_DN"], "bind_password_file": "ldap-password", "sip_attributes": []string{slapd["SIP_ATTR"]},
+		},
+		// So short that the test sees states fade.
+		"pbx": object{"uri": kamailio.uri.String(), "from": "sip:presence@127.0.0.1", "expires": 4},
+		"calendar": object{
+			"url": "http://" + radicale.host + "/{user}/work/", "interval": 1, "username": "presence", "password_file": "dav-password",
+		},
+	}, map[string]string{"ldap-password": slapd["BIND_PW"] + "\n", "dav-password": calendarPassword + "\n"}))
+
+	// The passwords are those of the directory.
+	stranger := p.phone(bob, "bob", "canary")
+	require.ErrorIs(t, stranger.SignIn(t.Context()), client.ErrUnauthorized)
+	watcher := p.phone(bob, "bob", slapd["USER_PW"])
+	require.NoError(t, watcher.Watch(t.Context(), alice))
+	watcher.sees(alice, "unknown", "", pidf.LineIdle)
+	phone := p.phone(alice, "alice", slapd["USER_PW"])
+	require.NoError(t, phone.SignIn(t.Context()))
+	require.NoError(t, phone.Publish(t.Context(), client.Publication{Status: pidf.StatusAvailable}))
+	watcher.sees(alice, "available", "Available", pidf.LineIdle)
+
+	// She is herself only.
+	other := p.phone(bob, "alice", slapd["USER_PW"])
+	refused := new(client.StatusError)
+	require.ErrorAs(t, other.Publish(t.Context(), client.Publication{Status: pidf.StatusBusy}), &refused)
+	require.Equal(t, 403, refused.Status)
+
+	// A call, a meeting, and a call in the meeting.
+	kamailio.call(number, "early")
+	watcher.sees(alice, "available", "Available", pidf.LineRinging)
+	kamailio.call(number, "confirmed")
+	watcher.sees(alice, "busy", "In a call", pidf.LineBusy)
+	kamailio.call(number, "terminated")
+	watcher.sees(alice, "available", "Available", pidf.LineIdle)
+	radicale.meet("Something secret")
+	n := watcher.sees(alice, "busy", "In a meeting", pidf.LineIdle)
+	require.Contains(t, string(n.Body), "calendar")
+	require.NotContains(t, string(n.Body), "secret", "it is private")
+	byNumber, err := watcher.Fetch(t.Context(), "tel:"+number)
+	require.NoError(t, err)
+	require.Equal(t, "In a meeting", byNumber.Summary().Note)
+	kamailio.call(number, "confirmed")
+	watcher.sees(alice, "busy", "In a call", pidf.LineBusy)
+
+	// The PBX restarts, and has forgotten the call and the subscription.
+	kamailio.stop()
+	kamailio.start()
+	watcher.sees(alice, "busy", "In a meeting", pidf.LineIdle)
+	radicale.do("DELETE", "work/meeting.ics", "")
+	watcher.sees(alice, "available", "Available", pidf.LineIdle)
+
+	// Both die while she is in a call in a meeting: neither sticks. Then both are
+	// back, with what they know now.
+	radicale.meet("Something secret")
+	watcher.sees(alice, "busy", "In a meeting", pidf.LineIdle)
+	kamailio.call(number, "confirmed")
+	watcher.sees(alice, "busy", "In a call", pidf.LineBusy)
+	kamailio.stop()
+	radicale.stop()
+	watcher.sees(alice, "busy", "In a meeting", pidf.LineUnknown)
+	watcher.sees(alice, "available", "Available", pidf.LineUnknown)
+	kamailio.start()
+	radicale.start()
+	watcher.sees(alice, "busy", "In a meeting", pidf.LineIdle)
+	radicale.do("DELETE", "work/meeting.ics", "")
+	watcher.sees(alice, "available", "Available", pidf.LineIdle)
+
+	// She leaves, and so does the gateway.
+	require.NoError(t, phone.Close(t.Context()))
+	watcher.sees(alice, "signed out", "Signed out", pidf.LineIdle)
+	require.Zero(t, p.stop())
+	watcher.hears(alice, "the end", func(s client.Summary) bool { return s.Ended == "deactivated" })
+	for _, secret := range []string{slapd["USER_PW"], slapd["BIND_PW"], calendarPassword, "canary", "secret"} {
+		require.NotContains(t, p.printed(), secret)
+	}
+}

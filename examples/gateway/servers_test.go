@@ -1,0 +1,218 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// missing skips the test because a server is not installed, or fails it where
+// all are required.
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("BLUSTAR_INTEGRATION") == "required" {
+		t.Fatal(what + " is not installed")
+	}
+	t.Skip(what + " is not installed; BLUSTAR_INTEGRATION=required makes this an error")
+}
+
+// child is a server as a child process.
+type child struct {
+	t     *testing.T
+	args  []string
+	ready func() bool
+	cmd   *exec.Cmd
+	log   bytes.Buffer
+}
+
+// start starts it, and waits until it is ready. Should the test be killed, it ends
+// by itself after five minutes.
+func (c *child) start() {
+	c.t.Helper()
+	c.cmd = exec.Command("timeout", append([]string{"300"}, c.args...)...)
+	c.cmd.Stdout, c.cmd.Stderr = &c.log, &c.log
+	require.NoError(c.t, c.cmd.Start())
+	require.Eventually(c.t, c.ready, 20*time.Second, 20*time.Millisecond, "%s is not ready", c.args[0])
+}
+
+// stop ends it, and with it what it has in memory.
+func (c *child) stop() {
+	if c.cmd == nil {
+		return
+	}
+	require.NoError(c.t, c.cmd.Process.Signal(syscall.SIGTERM)) // which timeout passes on
+	_ = c.cmd.Wait()
+	c.cmd = nil
+	if c.t.Failed() {
+		c.t.Logf("%s:\n%s", c.args[0], c.log.String())
+	}
+}
+
+// pbx is Kamailio's presence server. Its telephones PUBLISH their dialogs.
+type pbx struct {
+	child
+	uri    sipx.URI
+	sender sipx.Sender
+	etag   string
+}
+
+func newPBX(t *testing.T) *pbx {
+	t.Helper()
+	program, err := exec.LookPath("kamailio")
+	if err != nil {
+		program, err = exec.LookPath("/usr/sbin/kamailio")
+	}
+	if modules, _ := filepath.Glob("/usr/lib*/*/kamailio/modules/presence_dialoginfo.so"); err != nil || len(modules) == 0 {
+		missing(t, "Kamailio (Debian: kamailio, kamailio-presence-modules)")
+	}
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	port := conn.LocalAddr().(*net.UDPAddr).Port
+	require.NoError(t, conn.Close())
+	p := &pbx{uri: sipx.URI{Scheme: "sip", Host: "127.0.0.1", Port: port}}
+	p.sender = newStack(t, silent)
+	folder := t.TempDir()
+	p.child = child{t: t, ready: p.answers, args: []string{
+		program, "-f", "../../presence/dialoginfo/testdata/kamailio.cfg", "-l", "udp:127.0.0.1:" + strconv.Itoa(port),
+		"-P", folder + "/pid", "-Y", folder, "-m", "64", "-M", "8", "-DD", "-E",
+	}}
+	t.Cleanup(p.stop)
+	p.start()
+	return p
+}
+
+func (p *pbx) stop() {
+	p.child.stop()
+	p.etag = ""
+}
+
+func (p *pbx) answers() bool {
+	res, err := p.do("OPTIONS", "ping", "")
+	return err == nil && res.Status == 200
+}
+
+// do sends a request about a device.
+func (p *pbx) do(method, device, body string, fields ...sipx.Field) (*sipx.Response, error) {
+	to := p.uri
+	to.User = device
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	return sipx.Do(ctx, p.sender, &sipx.Request{
+		Method: method, URI: to, From: sipx.Address{URI: to}.WithTag(rand.Text()), To: sipx.Address{URI: to},
+		CallID: rand.Text(), CSeq: 1, Header: fields, Body: []byte(body),
+	})
+}
+
+// call tells of the one call that a device has: early, confirmed or terminated.
+func (p *pbx) call(device, state string) {
+	p.t.Helper()
+	fields := []sipx.Field{
+		{Name: "Event", Value: "dialog"}, {Name: "Expires", Value: "600"}, {Name: "Content-Type", Value: "application/dialog-info+xml"},
+		{Name: "Contact", Value: "<" + p.sender.Contact(sipx.Flow{}).String() + ">"},
+	}
+	if p.etag != "" {
+		fields = append(fields, sipx.Field{Name: "SIP-If-Match", Value: p.etag})
+	}
+	res, err := p.do("PUBLISH", device, fmt.Sprintf(`<?xml version="1.0"?>
+<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="0" state="full" entity="sip:%s@127.0.0.1">
+<dialog id="call" direction="recipient"><state>%s</state></dialog>
+</dialog-info>`, device, state), fields...)
+	require.NoError(p.t, err)
+	require.Equal(p.t, 200, res.Status)
+	p.etag = res.Header.Get("SIP-ETag")
+	if state == "terminated" {
+		p.etag = "" // Kamailio forgets a call that has ended
+	}
+}
+
+// calendars is radicale, where an account "presence" may read everybody's.
+type calendars struct {
+	child
+	host   string
+	client http.Client
+}
+
+const calendarPassword = "canary of the calendar"
+
+func newCalendars(t *testing.T) *calendars {
+	t.Helper()
+	program, err := exec.LookPath("radicale")
+	if err != nil {
+		missing(t, "radicale (Debian: radicale)")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	c := &calendars{host: l.Addr().String(), client: http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	require.NoError(t, l.Close())
+	folder := t.TempDir()
+	for name, text := range map[string]string{
+		"users":  "alice:alice\npresence:" + calendarPassword + "\n",
+		"rights": "[gateway]\nuser: presence\ncollection: .*\npermissions: Rr\n[owner]\nuser: .+\ncollection: {user}(/.*)?\npermissions: RrWw\n",
+		"config": fmt.Sprintf("[server]\nhosts = %s\n[auth]\ntype = htpasswd\nhtpasswd_filename = %[2]s/users\nhtpasswd_encryption = plain\ndelay = 0\n"+
+			"[rights]\ntype = from_file\nfile = %[2]s/rights\n[storage]\nfilesystem_folder = %[2]s/storage\n", c.host, folder),
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600))
+	}
+	c.child = child{t: t, ready: c.answers, args: []string{program, "--config", folder + "/config"}}
+	t.Cleanup(c.stop)
+	c.start()
+	return c
+}
+
+func (c *calendars) answers() bool {
+	conn, err := net.Dial("tcp", c.host)
+	if err == nil {
+		conn.Close()
+	}
+	return err == nil
+}
+
+// do is what Alice does with her calendar.
+func (c *calendars) do(method, path, body string) {
+	c.t.Helper()
+	req, err := http.NewRequestWithContext(c.t.Context(), method, "http://"+c.host+"/alice/"+path, strings.NewReader(body))
+	require.NoError(c.t, err)
+	req.SetBasicAuth("alice", "alice")
+	req.Header.Set("Content-Type", "text/calendar")
+	res, err := c.client.Do(req)
+	require.NoError(c.t, err)
+	defer res.Body.Close()
+	answer, _ := io.ReadAll(res.Body)
+	require.Equal(c.t, 2, res.StatusCode/100, "%s %s: %s", method, path, answer)
+}
+
+// meet puts a private event of two hours around now into it.
+func (c *calendars) meet(subject string) {
+	c.t.Helper()
+	const layout = "20060102T150405Z"
+	now := time.Now().UTC()
+	c.do("PUT", "work/meeting.ics", strings.ReplaceAll(fmt.Sprintf(`BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//Example//EN
+BEGIN:VEVENT
+UID:meeting
+DTSTAMP:20260101T000000Z
+DTSTART:%s
+DTEND:%s
+CLASS:PRIVATE
+SUMMARY:%s
+END:VEVENT
+END:VCALENDAR
+`, now.Add(-time.Hour).Format(layout), now.Add(time.Hour).Format(layout), subject), "\n", "\r\n"))
+}
