@@ -16,8 +16,8 @@ type View struct {
 	Entity string // the address that was asked for
 	State  State
 	Result Result
-	// Document is what watchers are sent, with the user's preferred address for
-	// its entity. It is shared: it must not be changed.
+	// Document is what BluStar watchers are sent, with the user's preferred address
+	// for its entity.
 	Document *pidf.Presence
 }
 
@@ -30,7 +30,7 @@ func (s *Server) Presence(ctx context.Context, address string) (View, error) {
 	}
 	defer s.presentities.release(p)
 	snap := p.current.Load()
-	return View{Entity: entity, State: snap.state, Result: snap.result, Document: snap.public}, nil
+	return View{Entity: entity, State: snap.state, Result: snap.result, Document: snap.consolidated(false)}, nil
 }
 
 // Explain tells why an address is shown as it is (BSX-1). The error wraps

@@ -450,7 +450,7 @@ func (p *presentity) state(now time.Time) State {
 		if pub.Dialect == bluStar.Name {
 			shared = true
 		} else {
-			st.Services = st.Services.or(servicesOf(pub.document))
+			st.Services = st.Services.or(pub.services)
 		}
 	}
 	if p.rest != nil && !shared {

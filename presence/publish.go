@@ -16,12 +16,15 @@ import (
 // publication is a live Publication with what the server keeps about it.
 type publication struct {
 	Publication
-	document *pidf.Presence // of the Standard dialect
-	number   uint64         // of the Standard dialect: tells those of a presentity apart
-	expiry   *time.Timer    // of the Standard dialect: clients expire in the other
-	callID   string         // of the newest request that set its state
-	cseq     uint32
-	at       time.Time
+	// Of the Standard dialect.
+	tuples   []pidf.Tuple // as they are passed on
+	services ServiceState
+	number   uint64      // tells those of a presentity apart
+	expiry   *time.Timer // in the other clients expire
+	// Of the BluStar dialect: the newest request that set its state.
+	callID string
+	cseq   uint32
+	at     time.Time
 }
 
 // publishing is a PUBLISH on its way through the server.
@@ -245,13 +248,14 @@ func (s *Server) publishOwn(ctx context.Context, pub *publishing, current *publi
 	now := time.Now()
 	next := &publication{Publication: Publication{
 		Presentity: p.key, Dialect: pub.dialect.Name, Own: pub.own, Document: pub.req.Body,
-	}, document: pub.doc}
+	}}
 	replaces := ""
 	if current != nil {
 		replaces = current.ETag
 		next.Revision, next.number = current.Revision, current.number
 		if pub.doc == nil {
-			next.Own, next.Document, next.document = current.Own, current.Document, current.document
+			next.Own, next.Document = current.Own, current.Document
+			next.tuples, next.services = current.tuples, current.services
 		}
 	} else {
 		p.mu.Lock()
@@ -265,6 +269,9 @@ func (s *Server) publishOwn(ctx context.Context, pub *publishing, current *publi
 	}
 	if p.published(current)+len(next.Document) > maxPublished {
 		return nil, nil, sipx.Errorf(413, "more than %d bytes published by one user", maxPublished)
+	}
+	if pub.doc != nil {
+		next.tuples, next.services = tuplesOf(pub.doc, next.number), servicesOf(pub.doc)
 	}
 	next.ETag, next.Expires = newTag(), now.Add(pub.expires)
 	var err error

@@ -10,16 +10,18 @@ import (
 	"github.com/openblustar/blustar/pidf"
 )
 
-// snapshot is one consolidated state of a presentity with the documents that
-// show it. It does not change, so that any number of NOTIFYs can be made from
-// it while the presentity moves on; bodies are rendered when first asked for.
+// snapshot is one consolidated state of a presentity, and the bodies that show
+// it. It does not change, so that any number of NOTIFYs can be made from it while
+// the presentity moves on. Documents are built when they are needed and not kept:
+// most presentities are watched by nobody most of the time.
 type snapshot struct {
 	versions [viewKinds]uint64 // each rises when those watchers see a change, not with timestamps alone
+	entity   string            // preferred address
+	at       time.Time
 	state    State
 	result   Result
-	public   *pidf.Presence
-	own      *pidf.Presence // nil where own eyes see no more
-	tuples   []pidf.Tuple   // of Standard publications, for Standard watchers
+	tuples   []pidf.Tuple // of Standard publications, for Standard watchers
+	private  bool         // own eyes see more
 
 	mu    sync.Mutex
 	views [viewKinds]view
@@ -42,8 +44,8 @@ func viewKind(d *Dialect, own bool) int {
 
 // view is the document for one dialect and one kind of eyes.
 type view struct {
-	template *pidf.Template
 	bodies   []body
+	template *pidf.Template // once there is a second spelling of the address
 }
 
 type body struct {
@@ -56,12 +58,10 @@ type body struct {
 const maxBodies = 16
 
 func newSnapshot(entity string, before *snapshot, pubs []*publication, state *State, result Result, now time.Time) *snapshot {
-	n := &snapshot{state: *state, result: result}
-	n.public = Document(entity, state, result, now, false)
-	if hasPrivate(state.Calendar) {
-		n.own = Document(entity, state, result, now, true)
+	n := &snapshot{
+		entity: entity, at: now, state: *state, result: result,
+		tuples: publishedTuples(pubs), private: hasPrivate(state.Calendar),
 	}
-	n.tuples = publishedTuples(pubs)
 	if before == nil {
 		return n
 	}
@@ -79,74 +79,93 @@ func (n *snapshot) version(d *Dialect, own bool) uint64 { return n.versions[view
 
 // changes reports which watchers of n see something else than those of before.
 func (n *snapshot) changes(before *snapshot) (changed [viewKinds]bool) {
+	all := [viewKinds]bool{true, true, true, true}
 	if n.result.Status != before.result.Status || n.result.Note != before.result.Note || n.state.Services != before.state.Services {
-		return [viewKinds]bool{true, true, true, true} // most changes are of these, and found without a look at the documents
+		return all // most changes are of these, and found without a look at the documents
 	}
-	type pair struct{ n, before *pidf.Presence }
-	known := make(map[pair]bool, viewKinds) // most views are of the same document
+	if !pidf.Equal(n.consolidated(false), before.consolidated(false)) {
+		return all
+	}
+	tuples := !sameTuples(n.tuples, before.tuples)
+	own := (n.private || before.private) && !pidf.Equal(n.consolidated(true), before.consolidated(true))
 	for _, d := range []*Dialect{bluStar, standard} {
-		for _, own := range []bool{false, true} {
-			docs := pair{n.document(d, own), before.document(d, own)}
-			differs, ok := known[docs]
-			if !ok {
-				differs = !pidf.Equal(docs.n, docs.before)
-				known[docs] = differs
-			}
-			changed[viewKind(d, own)] = differs
-		}
+		changed[viewKind(d, false)] = tuples && !d.SharedPublication
+		changed[viewKind(d, true)] = own || tuples && !d.SharedPublication
 	}
 	return changed
 }
 
+func sameTuples(a, b []pidf.Tuple) bool {
+	if len(a) == 0 || len(b) == 0 {
+		return len(a) == len(b)
+	}
+	return &a[0] == &b[0] && len(a) == len(b) || pidf.Equal(&pidf.Presence{Tuples: a}, &pidf.Presence{Tuples: b})
+}
+
+// consolidated builds the document that both dialects share.
+func (n *snapshot) consolidated(own bool) *pidf.Presence {
+	return Document(n.entity, &n.state, n.result, n.at, own && n.private)
+}
+
 func (n *snapshot) document(d *Dialect, own bool) *pidf.Presence {
-	doc := n.public
-	if own && n.own != nil {
-		doc = n.own
+	doc := n.consolidated(own)
+	if !d.SharedPublication {
+		doc.Tuples = append(doc.Tuples, n.tuples...)
 	}
-	if d.SharedPublication || len(n.tuples) == 0 {
-		return doc
-	}
-	composed := *doc
-	composed.Tuples = append(slices.Clip(doc.Tuples), n.tuples...)
-	return &composed
+	return doc
 }
 
 // body returns the document for one watcher. The result is shared: it must not
 // be changed.
 func (n *snapshot) body(d *Dialect, own bool, entity string) []byte {
-	own = own && n.own != nil
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	v := &n.views[viewKind(d, own)]
+	v := &n.views[viewKind(d, own && n.private)]
 	for j := range v.bodies {
 		if v.bodies[j].entity == entity {
 			return v.bodies[j].xml
 		}
 	}
-	if v.template == nil {
-		v.template = n.document(d, own).Template(d.Documents)
+	var xml []byte
+	if len(v.bodies) == 0 {
+		doc := n.document(d, own)
+		doc.Entity, doc.Persons[0].ID = entity, entity
+		xml = slices.Clip(doc.Append(nil, d.Documents))
+	} else {
+		if v.template == nil {
+			v.template = n.document(d, own).Template(d.Documents)
+		}
+		xml = v.template.AppendXML(nil, entity)
 	}
-	xml := v.template.AppendXML(nil, entity)
 	if len(v.bodies) < maxBodies {
 		v.bodies = append(v.bodies, body{entity, xml})
 	}
 	return xml
 }
 
-// publishedTuples returns the tuples of Standard publications, each with an ID
-// that is unique in the composed document.
+// publishedTuples returns the tuples of all Standard publications.
 func publishedTuples(pubs []*publication) []pidf.Tuple {
-	var list []pidf.Tuple
+	var all []pidf.Tuple
 	for _, pub := range pubs {
-		if pub.Dialect == bluStar.Name {
-			continue
-		}
-		for _, t := range pub.document.Tuples {
-			t.ID = "p" + strconv.FormatUint(pub.number, 10) + "-" + t.ID
-			list = append(list, t)
+		switch {
+		case len(pub.tuples) == 0:
+		case all == nil:
+			all = slices.Clip(pub.tuples)
+		default:
+			all = append(all, pub.tuples...)
 		}
 	}
-	return list
+	return all
+}
+
+// tuplesOf returns the tuples of a Standard publication as they are passed on:
+// each with an ID that is unique in the composed document.
+func tuplesOf(doc *pidf.Presence, number uint64) []pidf.Tuple {
+	tuples := slices.Clip(doc.Tuples)
+	for i := range tuples {
+		tuples[i].ID = "p" + strconv.FormatUint(number, 10) + "-" + tuples[i].ID
+	}
+	return tuples
 }
 
 // servicesOf reads which services a published document opens: its tuples are

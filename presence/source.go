@@ -3,7 +3,6 @@ package presence
 import (
 	"context"
 	"errors"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -86,7 +85,7 @@ type source[V any] struct {
 	known    bool
 	prov     Provenance
 	changed  time.Time
-	shown    map[*presentity]struct{}
+	shown    []*presentity
 	keeper   *presentity // stays in memory while there is a value; a reference
 	watching int
 	stop     context.CancelFunc // of the running monitor
@@ -108,10 +107,9 @@ func (t *sources[V]) get(key string, p *presentity) (*source[V], error) {
 	}
 	src.mu.Lock()
 	defer src.mu.Unlock()
-	if src.shown == nil {
-		src.shown = make(map[*presentity]struct{}, 1)
+	if !slices.Contains(src.shown, p) {
+		src.shown = append(src.shown, p)
 	}
-	src.shown[p] = struct{}{}
 	return src, nil
 }
 
@@ -173,7 +171,7 @@ func (src *source[V]) release(p *presentity) {
 	defer src.of.mu.Unlock()
 	src.mu.Lock()
 	defer src.mu.Unlock()
-	delete(src.shown, p)
+	src.shown = slices.DeleteFunc(src.shown, func(other *presentity) bool { return other == p })
 	src.dropIfIdle()
 }
 
@@ -204,7 +202,7 @@ func (src *source[V]) take(v V, owner string) []*presentity {
 	src.value, src.known = v, true
 	src.prov = Provenance{Owner: owner, Received: now}
 	src.fadeAfter(src.of.lifetime(v))
-	return slices.Collect(maps.Keys(src.shown))
+	return slices.Clone(src.shown)
 }
 
 // clear makes the value unknown.
@@ -216,7 +214,7 @@ func (src *source[V]) clear() {
 	src.value, src.known, src.prov = none, false, Provenance{}
 	src.changed = time.Now()
 	src.fadeAfter(0)
-	shown := slices.Collect(maps.Keys(src.shown))
+	shown := slices.Clone(src.shown)
 	keeper := src.keeper
 	src.keeper = nil
 	src.dropIfIdle()
