@@ -87,7 +87,7 @@ func (s *Stack) reject(flow sipx.Flow, back way, data []byte, err error) {
 type exchange struct {
 	stack *Stack
 	way   way
-	key   exchangeKey
+	hash  uint64 // tells datagram exchanges apart
 
 	mu       sync.Mutex
 	req      *sipx.Request // nil once answered
@@ -123,27 +123,27 @@ func (x *exchange) Respond(res *sipx.Response) error {
 		x.mu.Unlock()
 		return x.way.answer(buf)
 	}
-	x.answer = bytes.Clone(*buf)
 	invite := x.invite
+	if invite != nil {
+		x.answer = bytes.Clone(*buf)
+	}
 	x.mu.Unlock()
-	putBuffer(buf)
+	defer putBuffer(buf)
 	if invite != nil {
 		return invite.Respond(res.Status)
 	}
-	x.stack.answers.keep(x)
-	return x.way.socket.write(x.way.to, x.answer)
+	x.stack.answers.keep(x, *buf)
+	return x.way.socket.write(x.way.to, *buf)
 }
 
-// again is called for a retransmission.
+// again is called for a retransmission of what is not answered yet, and of an
+// INVITE.
 func (x *exchange) again(method string) {
 	x.mu.Lock()
-	answer, invite := x.answer, x.invite
+	invite := x.invite
 	x.mu.Unlock()
-	switch {
-	case invite != nil:
+	if invite != nil {
 		invite.Again(method)
-	case answer != nil:
-		_ = x.way.socket.write(x.way.to, answer)
 	}
 }
 

@@ -110,6 +110,7 @@ func (s *Stack) open(b binding) error {
 	if b.transport == "udp" {
 		k, err := listenUDP(s, b.address)
 		if err == nil {
+			k.number = uint16(len(s.sockets))
 			s.sockets = append(s.sockets, k)
 		}
 		return err

@@ -27,6 +27,7 @@ const (
 // one works on what came.
 type socket struct {
 	stack  *Stack
+	number uint16 // its place in Stack.sockets
 	conn   *net.UDPConn
 	local  netip.AddrPort
 	sentBy string // for Via, where it is always the same
