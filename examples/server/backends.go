@@ -176,7 +176,15 @@ func (b *backends) openTLS(c *config, _ *slog.Logger) error {
 	case c.TLS.Key == "":
 		return &fieldError{"key", "missing, but there is a cert"}
 	}
-	pair, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key)
+	cert, err := os.ReadFile(c.TLS.Cert)
+	if err != nil {
+		return &fieldError{"cert", err.Error()}
+	}
+	key, err := os.ReadFile(c.TLS.Key)
+	if err != nil {
+		return &fieldError{"key", err.Error()}
+	}
+	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return err
 	}

@@ -72,6 +72,8 @@ func TestBadConfigurations(t *testing.T) {
 		{`{"active_directory":{"url":"ldaps://dc","ca_file":"none"}}`, "active_directory.ca_file", "none"},
 		{`{"tls":{"cert":"a"}}`, "tls.key", "missing"},
 		{`{"tls":{"key":"a"}}`, "tls.cert", "missing"},
+		{`{"tls":{"cert":"none","key":"bad.json"}}`, "tls.cert", "no such file"},
+		{`{"tls":{"cert":"bad.json","key":"none"}}`, "tls.key", "no such file"},
 		{`{"tls":{"cert":"bad.json","key":"bad.json"}}`, "tls", "PEM"},
 		{`{"http":{"listen":"8080"}}`, "http.listen", "want host:port"},
 		{`{"http":{"listen":"0.0.0.0:0"}}`, "http.listen", "needs http.token_file"},
