@@ -20,6 +20,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 )
 
@@ -39,6 +40,11 @@ type env struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // so that a second signal ends it at once
+	if os.Getenv("GOGC") == "" {
+		// Idle subscriptions are most of what it holds: half the usual slack
+		// costs no measurable time and saves a fifth of the memory.
+		debug.SetGCPercent(50)
+	}
 	os.Exit(run(ctx, os.Args[1:], env{os.Stdin, os.Stdout, os.Stderr}))
 }
 
