@@ -29,6 +29,9 @@ const (
 
 var users = map[string]string{"tom": "2719", "ann": "2720", "bill": "2721"}
 
+// open is the configuration of a server that lets everybody in.
+var open = map[string]any{"auth": map[string]any{"mode": "off"}}
+
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if folder, err := built(); err == nil {

@@ -256,8 +256,29 @@ func TestStandard(t *testing.T) {
 	for _, transport := range transports {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
-			s := serve(t, map[string]any{"auth": map[string]any{"mode": "off"}})
+			s := serve(t, open)
 			play(t, "standard.xml", part{user: "tom", agent: "SIPp", transport: transport, next: s.listening(transport)}).succeeds()
+			s.forgets()
+		})
+	}
+}
+
+// A list in the Standard dialect, while a user sees that he is watched: RFC 4662
+// §5, RFC 5367 §5.1, RFC 3857, RFC 3858; BSP-2.5-1.
+func TestEventListAndWatcherInformation(t *testing.T) {
+	for _, transport := range transports {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, open)
+			next := s.listening(transport)
+			tom := play(t, "winfo.xml", part{user: "tom", event: "presence.winfo", agent: "SIPp", transport: transport, next: next})
+			tom.report()
+			ann := play(t, "eventlist.xml", part{user: "ann", agent: "SIPp", transport: transport, next: next})
+			ann.report()
+			tom.report()
+			s.line("2721", "busy")
+			ann.succeeds()
+			tom.succeeds()
 			s.forgets()
 		})
 	}

@@ -1,0 +1,175 @@
+package interop_test
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence/client"
+	"github.com/openblustar/blustar/sipx"
+	"github.com/openblustar/blustar/sipx/sipgostack"
+)
+
+// kamailio is a Kamailio, as an SBC.
+type kamailio struct {
+	*program
+	address string // for all transports
+}
+
+// border starts a Kamailio before a server, which it talks to over one
+// transport.
+func border(t *testing.T, s *server, transport string) *kamailio {
+	t.Helper()
+	path := installed(t, "kamailio", "kamailio")
+	own, folder := ownAddress(t), t.TempDir()
+	address := net.JoinHostPort(own, "5060")
+	k := launch(t, ".", nil, path, "-f", "testdata/kamailio.cfg", "-P", folder+"/pid", "-Y", folder, "-w", folder,
+		"-l", "udp:"+address, "-l", "tcp:"+address, "-m", "64", "-M", "8", "-DD", "-E", "-A", "OWN="+own,
+		"-A", `SERVER="sip:`+s.listening(transport)+`;transport=`+transport+`"`)
+	awaitSIP(t, k, address)
+	return &kamailio{k, address}
+}
+
+// awaitSIP waits until a server answers.
+func awaitSIP(t *testing.T, p *program, address string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "udp", address)
+	require.NoError(t, err)
+	defer conn.Close()
+	local := conn.LocalAddr().String()
+	ping := strings.ReplaceAll("OPTIONS sip:"+address+" SIP/2.0\nVia: SIP/2.0/UDP "+local+";rport;branch=z9hG4bKping\n"+
+		"Max-Forwards: 70\nFrom: <sip:ping@"+local+">;tag=1\nTo: <sip:"+address+">\nCall-ID: ping\nCSeq: 1 OPTIONS\n"+
+		"Content-Length: 0\n\n", "\n", "\r\n")
+	for answer := make([]byte, 4096); ctx.Err() == nil; {
+		_, _ = conn.Write([]byte(ping)) // refused, as long as nobody listens
+		_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		n, err := conn.Read(answer)
+		if err == nil && strings.HasPrefix(string(answer[:n]), "SIP/2.0 200 ") {
+			return
+		}
+		if err != nil && !isTimeout(err) {
+			select { // a refusal comes at once
+			case <-time.After(50 * time.Millisecond):
+			case <-p.ended:
+				require.FailNow(t, p.name+" ended", p.stdout.String())
+			}
+		}
+	}
+	require.FailNow(t, p.name+" does not answer", p.stdout.String())
+}
+
+func isTimeout(err error) bool {
+	ne, ok := err.(net.Error)
+	return ok && ne.Timeout()
+}
+
+// passesOn waits until an SBC has passed on so many requests within dialogs.
+func (k *kamailio) passesOn(method string, n int) {
+	k.t.Helper()
+	k.prints(`(?s)(passes on ` + method + "\n.*){" + strconv.Itoa(n) + "}")
+}
+
+// Through an SBC, in both dialects and over each pair of transports: requests
+// reach the server by the Route that the client was given (§2.10, §4.1, §4.3), and
+// all that belongs to a dialog follows its route set, NOTIFYs first of all
+// (BSP-4-3, BSX-5; RFC 3261 §12.2). The scenarios are those without an SBC.
+func TestBorder(t *testing.T) {
+	type pair struct{ client, server string }
+	for _, c := range []pair{{"udp", "udp"}, {"tcp", "tcp"}, {"tcp", "udp"}, {"udp", "tcp"}} {
+		t.Run(c.client+" to "+c.server, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, nil)
+			sbc := border(t, s, c.server)
+			play(t, "client.xml", part{user: "tom", transport: c.client, next: sbc.address}).succeeds()
+			s.forgets()
+			sbc.passesOn("NOTIFY", 4)
+			sbc.passesOn("SUBSCRIBE", 2)
+		})
+		t.Run(c.client+" to "+c.server+" standard", func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, open)
+			sbc := border(t, s, c.server)
+			play(t, "standard.xml", part{user: "tom", agent: "SIPp", transport: c.client, next: sbc.address}).succeeds()
+			s.forgets()
+			sbc.passesOn("NOTIFY", 6)
+			sbc.passesOn("SUBSCRIBE", 2)
+		})
+	}
+}
+
+// Our own client, which has the SBC as its Route and knows the server by name
+// alone (BSP-4-3).
+func TestBorderOwnClient(t *testing.T) {
+	for _, dialect := range []string{"BluStar", "Standard"} {
+		for _, transport := range transports {
+			t.Run(dialect+" "+transport, func(t *testing.T) {
+				t.Parallel()
+				s := serve(t, map[string]any{"limits": map[string]any{"min_expires": 1, "max_subscribe_expires": 2}})
+				sbc := border(t, s, transport)
+				heard := make(chan client.Notification, 100)
+				ann := phone(t, sbc, transport, client.Config{
+					Address: "sip:ann@" + domain, Standard: dialect == "Standard",
+					Notify: func(n client.Notification) { heard <- n },
+				})
+				hears := func(status string) {
+					t.Helper()
+					for deadline := time.After(patience); ; {
+						select {
+						case n := <-heard:
+							if n.Summary().Status == status {
+								return
+							}
+						case <-deadline:
+							require.FailNow(t, "does not hear "+status)
+						}
+					}
+				}
+				require.NoError(t, ann.Watch(t.Context(), "sip:tom@"+domain))
+				s.line("2719", "busy")
+				hears("busy")
+				sbc.passesOn("SUBSCRIBE", 1) // she refreshes before two seconds are over
+				require.NoError(t, ann.Publish(t.Context(), client.Publication{Status: pidf.StatusDoNotDisturb}))
+				require.Equal(t, "unavailable", s.status("ann"))
+				require.NoError(t, ann.Close(t.Context()))
+				s.forgets()
+				sbc.passesOn("NOTIFY", 3)
+			})
+		}
+	}
+}
+
+// phone makes a client behind an SBC.
+func phone(t *testing.T, sbc *kamailio, transport string, cfg client.Config) *client.Client {
+	t.Helper()
+	stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{transport + ":127.0.0.1:0"}})
+	require.NoError(t, err)
+	account := "ann"
+	if !cfg.Standard {
+		account = `DE\ann`
+	}
+	cfg.Credentials, err = auth.NewCredentials(account, []byte(password))
+	require.NoError(t, err)
+	cfg.Sender, cfg.Server = stack, sipx.URI{Scheme: "sip", Host: domain, Params: ";transport=" + transport}
+	cfg.Route = []string{"<sip:" + sbc.address + ";lr;transport=" + transport + ">"}
+	c, err := client.New(cfg)
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- stack.Serve(context.Background(), c) }()
+	t.Cleanup(func() {
+		c.Abandon()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		require.NoError(t, stack.Shutdown(ctx))
+		require.NoError(t, <-served)
+	})
+	return c
+}
