@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -21,7 +22,6 @@ const (
 
 	standardUserAgent = "Go Presence Client/3.2.1" // must not say BluStar: servers tell the dialect by it
 
-	maxExpires   = 24 * time.Hour
 	maxAddresses = 10_000
 )
 
@@ -133,10 +133,10 @@ func New(cfg Config) (*Client, error) {
 			cfg.UserAgent = standardUserAgent
 		}
 	}
-	if cfg.SubscribeExpires, err = lifetime(cfg.SubscribeExpires, DefaultSubscribeExpires); err != nil {
+	if cfg.SubscribeExpires, err = subscriber.Lifetime(cfg.SubscribeExpires, DefaultSubscribeExpires); err != nil {
 		return nil, fmt.Errorf("client: Config.SubscribeExpires: %w", err)
 	}
-	if cfg.PublishExpires, err = lifetime(cfg.PublishExpires, DefaultPublishExpires); err != nil {
+	if cfg.PublishExpires, err = subscriber.Lifetime(cfg.PublishExpires, DefaultPublishExpires); err != nil {
 		return nil, fmt.Errorf("client: Config.PublishExpires: %w", err)
 	}
 	for _, text := range append([]string{cfg.UserAgent, cfg.ContactUser}, cfg.Route...) {
@@ -263,17 +263,7 @@ func (c *Client) flowClosed(f sipx.Flow) {
 func (c *Client) contact() string {
 	uri := c.cfg.Contact
 	if uri.IsZero() {
-		flow := c.cfg.Flow
-		if flow.Transport == "" {
-			flow.Transport = "udp"
-			if t, ok := c.cfg.Server.Param("transport"); ok {
-				flow.Transport = strings.ToLower(t)
-			} else if c.cfg.Server.Scheme == "sips" {
-				flow.Transport = "tls"
-			}
-		}
-		uri = c.cfg.Sender.Contact(flow)
-		uri.User = c.cfg.ContactUser
+		uri = subscriber.Contact(c.cfg.Sender, c.cfg.Flow, c.cfg.Server, c.cfg.ContactUser)
 	}
 	return sipx.Address{URI: uri}.String()
 }
@@ -325,15 +315,4 @@ func address(s string) (sipx.URI, error) {
 		return uri, nil
 	}
 	return sipx.URI{}, fmt.Errorf("%q is neither a sip: address with a user part nor a tel: one", s)
-}
-
-// lifetime checks a duration for an Expires field.
-func lifetime(d, byDefault time.Duration) (time.Duration, error) {
-	if d == 0 {
-		d = byDefault
-	}
-	if d < time.Second || d > maxExpires || d%time.Second != 0 {
-		return 0, fmt.Errorf("%v is not a number of seconds from 1 s to %v", d, maxExpires)
-	}
-	return d, nil
 }

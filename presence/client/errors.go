@@ -4,14 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/openblustar/blustar/sipx"
 )
 
 // Errors that callers tell apart.
 var (
-	// ErrUnauthorized is what a [*StatusError] with status 401 is: the server
-	// did not take the credentials, or asked for some and there are none. The
+	// ErrUnauthorized is what a [*StatusError] with status 401 or 407 is: the
+	// server did not take the credentials, or asked for some and there are none. The
 	// client tries them once for each request, and gives up what it was keeping
 	// alive, so that it cannot lock the account out.
 	ErrUnauthorized = errors.New("client: unauthorized")
@@ -41,27 +39,13 @@ func (e *StatusError) Error() string {
 	return text
 }
 
-// Is makes a 401 an [ErrUnauthorized].
+// Is makes a 401 or 407 an [ErrUnauthorized].
 func (e *StatusError) Is(target error) bool {
-	return target == ErrUnauthorized && e.Status == 401
+	return target == ErrUnauthorized && (e.Status == 401 || e.Status == 407)
 }
 
 // Unwrap returns Err.
 func (e *StatusError) Unwrap() error { return e.Err }
-
-// maxRetryAfter bounds what a server can make us wait.
-const maxRetryAfter = time.Hour
-
-func statusError(method string, res *sipx.Response) *StatusError {
-	e := &StatusError{Method: method, Status: res.Status, Reason: res.ReasonPhrase()}
-	if len(e.Reason) > 128 {
-		e.Reason = e.Reason[:128]
-	}
-	if n, ok := sipx.Seconds(res.Header.Get("Retry-After")); ok {
-		e.RetryAfter = min(seconds(n), maxRetryAfter)
-	}
-	return e
-}
 
 // statusOf returns the status that err carries, or 0.
 func statusOf(err error) int {
@@ -94,15 +78,3 @@ func permanent(err error) bool {
 	}
 	return status < 500 || status >= 600
 }
-
-// endsDialog reports whether a SUBSCRIBE within a dialog that got this status
-// has ended the subscription (RFC 6665 §4.1.2.2, RFC 5057 §5.1).
-func endsDialog(status int) bool {
-	switch status {
-	case 404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604:
-		return true
-	}
-	return false
-}
-
-func seconds(n int) time.Duration { return time.Duration(n) * time.Second }

@@ -3,9 +3,9 @@ package client
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
+	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -23,48 +23,23 @@ func (c *Client) take(ctx context.Context) error {
 
 func (c *Client) release() { <-c.turn }
 
-// An outgoing is a request that may have to be sent more than once.
-type outgoing struct {
-	// build makes the request with the next CSeq, without Expires and
-	// credentials. It is called for each attempt.
-	build func() *sipx.Request
-	// expires is the lifetime to ask for. A 423 raises it; 0 stays 0.
-	expires time.Duration
-}
-
-// exchange sends out and returns the 2xx that it got in the end. It answers one
-// challenge (BSP-2.10-6) and one 423 on the way. The caller has the turn.
-func (c *Client) exchange(ctx context.Context, out *outgoing) (*sipx.Response, error) {
-	var credentials []sipx.Field
-	var challenged, stale, raised bool
+// exchange sends what build makes, with the next CSeq for each attempt, until it
+// has the 2xx of x. Challenges are answered under BSP-2.10-6. The caller has the
+// turn.
+func (c *Client) exchange(ctx context.Context, x *subscriber.Exchange, build func() *sipx.Request) (*sipx.Response, error) {
+	x.Answer = c.answer
 	for {
-		req := out.build()
-		req.Header.Add("Expires", strconv.Itoa(int(out.expires/time.Second)))
-		req.Header = append(req.Header, credentials...)
+		req := build()
+		x.Complete(req)
 		res, err := sipx.Do(ctx, c.cfg.Sender, req)
 		if err != nil {
 			return nil, fmt.Errorf("client: %s: %w", req.Method, err)
 		}
-		switch {
-		case res.Status >= 200 && res.Status < 300:
+		switch again, failure := x.Again(req, res); {
+		case failure != nil:
+			return nil, &StatusError{req.Method, failure.Status, failure.Reason, failure.RetryAfter, failure.Err}
+		case !again:
 			return res, nil
-		case res.Status == 401 && (!challenged || !stale && isStale(res)):
-			stale, challenged = challenged, true
-			if credentials, err = c.answer(req, res); err != nil {
-				failure := statusError(req.Method, res)
-				failure.Err = err
-				return nil, failure
-			}
-		case res.Status == 423 && !raised && out.expires > 0:
-			raised = true
-			n, ok := sipx.Seconds(res.Header.Get("Min-Expires"))
-			if least := seconds(n); ok && least > out.expires && least <= maxExpires {
-				out.expires = least
-				continue
-			}
-			return nil, statusError(req.Method, res)
-		default:
-			return nil, statusError(req.Method, res)
 		}
 	}
 }
@@ -90,13 +65,4 @@ func (c *Client) patiently(ctx context.Context, f func() error) error {
 			return err
 		}
 	}
-}
-
-// granted is the lifetime that a 2xx grants: at most what was asked.
-func granted(res *sipx.Response, asked time.Duration) time.Duration {
-	n, ok := sipx.Seconds(res.Header.Get("Expires"))
-	if !ok {
-		return asked
-	}
-	return min(seconds(n), asked)
 }

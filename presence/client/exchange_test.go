@@ -166,42 +166,32 @@ func TestWrongPassword(t *testing.T) {
 			require.Len(t, s.seen(""), 1)
 		})
 	})
-	t.Run("a challenge of another kind", func(t *testing.T) {
-		change := func(cfg *client.Config) { cfg.Credentials = credentials(t) }
-		run(t, change, func(t *testing.T, s *server, c *client.Client, _ *inbox) {
-			s.play(status("SUBSCRIBE", 401, field("WWW-Authenticate", `Digest realm="`+strings.Repeat("x", 4096)+`"`), field("WWW-Authenticate", "Basic")))
-			require.ErrorIs(t, c.SignIn(t.Context()), client.ErrUnauthorized)
-			require.Len(t, s.seen(""), 1)
-		})
-	})
 }
 
-// RFC 8760: the standard challenge; a nonce that was too old gets one more answer.
+// RFC 8760: the standard challenge, of the server and of a proxy on the way.
 func TestDigest(t *testing.T) {
 	change := func(cfg *client.Config) { cfg.Standard, cfg.Credentials = true, credentials(t) }
 	run(t, change, func(t *testing.T, s *server, c *client.Client, _ *inbox) {
-		n := 0
 		s.play(func(req *sipx.Request) *sipx.Response {
-			switch n++; n {
-			case 1:
-				return sipx.NewResponse(401,
-					field("WWW-Authenticate", `Digest realm="example.com", nonce="a", qop="auth", algorithm=SHA-256`),
-					field("WWW-Authenticate", `Digest realm="example.com", nonce="a", qop="auth", algorithm=MD5`))
-			case 2:
-				return sipx.NewResponse(401, field("WWW-Authenticate", `Digest realm="example.com", nonce="b", qop="auth", stale=true`))
+			switch {
+			case req.Header.Get("Proxy-Authorization") == "":
+				return sipx.NewResponse(407, field("Proxy-Authenticate", `Digest realm="proxy", nonce="a", qop="auth"`))
+			case req.Header.Get("Authorization") == "":
+				return sipx.NewResponse(401, field("WWW-Authenticate", `Digest realm="server", nonce="b", algorithm=SHA-256`))
 			}
 			return nil
 		})
 		require.NoError(t, c.SignIn(t.Context()))
+		require.NoError(t, c.Publish(t.Context(), client.Publication{}))
 		sent := s.seen("")
-		require.Len(t, sent, 3)
-		answer := sent[1].Header.Get("Authorization")
-		require.Contains(t, answer, `nonce="a"`)
-		require.Contains(t, answer, "SHA-256")
-		require.Contains(t, answer, `uri="`+tom+`"`)
-		require.Contains(t, sent[2].Header.Get("Authorization"), `nonce="b"`)
+		require.Len(t, sent, 6)
+		require.Contains(t, sent[2].Header.Get("Authorization"), `uri="`+tom+`"`)
 		require.Empty(t, sent[2].Header.Get("X-BSS-rauth"))
 		require.Equal(t, []string{"<sip:192.0.2.1:5060;lr>"}, routes(sent[0]), "the way to the server")
+
+		s.play(status("PUBLISH", 407, field("Proxy-Authenticate", `Digest realm="proxy", nonce="a"`)))
+		require.ErrorIs(t, c.Publish(t.Context(), client.Publication{}), client.ErrUnauthorized)
+		require.Len(t, s.seen(""), 2, "once")
 	})
 }
 
@@ -230,11 +220,6 @@ func TestIntervalTooBrief(t *testing.T) {
 		}
 		time.Sleep(48 * time.Second)
 		require.NotEmpty(t, s.seen(""), "it counts on what was granted")
-
-		for _, nonsense := range []string{"", "0", "99999999999", "x"} {
-			s.play(status("PUBLISH", 423, field("Min-Expires", nonsense)))
-			require.ErrorContains(t, c.Publish(t.Context(), client.Publication{}), "423")
-		}
 	})
 }
 
@@ -278,17 +263,6 @@ func TestServerThatDoesNotAnswer(t *testing.T) {
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, c.Publish(ctx, client.Publication{}), context.DeadlineExceeded)
-	})
-}
-
-func TestStatusErrorIsBounded(t *testing.T) {
-	run(t, nil, func(t *testing.T, s *server, c *client.Client, _ *inbox) {
-		s.play(func(*sipx.Request) *sipx.Response {
-			return &sipx.Response{Status: 400, Reason: strings.Repeat("x", 4000)}
-		})
-		err := c.SignIn(t.Context())
-		require.Error(t, err)
-		require.Less(t, len(err.Error()), 200)
 	})
 }
 

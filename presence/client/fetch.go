@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/openblustar/blustar/internal/subscriber"
 )
 
 // Fetch asks once for the presence of an address, sip: or tel:, without watching
@@ -33,7 +35,7 @@ func (c *Client) Fetch(ctx context.Context, presentity string) (Notification, er
 	if err := c.patiently(ctx, func() error { return s.subscribe(ctx, 0) }); err != nil {
 		return Notification{}, err
 	}
-	timer := time.NewTimer(timerN)
+	timer := time.NewTimer(subscriber.TimerN)
 	defer timer.Stop()
 	select {
 	case n := <-answer:

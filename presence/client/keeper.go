@@ -94,28 +94,11 @@ func (k *keeper) run(ctx context.Context, act func(context.Context)) {
 const (
 	minRetry = time.Second
 	maxRetry = 5 * time.Minute
-	// minRefresh keeps a server that grants next to nothing from being flooded.
-	minRefresh = time.Second
 )
-
-// refreshAfter is when to refresh what was granted for d: at 70 to 80 % of it,
-// which leaves time for a lost request and spreads the load of many clients that
-// started together.
-func refreshAfter(d time.Duration) time.Duration {
-	return max(jitter(d*3/4, d/20), minRefresh)
-}
 
 // retryAfter is the wait after failures in a row: from one second on it doubles
 // up to five minutes, a fifth of it random.
 func retryAfter(failures int) time.Duration {
 	d := min(minRetry<<min(failures, 20), maxRetry)
-	return jitter(d*9/10, d/10)
-}
-
-// jitter returns a random duration within spread of d.
-func jitter(d, spread time.Duration) time.Duration {
-	if spread <= 0 {
-		return d
-	}
-	return d - spread + rand.N(2*spread)
+	return d*4/5 + rand.N(d/5)
 }

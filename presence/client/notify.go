@@ -2,10 +2,10 @@ package client
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -33,48 +33,44 @@ func (s *subscription) serveNotify(w sipx.ResponseWriter, req *sipx.Request) {
 // accept checks a NOTIFY (RFC 6665 §4.1.3) and takes note of what it says about
 // the subscription.
 func (s *subscription) accept(req *sipx.Request) (*sipx.Response, []Notification) {
-	if event, ok := sipx.ParseEvent(req.Header.Get("Event")); !ok || event != (sipx.Event{Package: "presence"}) {
-		return sipx.NewResponse(489, sipx.Field{Name: "Allow-Events", Value: "presence"}), nil
-	}
-	state, ok := parseState(req.Header.Get("Subscription-State"))
-	if !ok {
-		return sipx.Errorf(400, "Subscription-State missing").Response(), nil
-	}
-
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.dialog
-	if d == nil || d.callID != req.CallID || !d.matches(req) {
+	if d == nil {
 		return sipx.NewResponse(481), nil
+	}
+	state, res := d.Check(req, "presence")
+	if res != nil {
+		return res, nil
 	}
 	documents, refusal := readBody(req, s.c.cfg.Standard)
 	entity := normal(req.From.URI.String())
 	if len(documents) > 0 {
 		entity = normal(documents[0].presence.Entity)
 	}
-	terminated := state.State == Terminated
-	switch err := d.order.check(entity, req.CSeq); {
-	case errors.Is(err, errOld):
+	terminated := state.State == subscriber.Terminated
+	switch err := d.next(entity, req.CSeq); {
+	case errors.Is(err, subscriber.ErrOld):
 		return sipx.Errorf(500, "CSeq too low").Response(), nil // RFC 3261 §12.2.2
-	case errors.Is(err, errRepeated):
+	case errors.Is(err, subscriber.ErrRepeated):
 		return sipx.NewResponse(200), nil
 	case err != nil && !terminated:
 		s.c.log.Warn("NOTIFY not delivered", "entity", entity, "error", err)
 		return sipx.NewResponse(200), nil
 	}
 
-	if !d.notified && !s.refresh.IsZero() {
+	if !d.Notified() && !s.refresh.IsZero() {
 		s.keeper.at(s.refresh) // no need to look for the first NOTIFY
 	}
-	d.notifiedBy(req)
+	d.Take(req)
 	s.c.notifiedOver(req.Flow)
 	if terminated {
-		s.terminated(state.Reason, state.RetryAfter)
-	} else if ends := time.Now().Add(state.expires); state.expires > 0 && ends.Before(s.expires) {
+		s.terminated(state)
+	} else if ends := time.Now().Add(state.Expires); state.Expires > 0 && ends.Before(s.expires) {
 		s.expires = ends // the server has shortened it
-		s.keeper.sooner(time.Now().Add(refreshAfter(state.expires)))
+		s.keeper.sooner(time.Now().Add(subscriber.RefreshAfter(state.Expires)))
 	}
-	res := sipx.NewResponse(200)
+	res = sipx.NewResponse(200)
 	if refusal != nil {
 		res = refusal
 		s.c.log.Warn("NOTIFY with a body that cannot be used", "status", res.Status, "reason", res.ReasonPhrase())
@@ -82,14 +78,20 @@ func (s *subscription) accept(req *sipx.Request) (*sipx.Response, []Notification
 			return res, nil
 		}
 	}
-	return res, s.notifications(req, state.Notification, documents)
+	return res, s.notifications(req, state, documents)
 }
 
 // notifications are what a NOTIFY tells the host: one for each document, or one
 // without a document.
-func (s *subscription) notifications(req *sipx.Request, n Notification, documents []document) []Notification {
-	n.Own, n.Received = s.own, time.Now()
-	n.Entity = sipx.URI{Scheme: req.From.URI.Scheme, User: req.From.URI.User, Host: req.From.URI.Host}.String()
+func (s *subscription) notifications(req *sipx.Request, state subscriber.SubscriptionState, documents []document) []Notification {
+	n := Notification{
+		Entity:     sipx.URI{Scheme: req.From.URI.Scheme, User: req.From.URI.User, Host: req.From.URI.Host}.String(),
+		Own:        s.own,
+		State:      SubscriptionState(state.State),
+		Reason:     state.Reason,
+		RetryAfter: state.RetryAfter,
+		Received:   time.Now(),
+	}
 	if len(documents) == 0 {
 		return []Notification{n}
 	}
@@ -102,34 +104,6 @@ func (s *subscription) notifications(req *sipx.Request, n Notification, document
 		}
 	}
 	return list
-}
-
-// subscriptionState is a Subscription-State field (RFC 6665 §8.2.3).
-type subscriptionState struct {
-	Notification // State, Reason and RetryAfter
-	expires      time.Duration
-}
-
-func parseState(value string) (subscriptionState, bool) {
-	var s subscriptionState
-	s.State = SubscriptionState(sipx.MediaType(value))
-	if s.State == "" {
-		return s, false
-	}
-	reason, _ := sipx.ParamOf(value, "reason")
-	s.Reason = strings.ToLower(reason)
-	if len(s.Reason) > 64 {
-		s.Reason = s.Reason[:64]
-	}
-	if v, ok := sipx.ParamOf(value, "retry-after"); ok {
-		n, _ := sipx.Seconds(v)
-		s.RetryAfter = min(seconds(n), maxRetryAfter)
-	}
-	if v, ok := sipx.ParamOf(value, "expires"); ok {
-		n, _ := sipx.Seconds(v)
-		s.expires = min(seconds(n), maxExpires)
-	}
-	return s, true
 }
 
 // A document is one presence document of a NOTIFY.

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -91,7 +92,7 @@ func (ps *publications) keepPresence(p Publication, lasts time.Duration) {
 // was kept in this place before.
 func (ps *publications) keep(place **publication, lasts time.Duration, refresh func(context.Context) (time.Duration, error)) {
 	p := &publication{keeper: newKeeper(), refresh: refresh}
-	p.keeper.at(time.Now().Add(refreshAfter(lasts)))
+	p.keeper.at(time.Now().Add(subscriber.RefreshAfter(lasts)))
 	ps.stop(place)
 	ps.mu.Lock()
 	*place = p
@@ -140,7 +141,7 @@ func (ps *publications) refresh(ctx context.Context, p *publication) {
 	switch {
 	case err == nil:
 		p.failures = 0
-		p.keeper.at(time.Now().Add(refreshAfter(lasts)))
+		p.keeper.at(time.Now().Add(subscriber.RefreshAfter(lasts)))
 	case ctx.Err() != nil:
 	case permanent(err):
 		p.keeper.stop()
@@ -189,7 +190,8 @@ func (ps *publications) send(ctx context.Context, m message) (time.Duration, err
 	if m.event == "" {
 		m.event, m.to = "presence", c.own
 	}
-	out := &outgoing{expires: m.expires, build: func() *sipx.Request {
+	x := &subscriber.Exchange{Expires: m.expires}
+	res, err := c.exchange(ctx, x, func() *sipx.Request {
 		ps.seq++
 		req := &sipx.Request{
 			Method: "PUBLISH",
@@ -214,8 +216,7 @@ func (ps *publications) send(ctx context.Context, m message) (time.Duration, err
 			req.Header.Add("Content-Type", pidf.TypePIDF)
 		}
 		return req
-	}}
-	res, err := c.exchange(ctx, out)
+	})
 	if err != nil {
 		if statusOf(err) == 412 {
 			ps.etag = ""
@@ -225,5 +226,5 @@ func (ps *publications) send(ctx context.Context, m message) (time.Duration, err
 	if etag := res.Header.Get("SIP-ETag"); etag != "" && len(etag) <= 256 {
 		ps.etag = etag
 	}
-	return granted(res, out.expires), nil
+	return x.Granted(res), nil
 }

@@ -7,13 +7,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/sipx"
 )
 
 const (
-	// timerN is how long the first NOTIFY may take (RFC 6665 §4.1.2.4: 64*T1).
-	timerN = 32 * time.Second
 	// finalWait is how long the last NOTIFY of a subscription that we end may take.
 	finalWait = 5 * time.Second
 	// steady is how long a subscription must have lived for its end to be
@@ -68,7 +67,7 @@ func (s *subscription) start(ctx context.Context) error {
 // keep is called by the keeper: it refreshes, or subscribes again.
 func (s *subscription) keep(ctx context.Context) {
 	s.mu.Lock()
-	if d := s.dialog; d != nil && !d.notified {
+	if d := s.dialog; d != nil && !d.Notified() {
 		s.drop()
 		wait, _ := s.backoff()
 		s.mu.Unlock()
@@ -130,18 +129,18 @@ func (s *subscription) attempt(ctx context.Context, lifetime time.Duration) erro
 			s.mu.Unlock()
 			return nil
 		}
-		d = newDialog(s.uri, s.c.route())
+		d = &dialog{Dialog: subscriber.NewDialog(s.uri, s.c.route())}
 		if s.list != nil && !s.c.cfg.Standard {
-			d.order.limit = len(s.list) + strangers
+			d.limit = len(s.list) + strangers
 		}
 		s.dialog, s.refresh = d, time.Time{}
-		s.c.mux.add(d.callID, s)
+		s.c.mux.add(d.CallID(), s)
 	}
 	list, send := s.list, s.list != nil && lifetime > 0 && (fresh || !slices.Equal(d.list, s.list))
 	s.mu.Unlock()
 
-	out := &outgoing{expires: lifetime, build: func() *sipx.Request { return s.request(d, list, send) }}
-	res, err := s.c.exchange(ctx, out)
+	x := &subscriber.Exchange{Expires: lifetime}
+	res, err := s.c.exchange(ctx, x, func() *sipx.Request { return s.request(d, list, send) })
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,28 +151,28 @@ func (s *subscription) attempt(ctx context.Context, lifetime time.Duration) erro
 	case err != nil && fresh:
 		s.drop()
 		return err
-	case err != nil && endsDialog(statusOf(err)):
+	case err != nil && subscriber.EndsDialog(statusOf(err)):
 		s.drop()
 		return &goneError{err}
 	case err != nil:
 		return err
 	}
-	d.answered(res)
+	d.Accepted(res)
 	if send {
 		d.replaced(list)
 	}
 	if lifetime == 0 {
 		return nil
 	}
-	now, lasts := time.Now(), granted(res, out.expires)
+	now, lasts := time.Now(), x.Granted(res)
 	s.expires = now.Add(lasts)
 	if s.since.IsZero() {
 		s.since = now
 	}
-	next := refreshAfter(lasts)
+	next := subscriber.RefreshAfter(lasts)
 	s.refresh = now.Add(next)
-	if !d.notified {
-		next = min(next, timerN)
+	if !d.Notified() {
+		next = min(next, subscriber.TimerN)
 	}
 	s.keeper.at(now.Add(next))
 	return nil
@@ -184,24 +183,12 @@ func (s *subscription) attempt(ctx context.Context, lifetime time.Duration) erro
 func (s *subscription) request(d *dialog, list []string, send bool) *sipx.Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d.localSeq++
-	req := &sipx.Request{
-		Method: "SUBSCRIBE",
-		URI:    d.target,
-		From:   sipx.Address{URI: s.c.own}.WithTag(d.localTag),
-		To:     sipx.Address{URI: s.to},
-		CallID: d.callID,
-		CSeq:   d.localSeq,
-		Route:  d.route,
-		Flow:   s.c.cfg.Flow,
-		Header: sipx.Header{
-			{Name: "Contact", Value: s.c.contact()},
-			{Name: "Event", Value: "presence"},
-			{Name: "User-Agent", Value: s.c.cfg.UserAgent},
-		},
-	}
-	if d.established() {
-		req.To = req.To.WithTag(d.remoteTag)
+	req := d.Subscribe(s.c.own, s.to)
+	req.Flow = s.c.cfg.Flow
+	req.Header = sipx.Header{
+		{Name: "Contact", Value: s.c.contact()},
+		{Name: "Event", Value: "presence"},
+		{Name: "User-Agent", Value: s.c.cfg.UserAgent},
 	}
 	lists := list != nil && s.c.cfg.Standard
 	if lists {
@@ -219,16 +206,14 @@ func (s *subscription) request(d *dialog, list []string, send bool) *sipx.Reques
 
 // terminated is told by a NOTIFY that the dialog is over, and decides what comes
 // next (RFC 6665 §4.1.3). The caller holds mu.
-func (s *subscription) terminated(reason string, wait time.Duration) {
+func (s *subscription) terminated(state subscriber.SubscriptionState) {
 	s.drop()
-	if s.leaving || s.fetch {
+	if s.leaving || s.fetch || state.Final() {
 		s.over()
 		return
 	}
-	switch reason {
-	case "rejected", "noresource", "invariant":
-		s.over()
-		return
+	wait := state.RetryAfter
+	switch state.Reason {
 	case "probation", "giveup":
 		if wait == 0 {
 			wait, _ = s.backoff()
@@ -332,7 +317,7 @@ func (s *subscription) over() {
 // drop forgets the dialog. The caller holds mu.
 func (s *subscription) drop() {
 	if s.dialog != nil {
-		s.c.mux.remove(s.dialog.callID)
+		s.c.mux.remove(s.dialog.CallID())
 		s.dialog = nil
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -19,8 +20,6 @@ const (
 	DefaultMaxDialogs  = 64
 	DefaultMaxBody     = 64 << 10
 	DefaultMaxUnderWay = 32
-
-	maxExpires = 24 * time.Hour
 )
 
 // Config is what a [Monitor] is made from. Sender, PBX and From are mandatory.
@@ -103,11 +102,9 @@ func (c *Config) validate() error {
 		}
 	}
 	c.Route = slices.Clone(c.Route)
-	if c.Expires == 0 {
-		c.Expires = DefaultExpires
-	}
-	if c.Expires < time.Second || c.Expires > maxExpires || c.Expires%time.Second != 0 {
-		return fmt.Errorf("dialoginfo: Config.Expires: %v is not a number of seconds from 1 s to %v", c.Expires, maxExpires)
+	var err error
+	if c.Expires, err = subscriber.Lifetime(c.Expires, DefaultExpires); err != nil {
+		return fmt.Errorf("dialoginfo: Config.Expires: %w", err)
 	}
 	for _, limit := range []struct {
 		name  string
@@ -170,17 +167,7 @@ func escapeUser(s string) string {
 func (c *Config) contact() string {
 	uri := c.Contact
 	if uri.IsZero() {
-		flow := c.Flow
-		if flow.Transport == "" {
-			flow.Transport = "udp"
-			if t, ok := c.PBX.Param("transport"); ok {
-				flow.Transport = strings.ToLower(t)
-			} else if c.PBX.Scheme == "sips" {
-				flow.Transport = "tls"
-			}
-		}
-		uri = c.Sender.Contact(flow)
-		uri.User = c.From.User
+		uri = subscriber.Contact(c.Sender, c.Flow, c.PBX, c.From.User)
 	}
 	return sipx.Address{URI: uri}.String()
 }

@@ -135,7 +135,7 @@ func (p *parser) end() error {
 		p.inState = false
 		text := strings.TrimSpace(p.state.String())
 		if p.call().state = parseState(text); p.call().state == noState {
-			return fmt.Errorf("state %q", cut(text, 32))
+			return fmt.Errorf("state %q", text[:min(len(text), 32)])
 		}
 	case p.depth == 2 && p.inCall:
 		p.inCall = false

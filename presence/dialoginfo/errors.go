@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/openblustar/blustar/sipx"
 )
 
 // Errors of [Monitor.MonitorLine] that callers tell apart.
@@ -25,9 +23,7 @@ var (
 	// ErrTooMany says that Config.MaxDevices are being monitored.
 	ErrTooMany = errors.New("dialoginfo: too many devices")
 
-	errNoCredentials = errors.New("no credentials to answer the challenge")
-	errRefused       = errors.New("the credentials were refused a moment ago")
-	errChallenge     = errors.New("a challenge that cannot be answered")
+	errRefused = errors.New("the credentials were refused a moment ago")
 )
 
 // StatusError is a SUBSCRIBE that the PBX answered with a failure.
@@ -72,31 +68,3 @@ func (e *EndedError) Error() string {
 	}
 	return fmt.Sprintf("dialoginfo: the PBX ended the subscription: %q", e.Reason)
 }
-
-const (
-	maxReason     = 64
-	maxPhrase     = 128
-	maxRetryAfter = time.Hour // how long a PBX can make us wait
-)
-
-func statusError(res *sipx.Response) *StatusError {
-	e := &StatusError{Status: res.Status, Reason: cut(res.ReasonPhrase(), maxPhrase)}
-	if n, ok := sipx.Seconds(res.Header.Get("Retry-After")); ok {
-		e.RetryAfter = min(seconds(n), maxRetryAfter)
-	}
-	return e
-}
-
-// endsDialog reports whether a SUBSCRIBE within a dialog that got this status
-// has ended the subscription (RFC 6665 §4.1.2.2).
-func endsDialog(status int) bool {
-	switch status {
-	case 404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604:
-		return true
-	}
-	return false
-}
-
-func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
-
-func cut(s string, n int) string { return s[:min(len(s), n)] }

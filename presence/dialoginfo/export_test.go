@@ -3,12 +3,8 @@ package dialoginfo
 import (
 	"fmt"
 	"strings"
-	"time"
-
-	"github.com/icholy/digest"
 
 	"github.com/openblustar/blustar/pidf"
-	"github.com/openblustar/blustar/sipx"
 )
 
 // MediaType is that of the documents.
@@ -56,31 +52,6 @@ func Rewrite(document []byte) (string, error) {
 
 func escape(s string) string {
 	return strings.NewReplacer("&", "&amp;", "<", "&lt;", "'", "&#39;", "\n", "&#10;", "\t", "&#9;", "\r", "&#13;").Replace(s)
-}
-
-// ParseSubscriptionState reads a Subscription-State field.
-func ParseSubscriptionState(value string) (state, reason string, expires, retryAfter time.Duration, ok bool) {
-	s, ok := parseSubscriptionState(value)
-	state = "active"
-	if s.pending {
-		state = "pending"
-	} else if s.terminated {
-		state = "terminated"
-	}
-	return state, s.reason, s.expires, s.retryAfter, ok
-}
-
-// AnswerChallenge answers a challenge; answered is false where it cannot be.
-func AnswerChallenge(value string) (answer string, answered bool) {
-	c := digestChallenge(sipx.Header{{Name: "WWW-Authenticate", Value: value}}, "WWW-Authenticate")
-	if c == nil {
-		return "", false
-	}
-	credentials, err := digest.Digest(c, digest.Options{Method: "SUBSCRIBE", URI: "sip:200@192.0.2.1", Username: "blf", Password: "s3cret", Cnonce: "0a4f113b"})
-	if err != nil {
-		return "", false
-	}
-	return credentials.String(), true
 }
 
 // Dialogs returns how many dialogs a monitor has NOTIFYs of.

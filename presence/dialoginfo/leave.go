@@ -3,6 +3,7 @@ package dialoginfo
 import (
 	"context"
 
+	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -15,33 +16,37 @@ func (s *subscription) leave(ctx context.Context) {
 	d := s.dialog
 	s.m.mu.Lock()
 	s.over = true
-	if d != nil && !d.established() {
-		delete(s.m.dialogs, d.callID)
+	if d != nil && !d.Established() {
+		delete(s.m.dialogs, d.CallID())
 	}
 	s.m.mu.Unlock()
 	for len(s.inbox) > 0 {
 		n := <-s.inbox
 		s.afterwards(n.w, n.req)
 	}
-	if d == nil || !d.established() {
+	if d == nil || !d.Established() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
-	context.AfterFunc(ctx, func() { s.m.unroute(d.callID) })
-	x := &exchange{m: s.m, dialog: d, to: s.target}
+	context.AfterFunc(ctx, func() { s.m.unroute(d.CallID()) })
+	x := newExchange(s.m, d, s.target, 0)
 	s.m.cfg.Sender.Send(ctx, x.request(), &farewell{s, x, ctx, cancel})
 }
 
 // afterwards answers a NOTIFY that comes when the subscription is over.
 func (s *subscription) afterwards(w sipx.ResponseWriter, req *sipx.Request) {
-	d := s.dialog
-	if d == nil || d.callID != req.CallID || !d.matches(req) {
+	if s.dialog == nil {
 		s.m.respond(w, sipx.NewResponse(481))
 		return
 	}
+	state, refusal := s.dialog.Check(req, eventPackage)
+	if refusal != nil {
+		s.m.respond(w, refusal)
+		return
+	}
 	s.m.respond(w, sipx.NewResponse(200))
-	if state, _ := parseSubscriptionState(req.Header.Get("Subscription-State")); state.terminated {
-		s.m.unroute(d.callID)
+	if state.State == subscriber.Terminated {
+		s.m.unroute(req.CallID)
 	}
 }
 

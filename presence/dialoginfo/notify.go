@@ -2,9 +2,9 @@ package dialoginfo
 
 import (
 	"errors"
-	"strings"
 	"time"
 
+	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -14,7 +14,7 @@ import (
 func (s *subscription) notified(n notify) error {
 	state, taken, res := s.check(n.req)
 	var bad error
-	if taken && !state.terminated {
+	if taken && state.State != subscriber.Terminated {
 		if res, bad = s.read(n.req); bad != nil {
 			s.log.Warn("a NOTIFY with a document that cannot be used", "error", bad)
 		}
@@ -23,11 +23,11 @@ func (s *subscription) notified(n notify) error {
 	switch {
 	case !taken:
 		return nil
-	case state.terminated:
+	case state.State == subscriber.Terminated:
 		return s.ended(state)
 	}
 	s.prolong(state)
-	if !state.pending {
+	if state.State != subscriber.Pending {
 		s.report()
 	}
 	s.resync()
@@ -36,25 +36,20 @@ func (s *subscription) notified(n notify) error {
 
 // check checks a NOTIFY (RFC 6665 §4.1.3). taken says that it is the next one of
 // the dialog.
-func (s *subscription) check(req *sipx.Request) (state subscriptionState, taken bool, res *sipx.Response) {
-	event, ok := sipx.ParseEvent(req.Header.Get("Event"))
-	if !ok || event.Package != eventPackage || event.ID != "" {
-		return state, false, sipx.NewResponse(489, sipx.Field{Name: "Allow-Events", Value: eventPackage})
-	}
-	d := s.dialog
-	if d == nil || d.callID != req.CallID || !d.matches(req) {
+func (s *subscription) check(req *sipx.Request) (state subscriber.SubscriptionState, taken bool, res *sipx.Response) {
+	if s.dialog == nil {
 		return state, false, sipx.NewResponse(481)
 	}
-	if state, ok = parseSubscriptionState(req.Header.Get("Subscription-State")); !ok {
-		return state, false, sipx.Errorf(400, "bad or missing Subscription-State").Response()
+	if state, res = s.dialog.Check(req, eventPackage); res != nil {
+		return state, false, res
 	}
-	switch {
-	case d.notified && req.CSeq == d.remoteSeq:
+	switch s.dialog.Order.Next(req.CSeq) {
+	case subscriber.ErrRepeated:
 		return state, false, sipx.NewResponse(200)
-	case d.notified && req.CSeq < d.remoteSeq:
+	case subscriber.ErrOld:
 		return state, false, sipx.Errorf(500, "CSeq too low").Response() // RFC 3261 §12.2.2
 	}
-	d.took(req)
+	s.dialog.Take(req)
 	s.first.stop()
 	return state, true, sipx.NewResponse(200)
 }
@@ -103,8 +98,8 @@ func (s *subscription) apply(req *sipx.Request) error {
 
 // prolong takes the lifetime that a NOTIFY states, which has the last word
 // (RFC 6665 §4.1.3). It also holds until the 2xx comes that it has overtaken.
-func (s *subscription) prolong(state subscriptionState) {
-	lifetime := state.expires
+func (s *subscription) prolong(state subscriber.SubscriptionState) {
+	lifetime := state.Expires
 	switch {
 	case lifetime == 0 && s.since.IsZero():
 		lifetime = s.asks
@@ -114,54 +109,23 @@ func (s *subscription) prolong(state subscriptionState) {
 	lifetime = min(lifetime, s.asks)
 	s.expires = time.Now().Add(lifetime)
 	if s.exchange == nil {
-		s.next.sooner(refreshAfter(lifetime))
+		s.next.sooner(subscriber.RefreshAfter(lifetime))
 	}
 }
 
 // ended takes the end of the dialog by the PBX (RFC 6665 §4.1.3).
-func (s *subscription) ended(state subscriptionState) error {
-	err := &EndedError{Reason: state.reason}
-	switch state.reason {
-	case "rejected", "noresource", "invariant":
+func (s *subscription) ended(state subscriber.SubscriptionState) error {
+	err := &EndedError{Reason: state.Reason}
+	switch {
+	case state.Final():
 		s.drop()
 		s.unknown()
 		return err
-	case "probation", "giveup":
-		if state.retryAfter > 0 {
-			s.drop()
-			s.unknown()
-			s.wait(state.retryAfter, err)
-			return nil
-		}
+	case (state.Reason == "probation" || state.Reason == "giveup") && state.RetryAfter > 0:
+		s.drop()
+		s.unknown()
+		s.wait(state.RetryAfter, err)
+		return nil
 	}
 	return s.again(err) // deactivated, timeout, none, and what is not known
-}
-
-// subscriptionState is a Subscription-State field (RFC 6665 §8.2.3).
-type subscriptionState struct {
-	pending, terminated bool // else active; unknown states are taken as that
-	reason              string
-	expires, retryAfter time.Duration
-}
-
-func parseSubscriptionState(value string) (s subscriptionState, ok bool) {
-	switch sipx.MediaType(value) {
-	case "":
-		return s, false
-	case "pending":
-		s.pending = true
-	case "terminated":
-		s.terminated = true
-	}
-	reason, _ := sipx.ParamOf(value, "reason")
-	s.reason = strings.ToLower(cut(reason, maxReason))
-	if v, ok := sipx.ParamOf(value, "expires"); ok {
-		n, _ := sipx.Seconds(v)
-		s.expires = min(seconds(n), maxExpires)
-	}
-	if v, ok := sipx.ParamOf(value, "retry-after"); ok {
-		n, _ := sipx.Seconds(v)
-		s.retryAfter = min(seconds(n), maxRetryAfter)
-	}
-	return s, true
 }

@@ -7,22 +7,19 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
 )
 
 const (
-	// timerN is how long the first NOTIFY may take (RFC 6665 §4.1.2.4: 64*T1).
-	timerN = 32 * time.Second
 	// steady is how long a subscription must have lived for its end to be
 	// answered with a new one at once; half of its lifetime is enough too.
 	steady = 30 * time.Second
 	// resyncPause is the least time between SUBSCRIBEs that ask for full state. It
 	// doubles up to maxResync while none comes.
 	resyncPause, maxResync = 5 * time.Second, 5 * time.Minute
-	// minRefresh keeps a PBX that grants next to nothing from being flooded.
-	minRefresh = time.Second
 	// minRetry and maxRetry bound the time between attempts to refresh.
 	minRetry, maxRetry = 2 * time.Second, time.Minute
 	// leaveTime is how long the end of a subscription may take.
@@ -46,15 +43,15 @@ type subscription struct {
 	flow  sipx.Flow     // guarded by m.mu: the connection of the last NOTIFY
 	over  bool          // guarded by m.mu: nobody reads the inbox; the rest does not change any more
 
-	dialog   *dialog       // nil where there is none
-	asks     time.Duration // the lifetime to ask for
-	granted  time.Duration // what the last 2xx granted
-	since    time.Time     // when the dialog began
-	sent     time.Time     // when the last SUBSCRIBE was
-	expires  time.Time     // when the dialog does, unless refreshed
-	failures int           // of refreshes, in a row
-	stale    bool          // full state is needed
-	resyncs  int           // how often it was asked for, in a row
+	dialog   *subscriber.Dialog // nil where there is none
+	asks     time.Duration      // the lifetime to ask for
+	granted  time.Duration      // what the last 2xx granted
+	since    time.Time          // when the dialog began
+	sent     time.Time          // when the last SUBSCRIBE was
+	expires  time.Time          // when the dialog does, unless refreshed
+	failures int                // of refreshes, in a row
+	stale    bool               // full state is needed
+	resyncs  int                // how often it was asked for, in a row
 	calls    calls
 
 	exchange *exchange // the SUBSCRIBE that is to be sent or under way, or nil
@@ -142,15 +139,15 @@ func (s *subscription) subscribe() {
 		return
 	}
 	if s.dialog == nil {
-		s.dialog = newDialog(s.target, s.m.cfg.Route)
+		s.dialog = subscriber.NewDialog(s.target, s.m.cfg.Route)
 		s.granted, s.since, s.failures = 0, time.Time{}, 0
-		s.m.route(s.dialog.callID, s)
+		s.m.route(s.dialog.CallID(), s)
 	}
 	if s.stale {
 		s.resyncs++
 	}
 	s.next.stop()
-	s.exchange = &exchange{m: s.m, dialog: s.dialog, to: s.target, asks: s.asks}
+	s.exchange = newExchange(s.m, s.dialog, s.target, s.asks)
 }
 
 // send sends it, or sends it again.
@@ -183,16 +180,16 @@ func (s *subscription) answered(ctx context.Context, o outcome) error {
 			return nil
 		}
 	}
-	asked := s.exchange.asks
+	x := s.exchange
 	s.finish()
 	switch {
 	case err == nil:
-		s.accepted(o.res, asked)
+		s.accepted(o.res, x)
 		return nil
 	case s.since.IsZero():
 		return s.refused(err)
 	}
-	if failure, ok := errors.AsType[*StatusError](err); ok && endsDialog(failure.Status) {
+	if failure, ok := errors.AsType[*StatusError](err); ok && subscriber.EndsDialog(failure.Status) {
 		if failure.Status == 481 && s.hasLasted() {
 			s.m.forgotten(s)
 		}
@@ -202,17 +199,17 @@ func (s *subscription) answered(ctx context.Context, o outcome) error {
 }
 
 // accepted takes a 2xx.
-func (s *subscription) accepted(res *sipx.Response, asked time.Duration) {
+func (s *subscription) accepted(res *sipx.Response, x *exchange) {
 	now := time.Now()
-	s.asks, s.granted, s.failures = asked, granted(res, asked), 0
+	s.asks, s.granted, s.failures = x.Expires, x.Granted(res), 0
 	s.expires = now.Add(s.granted)
 	if s.since.IsZero() {
 		s.since = now
 	}
-	s.dialog.answered(res)
-	s.next.set(refreshAfter(s.granted))
-	if !s.dialog.notified {
-		s.first.set(timerN)
+	s.dialog.Accepted(res)
+	s.next.set(subscriber.RefreshAfter(s.granted))
+	if !s.dialog.Notified() {
+		s.first.set(subscriber.TimerN)
 	}
 	s.resync() // the document that showed the need may be newer than the SUBSCRIBE
 	if s.calls.known {
@@ -283,7 +280,7 @@ func (s *subscription) drop() {
 	s.next.stop()
 	s.first.stop()
 	if s.dialog != nil {
-		s.m.unroute(s.dialog.callID)
+		s.m.unroute(s.dialog.CallID())
 		s.dialog = nil
 	}
 	s.calls.forget()
@@ -304,7 +301,7 @@ func (s *subscription) setStale(stale bool) {
 	if s.stale && !stale {
 		s.resyncs = 0
 		if s.exchange == nil && !s.since.IsZero() {
-			s.next.set(refreshAfter(time.Until(s.expires)))
+			s.next.set(subscriber.RefreshAfter(time.Until(s.expires)))
 		}
 	}
 	s.stale = stale
@@ -312,18 +309,11 @@ func (s *subscription) setStale(stale bool) {
 
 // report tells the state and for how long it holds.
 func (s *subscription) report() {
-	s.update(presence.LineState{State: s.calls.line(), Lifetime: max(time.Until(s.expires), minRefresh)})
+	s.update(presence.LineState{State: s.calls.line(), Lifetime: max(time.Until(s.expires), subscriber.MinRefresh)})
 }
 
 // unknown tells that nothing is known any more.
 func (s *subscription) unknown() { s.update(presence.LineState{State: pidf.LineUnknown}) }
-
-// refreshAfter is when to refresh what was granted for d: at 70 to 80 % of it,
-// which leaves time for lost requests and spreads the load of devices that
-// started together.
-func refreshAfter(d time.Duration) time.Duration {
-	return max(d*7/10+rand.N(d/10+1), minRefresh)
-}
 
 // jitter spreads d over its last fifth.
 func jitter(d time.Duration) time.Duration { return d*4/5 + rand.N(d/5+1) }
