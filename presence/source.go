@@ -3,6 +3,8 @@ package presence
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -301,6 +303,7 @@ func (src *source[V]) stopMonitor() {
 func (src *source[V]) run(ctx context.Context, user directory.Entry) {
 	server := src.of.server
 	pause := time.Second
+	said := ""
 	for {
 		began := time.Now()
 		err := src.of.monitor(ctx, user, src.key, func(v V) {
@@ -311,7 +314,11 @@ func (src *source[V]) run(ctx context.Context, user directory.Entry) {
 		if ctx.Err() != nil {
 			return
 		}
-		server.cfg.Logger.Warn("monitor ended, will be started again", "source", src.key, "error", err, "pause", pause)
+		level := slog.LevelDebug // it says the same again
+		if text := fmt.Sprint(err); text != said {
+			level, said = slog.LevelWarn, text
+		}
+		server.cfg.Logger.Log(ctx, level, "monitor ended, will be started again", "source", src.key, "error", err, "pause", pause)
 		src.mu.Lock()
 		if src.known && src.prov.Owner == ownerMonitor && src.prov.Expires.IsZero() {
 			src.fadeAfter(server.cfg.Grace)

@@ -5,21 +5,22 @@
 // calendars, loads what lies in a window around the present, and polls:
 //
 //	monitor, err := caldav.New(caldav.Config{
-//		URL: "https://calendar.example.com/",
+//		URL: "https://calendar.example.com/{user}/",
 //		Credentials: func(context.Context, string) (caldav.Credentials, error) {
 //			return caldav.Credentials{User: "presence", Password: secret}, nil
 //		},
 //	})
 //	…
-//	server, err := presence.New(presence.Config{Calendars: monitor, …})
+//	server, err := presence.New(presence.Config{Calendar: monitor, …})
 //
 // [View] is the part without a network: iCalendar (RFC 5545) in, appointments
 // out. Hosts that get their calendars elsewhere use it alone.
 //
 // # Which calendars
 //
-// Without a template or a function of the host, the calendars of a mailbox are
-// discovered with its credentials: current-user-principal (RFC 5397),
+// Where one account reads all calendars, the URL names the mailbox, as above, or a
+// function of the host finds its calendars. Where each mailbox has credentials of
+// its own, neither is needed: its calendars are discovered with them: current-user-principal (RFC 5397),
 // calendar-home-set, then every collection there that holds events. A URL whose
 // server does not know the principal is tried once more at /.well-known/caldav
 // (RFC 6764). Discovery stays on the host of the URL. It is repeated every
