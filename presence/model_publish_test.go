@@ -131,19 +131,24 @@ func standardIn(doc *pidf.Presence, now time.Time) refOwn {
 
 // servicesIn reads which services a document opens, by their first letters.
 func servicesIn(doc *pidf.Presence) string {
-	open, named := "g", false
+	open, named, closed := "g", false, false
 	for _, t := range doc.Tuples {
-		if t.ID != "desk" {
-			named = true
-			if t.Basic == pidf.Open {
-				open += t.ID[:1]
-			}
+		if t.ID == "desk" {
+			closed = t.Basic == pidf.Closed
+			continue
+		}
+		named = true
+		if t.Basic == pidf.Open {
+			open += t.ID[:1]
 		}
 	}
-	if !named {
-		return refServices
+	switch {
+	case named:
+		return open
+	case closed:
+		return ""
 	}
-	return open
+	return refServices
 }
 
 func decoded(body []byte) *pidf.Presence {

@@ -159,11 +159,16 @@ func publishedTuples(pubs []*publication) []pidf.Tuple {
 }
 
 // tuplesOf returns the tuples of a Standard publication as they are passed on:
-// each with an ID that is unique in the composed document.
+// each with an ID that is unique in the composed document, and with a basic status
+// only if it is one (baresip publishes "unknown", RFC 3863 §4.1.4 has open and
+// closed).
 func tuplesOf(doc *pidf.Presence, number uint64) []pidf.Tuple {
 	tuples := slices.Clip(doc.Tuples)
 	for i := range tuples {
 		tuples[i].ID = "p" + strconv.FormatUint(number, 10) + "-" + tuples[i].ID
+		if b := tuples[i].Basic; b != pidf.Open && b != pidf.Closed {
+			tuples[i].Basic = ""
+		}
 	}
 	return tuples
 }
@@ -185,11 +190,14 @@ func servicesOf(doc *pidf.Presence) ServiceState {
 			st.Message, named = open, true
 		}
 	}
-	if !named {
-		return defaultServices
+	switch {
+	case named:
+		st.Global = true
+		return st
+	case basicMeaning(doc) == MeansSignedOut:
+		return ServiceState{} // it is there to say that its user is not
 	}
-	st.Global = true
-	return st
+	return defaultServices
 }
 
 // defaultServices are those of a client that published no tuples.

@@ -94,6 +94,39 @@ func TestStandardStatuses(t *testing.T) {
 	}
 }
 
+// BSP-4.3-5, BSX-6: what the tuples of other clients open, p being one of those
+// themselves. A watcher that looks at
+// the first tuple alone, as baresip does, must not see a user online who is not.
+func TestStandardServices(t *testing.T) {
+	for _, tt := range []struct{ tuples, want string }{
+		{"", "gam"},
+		{"desk:open", "gamp"},
+		{"desk:closed", ""},
+		{"desk:closed mobile:open", "gamp"},
+		{"desk:unknown", "gam"},
+		{"audio:closed video:open", "gvp"},
+		{"audio:open message:closed", "gap"},
+	} {
+		t.Run(tt.tuples, func(t *testing.T) {
+			w := newWorld(t)
+			watcher, _ := w.standard("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+			w.net.take()
+			var tuples strings.Builder
+			for tuple := range strings.FieldsSeq(tt.tuples) {
+				id, basic, _ := strings.Cut(tuple, ":")
+				fmt.Fprintf(&tuples, `<tuple id="%s"><status><basic>%s</basic></status></tuple>`, id, basic)
+			}
+			require.Equal(t, 200, w.standard("tom", "192.0.2.8").publish("",
+				`<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:tom@example.com">`+tuples.String()+`</presence>`).Status)
+			n := watcher.one()
+			require.Equal(t, tt.want, n.shown(t).services)
+			for _, tuple := range n.doc(t).Tuples {
+				require.Contains(t, []pidf.Basic{pidf.Open, pidf.Closed, ""}, tuple.Basic, "RFC 3863 §4.1.4")
+			}
+		})
+	}
+}
+
 // RFC 6665 §4.2.1: a refresh is answered with a NOTIFY; a new list in it with 415
 // (RFC 5367 §5.1); and each dialog stands alone.
 func TestStandardSubscribe(t *testing.T) {
