@@ -38,10 +38,10 @@ func ParseSubscriptionState(value string) (_ SubscriptionState, ok bool) {
 	return s, s.State != ""
 }
 
-// Final reports whether a subscription that was terminated is not to be opened
-// again (RFC 6665 §4.1.3).
-func (s SubscriptionState) Final() bool {
-	switch s.Reason {
+// Final reports whether a subscription that was terminated for this reason is not
+// to be opened again (RFC 6665 §4.1.3).
+func Final(reason string) bool {
+	switch reason {
 	case "rejected", "noresource", "invariant":
 		return true
 	}

@@ -22,7 +22,7 @@ func TestSubscriptionState(t *testing.T) {
 		got, ok := subscriber.ParseSubscriptionState(value)
 		require.True(t, ok)
 		require.Equal(t, want, got)
-		require.Equal(t, want.Reason == "rejected", got.Final())
+		require.Equal(t, want.Reason == "rejected", subscriber.Final(got.Reason))
 	}
 	_, ok := subscriber.ParseSubscriptionState(" ;expires=3")
 	require.False(t, ok)

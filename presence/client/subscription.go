@@ -208,7 +208,7 @@ func (s *subscription) request(d *dialog, list []string, send bool) *sipx.Reques
 // next (RFC 6665 §4.1.3). The caller holds mu.
 func (s *subscription) terminated(state subscriber.SubscriptionState) {
 	s.drop()
-	if s.leaving || s.fetch || state.Final() {
+	if s.leaving || s.fetch || subscriber.Final(state.Reason) {
 		s.over()
 		return
 	}

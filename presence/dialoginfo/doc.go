@@ -52,7 +52,8 @@
 // answers Digest challenges, obeys Min-Expires and Retry-After, and subscribes
 // again where a subscription that has lasted is gone. It returns with an error
 // what only time or an operator can heal; the presence server calls it again
-// with back-off. See [StatusError], [EndedError], [ErrUnauthorized] and
+// with back-off, and what the PBX has refused for good rests for a quarter of an
+// hour then. See [StatusError], [EndedError], [ErrUnauthorized] and
 // [ErrNoDialogPackage].
 //
 // # Not in this package

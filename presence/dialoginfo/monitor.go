@@ -2,10 +2,13 @@ package dialoginfo
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
+	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -15,6 +18,8 @@ const (
 
 	// refusedPause is for how long credentials rest that the PBX refused.
 	refusedPause = time.Minute
+	// restPause is for how long a device rests that the PBX has refused for good.
+	restPause = 15 * time.Minute
 	// doubtPause is the least time between two doubts of all subscriptions.
 	doubtPause = time.Minute
 	// A doubt makes 100 devices a second refresh.
@@ -34,6 +39,7 @@ type Monitor struct {
 	devices   int
 	refusedAt time.Time
 	doubted   time.Time
+	rests     map[string]time.Time // until when, by device
 }
 
 var (
@@ -51,6 +57,7 @@ func New(cfg Config) (*Monitor, error) {
 		cfg:      cfg,
 		underWay: make(chan struct{}, cfg.MaxUnderWay),
 		dialogs:  make(map[string]*subscription),
+		rests:    make(map[string]time.Time),
 	}, nil
 }
 
@@ -59,6 +66,10 @@ func New(cfg Config) (*Monitor, error) {
 // and again with the same one where its lifetime was prolonged. With an unknown
 // state it is called where the PBX ends the subscription for good, makes us
 // wait, or sends what cannot be read.
+//
+// Where the PBX has refused the device for good, which is an [EndedError] with
+// rejected, noresource or invariant, or [ErrNoDialogPackage], calls of the next 15
+// minutes wait for their end before they subscribe (RFC 6665 §4.1.3).
 //
 // It returns nil when ctx has ended. The subscription at the PBX is ended then,
 // but that is not waited for: a shutdown of the stack does.
@@ -85,7 +96,42 @@ func (m *Monitor) MonitorLine(ctx context.Context, dn string, update func(presen
 		m.devices--
 		m.mu.Unlock()
 	}()
-	return newSubscription(m, dn, target, update).run(ctx)
+	if !m.rest(ctx, dn) {
+		return nil
+	}
+	err = newSubscription(m, dn, target, update).run(ctx)
+	if ended, ok := errors.AsType[*EndedError](err); ok && subscriber.Final(ended.Reason) || errors.Is(err, ErrNoDialogPackage) {
+		m.refusedForGood(dn)
+	}
+	return err
+}
+
+// refusedForGood has the device rest.
+func (m *Monitor) refusedForGood(dn string) {
+	now := time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.rests) >= m.cfg.MaxDevices { // some were never asked for again
+		maps.DeleteFunc(m.rests, func(_ string, until time.Time) bool { return !until.After(now) })
+	}
+	if len(m.rests) < m.cfg.MaxDevices {
+		m.rests[dn] = now.Add(restPause)
+	}
+}
+
+// rest waits while the device rests, and reports whether ctx lasted.
+func (m *Monitor) rest(ctx context.Context, dn string) bool {
+	m.mu.Lock()
+	until := m.rests[dn]
+	m.mu.Unlock()
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // ServeSIP implements [sipx.Handler] for a Monitor that is alone on its stack: a

@@ -117,7 +117,7 @@ func (s *subscription) prolong(state subscriber.SubscriptionState) {
 func (s *subscription) ended(state subscriber.SubscriptionState) error {
 	err := &EndedError{Reason: state.Reason}
 	switch {
-	case state.Final():
+	case subscriber.Final(state.Reason):
 		s.drop()
 		s.unknown()
 		return err

@@ -136,6 +136,34 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestRefusedForGood shows that a device that the PBX does not let us watch rests
+// for longer than any back-off (RFC 6665 §4.1.3), and no other does.
+func TestRefusedForGood(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, r *rig) {
+		r.play(status(489))
+		require.ErrorIs(t, r.watch("200").result(t), dialoginfo.ErrNoDialogPackage)
+		r.play(nil)
+		require.Equal(t, "idle", r.watch("201").shown())
+		r.seen()
+		l := r.watch("200")
+		for range 14 {
+			time.Sleep(time.Minute)
+			for _, req := range r.seen() {
+				require.Equal(t, "201", req.To.URI.User)
+			}
+		}
+		time.Sleep(time.Minute)
+		require.Equal(t, "idle", l.shown())
+
+		require.Equal(t, 200, r.endOf("200", "terminated;reason=rejected"))
+		require.ErrorContains(t, l.result(t), "rejected")
+		l = r.watch("200")
+		require.Empty(t, l.shown())
+		l.stop()
+		require.NoError(t, l.result(t), "while it rests")
+	})
+}
+
 func TestRetryAfter(t *testing.T) {
 	run(t, setup{}, func(t *testing.T, r *rig) {
 		r.play(status(503, field("Retry-After", "20 (restarting);duration=3")))
