@@ -38,19 +38,21 @@ type farm struct {
 	serial  int
 	watched map[string]*farmed // by Call-ID
 	calls   map[string]*farmCall
+	booted  bool
 	refused int // requests of living watchers that were not answered 200
 }
 
 // farmed is one watcher, fields guarded by farm.mu.
 type farmed struct {
-	user    int
-	callID  string
-	toTag   string
-	seq     uint32
-	dead    bool // answers nothing
-	left    bool   // has sent its last SUBSCRIBE
-	cseq    uint32 // of the newest NOTIFY
-	value   string // what that showed
+	user   int
+	callID string
+	toTag  string
+	seq    uint32
+	dead   bool   // answers nothing
+	asking bool   // waits for an answer
+	left   bool   // has sent its last SUBSCRIBE
+	cseq   uint32 // of the newest NOTIFY
+	value  string // what that showed
 }
 
 type farmCall struct {
@@ -59,8 +61,8 @@ type farmCall struct {
 	done func(*sipx.Response)
 }
 
-func newFarm(t testing.TB, users int, timeout time.Duration) *farm {
-	stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}, TransactionTimeout: timeout, MaxWaiting: 20_000})
+func newFarm(t testing.TB, users int) *farm {
+	stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}, MaxWaiting: 20_000})
 	require.NoError(t, err)
 	entries := make([]directory.Entry, users)
 	for i := range entries {
@@ -144,19 +146,23 @@ func (f *farm) notified(data []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w := f.watched[req.CallID]
-	if w == nil || w.dead {
+	last := strings.HasPrefix(req.Header.Get("Subscription-State"), "terminated")
+	status := 200
+	switch {
+	case w == nil && !last, w != nil && w.dead && f.booted:
+		status = 481
+	case w != nil && w.dead:
 		return
-	}
-	if req.CSeq > w.cseq {
+	case w != nil && req.CSeq > w.cseq:
 		w.cseq = req.CSeq
-		if strings.HasPrefix(req.Header.Get("Subscription-State"), "terminated") {
+		if last {
 			delete(f.watched, req.CallID)
 		} else {
 			w.value = forwardIn(req.Body)
 			f.heard(w, w.value)
 		}
 	}
-	f.write(sipx.NewResponse(200).AppendTo(nil, req))
+	f.write(sipx.NewResponse(status).AppendTo(nil, req))
 }
 
 // forwardIn reads the destination that the line is forwarded to, quickly.
@@ -195,6 +201,7 @@ func (f *farm) subscribe(w *farmed, expires int) {
 		w.callID = "f" + strconv.Itoa(f.serial)
 		f.watched[w.callID] = w
 	}
+	w.asking = true
 	w.seq++
 	tag := ""
 	if w.toTag != "" {
@@ -211,6 +218,7 @@ func (f *farm) subscribe(w *farmed, expires int) {
 		"Contact: <sip:%s@%s>\r\nEvent: presence\r\nExpires: %d\r\nUser-Agent: %s\r\nContent-Length: 0\r\n\r\n",
 		w.user, local, branch, w.callID, w.user, tag, w.callID, w.seq, w.callID, local, expires, agent)
 	f.calls[branch] = &farmCall{data: data, sent: time.Now(), done: func(res *sipx.Response) {
+		w.asking = false
 		if w.toTag = res.ToTag; res.Status != 200 {
 			f.refused++
 			delete(f.watched, w.callID)

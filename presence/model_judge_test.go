@@ -62,6 +62,15 @@ func (m *model) moment(events []event) {
 			together = append(together, e.exchange)
 		}
 	}
+	if len(together) > 0 { // a NOTIFY may leave before the answer to what caused it
+		ask := m.exchanged(together)
+		defer func() {
+			for _, a := range ask { // and what was asked for follow it
+				a.due = false
+				m.ask([]asked{a})
+			}
+		}()
+	}
 	if len(together) > 1 {
 		// What is sent between two of them may be out of date at once.
 		defer func() {
@@ -73,10 +82,6 @@ func (m *model) moment(events []event) {
 	for _, e := range events {
 		switch e.kind {
 		case exchanged:
-			if together != nil {
-				m.exchanged(together)
-				together = nil
-			}
 			m.tracef("server %d %s %s %d", e.res.Status, e.req.Method, e.req.CallID, e.req.CSeq)
 			if tag := e.res.ToTag; e.req.Method == "SUBSCRIBE" && e.res.Status == 200 && m.trackers[tag] == nil {
 				m.trackers[tag] = newTracker()
@@ -99,7 +104,7 @@ func (m *model) moment(events []event) {
 	}
 }
 
-func (m *model) exchanged(list []exchange) {
+func (m *model) exchanged(list []exchange) []asked {
 	var first error
 	for order := range orders(len(list)) {
 		ref := m.ref.clone()
@@ -119,13 +124,14 @@ func (m *model) exchanged(list []exchange) {
 		if err == nil {
 			m.ref = ref
 			m.ask(all)
-			return
+			return all
 		}
 		if first == nil {
 			first = err
 		}
 	}
 	m.fail("%v", first)
+	return nil
 }
 
 // agrees compares ref with what the server would show.
@@ -169,7 +175,7 @@ func orders(n int) func(func([]int) bool) {
 func (m *model) ask(list []asked) {
 	for _, a := range list {
 		if tr := m.trackers[a.tag]; tr != nil {
-			tr.ask(a.entity)
+			tr.ask(a)
 		}
 	}
 }
@@ -229,6 +235,8 @@ func (m *model) checkShown() {
 			want := m.ref.view(w.user, d.standard)
 			if doc == nil {
 				m.fail("%s is not shown %s", d.callID, w.entity)
+			} else if doc.due {
+				m.fail("%s is not shown %s, for which it asked", d.callID, w.entity)
 			} else if doc.view != want {
 				m.fail("%s shows %s\n  %s, want\n  %s", d.callID, w.entity, doc.view, want)
 			}

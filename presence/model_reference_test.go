@@ -115,8 +115,11 @@ type exchange struct {
 }
 
 // asked names a document that a watcher asked for, so that it may be as before;
-// an empty entity stands for all of the dialog.
-type asked struct{ tag, entity string }
+// an empty entity stands for all of the dialog. due tells that it must be sent.
+type asked struct {
+	tag, entity string
+	due         bool
+}
 
 const (
 	refMin        = 60 * time.Second

@@ -37,7 +37,7 @@ func (r *reference) subscribe(ex exchange) (status int, ask []asked) {
 	if granted == 0 {
 		d.state, d.reason, d.endedAt, d.expires = refEnded, "timeout", r.now, r.now
 		r.dialogs[tag] = d
-		return 200, []asked{{tag, ""}}
+		return 200, nil
 	}
 	if !d.standard {
 		from, user := r.locate(req.From.URI.String(), ex)
@@ -46,7 +46,7 @@ func (r *reference) subscribe(ex exchange) (status int, ask []asked) {
 		r.join(tag, &d)
 	}
 	r.dialogs[tag] = d
-	return 200, []asked{{tag, ""}}
+	return 200, nil
 }
 
 // join ties a dialog to its client. One that subscribes to its own address once
@@ -95,7 +95,7 @@ func (r *reference) refresh(ex exchange, tag string, uris []string, list bool, g
 				watches = append(watches, d.watches[i])
 			} else {
 				watches = append(watches, refWatch{uri, a, user})
-				ask = append(ask, asked{tag, uri})
+				ask = append(ask, asked{tag, uri, true})
 			}
 		}
 		d.watches = watches
@@ -110,10 +110,10 @@ func (r *reference) refresh(ex exchange, tag string, uris []string, list bool, g
 		}
 	}
 	if d.standard {
-		ask = append(ask, asked{tag, ""})
+		ask = append(ask, asked{tag, "", true})
 	} else if c := r.clients[r.dialogs[tag].client]; c.amcc {
 		for _, other := range c.dialogs {
-			ask = append(ask, asked{other, ""})
+			ask = append(ask, asked{other, "", true})
 		}
 	}
 	return 200, ask
@@ -128,7 +128,7 @@ func (r *reference) resolve(a directory.Address) (ask []asked) {
 		for i := range d.watches {
 			if w := &d.watches[i]; w.user == from && d.state == refLive {
 				w.user = to
-				ask = append(ask, asked{tag, w.entity})
+				ask = append(ask, asked{tag, w.entity, false})
 			}
 		}
 		if d.client.user == from {

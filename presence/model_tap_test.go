@@ -146,19 +146,18 @@ type trackedDoc struct {
 	view     string
 	acked    bool // … and answered 2xx
 	underWay bool
-	asked    bool // for the next
+	asked    bool // the next may show the same
+	due      bool // the next must come
 }
 
 func newTracker() *tracker { return &tracker{shown: map[string]*trackedDoc{}} }
 
 // ask notes that documents were asked for.
-func (t *tracker) ask(entity string) {
-	if entity == "" {
-		for _, d := range t.shown {
-			d.asked = true
+func (t *tracker) ask(a asked) {
+	for entity, d := range t.shown {
+		if a.entity == "" || a.entity == entity {
+			d.asked, d.due = true, d.due || a.due
 		}
-	} else if d := t.shown[entity]; d != nil {
-		d.asked = true
 	}
 }
 

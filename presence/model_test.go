@@ -219,6 +219,9 @@ func (m *model) calm() {
 			m.fail("%s still waits for an answer", d.callID)
 		}
 		for _, w := range d.watches {
+			if w.user == "?"+w.address.String() && m.ref.ids[w.address] != "" {
+				m.fail("%s: %s was not looked up again", d.callID, w.entity) // BSP-2.1-8
+			}
 			if got, want := pd.held[w.entity].view, m.ref.view(w.user, d.standard); got != want {
 				m.fail("%s holds of %s\n  %s, want\n  %s", d.callID, w.entity, got, want)
 			}
