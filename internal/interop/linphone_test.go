@@ -1,0 +1,80 @@
+package interop_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// startLinphone starts a linphone without any device, as a user who watches a
+// friend and publishes for two seconds at a time. It publishes only what is
+// registered, so it needs a registrar before the server.
+func startLinphone(t *testing.T, sbc *kamailio, transport, user, friend string) *program {
+	t.Helper()
+	path := installed(t, "linphonec", "linphone-cli")
+	folder := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(folder, ".local", "share", "linphone"), 0o700)) // it does not start without
+	next := fmt.Sprintf("<sip:%s;transport=%s>", sbc.address, transport)
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "linphonerc"), fmt.Appendf(nil, `[sip]
+sip_port=-1
+sip_tcp_port=-1
+sip_tls_port=0
+default_proxy=0
+register_only_when_network_is_up=0
+guess_hostname=0
+[proxy_0]
+reg_proxy=%[1]s
+reg_route=%[1]s
+reg_identity=sip:%[2]s@%[3]s
+reg_expires=600
+reg_sendregister=1
+publish=1
+publish_expires=2
+[auth_info_0]
+username=%[2]s
+passwd=%[4]s
+realm=%[3]s
+domain=%[3]s
+[friend_0]
+url=<sip:%[5]s@%[3]s>
+pol=accept
+subscribe=1
+[video]
+capture=0
+display=0
+`, next, user, domain, password, friend), 0o600))
+	return launch(t, folder, []string{"HOME=" + folder, "XDG_DATA_HOME=", "XDG_CONFIG_HOME="}, path, "-c", "linphonerc")
+}
+
+// A linphone watches a friend and publishes, with Digest by SHA-256, and takes
+// both back when it ends: RFC 8760, RFC 3903 §6, RFC 3856; BSP-4-3, BSP-2.5-1,
+// BSX-6.
+func TestLinphone(t *testing.T) {
+	for _, transport := range transports {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, map[string]any{"limits": map[string]any{"min_expires": 1}})
+			sbc := border(t, s, transport)
+			bill := startLinphone(t, sbc, transport, "bill", "tom")
+			s.eventually("he publishes", func() bool { return s.publication("bill").Status == "available" })
+			bill.prints(`Friend .*tom@example\.com.* is `)
+
+			s.line(users["tom"], "busy")
+			bill.prints(`Friend .*tom@example\.com.* is Busy`)
+
+			// It refreshes by the entity-tag, which is another each time.
+			tag := s.publication("bill").ETag
+			s.eventually("a refresh", func() bool { return s.publication("bill").ETag != tag })
+			require.Equal(t, "available", s.status("bill"))
+			require.Equal(t, "Standard", s.publication("bill").Dialect)
+
+			bill.says("quit")
+			require.NoError(t, bill.wait())
+			s.forgets()
+			sbc.passesOn("NOTIFY", 3)
+		})
+	}
+}
