@@ -22,6 +22,9 @@
 // presence server. Sockets, framing, order and bounds are those of
 // sipx/sipgostack.
 //
+// gosip sends a request before it knows its transaction, and loses a response
+// that is quicker than that: such responses are held back for it.
+//
 // gosip's own transports are not used. They hand malformed messages to nobody,
 // so that clients retransmit for 32 seconds; block whoever sends to a peer that
 // does not read; find connections by address and tell nobody of their loss; and

@@ -13,6 +13,7 @@ import (
 	"github.com/ghettovoice/gosip/log"
 	"github.com/ghettovoice/gosip/sip"
 	"github.com/ghettovoice/gosip/sip/parser"
+	"github.com/ghettovoice/gosip/transaction"
 	"github.com/ghettovoice/gosip/transport"
 
 	"github.com/openblustar/blustar/sipx"
@@ -38,12 +39,53 @@ func (s *Stack) NewServer(cfg gosip.ServerConfig, ours func(*sipx.Request) bool,
 			return r.Method == "SUBSCRIBE" || r.Method == "PUBLISH" || r.Method == "NOTIFY"
 		}
 	}
-	return gosip.NewServer(cfg, func(_ net.IP, _ *net.Resolver, mapper sip.MessageMapper, _ log.Logger) transport.Layer {
-		l := &layer{stack: s, ours: ours, mapper: mapper, parser: parser.NewPacketParser(silence{}),
-			messages: make(chan sip.Message, queue), done: make(chan struct{})}
-		s.wire.SetDivert(l.divert)
+	l := &layer{stack: s, ours: ours, parser: parser.NewPacketParser(silence{}), early: make(map[string][]sip.Message),
+		messages: make(chan sip.Message, queue), done: make(chan struct{})}
+	server := gosip.NewServer(cfg, func(_ net.IP, _ *net.Resolver, mapper sip.MessageMapper, _ log.Logger) transport.Layer {
+		l.mapper = mapper
 		return l
-	}, nil, logger)
+	}, func(tpl sip.Transport, logger log.Logger) transaction.Layer {
+		return transactions{transaction.NewLayer(tpl, logger), l}
+	}, logger)
+	s.wire.SetDivert(l.divert)
+	return server
+}
+
+// transactions is gosip's transaction layer, but for a weakness: gosip sends a
+// request before it knows its transaction, and loses a response that comes
+// between.
+type transactions struct {
+	transaction.Layer
+	layer *layer
+}
+
+// Request implements transaction.Layer. Responses are held back until the
+// transaction is known.
+func (t transactions) Request(req sip.Request) (sip.ClientTransaction, error) {
+	hop, ok := req.ViaHop()
+	if !ok {
+		hop = &sip.ViaHop{ProtocolName: "SIP", ProtocolVersion: "2.0"}
+		req.PrependHeader(sip.ViaHeader{hop})
+	}
+	if hop.Params == nil {
+		hop.Params = sip.NewParams()
+	}
+	if !hop.Params.Has("branch") {
+		hop.Params.Add("branch", sip.String{Str: sip.GenerateBranch()})
+	}
+	branch := branchOf(req)
+	t.layer.hold(branch)
+	defer t.layer.release(branch)
+	return t.Layer.Request(req)
+}
+
+func branchOf(msg sip.Message) string {
+	if hop, ok := msg.ViaHop(); ok && hop.Params != nil {
+		if branch, ok := hop.Params.Get("branch"); ok && branch != nil {
+			return branch.String()
+		}
+	}
+	return ""
 }
 
 // layer is the transport.Layer of a gosip.Server.
@@ -52,8 +94,9 @@ type layer struct {
 	ours   func(*sipx.Request) bool
 	mapper sip.MessageMapper
 
-	mu       sync.Mutex // of the parser, which keeps state
+	mu       sync.Mutex // guards the parser too, which keeps state
 	parser   *parser.PacketParser
+	early    map[string][]sip.Message // responses held back, by branch
 	closed   bool
 	messages chan sip.Message
 	done     chan struct{}
@@ -92,11 +135,39 @@ func (l *layer) divert(f sipx.Flow, req *sipx.Request, data []byte) bool {
 	if l.mapper != nil {
 		msg = l.mapper(msg)
 	}
+	if held, ok := l.early[branchOf(msg)]; ok && req == nil {
+		if len(held) < 10 {
+			l.early[branchOf(msg)] = append(held, msg)
+		}
+		return true
+	}
+	l.pass(msg)
+	return true
+}
+
+// pass hands a message to gosip.
+func (l *layer) pass(msg sip.Message) {
 	select {
 	case l.messages <- msg:
 	default: // over udp it comes again
 	}
-	return true
+}
+
+// hold begins to hold back the responses to a request.
+func (l *layer) hold(branch string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.early[branch] = nil
+}
+
+// release passes on the responses that were held back.
+func (l *layer) release(branch string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, msg := range l.early[branch] {
+		l.pass(msg)
+	}
+	delete(l.early, branch)
 }
 
 // parse parses a message. A panic in the parser is an error.
