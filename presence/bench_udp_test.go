@@ -1,0 +1,88 @@
+package presence_test
+
+import (
+	"context"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/sipx"
+	"github.com/openblustar/blustar/sipx/sipgostack"
+)
+
+// BenchmarkFanOutUDP measures PUBLISH → NOTIFY over real UDP on loopback: server
+// and watchers, each on a stack of their own in this process, until every
+// NOTIFY has arrived.
+func BenchmarkFanOutUDP(b *testing.B) {
+	for _, watchers := range []int{1, 10, 100, 1000} {
+		b.Run(strconv.Itoa(watchers), func(b *testing.B) {
+			listen := func() *sipgostack.Stack {
+				stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}})
+				require.NoError(b, err)
+				b.Cleanup(func() { _ = stack.Shutdown(context.Background()) })
+				return stack
+			}
+			stack, peer := listen(), listen()
+			dir, err := directory.NewMemory([]directory.Entry{{ID: "u0", SIP: []string{"u0@example.com"}}})
+			require.NoError(b, err)
+			server, err := presence.New(presence.Config{Sender: stack, Directory: dir, Domains: []string{"example.com"}})
+			require.NoError(b, err)
+			b.Cleanup(func() { _ = server.Shutdown(context.Background()) })
+			arrived := make(chan struct{}, watchers)
+			go stack.Serve(context.Background(), server)
+			go peer.Serve(context.Background(), sipx.HandlerFunc(func(_ context.Context, w sipx.ResponseWriter, req *sipx.Request) {
+				_ = w.Respond(sipx.NewResponse(200))
+				arrived <- struct{}{}
+			}))
+			all := func() {
+				for range watchers {
+					<-arrived
+				}
+			}
+			do := func(req *sipx.Request) *sipx.Response {
+				req.Header = append(sipx.Header{{Name: "Contact", Value: "<" + peer.Contact(sipx.Flow{Transport: "udp"}).String() + ">"}},
+					withoutRouting(req.Header)...)
+				req.Flow = sipx.Flow{Transport: "udp", Remote: stack.Listening()[0].Local}
+				res, err := sipx.Do(b.Context(), peer, req)
+				require.NoError(b, err)
+				require.Equal(b, 200, res.Status)
+				return res
+			}
+			for i := range watchers {
+				req := benchRequest("SUBSCRIBE", i, "u0", "", "Expires: 300")
+				do(req)
+			}
+			all()
+			tag := ""
+			publish := func(note string) {
+				req := benchRequest("PUBLISH", watchers, "u0", bluStarBody("busy", note), "Expires: 3600", "Content-Type: application/pidf+xml")
+				if tag != "" {
+					req.Header.Add("SIP-If-Match", tag)
+				}
+				tag = etag(do(req))
+				all()
+			}
+			publish("first")
+			n := 0
+			for b.Loop() {
+				n++
+				publish(strconv.Itoa(n))
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n*watchers), "ns/notify")
+		})
+	}
+}
+
+// withoutRouting leaves out what the stack writes.
+func withoutRouting(h sipx.Header) sipx.Header {
+	var kept sipx.Header
+	for _, f := range h {
+		if f.Name != "Via" && f.Name != "Contact" {
+			kept = append(kept, f)
+		}
+	}
+	return kept
+}
