@@ -209,8 +209,16 @@ func (s *suite) overload() {
 	require.True(s, ok && after > 0, "Retry-After")
 	n := within(s, sent, "the flood")
 	other := s.dial(stack, s.best())
-	other.request("SUBSCRIBE sip:bob@example.com\nTo: <sip:bob@example.com>;tag=dialog")
-	require.Equal(s, 200, other.response().Status, "a refresh gets through")
+	refresh := other.message("SUBSCRIBE sip:bob@example.com\nTo: <sip:bob@example.com>;tag=dialog")
+	var data []byte
+	for range 20 { // as a client repeats it, where the flood fills the receive buffer
+		other.send(refresh)
+		var err error
+		if data, err = other.read(500 * time.Millisecond); err == nil || other.in != nil {
+			break
+		}
+	}
+	require.Contains(s, string(data), "SIP/2.0 200", "a refresh gets through")
 	mu.Lock()
 	require.Less(s, most, n)
 	require.LessOrEqual(s, most, 4096)
