@@ -62,6 +62,7 @@ func (m *model) moment(events []event) {
 			together = append(together, e.exchange)
 		}
 	}
+	before := m.ref
 	if len(together) > 0 { // a NOTIFY may leave before the answer to what caused it
 		ask := m.exchanged(together)
 		defer func() {
@@ -87,7 +88,7 @@ func (m *model) moment(events []event) {
 				m.trackers[tag] = newTracker()
 			}
 		case notifySent:
-			m.notifySent(e.notify)
+			m.notifySent(e.notify, before)
 		case notifyDone:
 			tag := e.notify.From.Tag()
 			if tr := m.trackers[tag]; tr != nil && tr.done(e.notify, e.res, e.err) {
@@ -180,7 +181,9 @@ func (m *model) ask(list []asked) {
 	}
 }
 
-func (m *model) notifySent(req *sipx.Request) {
+// notifySent judges a NOTIFY; before is what was known before the moment at which
+// it left.
+func (m *model) notifySent(req *sipx.Request, before *reference) {
 	tag := req.From.Tag()
 	tr, d := m.trackers[tag], m.ref.dialogs[tag]
 	state := req.Header.Get("Subscription-State")
@@ -201,7 +204,7 @@ func (m *model) notifySent(req *sipx.Request) {
 		m.fail("%s: %v", req.CallID, err)
 	}
 	for _, doc := range docs {
-		if !slices.ContainsFunc(d.watches, func(w refWatch) bool { return w.entity == doc.Entity }) {
+		if !slices.ContainsFunc(slices.Concat(d.watches, before.dialogs[tag].watches), func(w refWatch) bool { return w.entity == doc.Entity }) {
 			m.fail("%s is shown %s, which it does not watch", req.CallID, doc.Entity)
 		}
 	}
