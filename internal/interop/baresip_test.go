@@ -18,22 +18,29 @@ type baresip struct {
 	control string
 }
 
-// startBaresip starts one without any device. It keeps what it publishes alive
-// for two seconds at a time.
-func startBaresip(t *testing.T, s *server, transport, user, contact string) *baresip {
+// findBaresip returns the paths of the program and of its modules.
+func findBaresip(t *testing.T) (program, modules string) {
 	t.Helper()
-	path := installed(t, "baresip", "baresip-core")
-	modules, _ := filepath.Glob("/usr/lib*/baresip/modules")
-	if len(modules) == 0 {
+	program = installed(t, "baresip", "baresip-core")
+	found, _ := filepath.Glob("/usr/lib*/baresip/modules")
+	if len(found) == 0 {
 		missing(t, "the modules of baresip are not installed (Debian: baresip-core)")
 	}
+	return program, found[0]
+}
+
+// startBaresip starts one without any device. It keeps what it publishes alive
+// for four seconds at a time.
+func startBaresip(t *testing.T, s *server, transport, user, contact string) *baresip {
+	t.Helper()
+	path, modules := findBaresip(t)
 	folder := t.TempDir()
 	b := &baresip{control: net.JoinHostPort(ownAddress(t), "4444")}
 	for name, text := range map[string]string{
 		"config": "sip_listen 127.0.0.1:0\nnet_interface 127.0.0.1\nctrl_tcp_listen " + b.control + "\n" +
-			"module_path " + modules[0] + "\nmodule ctrl_tcp.so\nmodule_tmp uuid.so\nmodule_tmp account.so\n" +
+			"module_path " + modules + "\nmodule ctrl_tcp.so\nmodule_tmp uuid.so\nmodule_tmp account.so\n" +
 			"module_app contact.so\nmodule_app menu.so\nmodule_app presence.so\n",
-		"accounts": fmt.Sprintf("<sip:%s@%s>;outbound=\"sip:%s;transport=%s\";regint=0;pubint=2\n",
+		"accounts": fmt.Sprintf("<sip:%s@%s>;outbound=\"sip:%s;transport=%s\";regint=0;pubint=4\n",
 			user, domain, s.listening(transport), transport),
 		"contacts": fmt.Sprintf("<sip:%s@%s>;presence=p2p\n", contact, domain),
 	} {
@@ -71,6 +78,7 @@ func (b *baresip) sees(from, to string) {
 // credentials: baresip 1.0.0 gives up where the first challenge of a 401 has an
 // algorithm that it does not know, and ours is SHA-256 (RFC 8760 §2.3).
 func TestBaresip(t *testing.T) {
+	findBaresip(t)
 	for _, transport := range transports {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()

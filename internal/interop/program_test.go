@@ -93,7 +93,7 @@ func launch(t testing.TB, folder string, environ []string, name string, args ...
 	}
 	// timeout(1) makes a process group of it, ends the group when it is told to,
 	// and by itself should the test be killed.
-	p.cmd = exec.CommandContext(context.Background(), "timeout", append([]string{"-k", "5", lifetime, name}, args...)...)
+	p.cmd = exec.CommandContext(context.Background(), installed(t, "timeout", "coreutils"), append([]string{"-k", "5", lifetime, name}, args...)...)
 	p.cmd.Dir = folder
 	p.cmd.Env = append(os.Environ(), environ...)
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stdout

@@ -23,11 +23,13 @@ type kamailio struct {
 	address string // for all transports
 }
 
+func findKamailio(t *testing.T) string { return installed(t, "kamailio", "kamailio") }
+
 // border starts a Kamailio before a server, which it talks to over one
 // transport.
 func border(t *testing.T, s *server, transport string) *kamailio {
 	t.Helper()
-	path := installed(t, "kamailio", "kamailio")
+	path := findKamailio(t)
 	own, folder := ownAddress(t), t.TempDir()
 	address := net.JoinHostPort(own, "5060")
 	k := launch(t, ".", nil, path, "-f", "testdata/kamailio.cfg", "-P", folder+"/pid", "-Y", folder, "-w", folder,
@@ -83,6 +85,8 @@ func (k *kamailio) passesOn(method string, n int) {
 // all that belongs to a dialog follows its route set, NOTIFYs first of all
 // (BSP-4-3, BSX-5; RFC 3261 §12.2). The scenarios are those without an SBC.
 func TestBorder(t *testing.T) {
+	sipp(t)
+	findKamailio(t)
 	type pair struct{ client, server string }
 	for _, c := range []pair{{"udp", "udp"}, {"tcp", "tcp"}, {"tcp", "udp"}, {"udp", "tcp"}} {
 		t.Run(c.client+" to "+c.server, func(t *testing.T) {
@@ -109,6 +113,7 @@ func TestBorder(t *testing.T) {
 // Our own client, which has the SBC as its Route and knows the server by name
 // alone (BSP-4-3).
 func TestBorderOwnClient(t *testing.T) {
+	findKamailio(t)
 	for _, dialect := range []string{"BluStar", "Standard"} {
 		for _, transport := range transports {
 			t.Run(dialect+" "+transport, func(t *testing.T) {
