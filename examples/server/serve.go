@@ -14,9 +14,10 @@ import (
 
 const (
 	// notifyTime bounds how long the last NOTIFYs may take, closeTime how long
-	// the control API and the directory may after them.
-	notifyTime = 5 * time.Second
-	closeTime  = time.Second
+	// the control API and the directory may after them. A shutdown takes both at
+	// most, which is less than the 5 s that are promised.
+	notifyTime = 4 * time.Second
+	closeTime  = 500 * time.Millisecond
 )
 
 // serveCommand runs the server until ctx ends.
