@@ -263,9 +263,19 @@ func (c *Client) flowClosed(f sipx.Flow) {
 func (c *Client) contact() string {
 	uri := c.cfg.Contact
 	if uri.IsZero() {
-		uri = subscriber.Contact(c.cfg.Sender, c.cfg.Flow, c.cfg.Server, c.cfg.ContactUser)
+		uri = subscriber.Contact(c.cfg.Sender, c.cfg.Flow, c.next(), c.cfg.ContactUser)
 	}
 	return sipx.Address{URI: uri}.String()
+}
+
+// next is where requests outside a dialog are sent without a flow.
+func (c *Client) next() sipx.URI {
+	if len(c.cfg.Route) > 0 {
+		if first, err := sipx.ParseAddress(c.cfg.Route[0]); err == nil {
+			return first.URI
+		}
+	}
+	return c.cfg.Server
 }
 
 // requestURI is the Request-URI of a request about presentity outside a dialog:

@@ -62,6 +62,31 @@ func TestAddressesAreChecked(t *testing.T) {
 	})
 }
 
+// The contact is reached over the transport of the first hop: an SBC's, where
+// there is one (BSP-4-3).
+func TestContactTransport(t *testing.T) {
+	for _, c := range []struct{ server, route, want string }{
+		{"", "", ""},
+		{";transport=tcp", "", "tcp"},
+		{"", "<sip:192.0.2.1:5060;lr;transport=TCP>", "tcp"},
+		{";transport=tcp", "<sip:192.0.2.1:5060;lr>", ""},
+	} {
+		change := func(cfg *client.Config) {
+			cfg.Server.Params = c.server
+			if c.route != "" {
+				cfg.Route = []string{c.route}
+			}
+		}
+		run(t, change, func(t *testing.T, s *server, own *client.Client, _ *inbox) {
+			require.NoError(t, own.Publish(t.Context(), client.Publication{}))
+			contact, err := sipx.ParseAddress(s.seen("")[0].Header.Get("Contact"))
+			require.NoError(t, err)
+			got, _ := contact.URI.Param("transport")
+			require.Equal(t, c.want, got)
+		})
+	}
+}
+
 // A contact of one's own, in front of a NAT for example.
 func TestContact(t *testing.T) {
 	change := func(cfg *client.Config) {
