@@ -163,7 +163,7 @@ func phone(t *testing.T, sbc *kamailio, transport string, cfg client.Config) *cl
 	}
 	cfg.Credentials, err = auth.NewCredentials(account, []byte(password))
 	require.NoError(t, err)
-	cfg.Sender, cfg.Server = stack, sipx.URI{Scheme: "sip", Host: domain, Params: ";transport=" + transport}
+	cfg.Sender, cfg.Server = stack, sipx.URI{Scheme: "sip", Host: domain}
 	cfg.Route = []string{"<sip:" + sbc.address + ";lr;transport=" + transport + ">"}
 	c, err := client.New(cfg)
 	require.NoError(t, err)
