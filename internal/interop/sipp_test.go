@@ -182,7 +182,7 @@ var transports = []string{"udp", "tcp"}
 // A day of a BluStar client (§2.10, §4.1, §4.3): BSP-2.10-1, BSP-2.10-3,
 // BSP-2.10-4, BSP-2.10-6, BSP-2.9-1, BSP-2.4-1, BSP-2.4-2, BSP-2.4-4, BSP-2.4-5,
 // BSP-2.8-1, BSP-4.1-2, BSP-4.3-1, BSP-4-1, BSP-4-2, BSP-4-6; signed out by PUBLISH
-// (BSP-2.2-2) while another watches (BSP-2.2-3).
+// (BSP-2.2-2), as the last client of its user (BSP-2.2-3).
 func TestClient(t *testing.T) {
 	sipp(t)
 	for _, transport := range transports {
