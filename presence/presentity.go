@@ -310,7 +310,7 @@ func (p *presentity) retryLookup(d time.Duration) {
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if errors.Is(result.Err, directory.ErrNotFound) {
+		if errors.Is(result.Err, directory.ErrNotFound) || errors.Is(result.Err, directory.ErrAmbiguous) {
 			p.kind = nobody
 			return
 		}
@@ -325,15 +325,23 @@ func (p *presentity) retryLookup(d time.Duration) {
 func (s *Server) resolve(from *presentity, entry directory.Entry) {
 	to := s.presentities.acquire(entry.ID, resolved, entry)
 	defer s.presentities.release(to)
-	from.mu.Lock()
-	watches := slices.Clone(from.watches)
-	from.mu.Unlock()
-	for _, w := range watches {
-		s.move(w, from, to)
+	var moved []*watch
+	for watches := from.watched(); len(watches) > 0; watches = from.watched() {
+		for _, w := range watches { // and those that come meanwhile
+			s.move(w, from, to)
+		}
+		moved = append(moved, watches...)
 	}
 	s.clients.rekey(from, to)
 	s.update(to) // the clients that came along open its services
-	s.notify(watches)
+	s.notify(moved)
+}
+
+// watched returns a copy of the watches.
+func (p *presentity) watched() []*watch {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.watches)
 }
 
 // move makes w watch another presentity.

@@ -135,7 +135,7 @@ func (t *sources[V]) put(key string, v V, whose func() *presentity) error {
 		src.keeper, p = p, nil
 	}
 	src.mu.Unlock()
-	shown := src.take(v, ownerFeed)
+	shown := src.take(t.server.ctx, v, ownerFeed)
 	t.mu.Unlock()
 	t.server.presentities.releaseAny(p)
 	t.server.updateAll(shown)
@@ -192,12 +192,15 @@ func (src *source[V]) read() (v V, prov Provenance, changed time.Time, known boo
 	return src.value, src.prov, src.changed, src.known
 }
 
-// take takes a new value, for which its lifetime starts, and returns who shows
-// it.
-func (src *source[V]) take(v V, owner string) []*presentity {
+// take takes a new value from an owner that lives as long as ctx. Its lifetime
+// starts now. It returns who shows it.
+func (src *source[V]) take(ctx context.Context, v V, owner string) []*presentity {
 	now := time.Now()
 	src.mu.Lock()
 	defer src.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil
+	}
 	if !src.known || !src.of.equal(src.value, v) {
 		src.changed = now
 	}
@@ -211,21 +214,26 @@ func (src *source[V]) take(v V, owner string) []*presentity {
 func (src *source[V]) clear() {
 	src.of.mu.Lock()
 	src.mu.Lock()
-	known := src.known
+	shown, keeper := src.forget()
+	src.dropIfIdle()
+	src.mu.Unlock()
+	src.of.mu.Unlock()
+	src.of.server.updateAll(shown)
+	src.of.server.presentities.releaseAny(keeper)
+}
+
+// forget makes the value unknown, and returns who showed it, and its keeper to be
+// released. src.mu is held.
+func (src *source[V]) forget() (shown []*presentity, keeper *presentity) {
+	if !src.known {
+		return nil, nil
+	}
 	var none V
 	src.value, src.known, src.prov = none, false, Provenance{}
 	src.changed = time.Now()
 	src.fadeAfter(0)
-	shown := slices.Clone(src.shown)
-	keeper := src.keeper
-	src.keeper = nil
-	src.dropIfIdle()
-	src.mu.Unlock()
-	src.of.mu.Unlock()
-	if known {
-		src.of.server.updateAll(shown)
-	}
-	src.of.server.presentities.releaseAny(keeper)
+	keeper, src.keeper = src.keeper, nil
+	return slices.Clone(src.shown), keeper
 }
 
 // fadeAfter has the value cleared after d; 0 for never. src.mu is held.
@@ -283,19 +291,22 @@ func (src *source[V]) unwatch() {
 }
 
 func (src *source[V]) stopMonitor() {
+	src.of.mu.Lock()
 	src.mu.Lock()
-	stop := src.stop
-	if src.watching > 0 || stop == nil {
-		src.mu.Unlock()
-		return
+	var shown []*presentity
+	var keeper *presentity
+	if src.watching == 0 && src.stop != nil {
+		src.stop()
+		src.stop = nil
+		if src.prov.Owner == ownerMonitor {
+			shown, keeper = src.forget() // nobody looks after it any more
+		}
+		src.dropIfIdle()
 	}
-	src.stop = nil
-	owner := src.prov.Owner
 	src.mu.Unlock()
-	stop()
-	if owner == ownerMonitor {
-		src.clear() // nobody looks after it any more
-	}
+	src.of.mu.Unlock()
+	src.of.server.updateAll(shown)
+	src.of.server.presentities.releaseAny(keeper)
 }
 
 // run keeps a monitor going until ctx ends. While it fails, its last value
@@ -307,9 +318,7 @@ func (src *source[V]) run(ctx context.Context, user directory.Entry) {
 	for {
 		began := time.Now()
 		err := src.of.monitor(ctx, user, src.key, func(v V) {
-			if ctx.Err() == nil {
-				server.updateAll(src.take(v, ownerMonitor))
-			}
+			server.updateAll(src.take(ctx, v, ownerMonitor))
 		})
 		if ctx.Err() != nil {
 			return

@@ -325,3 +325,24 @@ func TestMonitorFails(t *testing.T) {
 		require.Equal(t, "other:unknown", watcher.one().shown(t).activity)
 	})
 }
+
+// silent is a LineMonitor that never learns anything.
+type silent struct{}
+
+func (silent) MonitorLine(ctx context.Context, _ string, _ func(presence.LineState)) error {
+	<-ctx.Done()
+	return nil
+}
+
+// BSX-4: a monitor that never said anything leaves nothing behind when it ends.
+func TestSilentMonitorLeavesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, func(c *presence.Config) { c.Lines, c.MaxSources = silent{}, 1 })
+		s, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		require.ErrorIs(t, w.server.Feed().SetLine("999", presence.LineState{State: pidf.LineIdle}), presence.ErrTooMany)
+		require.Equal(t, 200, s.end().Status)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.NoError(t, w.server.Feed().SetLine("999", presence.LineState{State: pidf.LineIdle}))
+	})
+}

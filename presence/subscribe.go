@@ -114,7 +114,9 @@ func (s *Server) open(ctx context.Context, sub *subscription, event sipx.Event) 
 		if !s.dialogs.live(d) { // its connection has closed meanwhile
 			c, _ := s.clients.of(d)
 			s.clients.leave(d)
-			s.endClient(c, "its connection is gone")
+			if c != nil { // nil where it has come back since, elsewhere
+				s.endClient(c, "its connection is gone")
+			}
 		}
 	}
 	return d.granted(sub), func() { s.begin(d, sub.expires) }, nil
