@@ -42,8 +42,8 @@ func BenchmarkDeadWatchers(b *testing.B) {
 			f.mu.Lock()
 			n := dead
 			for _, w := range f.watched {
-				if w.dead = n > 0; w.dead {
-					n--
+				if n--; n >= 0 {
+					w.dead = time.Now()
 				}
 			}
 			f.mu.Unlock()

@@ -48,12 +48,14 @@ type farmed struct {
 	callID string
 	toTag  string
 	seq    uint32
-	dead   bool   // answers nothing
-	asking bool   // waits for an answer
-	left   bool   // has sent its last SUBSCRIBE
-	cseq   uint32 // of the newest NOTIFY
-	value  string // what that showed
+	dead   time.Time // since when it answers nothing; 481 once farm.booted is set
+	asking bool      // waits for an answer
+	left   bool      // has sent its last SUBSCRIBE
+	cseq   uint32    // of the newest NOTIFY
+	value  string    // what that showed
 }
+
+func (w *farmed) isDead() bool { return !w.dead.IsZero() }
 
 type farmCall struct {
 	data []byte
@@ -149,16 +151,16 @@ func (f *farm) notified(data []byte) {
 	last := strings.HasPrefix(req.Header.Get("Subscription-State"), "terminated")
 	status := 200
 	switch {
-	case w == nil && !last, w != nil && w.dead && f.booted:
+	case w == nil && !last, w != nil && w.isDead() && f.booted:
 		status = 481
-	case w != nil && w.dead:
+	case w != nil && w.isDead():
 		return
 	case w != nil && req.CSeq > w.cseq:
 		w.cseq = req.CSeq
 		if last {
 			delete(f.watched, req.CallID)
 		} else {
-			w.value = forwardIn(req.Body)
+			w.value = strings.Clone(forwardIn(req.Body)) // not the whole body
 			f.heard(w, w.value)
 		}
 	}
@@ -219,7 +221,7 @@ func (f *farm) subscribe(w *farmed, expires int) {
 		w.user, local, branch, w.callID, w.user, tag, w.callID, w.seq, w.callID, local, expires, agent)
 	f.calls[branch] = &farmCall{data: data, sent: time.Now(), done: func(res *sipx.Response) {
 		w.asking = false
-		if w.toTag = res.ToTag; res.Status != 200 {
+		if w.toTag = strings.Clone(res.ToTag); res.Status != 200 {
 			f.refused++
 			delete(f.watched, w.callID)
 		}
@@ -233,7 +235,7 @@ func (f *farm) settled(newest []string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, w := range f.watched {
-		if !w.dead && !w.left && (w.cseq == 0 || w.value != newest[w.user]) {
+		if !w.isDead() && !w.left && (w.cseq == 0 || w.value != newest[w.user]) {
 			return false
 		}
 	}
