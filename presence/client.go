@@ -67,10 +67,11 @@ func (cs *clients) join(d *dialog, key clientKey, amcc, own bool, user *presenti
 	defer cs.mu.Unlock()
 	c := cs.get(key)
 	if own {
-		if err := cs.enliven(c, user, userAgent); err != nil {
+		if !cs.roomFor(c, user) {
 			cs.forget(c)
-			return err
+			return ErrTooMany
 		}
+		cs.enliven(c, user, userAgent)
 	}
 	if own && slices.ContainsFunc(c.dialogs, func(other *dialog) bool {
 		return other.own && other.list == d.list && other.generation == c.generation
@@ -83,16 +84,13 @@ func (cs *clients) join(d *dialog, key clientKey, amcc, own bool, user *presenti
 	return nil
 }
 
-// publish notes that a client published until expires. services is nil where
-// the request said nothing about them.
-func (cs *clients) publish(key clientKey, user *presentity, services *ServiceState, expires time.Time, userAgent string) error {
+// publish notes that a client, for which there was room, published until expires.
+// services is nil where the request said nothing about them.
+func (cs *clients) publish(key clientKey, user *presentity, services *ServiceState, expires time.Time, userAgent string) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := cs.get(key)
-	if err := cs.enliven(c, user, userAgent); err != nil {
-		cs.forget(c)
-		return err
-	}
+	cs.enliven(c, user, userAgent)
 	if services != nil {
 		c.services = *services
 	}
@@ -106,21 +104,28 @@ func (cs *clients) publish(key clientKey, user *presentity, services *ServiceSta
 			cs.server.endClient(c, "the publication expired")
 		}
 	})
-	return nil
+}
+
+// room reports whether a client is live, or may become so. Where a user's clients
+// come by SUBSCRIBE and PUBLISH at one moment there may be one more than allowed.
+func (cs *clients) room(key clientKey, user *presentity) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.roomFor(cs.m[key], user)
+}
+
+func (cs *clients) roomFor(c *client, user *presentity) bool {
+	return c != nil && c.user != nil || len(cs.live[user]) < cs.server.cfg.MaxClients
 }
 
 // enliven makes c one of its user's live clients. cs.mu is held.
-func (cs *clients) enliven(c *client, user *presentity, userAgent string) error {
+func (cs *clients) enliven(c *client, user *presentity, userAgent string) {
 	if c.user != nil {
-		return nil
-	}
-	if len(cs.live[user]) >= cs.server.cfg.MaxClients {
-		return ErrTooMany
+		return
 	}
 	c.user, c.userAgent = user, strings.Clone(userAgent)
 	cs.live[user] = append(cs.live[user], c)
 	cs.server.presentities.retain(user)
-	return nil
 }
 
 // forget drops a client that has nothing left. cs.mu is held.
@@ -259,13 +264,29 @@ func (cs *clients) rekey(from, to *presentity) {
 // and where it was its user's last the user is signed out (§2.2, §2.3), which is
 // so before the client hears of its end.
 func (s *Server) endClient(c *client, why string) {
-	dialogs, user := s.clients.end(c)
-	dialogs = slices.DeleteFunc(dialogs, func(d *dialog) bool { return !s.close(d, reasonDeactivated) })
+	dialogs, user := s.takeOut(c, why)
 	if user != nil {
-		s.cfg.Logger.Info("client ended", "user", c.key.user, "contact", c.key.contact, "why", why)
-		s.settle(user)
+		user.publishing.Lock()
+		notify := s.settle(user)
+		user.publishing.Unlock()
+		notify()
 		s.presentities.release(user)
 	}
+	s.farewell(dialogs)
+}
+
+// takeOut ends a client and closes its dialogs. What remains to be done is to
+// settle and release its user, where it had one, and to say farewell in the
+// dialogs.
+func (s *Server) takeOut(c *client, why string) ([]*dialog, *presentity) {
+	dialogs, user := s.clients.end(c)
+	if user != nil {
+		s.cfg.Logger.Info("client ended", "user", c.key.user, "contact", c.key.contact, "why", why)
+	}
+	return slices.DeleteFunc(dialogs, func(d *dialog) bool { return !s.close(d, reasonDeactivated) }), user
+}
+
+func (s *Server) farewell(dialogs []*dialog) {
 	for _, d := range dialogs {
 		s.flush(d)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -51,6 +52,37 @@ func TestSignOutByPublish(t *testing.T) {
 		})
 	}
 }
+
+// A client has ended before it is told so: what it sends as soon as it has the
+// 200 to its PUBLISH with Expires 0 begins another life, which that end does not
+// end too (BSP-2.2-2).
+func TestComesBackAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		e, own, list, _ := w.signedIn("192.0.2.8", sipx.Flow{})
+		var again *sub
+		req := e.request("PUBLISH", "sip:192.0.2.1:5060", "<"+e.from+">", "bye", 1, "", "Expires: 0", "Event: presence")
+		req.Flow = udp("192.0.2.8:5060")
+		w.server.ServeSIP(t.Context(), onResponse(func(res *sipx.Response) {
+			require.Equal(t, 200, res.Status)
+			require.Zero(t, w.server.Stats().Clients)
+			again, _ = e.subscribe("sip:tom@example.com")
+			require.Equal(t, 200, e.status("", "busy", "").Status)
+		}), req)
+		sent := w.net.take()
+		require.Equal(t, "terminated;reason=deactivated", own.of(sent)[0].state())
+		require.Equal(t, "terminated;reason=deactivated", list.of(sent)[0].state())
+		require.Equal(t, 200, again.refresh().Status)
+		last := again.of(sent)
+		require.Equal(t, "busy", last[len(last)-1].shown(t).blustar)
+	})
+}
+
+// onResponse is a ResponseWriter that calls a function at the moment at which
+// the response leaves.
+type onResponse func(*sipx.Response)
+
+func (f onResponse) Respond(res *sipx.Response) error { f(res); return nil }
 
 // BSP-2.2-2, BSP-2.2-1: Expires 0 on the own subscription does the same; on
 // another it ends that alone.
@@ -236,4 +268,13 @@ func TestAMCC(t *testing.T) {
 		require.Equal(t, 200, annList.refresh().Status)
 		require.Equal(t, 1, w.server.Stats().Clients)
 	})
+}
+
+// BSX-4: who is refused for want of room changes nothing for those who are in.
+func TestTooManyClientsLeavesOthers(t *testing.T) {
+	w := newWorld(t, func(c *presence.Config) { c.MaxClients = 1 })
+	tom := w.client("tom", "192.0.2.8")
+	tag := etag(tom.status("", "busy", ""))
+	require.Equal(t, 403, w.client("tom", "192.0.2.9").status(tag, "available", "").Status)
+	require.Equal(t, 200, tom.status(tag, "away", "").Status)
 }

@@ -210,6 +210,10 @@ func (s *Server) publishShared(ctx context.Context, pub *publishing, current *pu
 		}
 		next.callID, next.cseq, next.at = strings.Clone(pub.req.CallID), pub.req.CSeq, now
 	}
+	key := clientKey{user: p.key, contact: contactKey(pub.contact.URI)}
+	if !s.clients.room(key, p) {
+		return nil, nil, sipx.Errorf(403, "too many clients of one user")
+	}
 	var err error
 	if next.Revision, err = s.cfg.Store.Put(ctx, next.Publication, replaces); err != nil {
 		return nil, nil, s.storeFailed(err)
@@ -219,14 +223,7 @@ func (s *Server) publishShared(ctx context.Context, pub *publishing, current *pu
 		st := servicesOf(pub.doc)
 		services = &st
 	}
-	key := clientKey{user: p.key, contact: contactKey(pub.contact.URI)}
-	err = s.clients.publish(key, p, services, now.Add(pub.expires), pub.req.Header.Get("User-Agent"))
-	if err != nil {
-		if current == nil {
-			_ = s.cfg.Store.Delete(ctx, p.key, next.ETag)
-		}
-		return nil, nil, sipx.Errorf(403, "too many clients of one user")
-	}
+	s.clients.publish(key, p, services, now.Add(pub.expires), pub.req.Header.Get("User-Agent"))
 	return s.publishedOK(pub, next.ETag), s.swap(p, current, next), nil
 }
 
@@ -350,13 +347,7 @@ func (s *Server) unpublish(ctx context.Context, pub *publishing, current *public
 			etag = current.ETag
 		}
 		key := clientKey{user: p.key, contact: contactKey(pub.contact.URI)}
-		s.presentities.retain(p)
-		return s.publishedOK(pub, etag), func() {
-			defer s.presentities.release(p)
-			if c := s.clients.lookup(key); c != nil {
-				s.endClient(c, "it signed out")
-			}
-		}, nil
+		return s.publishedOK(pub, etag), s.signOut(p, key), nil
 	}
 	if current == nil {
 		return nil, nil, sipx.Errorf(400, "Expires 0 without SIP-If-Match")
@@ -365,6 +356,26 @@ func (s *Server) unpublish(ctx context.Context, pub *publishing, current *public
 		return nil, nil, s.storeFailed(err)
 	}
 	return s.publishedOK(pub, newTag()), s.withdraw(p, current), nil
+}
+
+// signOut ends a client by its own wish, and returns what notifies it and the
+// watchers. It has ended before it gets its 200: what it sends next is the
+// beginning of another life. p.publishing is held.
+func (s *Server) signOut(p *presentity, key clientKey) func() {
+	c := s.clients.lookup(key)
+	if c == nil {
+		return nil
+	}
+	dialogs, user := s.takeOut(c, "it signed out")
+	if user == nil {
+		return func() { s.farewell(dialogs) }
+	}
+	notify := s.settle(user) // which is p: that is in the key
+	return func() {
+		notify()
+		s.presentities.release(user)
+		s.farewell(dialogs)
+	}
 }
 
 // withdraw takes a publication away; with the last thing that a user's clients
@@ -406,14 +417,12 @@ func (s *Server) publicationExpired(p *presentity, pub *publication) {
 
 // settle sees to a user after one of their clients has ended: where it was the
 // last, what the clients published ends with it and the user is signed out
-// (BSP-2.2-3); else only the services may have changed (BSP-2.2-4). The caller
-// has a reference to p.
-func (s *Server) settle(p *presentity) {
-	p.publishing.Lock()
-	defer p.publishing.Unlock()
+// (BSP-2.2-3); else only the services may have changed (BSP-2.2-4). It returns
+// what notifies the watchers. p.publishing is held, and the caller has a
+// reference to p.
+func (s *Server) settle(p *presentity) func() {
 	if s.clients.alive(p) {
-		s.update(p)
-		return
+		return s.swap(p, nil, nil)
 	}
 	p.mu.Lock()
 	shared := p.shared()
@@ -424,7 +433,7 @@ func (s *Server) settle(p *presentity) {
 	if shared != nil {
 		s.deleteStored(p, shared)
 	}
-	s.swap(p, shared, nil)()
+	return s.swap(p, shared, nil)
 }
 
 func (s *Server) deleteStored(p *presentity, pub *publication) {
