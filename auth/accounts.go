@@ -120,8 +120,9 @@ func LoadAccounts(path string) (*LocalAccounts, error) {
 // "tom" is found by DE\tom and tom@example.com, where those are not listed
 // themselves.
 type LocalAccounts struct {
-	byName map[Name]Account
-	realms []string
+	byName     map[Name]Account
+	realms     []string
+	algorithms []Algorithm // of Digest
 	// cost is the highest of all hashes, for accounts that do not exist.
 	cost int
 	// cpus lets one comparison run on each processor; the others wait.
@@ -138,7 +139,7 @@ var (
 // or listed twice.
 func NewLocalAccounts(list []Account) (*LocalAccounts, error) {
 	l := &LocalAccounts{byName: make(map[Name]Account, len(list)), cpus: make(chan struct{}, runtime.GOMAXPROCS(0))}
-	realms := make(map[string]bool)
+	realms, algorithms := make(map[string]bool), make(map[Algorithm]bool)
 	for _, a := range list {
 		if err := a.check(); err != nil {
 			return nil, err
@@ -153,12 +154,19 @@ func NewLocalAccounts(list []Account) (*LocalAccounts, error) {
 		}
 		if a.DigestHA1 != nil {
 			realms[a.DigestHA1.Realm] = true
+			algorithms[SHA256] = algorithms[SHA256] || a.DigestHA1.SHA256 != ""
+			algorithms[MD5] = algorithms[MD5] || a.DigestHA1.MD5 != ""
 		}
 	}
 	if l.cost == 0 {
 		l.cost = bcrypt.DefaultCost
 	}
 	l.realms = slices.Sorted(maps.Keys(realms))
+	for _, a := range []Algorithm{SHA256, MD5} {
+		if algorithms[a] {
+			l.algorithms = append(l.algorithms, a)
+		}
+	}
 	return l, nil
 }
 
@@ -167,6 +175,10 @@ func (l *LocalAccounts) Len() int { return len(l.byName) }
 
 // Realms returns the realms of the Digest secrets, each once.
 func (l *LocalAccounts) Realms() []string { return slices.Clone(l.realms) }
+
+// Algorithms returns the Digest algorithms for which an account has a secret,
+// the strongest first.
+func (l *LocalAccounts) Algorithms() []Algorithm { return slices.Clone(l.algorithms) }
 
 // AccountKey implements [AccountKeyer].
 func (l *LocalAccounts) AccountKey(n Name) string {

@@ -51,7 +51,10 @@ type Config struct {
 	// AMCC checks the credentials of mobile client controllers (§2.11): local
 	// accounts, never a directory. nil refuses them all.
 	AMCC Verifier
-	// Digest has the secrets of the accounts that may authenticate by Digest.
+	// Digest has the secrets of the accounts that may authenticate by Digest. It
+	// is offered with SHA-256 and MD5 (RFC 8760), or with those for which there
+	// are secrets, where it says so (Algorithms() []Algorithm): there are clients
+	// that give up at the first that they do not know.
 	// nil means none: such clients are challenged, and then forbidden.
 	Digest DigestAccounts
 	// Cipher of X-BSS-rauth. Default Tuz.

@@ -72,7 +72,7 @@ type DigestAccounts interface {
 func (g *Guard) digestChallenge(stale bool) []HeaderField {
 	nonce := g.newNonce()
 	fields := make([]HeaderField, 0, 2)
-	for _, a := range []Algorithm{SHA256, MD5} {
+	for _, a := range g.algorithms {
 		v := fmt.Sprintf(`Digest realm="%s", nonce="%s", algorithm=%s, qop="auth"`, g.cfg.Realm, nonce, a)
 		if stale {
 			v += ", stale=true"

@@ -262,3 +262,21 @@ func TestDigestOptional(t *testing.T) {
 	r.UserAgent = "Linphone/5"
 	require.Equal(t, auth.Challenge, f.Check(r).Verdict)
 }
+
+// There are clients that give up at an algorithm that they do not know: only those
+// for which there are secrets are offered.
+func TestDigestOffersWhatAccountsHave(t *testing.T) {
+	local, err := auth.NewLocalAccounts([]auth.Account{{
+		Account:   "tom",
+		DigestHA1: &auth.DigestHA1{Realm: "example.com", MD5: auth.HA1(auth.MD5, "tom", "example.com", []byte("secret"))},
+	}})
+	require.NoError(t, err)
+	require.Equal(t, []auth.Algorithm{auth.MD5}, local.Algorithms())
+	f, r := newDigest(t, func(c *auth.Config) { c.Verifier, c.Digest = local, local })
+	d := f.guard.Check(t.Context(), r)
+	require.Len(t, d.Header, 1)
+	require.Contains(t, d.Header[0].Value, "algorithm=MD5")
+	c, err := digest.ParseChallenge(d.Header[0].Value)
+	require.NoError(t, err)
+	require.Equal(t, auth.Accept, f.guard.Check(t.Context(), respond(t, r, c, "tom", "secret", 1)).Verdict)
+}

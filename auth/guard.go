@@ -24,11 +24,12 @@ const (
 // [New]. It is safe for concurrent use, and has goroutines only while a
 // [Verifier] is being asked.
 type Guard struct {
-	cfg      Config
-	secret   []byte
-	throttle *throttle
-	nonces   *nonceTable
-	counters counters
+	cfg        Config
+	algorithms []Algorithm // of Digest, in the order offered
+	secret     []byte
+	throttle   *throttle
+	nonces     *nonceTable
+	counters   counters
 	// Verifications of users and of mobile client controllers.
 	users, controllers flights
 }
@@ -47,10 +48,14 @@ func New(cfg Config) (*Guard, error) {
 	}
 	cfg.Secret = Secret{}
 	g := &Guard{
-		cfg:      cfg,
-		secret:   secret,
-		throttle: newThrottle(cfg),
-		nonces:   newNonceTable(cfg.MaxNonces),
+		cfg:        cfg,
+		algorithms: []Algorithm{SHA256, MD5},
+		secret:     secret,
+		throttle:   newThrottle(cfg),
+		nonces:     newNonceTable(cfg.MaxNonces),
+	}
+	if d, ok := cfg.Digest.(interface{ Algorithms() []Algorithm }); ok && len(d.Algorithms()) > 0 {
+		g.algorithms = d.Algorithms()
 	}
 	g.users.slots = make(chan struct{}, cfg.MaxVerifications)
 	g.controllers.slots = make(chan struct{}, cfg.MaxVerifications)

@@ -55,6 +55,7 @@ type authConfig struct {
 	ChallengeLifetime duration   `json:"challenge_lifetime"`
 	AllowBasic        allowBasic `json:"allow_basic"` // false, true (over TLS), or "insecure" (anywhere)
 	RequireTLS        bool       `json:"require_tls"`
+	AnySource         bool       `json:"any_source"`   // sessions may move between addresses
 	MaxFailures       int        `json:"max_failures"` // 0: no throttling
 	FailureWindow     duration   `json:"failure_window"`
 }

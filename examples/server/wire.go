@@ -105,6 +105,7 @@ func (c *config) newGuard(b *backends, log *slog.Logger) (*auth.Guard, error) {
 		Digest:            b.accounts,
 		Cipher:            cipher,
 		RequireTLS:        c.Auth.RequireTLS,
+		AnySource:         c.Auth.AnySource,
 		Basic:             auth.Basic(c.Auth.AllowBasic),
 		ChallengeLifetime: time.Duration(c.Auth.ChallengeLifetime),
 		SessionLifetime:   time.Duration(c.Auth.Session),
