@@ -273,10 +273,10 @@ func TestDigestOffersWhatAccountsHave(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []auth.Algorithm{auth.MD5}, local.Algorithms())
 	f, r := newDigest(t, func(c *auth.Config) { c.Verifier, c.Digest = local, local })
-	d := f.guard.Check(t.Context(), r)
+	d := f.Guard.Check(t.Context(), r)
 	require.Len(t, d.Header, 1)
 	require.Contains(t, d.Header[0].Value, "algorithm=MD5")
 	c, err := digest.ParseChallenge(d.Header[0].Value)
 	require.NoError(t, err)
-	require.Equal(t, auth.Accept, f.guard.Check(t.Context(), respond(t, r, c, "tom", "secret", 1)).Verdict)
+	require.Equal(t, auth.Accept, f.Guard.Check(t.Context(), respond(t, r, c, "tom", "secret", 1)).Verdict)
 }
