@@ -64,7 +64,9 @@ func TestShutdownWithDeadWatchers(t *testing.T) {
 	_, _ = half.Write([]byte("GET /v1/events HTTP/1.1\r\nHost: " + s.http + "\r\n\r\n"))
 	s.line("2719", "busy")
 	took := s.terminate(syscall.SIGTERM)
-	require.Less(t, took, 5*time.Second)
+	if !raceEnabled { // which is many times slower
+		require.Less(t, took, 5*time.Second)
+	}
 	require.Equal(t, 0, s.cmd.ProcessState.ExitCode())
 }
 
