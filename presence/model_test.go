@@ -315,9 +315,10 @@ func (m *model) end() {
 	time.Sleep(time.Minute) // what is on its way arrives nowhere
 }
 
-// stop shuts a server down.
+// stop shuts a server down. One NOTIFY under way and the last that follows it may
+// take 32 s each.
 func (m *model) stop(t *tap) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := t.server.Load().Shutdown(ctx); err != nil {
 		m.fail("shutdown: %v", err)
