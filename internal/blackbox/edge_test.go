@@ -1,6 +1,7 @@
 package blackbox_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -246,4 +247,55 @@ func TestDirectoryDown_BSP_2_1_8(t *testing.T) {
 	r := p.do(p.publishRequest("3600", "", statusBody("busy", "")), 503)
 	require.NotEmpty(t, r.get("Retry-After"))
 	d.refresh("300")
+}
+
+// A client that signs out and in again without waiting is in: what it sends on
+// one connection is applied in order, whichever way it signed out (BSP-2.2-2, BSX-3).
+func TestOutAndInAgain_BSP_2_2_2(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	p := s.phone("tcp", tom)
+	for i := range 30 {
+		own := p.subscribe(tom)
+		etag := p.publish("", statusBody("busy", "before"))
+		out := own.refreshRequest("0")
+		if i%2 == 0 {
+			out = p.publishRequest("0", etag, "")
+		}
+		in := p.subscribeRequest(tom, "300")
+		publish := p.publishRequest("3600", "", statusBody("available", "after"))
+		p.mu.Lock()
+		begin := len(p.answers)
+		p.mu.Unlock()
+		p.write(out.String() + in.String() + publish.String())
+		require.Equal(t, 200, p.response(publish, begin, patience).code())
+		r := p.response(in, begin, patience)
+		require.Equal(t, 200, r.code())
+		fresh := &dialog{p: p, last: in.clone(), to: r.get("To")}
+		own.ended([]string{"deactivated", "timeout"}[i%2])
+		fresh.refresh("300")
+		require.Len(t, s.list("/v1/clients"), 1)
+		require.Len(t, s.list("/v1/publications"), 1, "round %d", i)
+		fresh.refresh("0")
+		fresh.ended("timeout")
+		require.Empty(t, s.list("/v1/clients"))
+	}
+}
+
+// Times are written in UTC with seconds, whatever a client wrote (BSP-3-4).
+func TestTimestamps_BSP_3_4(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	watcher := s.phone("udp", bill).subscribe(tom)
+	watcher.doc()
+	p := s.phone("udp", tom)
+	for _, stamp := range []string{" 2013-07-11T10:10:00Z ", "2013-07-11T12:10:00.123+02:00"} {
+		p.publish("", strings.Replace(statusBody("busy", ""), "2012-12-19T16:49:08Z", stamp, 1))
+		doc := watcher.doc()
+		for _, found := range regexp.MustCompile(`<\w+:timestamp>([^<]*)<`).FindAllStringSubmatch(doc.raw, -1) {
+			require.Regexp(t, `^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$`, found[1])
+		}
+		p.do(p.publishRequest("0", "", ""), 200)
+		watcher.doc()
+	}
 }

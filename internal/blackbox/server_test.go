@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -254,11 +253,6 @@ func (s *server) finish() {
 		}
 		s.t.Logf("standard error:\n%s", log)
 	}
-}
-
-// port is the number in a listener's address.
-func port(address string) uint16 {
-	return netip.MustParseAddrPort(address).Port()
 }
 
 // command runs the program to its end.

@@ -127,7 +127,7 @@ func TestRules_BSP_3_2_3(t *testing.T) {
 }
 
 // An appointment counts from its beginning to its end, by itself (BSP-3.2-4),
-// and the document carries it (BSP-3.2-5).
+// and the document carries it (BSP-3.2-5, BSP-2.6-1).
 func TestAppointmentBeginsAndEnds_BSP_3_2_4(t *testing.T) {
 	t.Parallel()
 	s := start(t)
