@@ -454,7 +454,9 @@ func (p *presentity) state(now time.Time) State {
 	shared := false
 	for i := len(p.pubs) - 1; i >= 0; i-- {
 		pub := p.pubs[i]
-		st.Own = append(st.Own, pub.Own)
+		own := pub.Own
+		own.Expires = pub.Expires
+		st.Own = append(st.Own, own)
 		if pub.Dialect == bluStar.Name {
 			shared = true
 		} else {

@@ -270,3 +270,21 @@ func TestMaxClients(t *testing.T) {
 	require.Equal(t, 2, w.server.Stats().Clients)
 	require.Equal(t, 0, w.server.Stats().Watches)
 }
+
+// BSX-1, BSX-2: what a client published holds as long as its publication, which
+// a refresh prolongs.
+func TestLifetimeOfOwnStatus(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		tom := w.client("tom", "192.0.2.8")
+		tag := etag(tom.status("", "busy", ""))
+		for range 2 {
+			e, err := w.server.Explain(t.Context(), "sip:tom@example.com")
+			require.NoError(t, err)
+			require.Equal(t, "blustar", e.Claims[0].Source)
+			require.Equal(t, time.Now().Add(time.Hour), e.Claims[0].Expires)
+			time.Sleep(10 * time.Minute)
+			require.Equal(t, 200, tom.publish(tag, "").Status)
+		}
+	})
+}
