@@ -171,6 +171,7 @@ func TestExplain_BSX_1(t *testing.T) {
 	}
 	require.Equal(t, "busy", sources["line 2719"]["value"], "%v", v)
 	require.GreaterOrEqual(t, len(sources), 4, "%v", v)
+	require.Regexp(t, `^(1h0m0s|59m\d+s)$`, sources["blustar"]["lifetime"], "as long as the publication (BSX-2)")
 	v = s.object("/v1/explain/" + ted)
 	require.Equal(t, "unknown", v["status"])
 }
