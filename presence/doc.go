@@ -47,6 +47,6 @@
 //
 // A [Server] and its [Feed] may be used from any goroutine. Callbacks to the
 // host's interfaces come from many, without a lock held, except as they say
-// themselves. After [Server.Shutdown] no goroutine or timer of the server is
-// left.
+// themselves. After [Server.Shutdown] no goroutine of the server is left, and
+// what timers are still set do nothing.
 package presence

@@ -20,12 +20,12 @@ func BenchmarkDeadWatchers(b *testing.B) {
 	for _, dead := range []int{0, 200} {
 		b.Run(strconv.Itoa(dead), func(b *testing.B) {
 			const crowd = 1000
-			f := newFarm(b, 1)
+			f := newCrowd(b, 1)
 			var late []time.Duration
 			var changed time.Time
 			newest, missing := []string{""}, 0
 			all := make(chan struct{}, 1)
-			f.heard = func(_ *farmed, value string) {
+			f.heard = func(_ *member, value string) {
 				if value == newest[0] && !changed.IsZero() {
 					late = append(late, time.Since(changed))
 					if missing--; missing == 0 {
@@ -35,7 +35,7 @@ func BenchmarkDeadWatchers(b *testing.B) {
 			}
 			f.mu.Lock()
 			for range crowd {
-				f.subscribe(&farmed{}, 300)
+				f.subscribe(&member{}, 300)
 			}
 			f.mu.Unlock()
 			require.Eventually(b, func() bool { return f.settled(newest) }, time.Minute, 10*time.Millisecond)

@@ -268,7 +268,7 @@ func (s *Server) publishOwn(ctx context.Context, pub *publishing, current *publi
 		return nil, nil, sipx.Errorf(413, "more than %d bytes published by one user", maxPublished)
 	}
 	if pub.doc != nil {
-		next.services = servicesOf(pub.doc) // before the tuples get other IDs
+		next.services = servicesOf(pub.doc)
 		next.tuples = tuplesOf(pub.doc, next.number)
 	}
 	next.ETag, next.Expires = newTag(), now.Add(pub.expires)

@@ -163,7 +163,7 @@ func publishedTuples(pubs []*publication) []pidf.Tuple {
 // only if it is one (baresip publishes "unknown", RFC 3863 §4.1.4 has open and
 // closed).
 func tuplesOf(doc *pidf.Presence, number uint64) []pidf.Tuple {
-	tuples := slices.Clip(doc.Tuples)
+	tuples := slices.Clone(doc.Tuples)
 	for i := range tuples {
 		tuples[i].ID = "p" + strconv.FormatUint(number, 10) + "-" + tuples[i].ID
 		if b := tuples[i].Basic; b != pidf.Open && b != pidf.Closed {

@@ -31,7 +31,7 @@ func TestSoak(t *testing.T) {
 	}
 	const perUser, perSecond = 10, 100 // watchers of a user, changes
 	goroutines := runtime.NumGoroutine()
-	f := newFarm(t, crowd/perUser)
+	f := newCrowd(t, crowd/perUser)
 	newest := make([]string, crowd/perUser)
 	changes := 0
 	change := func(user int) {
@@ -45,7 +45,7 @@ func TestSoak(t *testing.T) {
 	join := func(user int) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.subscribe(&farmed{user: user}, 300)
+		f.subscribe(&member{user: user}, 300)
 	}
 	full := func() bool { return f.settled(newest) }
 	f.loss.Store(5)
@@ -114,7 +114,7 @@ func TestSoak(t *testing.T) {
 
 // churn has n watchers do something: most refresh, some leave, some die; each of
 // those is followed by another. It returns how many died.
-func (f *farm) churn(n int, join func(user int)) (died int) {
+func (f *crowd) churn(n int, join func(user int)) (died int) {
 	var followed []int
 	f.mu.Lock()
 	for id, w := range f.watched { // in random order

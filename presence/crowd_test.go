@@ -21,9 +21,9 @@ import (
 	"github.com/openblustar/blustar/sipx/sipgostack"
 )
 
-// farm is a server on a real stack and socket, and a crowd of watchers behind
+// crowd is a server on a real stack and socket, and a crowd of watchers behind
 // another socket, which loses packets both ways.
-type farm struct {
+type crowd struct {
 	server *presence.Server
 	stack  *sipgostack.Stack
 	served chan error
@@ -32,38 +32,38 @@ type farm struct {
 	loss   atomic.Int32 // of 100 datagrams
 	stop   chan struct{}
 	work   sync.WaitGroup
-	heard  func(w *farmed, value string) // a NOTIFY, with mu held
+	heard  func(w *member, value string) // a NOTIFY, with mu held
 
 	mu      sync.Mutex
 	serial  int
-	watched map[string]*farmed // by Call-ID
-	calls   map[string]*farmCall
+	watched map[string]*member // by Call-ID
+	calls   map[string]*crowdCall
 	booted  bool
 	refused int // requests of living watchers that were not answered 200
 }
 
-// farmed is one watcher, fields guarded by farm.mu.
-type farmed struct {
+// member is one watcher, fields guarded by crowd.mu.
+type member struct {
 	user   int
 	callID string
 	toTag  string
 	seq    uint32
-	dead   time.Time // since when it answers nothing; 481 once farm.booted is set
+	dead   time.Time // since when it answers nothing; 481 once crowd.booted is set
 	asking bool      // waits for an answer
 	left   bool      // has sent its last SUBSCRIBE
 	cseq   uint32    // of the newest NOTIFY
 	value  string    // what that showed
 }
 
-func (w *farmed) isDead() bool { return !w.dead.IsZero() }
+func (w *member) isDead() bool { return !w.dead.IsZero() }
 
-type farmCall struct {
+type crowdCall struct {
 	data []byte
 	sent time.Time
 	done func(*sipx.Response)
 }
 
-func newFarm(t testing.TB, users int) *farm {
+func newCrowd(t testing.TB, users int) *crowd {
 	stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}, MaxWaiting: 20_000})
 	require.NoError(t, err)
 	entries := make([]directory.Entry, users)
@@ -78,15 +78,15 @@ func newFarm(t testing.TB, users int) *farm {
 	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
 	_ = conn.SetReadBuffer(4 << 20)
-	f := &farm{server: server, stack: stack, served: make(chan error, 1), to: stack.Listening()[0].Local, conn: conn,
-		stop: make(chan struct{}), watched: map[string]*farmed{}, calls: map[string]*farmCall{}, heard: func(*farmed, string) {}}
+	f := &crowd{server: server, stack: stack, served: make(chan error, 1), to: stack.Listening()[0].Local, conn: conn,
+		stop: make(chan struct{}), watched: map[string]*member{}, calls: map[string]*crowdCall{}, heard: func(*member, string) {}}
 	go func() { f.served <- stack.Serve(context.Background(), server) }()
 	f.work.Go(f.read)
 	f.work.Go(f.resend)
 	return f
 }
 
-func (f *farm) close(t testing.TB) {
+func (f *crowd) close(t testing.TB) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	require.NoError(t, f.server.Shutdown(ctx))
@@ -97,15 +97,15 @@ func (f *farm) close(t testing.TB) {
 	f.work.Wait()
 }
 
-func (f *farm) lost() bool { return rand.Int32N(100) < f.loss.Load() }
+func (f *crowd) lost() bool { return rand.Int32N(100) < f.loss.Load() }
 
-func (f *farm) write(data []byte) {
+func (f *crowd) write(data []byte) {
 	if !f.lost() {
 		_, _ = f.conn.WriteToUDPAddrPort(data, f.to)
 	}
 }
 
-func (f *farm) read() {
+func (f *crowd) read() {
 	buf := make([]byte, 1<<16)
 	for {
 		n, _, err := f.conn.ReadFromUDPAddrPort(buf)
@@ -123,7 +123,7 @@ func (f *farm) read() {
 	}
 }
 
-func (f *farm) answered(data []byte) {
+func (f *crowd) answered(data []byte) {
 	res, err := sipx.ParseResponse(data)
 	if err != nil {
 		return
@@ -140,7 +140,7 @@ func (f *farm) answered(data []byte) {
 	}
 }
 
-func (f *farm) notified(data []byte) {
+func (f *crowd) notified(data []byte) {
 	req, err := sipx.ParseRequest(data)
 	if err != nil {
 		return
@@ -175,7 +175,7 @@ func forwardIn(body []byte) string {
 }
 
 // resend sends requests again that were not answered.
-func (f *farm) resend() {
+func (f *crowd) resend() {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -197,7 +197,7 @@ func (f *farm) resend() {
 
 // subscribe opens or, where w has a dialog, refreshes or ends a subscription.
 // f.mu is held.
-func (f *farm) subscribe(w *farmed, expires int) {
+func (f *crowd) subscribe(w *member, expires int) {
 	if w.callID == "" {
 		f.serial++
 		w.callID = "f" + strconv.Itoa(f.serial)
@@ -219,7 +219,7 @@ func (f *farm) subscribe(w *farmed, expires int) {
 		"From: <sip:%s@example.org>;tag=w\r\nTo: <sip:u%d@example.com>%s\r\nCall-ID: %s\r\nCSeq: %d SUBSCRIBE\r\n"+
 		"Contact: <sip:%s@%s>\r\nEvent: presence\r\nExpires: %d\r\nUser-Agent: %s\r\nContent-Length: 0\r\n\r\n",
 		w.user, local, branch, w.callID, w.user, tag, w.callID, w.seq, w.callID, local, expires, agent)
-	f.calls[branch] = &farmCall{data: data, sent: time.Now(), done: func(res *sipx.Response) {
+	f.calls[branch] = &crowdCall{data: data, sent: time.Now(), done: func(res *sipx.Response) {
 		w.asking = false
 		if w.toTag = strings.Clone(res.ToTag); res.Status != 200 {
 			f.refused++
@@ -231,7 +231,7 @@ func (f *farm) subscribe(w *farmed, expires int) {
 
 // settled reports whether every living watcher holds the newest state and nothing
 // is under way.
-func (f *farm) settled(newest []string) bool {
+func (f *crowd) settled(newest []string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, w := range f.watched {
