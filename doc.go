@@ -20,7 +20,7 @@
 //	sipx/gosipstack           the stack on github.com/ghettovoice/gosip (a module of its own)
 //	examples/…                programs to run and to copy from
 //
-// Arrows between them point down only: pidf, sipx, auth and directory know
+// Imports go one way: presence imports pidf, sipx, auth and directory, which know
 // nothing of each other nor of presence, and each is useful alone. Adapters to
 // stacks and directories live in packages of their own, so that importing
 // presence pulls in none of them.
@@ -36,9 +36,14 @@
 //	})
 //	err = stack.Serve(ctx, server)
 //
-// The example of package presence is the same, to be run:
+// The example of package presence is the same as a tested program. A day in the
+// life of such a server is shown by
 //
 //	go run ./examples/quickstart
 //
-// shows a day in the life of such a server.
+// # References
+//
+// § is a section of the BluStar SIMPLE interface description V3.2.1, unless an RFC
+// is named. BSP-x.y-n is the n-th requirement that this project reads out of its
+// §x.y, BSX-n a requirement of its own; tests cite them by these names.
 package blustar

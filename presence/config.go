@@ -167,10 +167,11 @@ func (c *Config) complete() error {
 // the order of events: they must be quick, must not block and must not call the
 // server.
 type Observer struct {
-	// Changed is told each change of a consolidated status or note, of users in
-	// memory: who is watched, signed in or has published, and whoever the Feed
-	// was told of, where the number of the line or the mailbox is an address of
-	// theirs too. With it, the Feed asks the directory for those.
+	// Changed is told each change of a consolidated status or note of users in
+	// memory: who is watched, signed in or has published. With it set, the Feed
+	// looks up whose the lines and mailboxes are that it is told of, as far as
+	// their number or address is one of the user too, so that changes of users
+	// whom nobody watches are told as well.
 	Changed func(c Change)
 	// Request is told the outcome of each request that was served.
 	Request func(method string, status int, took time.Duration)

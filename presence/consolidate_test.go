@@ -88,6 +88,10 @@ func TestHostRules(t *testing.T) {
 	got := presence.Consolidate(rules, &state, at)
 	require.Equal(t, "ringing", got.Rule)
 	require.Equal(t, "line 1", got.Winner.Source)
+	for _, c := range presence.Explain(rules, &state, at).Claims {
+		require.True(t, c.Counts, "%s: a rule matches it", c.Source)
+		require.Equal(t, c.Source == "line 1", c.Won)
+	}
 }
 
 // BSX-1: Explain says which rule won, what every source says, and when the result

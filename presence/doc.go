@@ -38,6 +38,12 @@
 // connection that closes ends the subscriptions made over it; a client that
 // only publishes may connect for each PUBLISH, and lives until that expires.
 //
+// # References
+//
+// § is a section of the BluStar SIMPLE interface description V3.2.1, unless an RFC
+// is named. BSP-x.y-n is the n-th requirement that this project reads out of its
+// §x.y, BSX-n a requirement of its own; tests cite them by these names.
+//
 // # Bounds
 //
 // Everything that grows with what the network sends is bounded by [Config], and

@@ -34,7 +34,9 @@ func (e *InputError) Error() string { return fmt.Sprintf("presence: %s: %s", e.F
 // maxText bounds each text of a source's value, in bytes.
 const maxText = 1024
 
-// SetLine sets the state of a device.
+// SetLine sets the state of the device with this directory number, written in any
+// way that [directory.ParseTel] reads: "2719", "tel:2719", "+49 89 1234-20". A
+// number that no entry has is no error: the state is kept for when one has it.
 func (f Feed) SetLine(dn string, v LineState) error {
 	if strings.TrimSpace(dn) == "" || len(dn) > maxText {
 		return &InputError{"dn", "must not be empty or longer than 1024 bytes"}
@@ -53,7 +55,8 @@ func (f Feed) SetLine(dn string, v LineState) error {
 	})
 }
 
-// SetCalendar replaces the calendar of a mailbox.
+// SetCalendar replaces the calendar of a mailbox. One that no entry has is no
+// error.
 func (f Feed) SetCalendar(mail string, v CalendarState) error {
 	if mailKey(mail) == "" || len(mail) > maxText {
 		return &InputError{"mail", "must not be empty or longer than 1024 bytes"}
@@ -86,7 +89,8 @@ func (f Feed) SetCalendar(mail string, v CalendarState) error {
 	})
 }
 
-// SetExternal sets the external presence of the user with this address.
+// SetExternal sets the external presence of the user with this address;
+// [directory.ErrNotFound] where there is none.
 func (f Feed) SetExternal(ctx context.Context, address string, v ExternalState) error {
 	if v.Status != "" && (!validStatus(v.Status) || v.Status == pidf.StatusOther) {
 		return &InputError{"status", fmt.Sprintf("%q is not in the schema", v.Status)}
@@ -139,7 +143,7 @@ func (s *Server) observed(address string, is func(*directory.Entry) bool) *prese
 
 // lineKey writes a directory number as directory entries have it.
 func lineKey(dn string) string {
-	if a, err := directory.ParseAddress("tel:" + strings.TrimSpace(dn)); err == nil {
+	if a, err := directory.ParseTel(strings.TrimSpace(dn)); err == nil {
 		return a.Value
 	}
 	return strings.TrimSpace(dn)

@@ -23,8 +23,8 @@ const (
 // rule before it has one, the presentity has Status, and Note where the user
 // set no free text.
 type Rule struct {
-	Name   string // for Explain
-	Match  func(c Claim) bool
+	Name   string             // for Explain
+	Match  func(c Claim) bool // sees every claim, those without a Meaning too
 	Status Status
 	Note   string
 }
@@ -34,8 +34,16 @@ func Means(m Meaning) func(Claim) bool {
 	return func(c Claim) bool { return c.Meaning == m }
 }
 
-// DefaultRules returns the consolidation table of BSP-3.2-3, first match wins.
-// A host may replace, extend or reorder it; the slice is the caller's.
+// DefaultRules returns the consolidation table (BSP-3.2-3). The first rule that
+// matches a claim wins:
+//
+//	do not disturb → unavailable    call → busy             meeting → busy
+//	busy → busy                     away → away             inactive → away
+//	be right back → away            other → other           available → available
+//	signed out → signed out
+//
+// Each is named by the [Meaning] that it matches. The slice is the caller's, to
+// replace, extend or reorder.
 func DefaultRules() []Rule {
 	rule := func(m Meaning, s Status, note string) Rule {
 		return Rule{Name: string(m), Match: Means(m), Status: s, Note: note}
@@ -113,7 +121,7 @@ type Explanation struct {
 // Explained is a claim with what became of it.
 type Explained struct {
 	Claim
-	Counts bool // it has a meaning
+	Counts bool // some rule matches it
 	Won    bool // it made the result
 }
 
@@ -126,7 +134,8 @@ func Explain(rules []Rule, state *State, now time.Time) Explanation {
 		At:         now,
 	}
 	for _, c := range claims {
-		e.Claims = append(e.Claims, Explained{Claim: c, Counts: c.Meaning != "", Won: c == e.Winner})
+		counts := slices.ContainsFunc(rules, func(r Rule) bool { return r.Match(c) })
+		e.Claims = append(e.Claims, Explained{Claim: c, Counts: counts, Won: counts && c == e.Winner})
 	}
 	return e
 }

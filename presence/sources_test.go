@@ -152,6 +152,18 @@ func TestExternal(t *testing.T) {
 	require.ErrorIs(t, feed.SetExternal(t.Context(), "nobody@example.com", external), directory.ErrNotFound)
 }
 
+// A directory number is the same in each way of writing it.
+func TestLineSpellings(t *testing.T) {
+	w := newWorld(t)
+	watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+	w.net.take()
+	for i, dn := range []string{"2719", "tel:2719", "27-19", " 2 719 ", "2719;phone-context=x"} {
+		state := []presence.LineState{busyLine, idleLine}[i%2]
+		require.NoError(t, w.server.Feed().SetLine(dn, state))
+		require.Equal(t, state.State, watcher.one().doc(t).Devices[0].Line.State, dn)
+	}
+}
+
 // BSX-4: what a host is told is checked, and the error names the field.
 func TestFeedInput(t *testing.T) {
 	w := newWorld(t, func(c *presence.Config) { c.MaxSources = 3; c.MaxAppointments = 1 })

@@ -64,8 +64,8 @@ type ServiceState struct {
 	Global, Audio, Video, Message bool
 }
 
-// Meaning is what a claim amounts to when presence is consolidated. The empty
-// Meaning does not count.
+// Meaning is what a claim amounts to when presence is consolidated. The default
+// rules pass over a claim with an empty Meaning; a rule of the host sees it too.
 type Meaning string
 
 // What the sources can mean. Hosts with rules of their own may add others.
@@ -109,8 +109,8 @@ func meaning(s pidf.Status) Meaning {
 type Claim struct {
 	Provenance
 	Source  string  // "blustar", "line 2719", "calendar 17", "external"
-	Value   string  // in the source's own words
-	Meaning Meaning // empty where it does not count
+	Value   string  // in the source's own words: a status, a state of a line or an appointment
+	Meaning Meaning // empty where it says nothing to the default rules
 }
 
 // Claims lists what the sources say at now, in the order own, lines, calendar,

@@ -15,7 +15,7 @@
 // A program that has a SIP stack already can put the presence server on it:
 //
 //   - Implement [Stack]. The comments on its methods are what it must promise;
-//     the example "Wiring your own stack" is a complete one of 350 lines.
+//     the example "Wiring your own stack" is a complete one of some 400 lines.
 //   - Take what is not about your library from here: [ParseRequest] or
 //     [NewRequest] check what came, [Request.Arrived] notes where it came from
 //     and says where the answer goes, [Request.TransactionKey] tells

@@ -21,9 +21,14 @@ func (f Flow) Secure() bool { return f.Transport == "tls" || f.Transport == "wss
 // Reliable reports whether the flow is a connection.
 func (f Flow) Reliable() bool { return f.Transport != "udp" && f.Transport != "" }
 
-// String writes the flow for logs.
+// String writes the transport and the peer's address, or the local one where there
+// is no peer, as of what [Stack] Listening returns: "udp:127.0.0.1:5060".
 func (f Flow) String() string {
-	s := f.Transport + ":" + f.Remote.String()
+	addr := f.Remote
+	if !addr.IsValid() {
+		addr = f.Local
+	}
+	s := f.Transport + ":" + addr.String()
 	if f.Conn != 0 {
 		s += "#" + strconv.FormatUint(f.Conn, 10)
 	}

@@ -2,7 +2,7 @@
 // of net/http/httptest: stacks on a network in memory, and stand-ins for the
 // two ends of a handler.
 //
-// A [Network] carries the messages of its [Stack]s as rendered bytes, which the
+// A [Network] carries the messages of each [Stack] as rendered bytes, which the
 // receiver parses, so that a test sees what a real peer would. It can lose,
 // double, delay and reorder datagrams, make a host disappear and break
 // connections. It uses no sockets, and no goroutine while nothing is under way:
