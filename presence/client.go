@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -29,6 +31,7 @@ type client struct {
 	published time.Time // when its publication expires; zero where it has none
 	expiry    *time.Timer
 	ended     bool
+	claims    *auth.Identity // who it is, where the directory could not say yet whose address that is
 	// generation counts how often the client has come back without having
 	// ended: it opened a subscription to its own address that it already had.
 	generation int32
@@ -62,7 +65,7 @@ func (cs *clients) get(key clientKey) *client {
 // join adds a dialog to its client; own says that the dialog subscribes to the
 // user's own address. It fails with ErrTooMany where the user has too many live
 // clients.
-func (cs *clients) join(d *dialog, key clientKey, amcc, own bool, user *presentity, userAgent string) error {
+func (cs *clients) join(d *dialog, key clientKey, amcc, own bool, user *presentity, userAgent string, claims *auth.Identity) error {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := cs.get(key)
@@ -79,6 +82,9 @@ func (cs *clients) join(d *dialog, key clientKey, amcc, own bool, user *presenti
 		c.generation++
 	}
 	c.amcc = amcc
+	if claims != nil {
+		c.claims = claims
+	}
 	c.dialogs = append(c.dialogs, d)
 	d.client, d.own, d.generation = c, own, c.generation
 	return nil
@@ -219,9 +225,9 @@ func (cs *clients) services(p *presentity) ServiceState {
 	return st
 }
 
-// rekey moves the clients of an address to the entry that it turned out to
-// have.
-func (cs *clients) rekey(from, to *presentity) {
+// rekey moves the clients of an address to the entry that it turned out to have,
+// and returns those that may not be of that user (BSP-2.4-7).
+func (cs *clients) rekey(from, to *presentity, entry *directory.Entry) (impostors []*client) {
 	cs.mu.Lock()
 	moved := cs.live[from]
 	delete(cs.live, from)
@@ -246,6 +252,10 @@ func (cs *clients) rekey(from, to *presentity) {
 			stopTimer(&c.expiry)
 			continue
 		}
+		if c.claims != nil && !mayActFor(*c.claims, entry) {
+			impostors = append(impostors, c)
+		}
+		c.claims = nil
 		c.key = key
 		cs.m[key] = c
 		if c.user != nil {
@@ -258,6 +268,7 @@ func (cs *clients) rekey(from, to *presentity) {
 	for range moved {
 		cs.server.presentities.release(from)
 	}
+	return impostors
 }
 
 // endClient ends a client: its subscriptions are released with a last NOTIFY,

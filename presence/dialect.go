@@ -16,13 +16,11 @@ type Dialect struct {
 
 	// Documents is how bodies are written.
 	Documents pidf.Dialect
-	// StableETag keeps the entity-tag of a publication when it is modified
-	// (§2.4, §2.8); else each PUBLISH gets a new one (RFC 3903 §6).
-	StableETag bool
-	// SharedPublication has the clients of one presentity share one
-	// publication, and ignores the status in the first PUBLISH of a client
-	// where there is one already (BSP-2.4-3); else there is one for each
-	// entity-tag, and they are composed.
+	// SharedPublication has the clients of one presentity share one publication,
+	// whose entity-tag stays when it is modified (§2.4, §2.8), and ignores the
+	// status in the first PUBLISH of a client where there is one already
+	// (BSP-2.4-3); else there is one for each entity-tag, which is a new one with
+	// each PUBLISH (RFC 3903 §6), and they are composed.
 	SharedPublication bool
 	// ClientLife ties a user's subscriptions and publication together: where
 	// one of them ends the client does, with all its dialogs (§2.2, §2.3);
@@ -50,7 +48,6 @@ var (
 	bluStar = &Dialect{
 		Name:              "BluStar",
 		Documents:         pidf.BluStarDialect,
-		StableETag:        true,
 		SharedPublication: true,
 		ClientLife:        true,
 		ListByEntry:       true,

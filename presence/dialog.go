@@ -35,25 +35,27 @@ type dialog struct {
 
 	refreshing sync.Mutex // serializes SUBSCRIBEs in the dialog, look-ups included
 
-	mu        sync.Mutex // a leaf
-	target    sipx.URI
-	routes    []string
-	flow      sipx.Flow
-	expires   time.Time
-	localSeq  uint32
-	remoteSeq uint32
-	watches   []*watch
-	due       *watch // queue of those to be notified
-	dueTail   *watch
-	underWay  int32  // NOTIFYs without a final response
-	tries     int32  // NOTIFYs in a row that were answered "not now"
-	version   uint32 // of the next RLMI document
-	final     reason // of the last NOTIFY
-	state     dialogState
-	fetch     bool // ends once it has shown everything (RFC 6665 §4.4.3)
-	unlinked  bool // no longer in the registry; watches are as they were
-	draining  bool // somebody empties the queue
-	listed    bool // an RLMI document has listed all resources
+	mu          sync.Mutex // a leaf
+	target      sipx.URI
+	routes      []string
+	flow        sipx.Flow
+	expires     time.Time
+	localSeq    uint32
+	remoteSeq   uint32
+	watches     []*watch
+	due         *watch // queue of those to be notified
+	dueTail     *watch
+	underWay    int32  // NOTIFYs without a final response
+	tries       int32  // pauses in a row
+	version     uint32 // of the next RLMI document
+	unreachable int64  // since when the network has not reached the watcher, Unix time; 0 where it has
+	final       reason // of the last NOTIFY
+	state       dialogState
+	fetch       bool // ends once it has shown everything (RFC 6665 §4.4.3)
+	unlinked    bool // no longer in the registry; watches are as they were
+	draining    bool // somebody empties the queue
+	pausing     bool // the watcher said "not now"
+	listed      bool // an RLMI document has listed all resources
 }
 
 type dialogState uint8
@@ -165,11 +167,10 @@ func (ds *dialogs) offConn(d *dialog, flow sipx.Flow) {
 func (ds *dialogs) rebind(d *dialog, from, to sipx.Flow) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	if ds.byTag[d.localTag()] != d {
-		return
-	}
 	ds.offConn(d, from)
-	ds.onConn(d, to)
+	if ds.byTag[d.localTag()] == d {
+		ds.onConn(d, to)
+	}
 }
 
 // live reports whether d is in.
@@ -323,6 +324,7 @@ func (s *Server) restart(d *dialog, lifetime time.Duration) {
 	at := time.Now().Add(lifetime)
 	d.mu.Lock()
 	d.expires = at
+	d.pausing = false // it is there
 	active := d.state == dialogActive
 	d.mu.Unlock()
 	if active {
@@ -351,6 +353,11 @@ func (s *Server) finish(d *dialog, why string) {
 // it.
 func (s *Server) FlowClosed(f sipx.Flow) {
 	for _, d := range s.dialogs.ofConn(f.Conn) {
-		s.lost(d, "its connection is gone")
+		d.mu.Lock()
+		left := d.flow.Conn != f.Conn // it was refreshed over another
+		d.mu.Unlock()
+		if !left {
+			s.lost(d, "its connection is gone")
+		}
 	}
 }

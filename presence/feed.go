@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/pidf"
 )
 
 // Feed takes what a host is told by its PBX, calendar and external presence
@@ -41,14 +39,6 @@ func (f Feed) SetLine(dn string, v LineState) error {
 	if strings.TrimSpace(dn) == "" || len(dn) > maxText {
 		return &InputError{"dn", "must not be empty or longer than 1024 bytes"}
 	}
-	switch v.State {
-	case pidf.LineIdle, pidf.LineRinging, pidf.LineBusy, pidf.LineUnknown:
-	default:
-		return &InputError{"state", fmt.Sprintf("%q: want idle, ringing, busy or unknown", v.State)}
-	}
-	if err := checkTexts(v.Lifetime, text{"forward", v.Forward}); err != nil {
-		return err
-	}
 	key := lineKey(dn)
 	return f.server.lines.put(key, v, func() *presentity {
 		return f.server.observed("tel:"+key, func(e *directory.Entry) bool { return slices.Contains(e.Lines, key) })
@@ -61,27 +51,6 @@ func (f Feed) SetCalendar(mail string, v CalendarState) error {
 	if mailKey(mail) == "" || len(mail) > maxText {
 		return &InputError{"mail", "must not be empty or longer than 1024 bytes"}
 	}
-	if n := f.server.cfg.MaxAppointments; len(v.Appointments) > n {
-		return &InputError{"appointments", fmt.Sprintf("%d are more than %d", len(v.Appointments), n)}
-	}
-	for i, a := range v.Appointments {
-		at := func(field string) string { return fmt.Sprintf("[%d].%s", i, field) }
-		switch a.State {
-		case pidf.CalendarFree, pidf.CalendarTentative, pidf.CalendarBusy, pidf.CalendarOutOfOffice, pidf.CalendarUnknown:
-		default:
-			return &InputError{at("state"), fmt.Sprintf("%q is not in the schema", a.State)}
-		}
-		if a.From.IsZero() || !a.End.After(a.From) {
-			return &InputError{at("end"), "must be after from"}
-		}
-		err := checkTexts(0, text{at("id"), a.ID}, text{at("subject"), a.Subject}, text{at("location"), a.Location})
-		if err != nil {
-			return err
-		}
-	}
-	if err := checkTexts(v.Lifetime); err != nil {
-		return err
-	}
 	v.Appointments = slices.Clone(v.Appointments)
 	key := mailKey(mail)
 	return f.server.calendars.put(key, v, func() *presentity {
@@ -92,12 +61,7 @@ func (f Feed) SetCalendar(mail string, v CalendarState) error {
 // SetExternal sets the external presence of the user with this address;
 // [directory.ErrNotFound] where there is none.
 func (f Feed) SetExternal(ctx context.Context, address string, v ExternalState) error {
-	if v.Status != "" && (!validStatus(v.Status) || v.Status == pidf.StatusOther) {
-		return &InputError{"status", fmt.Sprintf("%q is not in the schema", v.Status)}
-	}
-	err := checkTexts(v.Lifetime, text{"freeText", v.FreeText}, text{"fwdDestination", v.FwdDestination},
-		text{"telephoneEvent", v.TelephoneEvent})
-	if err != nil {
+	if err := checkExternal(v); err != nil {
 		return err
 	}
 	entry, err := f.server.entry(ctx, address)
@@ -147,20 +111,6 @@ func lineKey(dn string) string {
 		return a.Value
 	}
 	return strings.TrimSpace(dn)
-}
-
-type text struct{ field, value string }
-
-func checkTexts(lifetime time.Duration, texts ...text) error {
-	if lifetime < 0 {
-		return &InputError{"lifetime", "must not be negative"}
-	}
-	for _, t := range texts {
-		if len(t.value) > maxText {
-			return &InputError{t.field, "must not be longer than 1024 bytes"}
-		}
-	}
-	return nil
 }
 
 // entry looks up the directory entry of an address.

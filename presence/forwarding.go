@@ -81,7 +81,8 @@ func (p *presentity) forwardTag(ifMatch string) (etag string, ok bool) {
 	return etag, true
 }
 
-// setForward notes what was accepted. p.publishing is held.
+// setForward notes what was accepted, and returns what notifies the watchers, as
+// swap does. p.publishing is held.
 func (s *Server) setForward(p *presentity, destination, etag string, pub *publishing) func() {
 	var next *forwarding
 	if destination != "" {
@@ -106,15 +107,21 @@ func (s *Server) forwardExpired(p *presentity, f *forwarding) {
 	s.presentities.retain(p)
 	defer s.presentities.release(p)
 	p.publishing.Lock()
-	defer p.publishing.Unlock()
 	p.mu.Lock()
 	current, entry := p.forward == f, p.entry
 	p.mu.Unlock()
-	if !current {
-		return
+	notify := func() {}
+	if current {
+		ctx, cancel := context.WithTimeout(s.ctx, forwardTimeout)
+		if err := s.cfg.Forward.Forward(ctx, entry, ""); err != nil {
+			s.cfg.Logger.Error("forwarding has expired, and could not be ended", "presentity", p.key, "error", err)
+		}
+		cancel()
+		notify = s.setForward(p, "", "", nil)
 	}
-	if err := s.cfg.Forward.Forward(s.ctx, entry, ""); err != nil {
-		s.cfg.Logger.Error("forwarding has expired, and could not be ended", "presentity", p.key, "error", err)
-	}
-	s.setForward(p, "", "", nil)()
+	p.publishing.Unlock()
+	notify()
 }
+
+// forwardTimeout bounds a call of the controller that no request waits for.
+const forwardTimeout = 10 * time.Second

@@ -31,8 +31,8 @@ func (s *Server) listOf(req *sipx.Request) (uris []string, list bool, err error)
 		}
 		uri := strings.TrimSpace(entry.URI)
 		key := watchKey(uri)
-		if uri == "" {
-			return nil, true, sipx.Errorf(400, "resource-lists: entry without uri")
+		if uri == "" || len(uri) > maxText {
+			return nil, true, sipx.Errorf(400, "resource-lists: entry without uri, or with one of more than %d bytes", maxText)
 		}
 		if seen[key] {
 			continue

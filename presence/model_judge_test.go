@@ -34,16 +34,18 @@ func (m *model) advance(t time.Time) {
 	}
 }
 
-// overtaken notes which documents have changed while they are under way: they may
-// be sent once more even where they changed back meanwhile.
+// overtaken notes which documents have changed while they are under way, or while
+// their dialog pauses: they may be sent once more even where they changed back
+// meanwhile.
 func (m *model) overtaken(ref *reference) {
 	for tag, tr := range m.trackers {
-		if tr.underWay == 0 {
+		paused := tr.waits()
+		if tr.underWay == 0 && !paused {
 			continue
 		}
 		d := ref.dialogs[tag]
 		for _, w := range d.watches {
-			if doc := tr.shown[w.entity]; doc != nil && (doc.underWay || d.standard && d.list) && doc.view != ref.view(w.user, d.standard) {
+			if doc := tr.shown[w.entity]; doc != nil && (doc.underWay || paused || d.standard && d.list) && doc.view != ref.view(w.user, d.standard) {
 				doc.asked = true
 			}
 		}
@@ -232,8 +234,8 @@ func (m *model) checkShown() {
 		}
 		for _, w := range d.watches {
 			doc := tr.shown[w.entity]
-			if d.standard && d.list && tr.underWay > 0 || doc != nil && !doc.acked {
-				continue // it follows, once that was answered or is tried again
+			if d.standard && d.list && tr.underWay > 0 || tr.waits() {
+				continue // it follows, once that was answered, or after the pause
 			}
 			want := m.ref.view(w.user, d.standard)
 			if doc == nil {

@@ -150,6 +150,17 @@ type trackedDoc struct {
 	due      bool // the next must come
 }
 
+// waits reports whether a NOTIFY has no answer yet, or was refused for now: then
+// the whole dialog pauses.
+func (t *tracker) waits() bool {
+	for _, d := range t.shown {
+		if !d.acked {
+			return true
+		}
+	}
+	return false
+}
+
 func newTracker() *tracker { return &tracker{shown: map[string]*trackedDoc{}} }
 
 // ask notes that documents were asked for.

@@ -103,8 +103,8 @@ func (s *Server) drain(d *dialog) {
 			return
 		}
 		d.underWay++
-		d.mu.Unlock()
 		s.outstanding.Add(1)
+		d.mu.Unlock()
 		s.cfg.Sender.Send(s.ctx, &n.Request, done)
 	}
 }
@@ -114,6 +114,9 @@ func (s *Server) drain(d *dialog) {
 func (d *dialog) nextNotify() (*notification, sipx.ResponseHandler) {
 	switch d.state {
 	case dialogActive:
+		if d.pausing {
+			return nil, nil
+		}
 		if d.list && !d.dialect.ListByEntry {
 			return d.nextRLMI()
 		}
@@ -212,30 +215,50 @@ func (w *watch) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
 	w.underWay = false
 	again := w.again
 	w.again = false
-	verdict, pause = d.again(verdict, pause)
-	if again && verdict == delivered && !w.removed {
-		d.push(w)
+	verdict = d.again(verdict, pause)
+	if verdict == notNow {
+		w.sentOf, again = nil, true // what it showed was not taken
 	}
-	if verdict == notNow && d.state == dialogActive {
-		w.sentOf = nil // what it showed was not taken
-		d.server.after(pause, func() { d.server.enqueue(d, false, w) })
+	if again && verdict != gone && !w.removed {
+		d.push(w)
 	}
 	d.settled(res, err, verdict)
 }
 
-// again says how long to wait before a NOTIFY is tried again: as long as the
-// watcher asked, and longer each time; and gives up a watcher that the network
-// has not reached for a minute. d.mu is held.
-func (d *dialog) again(v verdict, asked time.Duration) (verdict, time.Duration) {
+// again pauses a dialog whose watcher said "not now", or was not reached: nothing
+// is sent for as long as it asked, and longer each time. It gives up one that the
+// network has not reached for a minute. d.mu is held.
+func (d *dialog) again(v verdict, asked time.Duration) verdict {
+	now := time.Now().Unix()
 	switch {
-	case v == unreachable && d.tries >= 5:
-		return gone, 0
-	case v == unreachable, v == notNow:
-		d.tries++
-		return notNow, max(asked, min(time.Second<<min(d.tries, 6), time.Minute))
+	case v != unreachable:
+		d.unreachable = 0
+	case d.unreachable == 0:
+		d.unreachable = now
+	case now-d.unreachable > int64(maxUnreachable/time.Second):
+		return gone
 	}
-	d.tries = 0
-	return v, 0
+	switch {
+	case v != unreachable && v != notNow:
+		d.tries = 0
+		return v
+	case !d.pausing && d.state == dialogActive:
+		d.tries++
+		d.pausing = true
+		d.server.after(max(asked, min(time.Second<<min(d.tries, 6), time.Minute)), d.resume)
+	}
+	return notNow
+}
+
+// maxUnreachable is how long the network may fail to reach a watcher.
+const maxUnreachable = time.Minute
+
+// resume sends what waited for the end of a pause.
+func (d *dialog) resume() {
+	d.mu.Lock()
+	d.pausing = false
+	d.mu.Unlock()
+	d.server.flush(d)
 }
 
 // settled goes on after a final response: with what is due, or with the end of

@@ -107,18 +107,26 @@ func TestNotifyTriedAgain(t *testing.T) {
 		n := s.one()
 		res := sipx.NewResponse(503, sipx.Field{Name: "Retry-After", Value: "20"})
 		n.done.HandleResponse(n.Request, res, nil)
-		w.client("tom", "192.0.2.8").status("", "busy", "newest")
-		list := s.of(w.net.take())
-		require.Len(t, list, 1, "a change does not wait")
-		list[0].fail(500)
+		tom := w.client("tom", "192.0.2.8")
+		tag := etag(tom.status("", "busy", "newer"))
+		tom.status(tag, "busy", "newest")
 		time.Sleep(19 * time.Second)
 		synctest.Wait()
-		again := s.of(w.net.take())
-		require.Len(t, again, 1)
-		require.Equal(t, "newest", again[0].note(t))
-		require.Equal(t, list[0].CSeq+1, again[0].CSeq)
-		again[0].ok()
-		again = nil
+		require.Empty(t, s.of(w.net.take()), "it asked for 20 s")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		again := s.one()
+		require.Equal(t, "newest", again.note(t))
+		require.Equal(t, n.CSeq+1, again.CSeq)
+		again.fail(500)
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		again = s.one()
+		require.Equal(t, "newest", again.note(t))
+		again.fail(500)
+		require.Equal(t, 200, s.refresh().Status)
+		again = s.one() // a watcher that refreshes is there
+		again.ok()
 		time.Sleep(10 * time.Minute)
 		for _, n := range s.of(w.net.take()) {
 			require.NotEqual(t, "active", n.state()[:6], "nothing after it was delivered but the end")
@@ -151,6 +159,28 @@ func TestDeadWatcher(t *testing.T) {
 	require.Empty(t, w.net.take())
 	require.Equal(t, 481, dead.refresh().Status)
 	require.Equal(t, 1, w.server.Stats().Subscriptions)
+}
+
+// A list whose NOTIFYs all fail in one moment has had one bad moment, not many.
+func TestUnreachableList(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.net.answering(func(*sipx.Request) (*sipx.Response, error) { return nil, errors.New("network is unreachable") })
+		uris := []string{"sip:ann@example.com"}
+		for i := range 20 {
+			uris = append(uris, "sip:friend"+strconv.Itoa(i)+"@example.com")
+		}
+		s, _ := w.client("ann", "192.0.2.7").list(uris...)
+		w.net.answering(nil)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		shown := map[string]bool{}
+		for _, n := range s.of(w.net.take()) {
+			shown[n.doc(t).Entity] = true
+		}
+		require.Len(t, shown, len(uris))
+		require.Equal(t, 200, s.refresh().Status)
+	})
 }
 
 // A network that fails for a while ends nobody's subscription; one that does for

@@ -105,7 +105,7 @@ func (ps *presentities) release(p *presentity) {
 	ps.mu.Lock()
 	p.refs--
 	gone := p.refs == 0
-	if gone {
+	if gone && ps.m[p.key] == p {
 		delete(ps.m, p.key)
 	}
 	ps.mu.Unlock()
@@ -162,9 +162,15 @@ func (p *presentity) renew(kind presentityKind, entry directory.Entry) []*watch 
 		releaseUnless(one(calendar), one(p.calendar), p)
 		return p.refresh()
 	}
-	if p.kind == unresolved && kind == nobody {
+	switch {
+	case p.kind == unresolved && kind == nobody:
 		p.kind = nobody
 		stopTimer(&p.retry)
+	case p.kind == nobody && kind == unresolved:
+		p.kind = unresolved // the directory is down: it may have an entry by now
+		if len(p.watches) > 0 {
+			p.retryLookup(p.server.cfg.LookupRetry)
+		}
 	}
 	return nil
 }
@@ -267,6 +273,8 @@ func (p *presentity) addWatch(w *watch) {
 	p.watches = append(p.watches, w)
 	if len(p.watches) == 1 {
 		p.watchSources()
+	}
+	if p.retry == nil {
 		p.retryLookup(p.server.cfg.LookupRetry)
 	}
 }
@@ -306,10 +314,13 @@ func (p *presentity) retryLookup(d time.Duration) {
 		result := s.lookup(s.ctx, []directory.Address{address})[0]
 		if result.Err == nil {
 			s.resolve(p, result.Entry)
-			return
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		p.retry = nil
+		if result.Err == nil {
+			return
+		}
 		if errors.Is(result.Err, directory.ErrNotFound) || errors.Is(result.Err, directory.ErrAmbiguous) {
 			p.kind = nobody
 			return
@@ -325,6 +336,9 @@ func (p *presentity) retryLookup(d time.Duration) {
 func (s *Server) resolve(from *presentity, entry directory.Entry) {
 	to := s.presentities.acquire(entry.ID, resolved, entry)
 	defer s.presentities.release(to)
+	if to == from {
+		return // somebody else was faster
+	}
 	var moved []*watch
 	for watches := from.watched(); len(watches) > 0; watches = from.watched() {
 		for _, w := range watches { // and those that come meanwhile
@@ -332,9 +346,24 @@ func (s *Server) resolve(from *presentity, entry directory.Entry) {
 		}
 		moved = append(moved, watches...)
 	}
-	s.clients.rekey(from, to)
+	impostors := s.clients.rekey(from, to, &entry)
 	s.update(to) // the clients that came along open its services
 	s.notify(moved)
+	for _, c := range impostors {
+		s.endClient(c, "it is not of this user")
+	}
+}
+
+func (p *presentity) kindNow() presentityKind {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.kind
+}
+
+func (p *presentity) entryNow() directory.Entry {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.entry
 }
 
 // watched returns a copy of the watches.

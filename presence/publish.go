@@ -298,7 +298,8 @@ func (p *presentity) published(but *publication) int {
 }
 
 // swap puts next in the place of current, either of which may be nil, and
-// returns what notifies the watchers. p.publishing is held.
+// returns what notifies the watchers. p.publishing is held, and must not be when
+// that is called: a NOTIFY that fails at once can end a client of p.
 func (s *Server) swap(p *presentity, current, next *publication) func() {
 	p.mu.Lock()
 	if current != nil {
@@ -404,15 +405,16 @@ func (s *Server) publicationExpired(p *presentity, pub *publication) {
 	s.presentities.retain(p)
 	defer s.presentities.release(p)
 	p.publishing.Lock()
-	defer p.publishing.Unlock()
 	p.mu.Lock()
 	live := slices.Contains(p.pubs, pub)
 	p.mu.Unlock()
-	if !live {
-		return
+	notify := func() {}
+	if live {
+		s.deleteStored(p, pub)
+		notify = s.withdraw(p, pub)
 	}
-	s.deleteStored(p, pub)
-	s.withdraw(p, pub)()
+	p.publishing.Unlock()
+	notify()
 }
 
 // settle sees to a user after one of their clients has ended: where it was the

@@ -88,13 +88,15 @@ func (n *rlmiNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err err
 	d := n.dialog
 	verdict, pause := judge(res, err)
 	d.mu.Lock()
-	verdict, pause = d.again(verdict, pause)
-	if verdict == notNow && d.state == dialogActive {
+	verdict = d.again(verdict, pause)
+	if verdict == notNow {
 		for _, w := range n.watches {
 			w.sentOf = nil // what it showed was not taken
+			if !w.removed {
+				d.push(w)
+			}
 		}
 		d.listed = d.listed && !n.full
-		d.server.after(pause, func() { d.server.enqueue(d, false, n.watches...) })
 	}
 	d.settled(res, err, verdict)
 }

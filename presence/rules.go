@@ -114,7 +114,7 @@ func consolidate(rules []Rule, claims []Claim, note string) Result {
 type Explanation struct {
 	Result
 	Claims     []Explained // everything that the sources say, those that lost and those that do not count too
-	NextChange time.Time   // when the result may next change by itself; zero for never
+	NextChange time.Time   // when a source next says something else by itself; zero for never
 	At         time.Time   // when this was so
 }
 

@@ -49,6 +49,7 @@ type Server struct {
 	contacts     sync.Map // of sipx.URI: our own Contacts as field values
 	contactCount atomic.Int64
 
+	requests    sync.WaitGroup
 	life        sync.Mutex // guards closing, and Add against Wait
 	closing     bool       // no new requests, timers and goroutines
 	work        sync.WaitGroup
@@ -69,9 +70,9 @@ func New(cfg Config) (*Server, error) {
 	s.dialogs = dialogs{byTag: make(map[string]*dialog), byConn: make(map[uint64]map[*dialog]struct{})}
 	s.expiries = expiries{server: s}
 	s.clients = clients{server: s, m: make(map[clientKey]*client), live: make(map[*presentity][]*client)}
-	s.lines = newSources(s, cfg.MaxSources, lineLifetime, equalLine)
-	s.calendars = newSources(s, cfg.MaxSources, calendarLifetime, equalCalendar)
-	s.externals = newSources(s, cfg.MaxSources, externalLifetime, equalExternal)
+	s.lines = newSources(s, cfg.MaxSources, lineLifetime, equalLine, checkLine)
+	s.calendars = newSources(s, cfg.MaxSources, calendarLifetime, equalCalendar, checkCalendar(cfg.MaxAppointments))
+	s.externals = newSources(s, cfg.MaxSources, externalLifetime, equalExternal, checkExternal)
 	if m := cfg.Lines; m != nil {
 		s.lines.monitor = func(ctx context.Context, _ directory.Entry, dn string, update func(LineState)) error {
 			return m.MonitorLine(ctx, dn, update)
@@ -79,7 +80,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	if m := cfg.Calendar; m != nil {
 		s.calendars.monitor = func(ctx context.Context, _ directory.Entry, mail string, update func(CalendarState)) error {
-			return m.MonitorCalendar(ctx, mail, update)
+			return m.MonitorCalendar(ctx, mail, func(v CalendarState) { update(s.usable(mail, v)) })
 		}
 	}
 	if m := cfg.External; m != nil {
@@ -104,10 +105,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if !first {
 		return nil
 	}
+	err := s.awaitRequests(ctx) // one under way may still open a dialog
 	for _, d := range s.dialogs.all() {
 		s.endDialog(d, reasonDeactivated)
 	}
-	var err error
 	for s.outstanding.Load() > 0 && err == nil {
 		select {
 		case <-s.idle:
@@ -119,6 +120,21 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopTimers()
 	s.work.Wait()
 	return err
+}
+
+// awaitRequests waits for the requests that entered before the server closed.
+func (s *Server) awaitRequests(ctx context.Context) error {
+	done := make(chan struct{})
+	s.work.Go(func() {
+		s.requests.Wait()
+		close(done)
+	})
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // stopTimers stops what would otherwise fire into nothing later.
@@ -158,6 +174,18 @@ func (s *Server) enter() bool {
 	return true
 }
 
+// enterRequest notes a request, which Shutdown waits for first.
+func (s *Server) enterRequest() bool {
+	s.life.Lock()
+	defer s.life.Unlock()
+	if s.closing {
+		return false
+	}
+	s.work.Add(1)
+	s.requests.Add(1)
+	return true
+}
+
 // after runs f once after d, unless the server shuts down before.
 func (s *Server) after(d time.Duration, f func()) *time.Timer {
 	return time.AfterFunc(d, func() {
@@ -192,11 +220,12 @@ func (s *Server) sendDone() {
 
 // ServeSIP implements [sipx.Handler].
 func (s *Server) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
-	if !s.enter() {
+	if !s.enterRequest() {
 		s.respond(w, req, overloaded("shutting down"))
 		return
 	}
 	defer s.work.Done()
+	defer s.requests.Done()
 	began := time.Now()
 	res, then, err := s.serve(ctx, req)
 	if err != nil {

@@ -70,6 +70,7 @@ type sources[V any] struct {
 	max      int
 	lifetime func(V) time.Duration
 	equal    func(a, b V) bool
+	check    func(V) error
 	monitor  func(ctx context.Context, user directory.Entry, key string, update func(V)) error // nil: none
 
 	mu sync.Mutex // guards m and adding to it; taken before a source's
@@ -95,8 +96,8 @@ type source[V any] struct {
 	fade     *time.Timer
 }
 
-func newSources[V any](s *Server, max int, lifetime func(V) time.Duration, equal func(a, b V) bool) *sources[V] {
-	return &sources[V]{server: s, max: max, lifetime: lifetime, equal: equal, m: make(map[string]*source[V])}
+func newSources[V any](s *Server, max int, lifetime func(V) time.Duration, equal func(a, b V) bool, check func(V) error) *sources[V] {
+	return &sources[V]{server: s, max: max, lifetime: lifetime, equal: equal, check: check, m: make(map[string]*source[V])}
 }
 
 // get finds or makes the source of key, which p shows from then on.
@@ -119,6 +120,9 @@ func (t *sources[V]) get(key string, p *presentity) (*source[V], error) {
 // shows it. whose, which may be nil, finds the presentity that would; it is
 // referred to from then on, until the value is cleared.
 func (t *sources[V]) put(key string, v V, whose func() *presentity) error {
+	if err := t.check(v); err != nil {
+		return err
+	}
 	var p *presentity
 	if !t.isShown(key) {
 		p = whose()
@@ -318,6 +322,10 @@ func (src *source[V]) run(ctx context.Context, user directory.Entry) {
 	for {
 		began := time.Now()
 		err := src.of.monitor(ctx, user, src.key, func(v V) {
+			if err := src.of.check(v); err != nil {
+				server.cfg.Logger.Warn("a monitor's value is not taken", "source", src.key, "error", err)
+				return
+			}
 			server.updateAll(src.take(ctx, v, ownerMonitor))
 		})
 		if ctx.Err() != nil {
@@ -329,7 +337,8 @@ func (src *source[V]) run(ctx context.Context, user directory.Entry) {
 		}
 		server.cfg.Logger.Log(ctx, level, "monitor ended, will be started again", "source", src.key, "error", err, "pause", pause)
 		src.mu.Lock()
-		if src.known && src.prov.Owner == ownerMonitor && src.prov.Expires.IsZero() {
+		expires := src.prov.Expires
+		if src.known && src.prov.Owner == ownerMonitor && (expires.IsZero() || time.Until(expires) > server.cfg.Grace) {
 			src.fadeAfter(server.cfg.Grace)
 		}
 		src.mu.Unlock()

@@ -3,6 +3,7 @@ package presence_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -310,6 +311,40 @@ func TestMonitors(t *testing.T) {
 		list := a.of(w.net.take())
 		require.Equal(t, pidf.LineUnknown, list[len(list)-1].doc(t).Devices[0].Line.State, "nobody looked meanwhile")
 	})
+}
+
+// BSX-4: a monitor's values are checked as the Feed's are; of a calendar the bad
+// appointments are left out, the others are shown.
+func TestMonitorInput(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := newMonitor()
+		calendar := make(chan func(presence.CalendarState), 1)
+		w := newWorld(t, func(c *presence.Config) {
+			c.Lines, c.MaxAppointments = m, 2
+			c.Calendar = calendarMonitor(func(ctx context.Context, update func(presence.CalendarState)) {
+				calendar <- update
+				<-ctx.Done()
+			})
+		})
+		watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		synctest.Wait()
+		w.net.take()
+		m.lines["2719"](presence.LineState{State: "exploded"})
+		require.Empty(t, w.net.take())
+		now := time.Now()
+		good := pidf.Appointment{ID: "1", State: pidf.CalendarBusy, From: now, End: now.Add(time.Hour)}
+		empty, long := good, good
+		empty.End, long.Subject = now, strings.Repeat("x", 2000)
+		(<-calendar)(presence.CalendarState{Appointments: []pidf.Appointment{empty, long, good, good, good}})
+		require.Len(t, watcher.one().doc(t).Persons[0].BluStar.Calendar, 2)
+	})
+}
+
+type calendarMonitor func(ctx context.Context, update func(presence.CalendarState))
+
+func (f calendarMonitor) MonitorCalendar(ctx context.Context, _ string, update func(presence.CalendarState)) error {
+	f(ctx, update)
+	return ctx.Err()
 }
 
 // BSX-2: what a failed monitor said stays for the grace time; it is started

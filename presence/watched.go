@@ -78,9 +78,17 @@ func (s *Server) joinClient(d *dialog, sub *subscription, user, first watched) e
 	if !own && user.result.Err == nil && first.result.Err == nil {
 		own = user.result.Entry.ID == first.result.Entry.ID
 	}
+	p := d.first()
+	var claims *auth.Identity
 	if own {
-		key.user = d.watches[0].presentity.key
+		if key.user = p.key; user.result.Err != nil && sub.id.Account != "" {
+			claims = &sub.id // to be judged when the directory is back
+		}
 	}
-	return s.clients.join(d, key, sub.contact.URI.User == amccUser, own,
-		d.watches[0].presentity, sub.req.Header.Get("User-Agent"))
+	err := s.clients.join(d, key, sub.contact.URI.User == amccUser, own, p, sub.req.Header.Get("User-Agent"), claims)
+	if now := d.first(); own && err == nil && now != p && now.kindNow() == resolved {
+		// The directory has come back meanwhile.
+		s.resolve(p, now.entryNow())
+	}
+	return err
 }
