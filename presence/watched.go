@@ -86,9 +86,10 @@ func (s *Server) joinClient(d *dialog, sub *subscription, user, first watched) e
 		}
 	}
 	err := s.clients.join(d, key, sub.contact.URI.User == amccUser, own, p, sub.req.Header.Get("User-Agent"), claims)
-	if now := d.first(); own && err == nil && now != p && now.kindNow() == resolved {
-		// The directory has come back meanwhile.
-		s.resolve(p, now.entryNow())
+	if now := d.first(); own && err == nil && now != p {
+		if entry, ok := now.resolvedEntry(); ok { // the directory has come back meanwhile
+			s.resolve(p, entry)
+		}
 	}
 	return err
 }

@@ -1,0 +1,77 @@
+package presence
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// check has the guard judge a request. A response means that it is refused.
+func (s *Server) check(ctx context.Context, req *sipx.Request, contact sipx.Address, d *Dialect) (auth.Identity, *sipx.Response) {
+	if s.cfg.Guard == nil {
+		return auth.Identity{}, nil
+	}
+	endpoint := contactKey(contact.URI)
+	if contact.URI.IsZero() {
+		endpoint = req.Flow.Remote.String()
+	}
+	from := bareURI(req.From.URI)
+	if a, err := directory.ParseAddress(from); err == nil {
+		from = a.String()
+	}
+	r := auth.Request{
+		Client:    from + " " + endpoint,
+		Source:    req.Flow.Remote.Addr().Unmap(),
+		Secure:    req.Flow.Secure(),
+		UserAgent: req.Header.Get("User-Agent"),
+		Method:    req.Method,
+		URI:       req.URI.String(),
+		Body:      req.Body,
+		Rauth:     req.Header.Get("X-BSS-rauth"),
+		AMCC:      contact.URI.User == amccUser,
+		Digest:    d.Digest,
+	}
+	for v := range req.Header.Values("Authorization") {
+		r.Authorization = append(r.Authorization, v)
+	}
+	decision := s.cfg.Guard.Check(ctx, r)
+	var res *sipx.Response
+	switch decision.Verdict {
+	case auth.Accept:
+		return decision.Identity, nil
+	case auth.Challenge:
+		res = sipx.NewResponse(401)
+		if !d.Digest {
+			res.Header.Add("Contact", s.contact(req.Flow))
+			if v := req.Header.Get("Expires"); v != "" {
+				res.Header.Add("Expires", v)
+			}
+		}
+	case auth.Unavailable:
+		res = sipx.NewResponse(503)
+		wait := retryAfter()
+		if decision.RetryAfter > 0 {
+			wait = strconv.Itoa(int((decision.RetryAfter + time.Second - 1) / time.Second))
+		}
+		res.Header.Add("Retry-After", wait)
+	default:
+		res = sipx.NewResponse(403)
+	}
+	for _, f := range decision.Header {
+		res.Header.Add(f.Name, f.Value)
+	}
+	s.cfg.Logger.Info("not let in", "status", res.Status, "method", req.Method, "client", r.Client,
+		"source", r.Source.String(), "reason", decision.Reason)
+	return auth.Identity{}, res
+}
+
+// mayActFor reports whether the authenticated account is the entry's, or that of
+// an AMCC, which acts for its users (BSP-2.4-7). Who was let in without
+// credentials is taken at their word.
+func mayActFor(id auth.Identity, entry *directory.Entry) bool {
+	return id.Account == "" || id.AMCC || auth.SameAccount(id, entry.Account, entry.ID)
+}
