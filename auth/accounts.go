@@ -181,11 +181,11 @@ func (l *LocalAccounts) Realms() []string { return slices.Clone(l.realms) }
 func (l *LocalAccounts) Algorithms() []Algorithm { return slices.Clone(l.algorithms) }
 
 // AccountKey implements [AccountKeyer].
-func (l *LocalAccounts) AccountKey(n Name) string {
+func (l *LocalAccounts) AccountKey(_ context.Context, n Name) (string, error) {
 	if _, name, ok := l.find(n); ok {
-		return name.String()
+		return name.String(), nil
 	}
-	return n.Account()
+	return n.Account(), nil
 }
 
 func (l *LocalAccounts) find(n Name) (Account, Name, bool) {

@@ -220,7 +220,11 @@ func (g *Guard) digestAccount(ctx context.Context, r *Request, d *digestResponse
 // passes where the account or source is held.
 func (g *Guard) countDigest(ctx context.Context, r *Request, name Name, refused error) error {
 	c := Credentials{Name: name, AMCC: r.AMCC, Password: NewSecret([]byte("digest"))}
-	s := g.throttle.subject(g.accountKey(c), r.Client, r.Source)
+	account, err := g.accountKey(ctx, c)
+	if err != nil {
+		return err
+	}
+	s := g.throttle.subject(account, r.Client, r.Source)
 	s.lane = "digest"
 	k, err := g.known(ctx, s, c)
 	if err != nil {

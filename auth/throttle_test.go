@@ -207,3 +207,35 @@ func TestNoThrottle(t *testing.T) {
 	f.fail(f.request("tom"), `DE\tom`, 20)
 	require.Equal(t, auth.Accept, f.try(f.request("tom"), `DE\tom`, "secret").Verdict)
 }
+
+// keyingVerifier knows which account a name belongs to, or does not.
+type keyingVerifier struct {
+	auth.Verifier
+	key string
+	err error
+}
+
+func (v *keyingVerifier) AccountKey(context.Context, auth.Name) (string, error) { return v.key, v.err }
+
+// A verifier that knows the names of an account decides what counts together; and
+// where it cannot find out, nothing is counted and nothing tried (BSP-2.10-9).
+func TestAccountKeyer(t *testing.T) {
+	v := &keyingVerifier{}
+	f := newFixture(t, func(c *auth.Config) {
+		v.Verifier = c.Verifier
+		c.Verifier = v
+	})
+	v.key = "x"
+	f.fail(f.from("192.0.2.1"), `DE\tom`, 2)
+	f.fail(f.from("192.0.2.2"), `DE\bill`, 2)
+	require.ErrorIs(t, f.try(f.from("192.0.2.3"), `DE\ann`, `p:a\ß€`).Reason, auth.ErrThrottled)
+	v.key = "y"
+	require.Equal(t, auth.Accept, f.try(f.from("192.0.2.3"), `DE\ann`, `p:a\ß€`).Verdict)
+
+	v.err = context.DeadlineExceeded
+	calls := f.verifier.calls.Load()
+	d := f.try(f.from("192.0.2.4"), `DE\tom`, "wrong")
+	require.Equal(t, auth.Unavailable, d.Verdict)
+	require.ErrorIs(t, d.Reason, auth.ErrUnavailable)
+	require.Equal(t, calls, f.verifier.calls.Load())
+}

@@ -30,7 +30,11 @@ func (f VerifierFunc) Verify(ctx context.Context, c Credentials) (Identity, erro
 // account. AccountKey returns the same text for every name of an account; ""
 // leaves it to the guard, which counts failures by the user part alone,
 // because CORP\alice, alice@corp.example and alice may all be the one that
-// Active Directory locks. It must be quick: it is called before any throttling.
+// Active Directory locks. Where it cannot find out it returns an error, and the
+// client gets a 503: an attempt that is not counted must not reach the directory.
+//
+// It is called before any throttling, within [Config.VerifyTimeout] and
+// [Config.MaxPending], and so must bound the work it makes for others.
 type AccountKeyer interface {
-	AccountKey(n Name) string
+	AccountKey(ctx context.Context, n Name) (string, error)
 }

@@ -45,19 +45,22 @@ type attempt struct {
 // ErrBadCredentials, ErrThrottled, or ErrUnavailable and what happened; or is
 // ErrBusy.
 func (g *Guard) verify(ctx context.Context, r *Request, c Credentials) (Identity, error) {
-	a := attempt{credentials: c, subject: g.throttle.subject(g.accountKey(c), r.Client, r.Source)}
-	a.subject.lane = "user"
-	if c.AMCC {
-		a.subject.lane = "amcc"
-	}
-	var err error
-	if a.known, err = g.known(ctx, a.subject, c); err != nil {
-		return Identity{}, unavailable(err).reason
-	}
 	fs := g.flights(c)
 	defer fs.pending.Add(-1)
 	if fs.pending.Add(1) > int64(g.cfg.MaxPending) {
 		return Identity{}, ErrBusy
+	}
+	account, err := g.accountKey(ctx, c)
+	if err != nil {
+		return Identity{}, unavailable(err).reason
+	}
+	a := attempt{credentials: c, subject: g.throttle.subject(account, r.Client, r.Source)}
+	a.subject.lane = "user"
+	if c.AMCC {
+		a.subject.lane = "amcc"
+	}
+	if a.known, err = g.known(ctx, a.subject, c); err != nil {
+		return Identity{}, unavailable(err).reason
 	}
 	f, err := g.join(ctx, a)
 	if err != nil {
@@ -89,13 +92,18 @@ func (g *Guard) verify(ctx context.Context, r *Request, c Credentials) (Identity
 }
 
 // accountKey is one text for each account, as far as can be told.
-func (g *Guard) accountKey(c Credentials) string {
-	if keyer, ok := g.verifier(c).(AccountKeyer); ok {
-		if key := keyer.AccountKey(c.Name); key != "" {
-			return fmt.Sprint(c.AMCC, " ", key)
-		}
+func (g *Guard) accountKey(ctx context.Context, c Credentials) (string, error) {
+	keyer, ok := g.verifier(c).(AccountKeyer)
+	if !ok {
+		return fmt.Sprint(c.AMCC, " ", c.Name.bare()), nil
 	}
-	return fmt.Sprint(c.AMCC, " ", c.Name.bare())
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.VerifyTimeout)
+	defer cancel()
+	key, err := keyer.AccountKey(ctx, c.Name)
+	if key == "" {
+		key = c.Name.bare()
+	}
+	return fmt.Sprint(c.AMCC, " ", key), err
 }
 
 func (g *Guard) verifier(c Credentials) Verifier {

@@ -27,6 +27,11 @@ type ADConfig struct {
 	// BaseDN is the entry below which users are. Accounts elsewhere, also those of
 	// trusted domains, are refused. Empty means the domain of the server.
 	BaseDN string
+	// Users, if not nil, is asked which account a user principal name belongs to, so
+	// that failures of CORP\dave and dave.d@example.com count as those of one account
+	// ([auth.AccountKeyer]). It should search the same domain. Nil means that names
+	// are one account where their user parts are equal.
+	Users *Directory
 	// MaxChecks is how many checks are under way at a time; further ones wait.
 	// Zero means DefaultMaxChecks, 16.
 	MaxChecks int
@@ -49,6 +54,7 @@ type ADVerifier struct {
 	*checker
 	domain string
 	base   string
+	users  *Directory
 
 	mu     sync.Mutex
 	naming map[string]string // NetBIOS names of domains, by DN
@@ -69,7 +75,7 @@ func NewADVerifier(cfg ADConfig) (*ADVerifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ADVerifier{checker: k, domain: cfg.DefaultDomain, base: cfg.BaseDN, naming: make(map[string]string)}, nil
+	return &ADVerifier{checker: k, domain: cfg.DefaultDomain, base: cfg.BaseDN, users: cfg.Users, naming: make(map[string]string)}, nil
 }
 
 // Ready returns nil if a domain controller answers.

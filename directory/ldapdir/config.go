@@ -81,8 +81,8 @@ type Config struct {
 	// not at all.
 	StaleLifetime time.Duration
 	// CacheSize is the number of addresses whose entries are kept; as many again
-	// are kept that have none. Zero means DefaultCacheSize, 50,000, some 50 MB
-	// when full.
+	// are kept that have none, and user principal names (see [ADConfig]). Zero means
+	// DefaultCacheSize, 50,000, some 50 MB when full.
 	CacheSize int
 	// MaxPending bounds the number of addresses that are being looked up at a
 	// time; further ones get [ErrUnavailable]. Zero means DefaultMaxPending,

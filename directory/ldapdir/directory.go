@@ -28,9 +28,13 @@ type Directory struct {
 	mu      sync.Mutex
 	known   *lru[directory.Address, directory.Entry]
 	unknown *lru[directory.Address, error] // no entry, or several
-	flights map[directory.Address]*flight
-	work    sync.WaitGroup // of goroutines that search
-	closed  bool
+	// Account names by user principal name, "" where nobody has it.
+	principals *lru[string, string]
+	flights    map[directory.Address]*flight
+	work       sync.WaitGroup // of goroutines that search
+	closed     bool
+
+	guesses chan struct{} // one for each search for a principal
 }
 
 type counts struct {
@@ -72,7 +76,10 @@ func New(cfg Config) (*Directory, error) {
 		log:     hs.log,
 		known:   newLRU[directory.Address, directory.Entry](cfg.CacheSize),
 		unknown: newLRU[directory.Address, error](cfg.CacheSize),
-		flights: make(map[directory.Address]*flight),
+
+		principals: newLRU[string, string](cfg.CacheSize),
+		guesses:    make(chan struct{}, max(1, cfg.MaxConns/2)),
+		flights:    make(map[directory.Address]*flight),
 	}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	return d, nil

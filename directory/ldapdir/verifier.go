@@ -27,8 +27,9 @@ type CheckInfo struct {
 }
 
 var (
-	_ auth.Verifier = (*ADVerifier)(nil)
-	_ auth.Verifier = (*BindVerifier)(nil)
+	_ auth.Verifier     = (*ADVerifier)(nil)
+	_ auth.AccountKeyer = (*ADVerifier)(nil)
+	_ auth.Verifier     = (*BindVerifier)(nil)
 )
 
 // A checker checks passwords by binding, each on a connection of its own: a bind

@@ -159,7 +159,7 @@ func (g *gateway) openDirectory(d directoryConfig, secure *tls.Config) (*ldapdir
 	}
 	g.cleanup = append(g.cleanup, func(ctx context.Context) { _ = users.Close(ctx) })
 	if d.ActiveDirectory {
-		passwords, err := ldapdir.NewADVerifier(ldapdir.ADConfig{Server: cfg.Server, DefaultDomain: cfg.Domain, BaseDN: cfg.BaseDN})
+		passwords, err := ldapdir.NewADVerifier(ldapdir.ADConfig{Server: cfg.Server, DefaultDomain: cfg.Domain, BaseDN: cfg.BaseDN, Users: users})
 		return users, passwords, err
 	}
 	passwords, err := ldapdir.NewBindVerifier(ldapdir.BindConfig{

@@ -158,7 +158,7 @@ func (b *backends) openActiveDirectory(c *config, log *slog.Logger) error {
 	if err != nil {
 		return &fieldError{"ca_file", err.Error()}
 	}
-	v, err := ldapdir.NewADVerifier(ldapdir.ADConfig{Server: server, DefaultDomain: ad.DefaultDomain, BaseDN: ad.BaseDN})
+	v, err := ldapdir.NewADVerifier(ldapdir.ADConfig{Server: server, DefaultDomain: ad.DefaultDomain, BaseDN: ad.BaseDN, Users: b.ldap})
 	if err != nil {
 		return err
 	}
