@@ -16,9 +16,15 @@ const (
 	SchemeTel = "tel" // tel: URIs
 )
 
-// maxURI bounds what ParseAddress looks at, in bytes. The longest address that
-// the mail and SIP attributes of Active Directory hold is 256 characters.
-const maxURI = 2048
+// Bounds in bytes: of what ParseAddress looks at; of a user part or a telephone
+// number, decoded; and of a host (RFC 1035 §2.3.4). The longest address that the
+// mail and SIP attributes of Active Directory hold is 256 characters. An address
+// within them is within maxURI when it is printed, with every byte escaped.
+const (
+	maxURI  = 2048
+	maxUser = 512
+	maxHost = 255
+)
 
 // An Address is a user's address in the form in which directories are asked for
 // it and in which two addresses are the same exactly if they are ==. Make one
@@ -135,11 +141,15 @@ func parseSIP(s string) (Address, error) {
 	if user == "" {
 		return Address{}, errors.New("no user part")
 	}
+	user = strings.ToLower(user)
+	if len(user) > maxUser {
+		return Address{}, fmt.Errorf("user part longer than %d bytes", maxUser)
+	}
 	host, err := parseHost(hostport)
 	if err != nil {
 		return Address{}, err
 	}
-	return Address{SchemeSIP, strings.ToLower(user) + "@" + host}, nil
+	return Address{SchemeSIP, user + "@" + host}, nil
 }
 
 func parseHost(hostport string) (string, error) {
@@ -177,6 +187,9 @@ func parseHost(hostport string) (string, error) {
 func checkHost(host string) error {
 	if host == "" {
 		return errors.New("no host")
+	}
+	if len(host) > maxHost {
+		return fmt.Errorf("host longer than %d bytes", maxHost)
 	}
 	for i := range len(host) {
 		c := host[i]
@@ -225,6 +238,9 @@ func parseTel(s, separators string) (Address, error) {
 	}
 	if len(digits) == 0 || string(digits) == "+" {
 		return Address{}, errors.New("no digits")
+	}
+	if len(digits) > maxUser {
+		return Address{}, fmt.Errorf("more than %d digits", maxUser)
 	}
 	return Address{SchemeTel, string(digits)}, nil
 }

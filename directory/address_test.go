@@ -70,6 +70,7 @@ func TestParseAddressRefuses(t *testing.T) {
 		`"Tom" <sip:tom@example.com>`, "<sip:tom@example.com>", "Tom <tom@example.com>", "sip:<a>@b", " sip:a@b", "sip:a@b ",
 		"mailto:tom@example.com", "http://example.com", "200", "urn:service:sos",
 		"sip:" + strings.Repeat("a", 3000) + "@b", "tel:" + strings.Repeat("1", 3000),
+		"sip:" + strings.Repeat("a", 513) + "@b", "sip:a@" + strings.Repeat("b", 256), "tel:" + strings.Repeat("1", 513),
 	} {
 		t.Run(uri[:min(len(uri), 30)], func(t *testing.T) {
 			got, err := directory.ParseAddress(uri)
@@ -79,6 +80,23 @@ func TestParseAddressRefuses(t *testing.T) {
 			require.Less(t, len(err.Error()), 300, "an error does not carry the attacker's megabytes")
 			require.NotContains(t, err.Error(), "\n")
 		})
+	}
+}
+
+// The longest address can be printed and read back, also where each byte of it has
+// to be escaped.
+func TestLongestAddress(t *testing.T) {
+	host := strings.Repeat("b", 255)
+	for uri, want := range map[string]directory.Address{
+		strings.Repeat("ü", 256) + "@" + host: {Scheme: "sip", Value: strings.Repeat("ü", 256) + "@" + host},
+		"tel:" + strings.Repeat("1", 512):     {Scheme: "tel", Value: strings.Repeat("1", 512)},
+	} {
+		got, err := directory.ParseAddress(uri)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		again, err := directory.ParseAddress(got.String())
+		require.NoError(t, err)
+		require.Equal(t, want, again)
 	}
 }
 
