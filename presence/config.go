@@ -28,7 +28,7 @@ type Config struct {
 	Calendar CalendarMonitor      // likewise
 	External ExternalMonitor      // likewise
 	Rules    []Rule               // consolidation; default: DefaultRules
-	Observer Observer             // hooks for metrics and events
+	Hooks    Hooks                // for metrics and events
 	Logger   *slog.Logger         // default: silent
 
 	NAT NATMode // where NOTIFYs over UDP go; default: auto (BSX-5)
@@ -162,18 +162,19 @@ func (c *Config) complete() error {
 	return nil
 }
 
-// Observer is a set of hooks, each optional. They are called from within the
-// server, some of them while a presentity is held still so that their order is
-// the order of events: they must be quick, must not block and must not call the
-// server.
-type Observer struct {
+// Hooks are functions to be told what happens. Each may be nil. They are called
+// from within the server, by several goroutines at once, some of them while a
+// presentity is held still so that their order is the order of events: they must
+// be quick, must not block and must not call the server.
+type Hooks struct {
 	// Changed is told each change of a consolidated status or note of users in
 	// memory: who is watched, signed in or has published. With it set, the Feed
 	// looks up whose the lines and mailboxes are that it is told of, as far as
 	// their number or address is one of the user too, so that changes of users
 	// whom nobody watches are told as well.
 	Changed func(c Change)
-	// Request is told the outcome of each request that was served.
+	// Request is told the outcome of each request that was served: its method as
+	// the client wrote it, and the status of the response.
 	Request func(method string, status int, took time.Duration)
 	// Notify is told the outcome of each NOTIFY: the status of its final
 	// response, or 0 with an error.

@@ -69,7 +69,7 @@ func (f Feed) SetExternal(ctx context.Context, address string, v ExternalState) 
 		return err
 	}
 	return f.server.externals.put(entry.ID, v, func() *presentity {
-		if f.server.cfg.Observer.Changed == nil {
+		if f.server.cfg.Hooks.Changed == nil {
 			return nil
 		}
 		return f.server.presentities.acquire(entry.ID, resolved, entry)
@@ -92,10 +92,10 @@ func (f Feed) ClearExternal(ctx context.Context, address string) error {
 }
 
 // observed returns the presentity of an address, referred to once more, where an
-// observer wants to hear of it although nobody watches, and its entry is of the
+// hook wants to hear of it although nobody watches, and its entry is of the
 // kind that is asked for; else nil.
 func (s *Server) observed(address string, is func(*directory.Entry) bool) *presentity {
-	if s.cfg.Observer.Changed == nil {
+	if s.cfg.Hooks.Changed == nil {
 		return nil
 	}
 	entry, err := s.entry(s.ctx, address)

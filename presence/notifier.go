@@ -299,7 +299,7 @@ func (s *Server) observeNotify(res *sipx.Response, err error) {
 	if err != nil {
 		s.cfg.Logger.Debug("NOTIFY failed", "error", err)
 	}
-	if hook := s.cfg.Observer.Notify; hook != nil {
+	if hook := s.cfg.Hooks.Notify; hook != nil {
 		status := 0
 		if res != nil {
 			status = res.Status

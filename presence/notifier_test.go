@@ -280,14 +280,14 @@ func TestTwoServers(t *testing.T) {
 	require.Equal(t, 481, s.refresh().Status)
 }
 
-// BSX-1: an observer hears of users whom nobody watches, also of what happens by
+// BSX-1: a hook hears of users whom nobody watches, also of what happens by
 // itself.
 func TestObserverOfTheUnwatched(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var notes []string
 		w := newWorld(t, func(c *presence.Config) {
-			c.Observer.Changed = func(ch presence.Change) {
+			c.Hooks.Changed = func(ch presence.Change) {
 				mu.Lock()
 				defer mu.Unlock()
 				notes = append(notes, ch.Entity[4:7]+" "+ch.Note)
@@ -311,13 +311,13 @@ func TestObserverOfTheUnwatched(t *testing.T) {
 	})
 }
 
-// BSX-1: what Observer is told.
+// BSX-1: what the hooks are told.
 func TestObserver(t *testing.T) {
 	var changes []presence.Change
 	var statuses []int
 	w := newWorld(t, func(c *presence.Config) {
-		c.Observer.Changed = func(ch presence.Change) { changes = append(changes, ch) }
-		c.Observer.Request = func(_ string, status int, _ time.Duration) { statuses = append(statuses, status) }
+		c.Hooks.Changed = func(ch presence.Change) { changes = append(changes, ch) }
+		c.Hooks.Request = func(_ string, status int, _ time.Duration) { statuses = append(statuses, status) }
 	})
 	tom := w.client("tom", "192.0.2.8")
 	tag := etag(tom.status("", "busy", "x"))

@@ -245,7 +245,7 @@ func (p *presentity) refresh() []*watch {
 }
 
 func (p *presentity) changed(r Result, now time.Time) {
-	if hook := p.server.cfg.Observer.Changed; hook != nil {
+	if hook := p.server.cfg.Hooks.Changed; hook != nil {
 		hook(Change{Entity: p.address(), Status: r.Status, Note: r.Note, Timestamp: now})
 	}
 	if log := p.server.cfg.Logger; log.Enabled(p.server.ctx, slog.LevelDebug) {

@@ -107,7 +107,7 @@ func (s *Server) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.
 	if then != nil {
 		then()
 	}
-	if hook := s.cfg.Observer.Request; hook != nil {
+	if hook := s.cfg.Hooks.Request; hook != nil {
 		hook(req.Method, res.Status, time.Since(began))
 	}
 }

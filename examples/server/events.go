@@ -32,7 +32,7 @@ func newEvents(max int) *events {
 	return &events{max: max, clients: make(map[chan []byte]struct{})}
 }
 
-// publish is a hook of [presence.Observer]: it does not block.
+// publish is one of [presence.Hooks]: it does not block.
 func (ev *events) publish(c presence.Change) {
 	ev.mu.Lock()
 	defer ev.mu.Unlock()

@@ -46,9 +46,9 @@ func newMetrics() *metrics {
 	return m
 }
 
-// observer is the server's hooks; changes go on to publish.
-func (m *metrics) observer(publish func(presence.Change)) presence.Observer {
-	return presence.Observer{
+// hooks is the server's hooks; changes go on to publish.
+func (m *metrics) hooks(publish func(presence.Change)) presence.Hooks {
+	return presence.Hooks{
 		Changed: func(c presence.Change) {
 			m.changes.Inc()
 			publish(c)

@@ -71,7 +71,7 @@ func (s *server) open() (err error) {
 		Dialect:             presence.DialectMode(without(c.Dialect, "auto")),
 		NAT:                 presence.NATMode(without(c.NAT, "auto")),
 		Forward:             s.forwards,
-		Observer:            s.metrics.observer(s.events.publish),
+		Hooks:               s.metrics.hooks(s.events.publish),
 		Logger:              log,
 		MaxSubscribeExpires: seconds(c.Limits.MaxSubscribeExpires),
 		MaxPublishExpires:   seconds(c.Limits.MaxPublishExpires),
