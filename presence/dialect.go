@@ -83,7 +83,7 @@ func (s *Server) dialectOf(req *sipx.Request, contact sipx.Address) *Dialect {
 		contact.URI.User == amccUser,
 		hasBSSHeader(req.Header),
 		saysBluStar(req.Body),
-		isList(req) && !req.Header.HasToken("Supported", "eventlist"):
+		isList(req) && !req.Header.HasToken("Supported", extEventList):
 		return bluStar
 	}
 	return standard

@@ -91,7 +91,7 @@ func (f Feed) ClearExternal(ctx context.Context, address string) error {
 	return nil
 }
 
-// observed returns the presentity of an address, referred to once more, where an
+// observed returns the presentity of an address, referred to once more, where a
 // hook wants to hear of it although nobody watches, and its entry is of the
 // kind that is asked for; else nil.
 func (s *Server) observed(address string, is func(*directory.Entry) bool) *presentity {

@@ -73,7 +73,7 @@ func (s *Server) publish(ctx context.Context, req *sipx.Request) (*sipx.Response
 	if forward {
 		whose = req.From // BSP-2.4-6
 	}
-	if pub.p, err = s.published(ctx, whose); err != nil {
+	if pub.p, err = s.presentityOf(ctx, whose); err != nil {
 		return nil, nil, err
 	}
 	defer s.presentities.release(pub.p)
@@ -92,8 +92,8 @@ func (s *Server) publish(ctx context.Context, req *sipx.Request) (*sipx.Response
 	return s.apply(ctx, pub)
 }
 
-// published returns the presentity of a PUBLISH, referred to once more.
-func (s *Server) published(ctx context.Context, whose sipx.Address) (*presentity, error) {
+// presentityOf returns the presentity of a PUBLISH, referred to once more.
+func (s *Server) presentityOf(ctx context.Context, whose sipx.Address) (*presentity, error) {
 	a, err := directory.ParseAddress(bareURI(whose.URI))
 	if err != nil {
 		return nil, sipx.Errorf(404, "no such user")
@@ -264,7 +264,7 @@ func (s *Server) publishOwn(ctx context.Context, pub *publishing, current *publi
 			return nil, nil, sipx.Errorf(403, "too many publications of one user")
 		}
 	}
-	if p.published(current)+len(next.Document) > maxPublished {
+	if p.publishedBytes(current)+len(next.Document) > maxPublished {
 		return nil, nil, sipx.Errorf(413, "more than %d bytes published by one user", maxPublished)
 	}
 	if pub.doc != nil {
@@ -284,8 +284,9 @@ func (s *Server) publishOwn(ctx context.Context, pub *publishing, current *publi
 // in bytes: what is passed on of them must fit a datagram.
 const maxPublished = 32 << 10
 
-// published is the size of the documents published, but for one publication.
-func (p *presentity) published(but *publication) int {
+// publishedBytes is the size of the documents published, but for one
+// publication.
+func (p *presentity) publishedBytes(but *publication) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0

@@ -1,15 +1,69 @@
 package presence
 
-import "time"
+import (
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// refused is an error whose response says more than a status and a reason.
+type refused struct{ res *sipx.Response }
+
+func (e *refused) Error() string { return "presence: " + e.res.ReasonPhrase() }
 
 // unsupportedType refuses a body, naming what would be taken.
-func unsupportedType(accept string) error { return &typeError{accept} }
+func unsupportedType(accept string) error {
+	return &refused{sipx.NewResponse(415, sipx.Field{Name: "Accept", Value: accept})}
+}
 
-type typeError struct{ accept string }
+// tooBrief refuses an expiry, naming the shortest that is granted.
+func tooBrief(least time.Duration) error {
+	return &refused{sipx.NewResponse(423, sipx.Field{Name: "Min-Expires", Value: seconds(least)})}
+}
 
-func (e *typeError) Error() string { return "presence: unsupported body type" }
+// refusal is the response that tells of err.
+func (s *Server) refusal(req *sipx.Request, err error) *sipx.Response {
+	if e, ok := errors.AsType[*refused](err); ok {
+		return e.res
+	}
+	if e, ok := errors.AsType[*sipx.Error](err); ok {
+		res := e.Response()
+		res.Reason = oneLine(res.Reason)
+		if res.Status == 503 {
+			res.Header.Add("Retry-After", retryAfter())
+		}
+		return res
+	}
+	s.cfg.Logger.Error("request failed", "method", req.Method, "call_id", req.CallID, "error", err)
+	return sipx.NewResponse(500)
+}
 
-// tooBrief refuses an expiry.
-type tooBrief struct{ min time.Duration }
+// oneLine makes s fit for a reason phrase.
+func oneLine(s string) string {
+	const max = 200
+	if len(s) > max {
+		s = s[:max]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\uFFFD' {
+			return ' '
+		}
+		return r
+	}, s)
+}
 
-func (e *tooBrief) Error() string { return "presence: expiry too brief" }
+func overloaded(reason string) *sipx.Response {
+	return &sipx.Response{Status: 503, Reason: reason, Header: sipx.Header{{Name: "Retry-After", Value: retryAfter()}}}
+}
+
+// retryAfter spreads those that were turned away, so that they do not come back
+// together.
+func retryAfter() string { return strconv.Itoa(5 + rand.IntN(11)) }
+
+func (s *Server) badEvent() *sipx.Response {
+	return sipx.NewResponse(489, sipx.Field{Name: "Allow-Events", Value: s.events()})
+}

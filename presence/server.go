@@ -2,16 +2,14 @@ package presence
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"math/rand/v2"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -20,8 +18,9 @@ const (
 	eventPresence       = "presence"
 	eventWatchers       = "presence.winfo"
 	eventLyncForwarding = "lyncforwarding"
-	typePIDF            = "application/pidf+xml"
-	typeResourceLists   = "application/resource-lists+xml"
+	typePIDF            = pidf.TypePIDF
+	typeResourceLists   = pidf.TypeResourceLists
+	typeWatcherInfo     = pidf.TypeWatcherInfo
 	extRecipientList    = "recipient-list-subscribe"
 	extEventList        = "eventlist"
 	allowedMethods      = "SUBSCRIBE, PUBLISH, OPTIONS"
@@ -170,54 +169,6 @@ func (s *Server) screen(req *sipx.Request) *sipx.Response {
 		return sipx.NewResponse(415, sipx.Field{Name: "Accept-Encoding", Value: "identity"})
 	}
 	return nil
-}
-
-// refusal is the response that tells of err.
-func (s *Server) refusal(req *sipx.Request, err error) *sipx.Response {
-	var told *sipx.Error
-	var wrongType *typeError
-	var brief *tooBrief
-	switch {
-	case errors.As(err, &brief):
-		return sipx.NewResponse(423, sipx.Field{Name: "Min-Expires", Value: seconds(brief.min)})
-	case errors.As(err, &wrongType):
-		return sipx.NewResponse(415, sipx.Field{Name: "Accept", Value: wrongType.accept})
-	case errors.As(err, &told):
-		res := told.Response()
-		res.Reason = oneLine(res.Reason)
-		if res.Status == 503 {
-			res.Header.Add("Retry-After", retryAfter())
-		}
-		return res
-	}
-	s.cfg.Logger.Error("request failed", "method", req.Method, "call_id", req.CallID, "error", err)
-	return sipx.NewResponse(500)
-}
-
-// oneLine makes s fit for a reason phrase.
-func oneLine(s string) string {
-	const max = 200
-	if len(s) > max {
-		s = s[:max]
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' {
-			return ' '
-		}
-		return r
-	}, s)
-}
-
-func overloaded(reason string) *sipx.Response {
-	return &sipx.Response{Status: 503, Reason: reason, Header: sipx.Header{{Name: "Retry-After", Value: retryAfter()}}}
-}
-
-// retryAfter spreads those that were turned away, so that they do not come back
-// together.
-func retryAfter() string { return strconv.Itoa(5 + rand.IntN(11)) }
-
-func (s *Server) badEvent() *sipx.Response {
-	return sipx.NewResponse(489, sipx.Field{Name: "Allow-Events", Value: s.events()})
 }
 
 func (s *Server) events() string {

@@ -180,7 +180,7 @@ func (d *dialog) granted(sub *subscription) *sipx.Response {
 		res.Header.Add("Record-Route", route)
 	}
 	if d.list && !d.dialect.ListByEntry {
-		res.Header.Add("Require", "eventlist")
+		res.Header.Add("Require", extEventList)
 	}
 	res.ToTag = d.localTag()
 	return res

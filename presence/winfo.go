@@ -10,8 +10,6 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-const typeWatcherInfo = pidf.TypeWatcherInfo
-
 // winfo is who watches the watchers of a presentity (RFC 3857). Its fields but
 // list are guarded by presentity.mu.
 type winfo struct {
