@@ -14,7 +14,7 @@ import (
 
 // Config makes a [Server]. Sender and Directory are required; the zero value of
 // everything else is the default that its comment names. Durations and counts
-// below zero are refused.
+// below zero are refused. Lifetimes count in whole seconds.
 type Config struct {
 	Sender    sipx.Sender         // sends NOTIFYs: usually the stack
 	Directory directory.Directory // who is this address?
@@ -27,7 +27,7 @@ type Config struct {
 	Lines    LineMonitor          // nil: lines come through the Feed only
 	Calendar CalendarMonitor      // likewise
 	External ExternalMonitor      // likewise
-	Rules    []Rule               // consolidation; default: DefaultRules
+	Rules    []Rule               // consolidation; nil: DefaultRules
 	Hooks    Hooks                // for metrics and events
 	Logger   *slog.Logger         // default: silent
 
@@ -55,7 +55,8 @@ type Config struct {
 // Guard decides who is let in. [*auth.Guard] is one.
 type Guard interface {
 	// Check judges one request. It may take as long as its verifier, and ends
-	// with ctx. It is safe for concurrent use.
+	// with ctx. It is safe for concurrent use. Whom it accepts without an
+	// identity may act for the address in From, whosever that is.
 	Check(ctx context.Context, r auth.Request) auth.Decision
 }
 
@@ -141,7 +142,7 @@ func (c *Config) complete() error {
 	}
 	for _, d := range []time.Duration{c.MaxSubscribeExpires, c.MaxPublishExpires, c.MinExpires} {
 		if d < time.Second || d >= 1<<31*time.Second {
-			return fmt.Errorf("presence: an expiry of %v: want whole seconds, at least one", d)
+			return fmt.Errorf("presence: an expiry of %v: want one second to 2^31 - 1", d)
 		}
 	}
 	c.MinExpires = min(c.MinExpires, c.MaxSubscribeExpires, c.MaxPublishExpires)

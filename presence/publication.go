@@ -9,7 +9,7 @@ import (
 )
 
 // Publication is one published state, held until it expires (RFC 3903). It is a
-// plain value: a store may serialise it.
+// plain value: a store may serialize it.
 type Publication struct {
 	Presentity string // key of the presentity: the ID of its directory entry
 	ETag       string // entity-tag, unique within the presentity

@@ -16,20 +16,24 @@ import (
 
 // LineState is what a PBX says of a device.
 type LineState struct {
-	State    pidf.LineState
-	Forward  string        // destination of an immediate forward, or empty
-	Lifetime time.Duration // the value fades to unknown after it; 0: it does not
+	State    pidf.LineState // mandatory: idle, ringing, busy or unknown
+	Forward  string         // destination of an immediate forward, or empty; at most 1024 bytes
+	Lifetime time.Duration  // the value fades to unknown after it; 0: it does not
 }
 
-// CalendarState is what a calendar system says of a mailbox.
+// CalendarState is what a calendar system says of a mailbox. Each appointment
+// has one of the states of pidf, and ends after it begins; its ID, subject and
+// location have at most 1024 bytes. The zero CalendarState is a calendar without
+// appointments.
 type CalendarState struct {
 	Appointments []pidf.Appointment
 	Lifetime     time.Duration // as in LineState
 }
 
-// ExternalState is what an external presence system says of a user.
+// ExternalState is what an external presence system says of a user. Its texts
+// have at most 1024 bytes. The zero ExternalState counts for nothing.
 type ExternalState struct {
-	Status         pidf.Status
+	Status         pidf.Status // empty: it does not say; "other" is for BluStar clients alone
 	FreeText       string
 	FwdDestination string
 	TelephoneEvent string
@@ -40,17 +44,25 @@ type ExternalState struct {
 // update with each state, the first as soon as it is known; it returns when ctx
 // has ended, or with the error that keeps it from going on, after which it is
 // called again with back-off. There is one call for each device, however many
-// presentities have it.
+// presentities have it, from a goroutine of its own.
+//
+// dn is the number as the directory entry has it, without visual separators.
+// update may be called from any goroutine, one call at a time, and not after
+// MonitorLine has returned. It does not wait for the network. A value that is not
+// valid is logged and left out.
 type LineMonitor interface {
 	MonitorLine(ctx context.Context, dn string, update func(LineState)) error
 }
 
-// CalendarMonitor watches mailboxes, as [LineMonitor] does devices.
+// CalendarMonitor watches mailboxes, as [LineMonitor] does devices. mail is in
+// lower case. Of a calendar with bad appointments, or too many, the others are
+// taken.
 type CalendarMonitor interface {
 	MonitorCalendar(ctx context.Context, mail string, update func(CalendarState)) error
 }
 
-// ExternalMonitor watches users, as [LineMonitor] does devices.
+// ExternalMonitor watches users, as [LineMonitor] does devices. user is the entry
+// that the directory had when somebody began to watch.
 type ExternalMonitor interface {
 	MonitorExternal(ctx context.Context, user directory.Entry, update func(ExternalState)) error
 }

@@ -20,7 +20,10 @@ type State struct {
 // Provenance says where a source's value comes from and how long it holds
 // (BSX-2).
 type Provenance struct {
-	Owner    string    // who said so: a client's Contact, "feed", "monitor"
+	// Owner is who said so: the Contact of a client, or its network address where
+	// it gave none; "feed" or "monitor"; or "server", which says that a user is
+	// signed out whose last client has gone.
+	Owner    string
 	Received time.Time // the server's time of receipt
 	Expires  time.Time // when the value fades by itself; zero where it does not
 }
