@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
@@ -69,9 +70,12 @@ func (s *Server) check(ctx context.Context, req *sipx.Request, contact sipx.Addr
 	return auth.Identity{}, res
 }
 
+// whoIs names an identity, in any case; "" where nobody was identified.
+func whoIs(id auth.Identity) string { return cmp.Or(id.Account, id.ID) }
+
 // mayActFor reports whether the authenticated account is the entry's, or that of
 // an AMCC, which acts for its users (BSP-2.4-7). Who was let in without
 // credentials is taken at their word.
 func mayActFor(id auth.Identity, entry *directory.Entry) bool {
-	return id.Account == "" || id.AMCC || auth.SameAccount(id, entry.Account, entry.ID)
+	return id.IsZero() || id.AMCC || auth.SameAccount(id, entry.Account, entry.ID)
 }

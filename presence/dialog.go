@@ -20,7 +20,7 @@ type dialog struct {
 	dialect *Dialect
 	event   string
 	list    bool
-	account string // who opened it, where somebody was authenticated
+	opener  string // who opened it, where somebody was authenticated
 
 	callID        string
 	local, remote sipx.Address // with their tags: From and To of our requests

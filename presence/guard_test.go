@@ -109,6 +109,23 @@ func TestOnlyForOneself(t *testing.T) {
 	require.Equal(t, 200, tom.status("", "busy", "").Status, "the same directory entry")
 }
 
+// BSP-2.4-7: a guard of the host may know users by the ID of their directory
+// entry alone. Those are somebody too.
+func TestIdentityWithoutAccount(t *testing.T) {
+	by := func(id string) auth.Decision {
+		return auth.Decision{Verdict: auth.Accept, Identity: auth.Identity{ID: id}}
+	}
+	w, g := guarded(t, by("ann"))
+	require.Equal(t, 403, w.client("tom", "192.0.2.8").status("", "busy", "").Status)
+	ann := w.client("ann", "192.0.2.7")
+	require.Equal(t, 200, ann.status("", "busy", "").Status)
+	s, _ := ann.subscribe("sip:ann@example.com")
+	g.decision = by("tom")
+	require.Equal(t, 403, s.end().Status)
+	g.decision = by("ann")
+	require.Equal(t, 200, s.end().Status)
+}
+
 // A dialog belongs to who opened it.
 func TestDialogIsItsOpeners(t *testing.T) {
 	w, g := guarded(t, as(`de\ann`))

@@ -11,7 +11,7 @@ import (
 
 // resubscribe refreshes or ends a subscription.
 func (s *Server) resubscribe(ctx context.Context, d *dialog, sub *subscription) (*sipx.Response, func(), error) {
-	if d.account != "" && !strings.EqualFold(d.account, sub.id.Account) {
+	if d.opener != "" && !strings.EqualFold(d.opener, whoIs(sub.id)) {
 		return nil, nil, sipx.Errorf(403, "the subscription is somebody else's")
 	}
 	uris, list, err := s.listOf(sub.req)

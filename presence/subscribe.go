@@ -195,7 +195,7 @@ func (s *Server) newDialog(sub *subscription, event sipx.Event, list bool) *dial
 		dialect:   sub.dialect,
 		event:     eventText(event),
 		list:      list,
-		account:   sub.id.Account,
+		opener:    whoIs(sub.id),
 		callID:    strings.Clone(req.CallID),
 		local:     sipx.Address{URI: cloneURI(s.localURI(sub)), Params: tagParam + newTag()},
 		remote:    sipx.Address{URI: cloneURI(req.From.URI), Params: tagParam + req.From.Tag()},

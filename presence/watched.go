@@ -60,8 +60,7 @@ func (s *Server) newWatches(d *dialog, list []watched, id auth.Identity) []*watc
 		} else {
 			w.presentity = s.presentities.of(item.address, item.result)
 		}
-		w.own = id.Account != "" && item.result.Err == nil &&
-			auth.SameAccount(id, item.result.Entry.Account, item.result.Entry.ID)
+		w.own = item.result.Err == nil && auth.SameAccount(id, item.result.Entry.Account, item.result.Entry.ID)
 		watches[i] = w
 	}
 	return watches
@@ -81,7 +80,7 @@ func (s *Server) joinClient(d *dialog, sub *subscription, user, first watched) e
 	p := d.first()
 	var claims *auth.Identity
 	if own {
-		if key.user = p.key; user.result.Err != nil && sub.id.Account != "" {
+		if key.user = p.key; user.result.Err != nil && !sub.id.IsZero() {
 			claims = &sub.id // to be judged when the directory is back
 		}
 	}
