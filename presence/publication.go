@@ -26,11 +26,17 @@ var (
 	ErrConflict      = errors.New("presence: the publication was changed meanwhile")
 )
 
-// PublicationStore keeps publications by presentity and entity-tag. Values go in
-// and out by copy, but for Document, which nobody changes. It is safe for
-// concurrent use, calls end with their context, and what Put stored the next
-// List sees. The server asks for the publications of one presentity one call at
-// a time, and answers 503 where a call fails.
+// PublicationStore keeps publications by presentity and entity-tag. The server
+// has the live ones in memory as well, and writes each change through before it
+// counts: a store is a record beside it, and one that several servers share
+// tells them of conflicts. It does not read publications back.
+//
+// Values go in and out by copy, but for Document, which nobody changes. It is
+// safe for concurrent use, calls end with their context, and what Put stored the
+// next List sees. The server makes one call at a time for a presentity. A call
+// that fails while a client waits is answered 412 where the error is one of
+// those above, else 503. What could not be deleted is the store's to drop, once
+// it has expired.
 type PublicationStore interface {
 	// Put stores p and returns its new revision. With replaces empty it is a new
 	// publication; else it takes the place of the one with that entity-tag,
@@ -40,11 +46,11 @@ type PublicationStore interface {
 	// Delete removes a publication; [ErrNoPublication] where there is none.
 	Delete(ctx context.Context, presentity, etag string) error
 	// List returns the publications of a presentity, the oldest first, expired
-	// ones included.
+	// ones included. It is for the host.
 	List(ctx context.Context, presentity string) ([]Publication, error)
 }
 
-// MemoryStore is a [PublicationStore] in memory.
+// MemoryStore is a [PublicationStore] in memory. Make one with [NewMemoryStore].
 type MemoryStore struct {
 	mu       sync.Mutex
 	revision uint64
