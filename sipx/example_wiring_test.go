@@ -35,9 +35,15 @@ type udpStack struct {
 	stop     context.CancelFunc
 	closing  bool
 	calls    map[string]*call           // requests under way, by branch
-	answers  map[string]*datagramAnswer // requests taken, by transaction
+	answers  map[string]*datagramAnswer // requests taken, by transaction; at most maxAnswers
 	drained  chan struct{}              // closed when calls is empty, once Shutdown waits
 }
+
+// Bounds of what the network can make a udpStack hold.
+const (
+	maxAnswers = 100_000
+	maxCalls   = 10_000
+)
 
 // listenUDP opens the socket. Responses are read from now on, and requests wait
 // in the dispatcher until Serve.
@@ -160,7 +166,8 @@ func (s *udpStack) request(data []byte, from netip.AddrPort) {
 	s.mu.Lock()
 	a := s.answers[key]
 	again := a != nil
-	if !again && req.Method != "ACK" {
+	full := !again && len(s.answers) >= maxAnswers
+	if !again && !full && req.Method != "ACK" {
 		a = &datagramAnswer{stack: s, req: req, to: to}
 		a.forget = time.AfterFunc(s.timeout, func() {
 			s.mu.Lock()
@@ -173,6 +180,7 @@ func (s *udpStack) request(data []byte, from netip.AddrPort) {
 	switch {
 	case again:
 		a.repeat()
+	case full: // it will come again
 	case req.Method == "ACK":
 	case req.Method == "CANCEL":
 		_ = a.Respond(sipx.NewResponse(481))
@@ -256,6 +264,7 @@ type call struct {
 	interval time.Duration
 	timer    *time.Timer
 	release  func() bool
+	finished bool
 }
 
 func (s *udpStack) Send(ctx context.Context, req *sipx.Request, done sipx.ResponseHandler) {
@@ -265,23 +274,24 @@ func (s *udpStack) Send(ctx context.Context, req *sipx.Request, done sipx.Respon
 	if err == nil {
 		c.to, err = destination(req)
 	}
+	c.mu.Lock() // until it has its timer: Shutdown may finish it before
 	s.mu.Lock()
 	switch {
 	case err != nil:
 	case s.closing:
 		err = sipx.ErrStackClosed
-	case len(s.calls) >= 10000:
+	case len(s.calls) >= maxCalls:
 		err = sipx.ErrQueueFull
 	default:
 		s.calls[c.branch] = c
 	}
 	s.mu.Unlock()
 	if err != nil {
+		c.mu.Unlock()
 		done.HandleResponse(req, nil, err)
 		return
 	}
 	deadline := time.Now().Add(s.timeout)
-	c.mu.Lock()
 	c.timer = time.AfterFunc(min(c.interval, s.timeout), func() { c.again(deadline) })
 	c.release = context.AfterFunc(ctx, func() { c.finish(nil, ctx.Err()) })
 	c.mu.Unlock()
@@ -327,6 +337,9 @@ func (c *call) again(deadline time.Time) {
 	c.transmit()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.finished { // meanwhile
+		return
+	}
 	c.interval = min(2*c.interval, 4*time.Second)
 	c.timer.Reset(min(c.interval, left))
 }
@@ -352,6 +365,7 @@ func (s *udpStack) response(data []byte) {
 func (c *call) finish(res *sipx.Response, err error) {
 	c.once.Do(func() {
 		c.mu.Lock()
+		c.finished = true
 		c.timer.Stop()
 		c.release()
 		c.mu.Unlock()

@@ -115,8 +115,8 @@ func SplitList(s string) iter.Seq[string] {
 	}
 }
 
-// compact maps a compact form to the long name (RFC 3261 §20, RFC 6665 §8.2.1,
-// RFC 4028, RFC 3515, RFC 3892 and RFC 4474 for the rest of the letters).
+// longName maps a compact form to the long name (RFC 3261 §20, RFC 6665 §8.2.1,
+// RFC 3515, RFC 3841, RFC 3892, RFC 4028).
 func longName(name string) string {
 	if len(name) != 1 {
 		return name

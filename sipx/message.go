@@ -10,7 +10,7 @@ import (
 // and has been checked (see the package comment); one that is sent must not be
 // changed until its result was reported, and its Body may be shared by many.
 type Request struct {
-	Method   string // in upper case
+	Method   string // as written; methods are told apart by case (RFC 3261 §7.1)
 	URI      URI    // the Request-URI: for a sent request the remote target
 	From, To Address
 	CallID   string
@@ -42,8 +42,8 @@ func (e *Error) Response() *Response { return &Response{Status: e.Status, Reason
 
 // NewRequest checks the fields of a received request and makes a Request of it:
 // From, To, Call-ID and CSeq go from h into fields of their own, compact names
-// become long ones. The error is an [*Error] of status 400. The result keeps h
-// and body.
+// become long ones. The error is an [*Error] of status 400. h and body are the
+// result's from then on: h is changed in place.
 func NewRequest(method, uri string, h Header, body []byte) (*Request, error) {
 	r := &Request{Method: method, Body: body}
 	if !isToken(method) {
@@ -274,6 +274,8 @@ func StatusText(status int) string {
 		return "Method Not Allowed"
 	case 406:
 		return "Not Acceptable"
+	case 407:
+		return "Proxy Authentication Required"
 	case 408:
 		return "Request Timeout"
 	case 410:

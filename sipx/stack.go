@@ -75,11 +75,11 @@ type ResponseWriter interface {
 type Sender interface {
 	// Send sends req and has its outcome reported to done, exactly once, from
 	// any goroutine, possibly before Send returns: with the final response, or
-	// with an error (no answer in time is [ErrTimeout]). It does not block on the network: what cannot be
-	// sent at once waits in a bounded queue of its destination and fails with
-	// [ErrQueueFull] beyond. Requests for one flow, and for one datagram
-	// destination, leave in the order of the calls. The sender adds Via,
-	// Max-Forwards and Content-Length; it never changes req.
+	// with an error (no answer in time is [ErrTimeout]). It does not block on the
+	// network: what cannot be sent at once waits in a bounded queue of its
+	// destination and fails with [ErrQueueFull] beyond. Requests for one flow,
+	// and for one datagram destination, leave in the order of the calls. The
+	// sender adds Via, Max-Forwards and Content-Length; it never changes req.
 	// When ctx ends, the wait for a response does too.
 	Send(ctx context.Context, req *Request, done ResponseHandler)
 
@@ -131,8 +131,8 @@ type Stack interface {
 	Listening() []Flow
 }
 
-// Do sends req and waits for its final response: [Sender.Send] for callers that
-// have nothing else to do meanwhile.
+// Do sends req and waits for its final response, or until ctx ends:
+// [Sender.Send] for callers that have nothing else to do meanwhile.
 func Do(ctx context.Context, s Sender, req *Request) (*Response, error) {
 	type outcome struct {
 		res *Response
