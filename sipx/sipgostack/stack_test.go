@@ -169,10 +169,8 @@ func TestConnectionRefused(t *testing.T) {
 	addr := l.Addr().String()
 	require.NoError(t, l.Close())
 	client := listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}})
-	start := time.Now()
 	_, err = sipx.Do(t.Context(), client, options("sip:"+addr+";transport=tcp"))
-	require.ErrorContains(t, err, "refused")
-	require.Less(t, time.Since(start), 5*time.Second)
+	require.ErrorContains(t, err, "refused", "not a time-out")
 }
 
 func TestTooLarge(t *testing.T) {
