@@ -113,7 +113,7 @@ func sameHost(from, to *url.URL) bool {
 }
 
 func statusError(req *http.Request, resp *http.Response) error {
-	e := &StatusError{Method: req.Method, URL: plain(req.URL), Code: resp.StatusCode}
+	e := &StatusError{Method: req.Method, URL: plain(req.URL), Status: resp.StatusCode}
 	after := resp.Header.Get("Retry-After")
 	if s, err := strconv.Atoi(after); err == nil {
 		e.RetryAfter = time.Duration(min(max(s, 0), 86400)) * time.Second

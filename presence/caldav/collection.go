@@ -80,11 +80,11 @@ func tokenRefused(err error) bool {
 	if errors.Is(err, errTooManyChanges) {
 		return true
 	}
-	status, ok := errors.AsType[*StatusError](err)
+	e, ok := errors.AsType[*StatusError](err)
 	if !ok {
 		return false
 	}
-	switch status.Code {
+	switch e.Status {
 	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusGone,
 		http.StatusPreconditionFailed, http.StatusUnsupportedMediaType, http.StatusNotImplemented, http.StatusInsufficientStorage:
 		return true
@@ -219,7 +219,7 @@ func (c *collection) sync(ctx context.Context) error {
 		case err != nil:
 			return err
 		case next == "" || more && next == token:
-			return &StatusError{Method: "REPORT", URL: plain(c.url), Code: http.StatusNotImplemented}
+			return &StatusError{Method: "REPORT", URL: plain(c.url), Status: http.StatusNotImplemented}
 		}
 		token = next
 	}

@@ -21,8 +21,9 @@ type Credentials struct {
 	Password auth.Secret
 }
 
-// Config configures a [Monitor]. URL or Calendars must be set; every other zero
-// value is a default.
+// Config configures a [Monitor]. One of URL and Calendars must be set, and not
+// both; every other zero value is a default. Durations and limits below zero are
+// refused.
 type Config struct {
 	// URL is where discovery starts, as "https://dav.example.com/"; or, with one
 	// of the placeholders {mail}, {user} (before the @) and {domain} (after it),
@@ -38,8 +39,8 @@ type Config struct {
 	// is invited. The mailbox itself and, where calendars are discovered, the
 	// server's calendar-user-address-set count anyway.
 	Addresses func(mail string) []string
-	// AllowHTTP sends credentials over connections without TLS. Without it they
-	// are, only to a loopback address.
+	// AllowHTTP sends credentials over connections without TLS. Otherwise that is
+	// done to a loopback address only, and elsewhere is [ErrInsecure].
 	AllowHTTP bool
 	// HTTPClient sends the requests; nil: one with [http.DefaultTransport]. Its
 	// CheckRedirect is not used: redirections are followed on the same host only.
@@ -49,10 +50,10 @@ type Config struct {
 	Timeout  time.Duration // of one poll of one mailbox; default 30 seconds
 	Failures int           // failing polls in a row that are tolerated; default 3, negative: none
 
-	// Refused is how long credentials that the server refused are not sent again,
-	// for any mailbox, so that a wrong password locks no account; default 5
-	// minutes. Until then MonitorCalendar returns [ErrUnauthorized] at once.
-	Refused time.Duration
+	// RefusedPause is how long credentials that the server refused are not sent
+	// again, for any mailbox, so that a wrong password locks no account; default
+	// 5 minutes. Until then MonitorCalendar returns [ErrUnauthorized] at once.
+	RefusedPause time.Duration
 
 	// The window: appointments that have ended longer ago than Past, or begin
 	// later than Future from now, are not delivered. Defaults 24 hours, 14 days.
@@ -66,7 +67,8 @@ type Config struct {
 	Logger *slog.Logger // default: silent
 }
 
-// Limits bound what a server can make a monitor do. Zero values are defaults.
+// Limits bound what a server can make a monitor do and hold. Zero values are
+// defaults.
 type Limits struct {
 	Polls         int   // polls under way at once, all mailboxes together; default 16
 	Calendars     int   // of a mailbox: more are an error; default 32
@@ -108,7 +110,7 @@ func (c *Config) normalize() error {
 	for _, d := range []struct {
 		name  string
 		value time.Duration
-	}{{"Interval", c.Interval}, {"Timeout", c.Timeout}, {"Refused", c.Refused}, {"Past", c.Past}, {"Future", c.Future}} {
+	}{{"Interval", c.Interval}, {"Timeout", c.Timeout}, {"RefusedPause", c.RefusedPause}, {"Past", c.Past}, {"Future", c.Future}} {
 		if d.value < 0 {
 			return fmt.Errorf("caldav: %s must not be negative", d.name)
 		}
@@ -118,7 +120,7 @@ func (c *Config) normalize() error {
 	}
 	c.Interval = cmp.Or(c.Interval, time.Minute)
 	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
-	c.Refused = cmp.Or(c.Refused, 5*time.Minute)
+	c.RefusedPause = cmp.Or(c.RefusedPause, 5*time.Minute)
 	c.Failures = max(0, cmp.Or(c.Failures, 3))
 	c.Past = cmp.Or(c.Past, 24*time.Hour)
 	c.Future = cmp.Or(c.Future, 14*24*time.Hour)

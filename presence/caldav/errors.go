@@ -23,18 +23,18 @@ var (
 // [ErrUnauthorized] where the status is 401.
 type StatusError struct {
 	Method     string
-	URL        string // without user, query and fragment
-	Code       int
+	URL        string        // without user, query and fragment
+	Status     int           // HTTP status code
 	RetryAfter time.Duration // as the server asks for; 0 where it does not
 }
 
 func (e *StatusError) Error() string {
-	return fmt.Sprintf("caldav: %s %s: %d %s", e.Method, e.URL, e.Code, http.StatusText(e.Code))
+	return fmt.Sprintf("caldav: %s %s: %d %s", e.Method, e.URL, e.Status, http.StatusText(e.Status))
 }
 
 // Is reports whether e is target.
 func (e *StatusError) Is(target error) bool {
-	return target == ErrUnauthorized && e.Code == http.StatusUnauthorized
+	return target == ErrUnauthorized && e.Status == http.StatusUnauthorized
 }
 
 // refusal reports whether trying again soon is pointless: the server
@@ -43,6 +43,6 @@ func refusal(err error) bool {
 	if errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrInsecure) || errors.Is(err, ErrNoCalendar) {
 		return true
 	}
-	status, ok := errors.AsType[*StatusError](err)
-	return ok && status.Code/100 == 4 && status.Code != http.StatusRequestTimeout && status.Code != http.StatusTooManyRequests
+	e, ok := errors.AsType[*StatusError](err)
+	return ok && e.Status/100 == 4 && e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests
 }

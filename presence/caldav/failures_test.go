@@ -40,7 +40,7 @@ func TestFailures(t *testing.T) {
 				if err, ended := w.result(); ended {
 					status, ok := errors.AsType[*caldav.StatusError](err)
 					require.True(t, ok)
-					require.Equal(t, http.StatusBadGateway, status.Code)
+					require.Equal(t, http.StatusBadGateway, status.Status)
 					break
 				}
 			}

@@ -25,7 +25,7 @@ func New(cfg Config) (*Monitor, error) {
 	if err := cfg.normalize(); err != nil {
 		return nil, err
 	}
-	return &Monitor{cfg: cfg, polls: make(chan struct{}, cfg.Limits.Polls), refused: newRefusals(cfg.Refused)}, nil
+	return &Monitor{cfg: cfg, polls: make(chan struct{}, cfg.Limits.Polls), refused: newRefusals(cfg.RefusedPause)}, nil
 }
 
 // MonitorCalendar watches the calendars of a mailbox until ctx ends. It calls
