@@ -28,7 +28,7 @@
 // A server is put together in a few lines:
 //
 //	stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{"udp:192.0.2.1:5060", "tcp:192.0.2.1:5060"}})
-//	users, err := directory.LoadFile("users.json")
+//	users, err := directory.LoadUsers("users.json")
 //	accounts, err := auth.LoadAccounts("accounts.json")
 //	guard, err := auth.New(auth.Config{Verifier: accounts})
 //	server, err := presence.New(presence.Config{

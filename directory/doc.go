@@ -15,7 +15,7 @@
 // # Directories
 //
 // [Memory] holds entries given by the host or read from a JSON file with
-// [LoadFile]. Package ldapdir looks them up in LDAP or Active Directory. A host
+// [LoadUsers]. Package ldapdir looks them up in LDAP or Active Directory. A host
 // with a user database of its own implements [Directory], one method; where many
 // addresses can be answered in one go, also [Batch]. Package directorytest holds
 // the tests that each implementation should pass.

@@ -133,16 +133,16 @@ func ReadUsers(r io.Reader) (*Memory, error) {
 	return NewMemory(file.Users)
 }
 
-// LoadFile is [ReadUsers] for a file. Its errors name the file.
-func LoadFile(name string) (*Memory, error) {
+// LoadUsers is [ReadUsers] for a file. The error names the file.
+func LoadUsers(name string) (*Memory, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("directory: %w", err)
+		return nil, fmt.Errorf("directory: users: %w", err)
 	}
 	defer f.Close()
 	m, err := ReadUsers(f)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%w (in %s)", err, name)
 	}
 	return m, nil
 }

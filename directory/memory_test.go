@@ -24,7 +24,7 @@ func parse(t testing.TB, uri string) directory.Address {
 // BSP-2.1-1, BSP-2.1-2, BSP-2.1-7: SIP and Tel columns, and one entry behind both.
 func TestMemory(t *testing.T) {
 	directorytest.Run(t, func(t *testing.T) directory.Directory {
-		m, err := directory.LoadFile("testdata/users.json")
+		m, err := directory.LoadUsers("testdata/users.json")
 		require.NoError(t, err)
 		require.Equal(t, 3, m.Len())
 		return m
@@ -43,7 +43,7 @@ func TestMemory(t *testing.T) {
 
 // The same tests without Batch and without a type of its own.
 func TestFunc(t *testing.T) {
-	m, err := directory.LoadFile("testdata/users.json")
+	m, err := directory.LoadUsers("testdata/users.json")
 	require.NoError(t, err)
 	directorytest.Run(t, func(*testing.T) directory.Directory { return directory.Func(m.Lookup) }, directorytest.Expect{
 		Found:     map[string]string{"sip:tom@example.com": "tom", "tel:2719": "tom"},
@@ -53,7 +53,7 @@ func TestFunc(t *testing.T) {
 }
 
 func TestMemoryEntry(t *testing.T) {
-	m, err := directory.LoadFile("testdata/users.json")
+	m, err := directory.LoadUsers("testdata/users.json")
 	require.NoError(t, err)
 	e, err := m.Lookup(t.Context(), parse(t, "tel:+1-425-555-0102"))
 	require.NoError(t, err)
@@ -94,10 +94,10 @@ func TestReadUsersErrors(t *testing.T) {
 	}
 
 	name := filepath.Join(t.TempDir(), "users.json")
-	_, err := directory.LoadFile(name)
+	_, err := directory.LoadUsers(name)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.NoError(t, os.WriteFile(name, []byte("{"), 0o600))
-	_, err = directory.LoadFile(name)
+	_, err = directory.LoadUsers(name)
 	require.ErrorContains(t, err, name)
 }
 

@@ -82,7 +82,7 @@ func (b *backends) openDirectory(c *config, log *slog.Logger) error {
 	case c.Directory.LDAP != nil:
 		return b.openLDAP(c.Directory.LDAP, log)
 	default:
-		m, err := directory.LoadFile(c.Directory.File)
+		m, err := directory.LoadUsers(c.Directory.File)
 		if err != nil {
 			return &fieldError{"file", err.Error()}
 		}
