@@ -121,7 +121,7 @@ func (s *Stack) enter(c *call) error {
 	switch {
 	case s.closed:
 		return sipx.ErrStackClosed
-	case len(s.calls) >= s.network.cfg.Queue:
+	case len(s.calls) >= s.network.cfg.MaxPending:
 		return sipx.ErrQueueFull
 	}
 	s.calls[c.branch] = c

@@ -32,12 +32,12 @@ type Config struct {
 	// T1 is the first retransmission interval over udp; 500 ms if zero. It
 	// doubles up to 8 times that.
 	T1 time.Duration
-	// Queue bounds the requests that one stack has under way; then Send fails
-	// with sipx.ErrQueueFull. 1<<20 if zero.
-	Queue int
-	// Handlers and Waiting bound the requests that a stack hands to its handler
-	// at once, and that wait for it; 256 and 4096 if zero.
-	Handlers, Waiting int
+	// MaxPending bounds the requests of one stack that wait for a response; then
+	// Send fails with sipx.ErrQueueFull. 1<<20 if zero.
+	MaxPending int
+	// MaxHandlers and MaxWaiting bound the requests that a stack hands to its
+	// handler at once, and that wait for it; 256 and 4096 if zero.
+	MaxHandlers, MaxWaiting int
 	// OnPacket, where set, decides what becomes of each message. It is called
 	// from the goroutine of the sender and must not block.
 	OnPacket func(Packet) Fate
@@ -81,8 +81,8 @@ func NewNetwork(cfg Config) *Network {
 	if cfg.T1 == 0 {
 		cfg.T1 = 500 * time.Millisecond
 	}
-	if cfg.Queue == 0 {
-		cfg.Queue = 1 << 20
+	if cfg.MaxPending == 0 {
+		cfg.MaxPending = 1 << 20
 	}
 	return &Network{
 		cfg:    cfg,

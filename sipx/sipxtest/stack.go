@@ -38,7 +38,7 @@ func (n *Network) NewStack(addr string) *Stack {
 	s := &Stack{
 		network: n,
 		addr:    netip.MustParseAddrPort(addr),
-		jobs:    dispatch.New(dispatch.Config{Running: n.cfg.Handlers, Waiting: n.cfg.Waiting}),
+		jobs:    dispatch.New(dispatch.Config{Running: n.cfg.MaxHandlers, Waiting: n.cfg.MaxWaiting}),
 		done:    make(chan struct{}),
 		conns:   make(map[uint64]*conn),
 		dialed:  make(map[dialKey]*conn),

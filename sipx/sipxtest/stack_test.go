@@ -188,7 +188,7 @@ func TestOverload(t *testing.T) {
 		}
 		ok(ctx, w, r)
 	})
-	cfg := sipxtest.Config{Handlers: 4, Waiting: 4}
+	cfg := sipxtest.Config{MaxHandlers: 4, MaxWaiting: 4}
 	synctest.Test(t, func(t *testing.T) {
 		release = make(chan struct{})
 		n := sipxtest.NewNetwork(cfg)
