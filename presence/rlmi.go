@@ -7,9 +7,16 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// maxRLMI bounds the documents in one NOTIFY of a list, in bytes, so that it fits
-// a datagram. What does not fit follows in the next.
-const maxRLMI = 48 << 10
+// maxRLMI bounds the body of a NOTIFY of a list, in bytes, so that it fits a
+// datagram with its header. What does not fit follows in the next.
+const maxRLMI = 56 << 10
+
+// What a body takes, in bytes, besides URIs and documents: a little more than
+// is written.
+const (
+	resourceSize = 32  // for each resource that is listed
+	partSize     = 320 // for each document, with the instance that refers to it
+)
 
 // rlmiNotify is a NOTIFY of a list under way, with what it shows.
 type rlmiNotify struct {
@@ -19,41 +26,48 @@ type rlmiNotify struct {
 }
 
 // nextRLMI makes the NOTIFY of all that is due in a list (RFC 4662 §5.2), one at
-// a time. The first lists all resources. d.mu is held.
+// a time. The first lists all resources, unless they are too many for one body:
+// then each is told with its document only. d.mu is held.
 func (d *dialog) nextRLMI() (*notification, sipx.ResponseHandler) {
 	if d.underWay > 0 {
 		return nil, nil
 	}
-	first := !d.listed
-	info := &pidf.ListInfo{URI: bareURI(d.local.URI), Version: d.version, FullState: first}
-	body := &pidf.Related{Start: "list", List: info}
-	n := &rlmiNotify{dialog: d, full: first}
-	shown := make(map[*watch]string)
-	size := 0
-	for size < maxRLMI {
-		w := d.pop()
-		if w == nil {
-			break
+	size, full := 0, !d.listed
+	if full {
+		if size = listingSize(d.watches); size > maxRLMI {
+			size, full = 0, false
 		}
+	}
+	unique := "." + strconv.FormatUint(uint64(d.localSeq), 10) + "@" + d.localTag() // RFC 2392 §2
+	info := &pidf.ListInfo{URI: bareURI(d.local.URI), Version: d.version, FullState: full}
+	body := &pidf.Related{Start: "list" + unique, List: info}
+	n := &rlmiNotify{dialog: d, full: full}
+	shown := make(map[*watch]string)
+	for w := d.due; w != nil; w = d.due {
 		p := w.presentity
 		snap := p.current.Load()
 		version := snap.version(d.dialect, w.own)
 		if w.removed || !w.force && w.sentOf == p && w.sent == version {
+			d.pop()
 			continue
 		}
-		w.force, w.sentOf, w.sent = false, p, version
 		xml := snap.body(d.dialect, w.own, w.entity)
-		size += len(xml)
-		cid := "r" + strconv.Itoa(len(n.watches))
+		size += partSize + len(w.entity) + len(xml)
+		if size > maxRLMI && (full || len(n.watches) > 0) {
+			break
+		}
+		d.pop()
+		w.force, w.sentOf, w.sent = false, p, version
+		cid := "r" + strconv.Itoa(len(n.watches)) + unique
 		shown[w] = cid
 		body.Parts = append(body.Parts, pidf.Part{ID: cid, Type: typePIDF, Body: xml})
 		n.watches = append(n.watches, w)
 	}
-	if len(n.watches) == 0 {
+	if len(n.watches) == 0 && (!full || d.due == nil) {
 		return d.afterRLMI()
 	}
 	listed := n.watches
-	if first {
+	if full {
 		listed = d.watches
 	}
 	for _, w := range listed {
@@ -72,6 +86,15 @@ func (d *dialog) nextRLMI() (*notification, sipx.ResponseHandler) {
 		sipx.Field{Name: "Require", Value: extEventList},
 		sipx.Field{Name: "Content-Type", Value: content})
 	return notify, n
+}
+
+// listingSize is what a document that lists all these takes.
+func listingSize(watches []*watch) int {
+	n := 0
+	for _, w := range watches {
+		n += resourceSize + len(w.entity)
+	}
+	return n
 }
 
 // afterRLMI ends a fetch that has shown everything.
