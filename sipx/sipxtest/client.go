@@ -24,9 +24,10 @@ type call struct {
 	interval time.Duration
 	once     sync.Once
 
-	mu    sync.Mutex
-	timer *time.Timer
-	stop  func() bool // releases the context
+	mu       sync.Mutex
+	timer    *time.Timer
+	stop     func() bool // releases the context
+	finished bool
 }
 
 // Send implements sipx.Sender.
@@ -53,6 +54,10 @@ func (s *Stack) Send(ctx context.Context, req *sipx.Request, done sipx.ResponseH
 	c.data = req.AppendTo(nil, via)
 	c.deadline = time.Now().Add(n.cfg.Timeout)
 	c.mu.Lock()
+	if c.finished { // by a Shutdown
+		c.mu.Unlock()
+		return
+	}
 	wait := n.cfg.Timeout
 	if c.conn == nil && transport == "udp" {
 		wait = min(c.interval, wait)
@@ -147,14 +152,17 @@ func (c *call) tick() {
 	c.transmit("udp")
 	c.interval = min(2*c.interval, 8*c.stack.network.cfg.T1)
 	c.mu.Lock()
-	c.timer.Reset(min(c.interval, left))
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if !c.finished { // meanwhile
+		c.timer.Reset(min(c.interval, left))
+	}
 }
 
 // finish reports the outcome, the first time it is called.
 func (c *call) finish(res *sipx.Response, err error) {
 	c.once.Do(func() {
 		c.mu.Lock()
+		c.finished = true
 		if c.timer != nil {
 			c.timer.Stop()
 			c.stop()

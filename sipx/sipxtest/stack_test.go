@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -276,4 +277,25 @@ Call-ID: a84b4c76e66710
 CSeq: 63104 OPTIONS`))
 	fmt.Println(res.Status, res.ReasonPhrase(), err)
 	// Output: 200 OK <nil>
+}
+
+// RFC 3261 §17.1.2.2: nothing is repeated once a request has its outcome, also
+// where that comes while it is being repeated.
+func TestNothingIsRepeatedAfterTheOutcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var sent atomic.Int32
+		network := sipxtest.NewNetwork(sipxtest.Config{OnPacket: func(sipxtest.Packet) sipxtest.Fate {
+			if sent.Add(1) == 2 {
+				cancel()
+				time.Sleep(time.Millisecond) // until that was heard
+			}
+			return sipxtest.Fate{Drop: true}
+		}})
+		client := network.NewStack("192.0.2.7:5060")
+		_, err := sipx.Do(ctx, client, options("sip:192.0.2.1", 1))
+		require.ErrorIs(t, err, context.Canceled)
+		time.Sleep(time.Minute)
+		require.EqualValues(t, 2, sent.Load())
+	})
 }
