@@ -224,7 +224,7 @@ func (g *Guard) countDigest(ctx context.Context, r *Request, name Name, refused 
 	if err != nil {
 		return err
 	}
-	s := g.throttle.subject(account, r.Client, r.Source)
+	s := g.throttle.subject(account, knownAs(r), r.Source)
 	s.lane = "digest"
 	k, err := g.known(ctx, s, c)
 	if err != nil {

@@ -59,10 +59,11 @@
 //     this account.
 //  4. Sessions come first: requests within a session are not held up.
 //  5. A client that signed in to the account within KnownLifetime (7 days) passes
-//     although account or source are held, with the password of that time. The
-//     guard tells by 16 bits of a keyed digest, too few to find a password by.
-//     After MaxFailures other passwords it is known no more, nor after the
-//     verifier refused.
+//     although account or source are held, with the password of that time. (A
+//     mobile client controller is one client, with all of its users.) The guard
+//     tells by 16 bits of a keyed digest, too few to find a password by. After
+//     MaxFailures other passwords it is known no more, nor after the verifier
+//     refused.
 //
 // DOMAIN\user, user@domain and user may all be one account to a directory, so
 // they are counted as one, unless the verifier knows better ([AccountKeyer]).

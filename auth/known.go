@@ -19,6 +19,16 @@ type knownAccount struct {
 	tag      string
 }
 
+// knownAs is the client that an account may be known to. A controller is one
+// client, whichever of its users it signs in (§2.11): it has one account, and
+// somebody's failures with that must not keep out the users who come later.
+func knownAs(r *Request) string {
+	if r.AMCC {
+		return "controller"
+	}
+	return r.Client
+}
+
 func knownKey(s subject) string { return hashKey([]byte(s.account + s.client)) }
 
 // known looks an account up.

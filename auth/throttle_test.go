@@ -120,6 +120,30 @@ func TestKnownClientIsNotHeldUp(t *testing.T) {
 	require.Equal(t, auth.Accept, f.try(tom, `DE\tom`, "secret").Verdict, "new credentials")
 }
 
+// BSP-2.11-1, BSP-2.11-2: a controller has one account for all of its users, so
+// that who knows the account's name must not be able to keep out those who come
+// after the failures.
+func TestKnownControllerIsNotHeldUp(t *testing.T) {
+	f := newFixture(t, func(c *auth.Config) {
+		c.AMCC = auth.VerifierFunc(func(_ context.Context, c auth.Credentials) (auth.Identity, error) {
+			if string(c.Password.Reveal()) != "secret" {
+				return auth.Identity{}, auth.ErrBadPassword
+			}
+			return auth.Identity{}, nil
+		})
+	})
+	session := func(user, source string) auth.Request {
+		return auth.Request{
+			Client: "sip:" + user + "@example.com sip:fmc@192.0.2.1", Source: netip.MustParseAddr(source), Method: "SUBSCRIBE", AMCC: true,
+		}
+	}
+	require.Equal(t, auth.Accept, f.try(session("tom", "192.0.2.1"), "amcc", "secret").Verdict)
+	f.fail(session("tom", "203.0.113.1"), "amcc", 4)
+	require.Equal(t, auth.Forbid, f.try(session("ann", "192.0.2.2"), "amcc", "secret").Verdict, "another machine")
+	require.Equal(t, auth.Forbid, f.try(session("ann", "192.0.2.1"), "amcc", "guess").Verdict)
+	require.Equal(t, auth.Accept, f.try(session("ann", "192.0.2.1"), "amcc", "secret").Verdict)
+}
+
 // Who passes for a known client has a few guesses, none of which reaches the
 // directory, and not even the right one after them.
 func TestKnownClientAllowance(t *testing.T) {

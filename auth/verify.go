@@ -54,7 +54,7 @@ func (g *Guard) verify(ctx context.Context, r *Request, c Credentials) (Identity
 	if err != nil {
 		return Identity{}, unavailable(err).reason
 	}
-	a := attempt{credentials: c, subject: g.throttle.subject(account, r.Client, r.Source)}
+	a := attempt{credentials: c, subject: g.throttle.subject(account, knownAs(r), r.Source)}
 	a.subject.lane = "user"
 	if c.AMCC {
 		a.subject.lane = "amcc"
