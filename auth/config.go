@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,8 @@ const (
 )
 
 // Config is what a [Guard] is made of. Its zero value, with a Verifier, is good
-// to run. A Guard keeps a copy.
+// to run. Durations and bounds below zero are refused, but for MaxFailures. A
+// Guard keeps a copy.
 type Config struct {
 	// Mode is who must authenticate. Default ModeRequired.
 	Mode Mode
@@ -85,7 +87,7 @@ type Config struct {
 
 	// MaxFailures of an account, and of a source, after which the next attempt
 	// is forbidden. Keep it below the lock-out threshold of the directory.
-	// Default 4; negative means no throttling.
+	// Default 4, at most 100; negative means no throttling.
 	MaxFailures int
 	// FailureWindow is how long after the last failure they are forgotten.
 	// Keep it at or above the directory's reset time ("reset account lockout
@@ -134,17 +136,17 @@ func DefaultCapable() []Product { return []Product{{Name: "BluStar Client", Vers
 
 // withDefaults fills in the defaults and checks the rest.
 func (c Config) withDefaults() (Config, error) {
-	defaultTo(&c.Mode, ModeRequired)
-	defaultTo(&c.ChallengeLifetime, 5*time.Minute)
-	defaultTo(&c.SessionLifetime, 8*time.Hour)
-	defaultTo(&c.MaxFailures, 4)
-	defaultTo(&c.FailureWindow, 15*time.Minute)
-	defaultTo(&c.KnownLifetime, 7*24*time.Hour)
-	defaultTo(&c.VerifyTimeout, 10*time.Second)
-	defaultTo(&c.MaxVerifications, 256)
-	defaultTo(&c.MaxPending, 1024)
-	defaultTo(&c.RetryAfter, 5*time.Second)
-	defaultTo(&c.MaxNonces, DefaultLimit)
+	c.Mode = cmp.Or(c.Mode, ModeRequired)
+	c.ChallengeLifetime = cmp.Or(c.ChallengeLifetime, 5*time.Minute)
+	c.SessionLifetime = cmp.Or(c.SessionLifetime, 8*time.Hour)
+	c.MaxFailures = cmp.Or(c.MaxFailures, 4)
+	c.FailureWindow = cmp.Or(c.FailureWindow, 15*time.Minute)
+	c.KnownLifetime = cmp.Or(c.KnownLifetime, 7*24*time.Hour)
+	c.VerifyTimeout = cmp.Or(c.VerifyTimeout, 10*time.Second)
+	c.MaxVerifications = cmp.Or(c.MaxVerifications, 256)
+	c.MaxPending = cmp.Or(c.MaxPending, 1024)
+	c.RetryAfter = cmp.Or(c.RetryAfter, 5*time.Second)
+	c.MaxNonces = cmp.Or(c.MaxNonces, DefaultLimit)
 	if c.Cipher == nil {
 		c.Cipher = Tuz{}
 	}
@@ -215,11 +217,4 @@ func (c Config) check() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func defaultTo[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
 }

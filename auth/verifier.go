@@ -14,6 +14,11 @@ import "context"
 //
 // Where c.AMCC is set, only accounts of mobile client controllers may pass;
 // without it they must not.
+//
+// Whose addresses the account may publish for is told by its identity: it is
+// compared with the account, and the ID, of the directory entry ([SameAccount]).
+// The guard takes its Account in lower case, and the name that was typed where
+// that is empty; its AMCC is that of the credentials.
 type Verifier interface {
 	Verify(ctx context.Context, c Credentials) (Identity, error)
 }
