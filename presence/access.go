@@ -40,27 +40,24 @@ func (s *Server) check(ctx context.Context, req *sipx.Request, contact sipx.Addr
 		r.Authorization = append(r.Authorization, v)
 	}
 	decision := s.cfg.Guard.Check(ctx, r)
-	var res *sipx.Response
-	switch decision.Verdict {
-	case auth.Accept:
+	if decision.Verdict == auth.Accept {
 		return decision.Identity, nil
+	}
+	res := sipx.NewResponse(decision.Verdict.StatusCode())
+	switch decision.Verdict {
 	case auth.Challenge:
-		res = sipx.NewResponse(401)
-		if !d.Digest {
+		if !d.Digest { // as printed in §2.10
 			res.Header.Add("Contact", s.contact(req.Flow))
 			if v := req.Header.Get("Expires"); v != "" {
 				res.Header.Add("Expires", v)
 			}
 		}
 	case auth.Unavailable:
-		res = sipx.NewResponse(503)
 		wait := retryAfter()
 		if decision.RetryAfter > 0 {
 			wait = strconv.Itoa(int((decision.RetryAfter + time.Second - 1) / time.Second))
 		}
 		res.Header.Add("Retry-After", wait)
-	default:
-		res = sipx.NewResponse(403)
 	}
 	for _, f := range decision.Header {
 		res.Header.Add(f.Name, f.Value)
