@@ -31,12 +31,11 @@ func (d *decoder) load(data []byte) bool {
 		return false
 	}
 	if !wide {
-		text := bytes.TrimRight(data, "\x00")
-		d.doc = string(text)
-		if len(text) < len(data) {
-			d.from = len(text)
-			d.warn("zero bytes behind the document dropped")
-		}
+		d.doc = string(data)
+	}
+	if end := len(strings.TrimRight(d.doc, "\x00")); end < len(d.doc) {
+		d.doc, d.from = d.doc[:end], end
+		d.warn("zero bytes behind the document dropped")
 	}
 	label, ok := d.xmlDeclaration()
 	if !ok {

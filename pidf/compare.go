@@ -188,25 +188,34 @@ func (c *collector) attrs(as []Attr) {
 
 func (c *collector) extra(x *Extra) {
 	c.attrs(x.Attrs)
+	var text []byte // in one piece, whatever stood between: elements may have moved
 	for _, e := range x.Extensions {
-		if value := canonical(e); value != "" {
-			c.say(e.name.String(), value)
+		if e.name.Local == "" {
+			if isStrayText(e) {
+				text = append(text, strayText(e.xml)...)
+			}
+			continue
 		}
+		c.say(e.name.String(), canonical(e))
 	}
+	c.maybe("text()", string(text))
 	for _, l := range x.leaves {
 		c.in(l.name, func() { c.attrs(l.attrs) })
 	}
 }
 
-// canonical writes an extension so that it does not depend on prefixes, the order of attributes, comments and white
-// space between elements. It is empty for comments, processing instructions and space.
-func canonical(e Extension) string {
-	if e.name.Local == "" {
-		if strings.HasPrefix(e.xml, "<!--") || strings.HasPrefix(e.xml, "<?") {
-			return ""
-		}
-		return trim(e.xml)
+// strayText returns a text between elements without its white space.
+func strayText(xml string) string {
+	xml, cdata := strings.CutPrefix(xml, "<![CDATA[")
+	if cdata {
+		xml = strings.TrimSuffix(xml, "]]>")
 	}
+	return strings.Join(strings.Fields(string(appendText(nil, xml, cdata))), "")
+}
+
+// canonical writes an element so that it does not depend on prefixes, the order of attributes, comments and white
+// space between elements.
+func canonical(e Extension) string {
 	s := trustedScanner(e.xml)
 	var b []byte
 	for s.next() != tokEOF {

@@ -34,6 +34,18 @@ func TestEqual(t *testing.T) {
 	}
 }
 
+// Text between elements is compared as a whole: where it stands says nothing, and it may run together once elements
+// have found their places.
+func TestEqualStrayText(t *testing.T) {
+	p := roundTrip(t, body(`one &amp;<note>n</note>two<tuple id="t"><x xmlns="urn:x"/>three<status/>four<![CDATA[<]]></tuple>`))
+	q, err := pidf.Decode(body("one\r\n&#38;two<tuple id=\"t\"><status/>three four&lt;<x xmlns=\"urn:x\"/></tuple><note>n</note>"))
+	require.NoError(t, err)
+	require.Empty(t, pidf.Diff(p, q))
+	q, err = pidf.Decode(body(`one &amp; three<tuple id="t"><status/>three four&lt;<x xmlns="urn:x"/></tuple><note>n</note>`))
+	require.NoError(t, err)
+	require.Equal(t, `[presence/text(): "one&two" -> "one&three"]`, fmt.Sprint(pidf.Diff(p, q)))
+}
+
 // Each change is a line that a log reader understands.
 func TestDiff(t *testing.T) {
 	now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -18,7 +18,8 @@ func Decode(data []byte) (*Presence, error) { return Decoder{}.Decode(data) }
 //
 // It takes any prefix and any order of elements, and says in Presence.Warnings what else it took although it was
 // wrong. What is not well-formed, has a document type declaration other than those of drafts, or exceeds a limit is
-// refused with a *SyntaxError. Partial presence (RFC 5262) is refused with ErrRoot. A value that its type cannot hold, such as a timestamp that is none, stays in the document as an extension, with a
+// refused with a *SyntaxError; any other root element, partial presence (RFC 5262) among them, with one of ErrRoot. A
+// value that its type cannot hold, such as a timestamp that is none, stays in the document as an extension, with a
 // warning. Whether the document keeps the rules is for Presence.Validate to say.
 //
 // Data is not kept. The strings of the result share one copy of it.
@@ -38,10 +39,11 @@ func (c Decoder) Decode(data []byte) (*Presence, error) {
 // the start tag, so that the caller can keep the element as an extension.
 type decoder struct {
 	scanner
-	unqualified bool   // the root has no namespace: its children's lack of one means nothing
-	fragments   int32  // kept so far
-	demoted     bool   // the element to keep next is one that the typed model has a field for
-	home        string // namespace of extensions that have none; empty for most documents
+	unqualified bool        // the root has no namespace: its children's lack of one means nothing
+	fragments   int32       // kept so far
+	demoted     bool        // the element to keep next is one that the typed model has a field for
+	home        string      // namespace of extensions that have none; empty for most documents
+	inside      []Extension // comments met inside a text, to go behind its element
 	warnings    []Warning
 	place       place
 }
@@ -98,21 +100,24 @@ func (d *decoder) skipMisc() []Extension {
 	}
 }
 
-// root reads up to the start tag of the root, which must be called local and be in one of the wanted namespaces.
-func (d *decoder) root(local string, want nsID, space string) bool {
-	d.skipMisc()
-	if d.err != nil {
-		return false
-	}
-	if d.kind != tokStart {
+// root reads up to the start tag of the root, which must be called local and be in the wanted namespace or in none.
+// It returns what stands before.
+func (d *decoder) root(local string, want nsID, space string) (prolog []Extension, ok bool) {
+	prolog = d.skipMisc()
+	switch {
+	case d.err != nil:
+		return nil, false
+	case d.kind != tokStart:
 		d.fail(d.from, ErrSyntax, "no root element")
-		return false
+		return nil, false
+	case d.name.local != local || d.name.id != want && d.name.id != idNone:
+		d.wrongRoot(local, space)
+		return nil, false
+	case d.name.id == idNone:
+		d.unqualified = true
+		d.warn(local + " without a namespace")
 	}
-	if d.name.local == local && d.name.id == want {
-		return true
-	}
-	d.wrongRoot(local, space)
-	return false
+	return prolog, true
 }
 
 func (d *decoder) wrongRoot(local, space string) {
@@ -130,8 +135,13 @@ func (d *decoder) finish() []Extension {
 }
 
 // child moves to the next child of the current element, and reports whether there is one. What it meets between
-// elements goes to x, with n typed siblings before it.
+// elements goes to x, with n typed siblings before it, and so do the comments that were met inside the one before.
 func (d *decoder) child(x *Extra, n int) bool {
+	for _, e := range d.inside {
+		e.place = n + 1
+		x.Extensions = append(x.Extensions, e)
+	}
+	d.inside = d.inside[:0]
 	for {
 		switch d.next() {
 		case tokStart:
@@ -241,7 +251,8 @@ func (d *decoder) text() (string, bool) {
 			}
 			buf = appendText(buf, d.chars, d.cdata)
 		case tokComment, tokInstruction:
-			d.warn("comment inside a text dropped")
+			d.warn("comment inside a text moved behind it")
+			d.inside = append(d.inside, Extension{xml: d.doc[d.from:d.pos]})
 		default:
 			return "", false
 		}
@@ -265,7 +276,7 @@ func (d *decoder) back(m mark, why string) bool {
 	}
 	d.pos, d.open, d.bindings, d.selfClosed = m.from, d.open[:m.depth], d.bindings[:m.bindings], false
 	d.elements = m.elements - 1
-	d.warnings = d.warnings[:m.warnings]
+	d.warnings, d.inside = d.warnings[:m.warnings], d.inside[:0]
 	d.next()
 	d.warn(why + ": kept as an extension")
 	d.demoted = true
@@ -308,8 +319,8 @@ func (d *decoder) duplicate() bool {
 	return false
 }
 
-// enum is once for an element with a value out of a list, none of which starts or ends with space, or has capitals.
-func (d *decoder) enum(x *Extra, name string, dst *string) bool {
+// enum is once for an element with a value out of a list.
+func (d *decoder) enum(x *Extra, name string, dst *string, list string) bool {
 	if *dst != "" {
 		return d.duplicate()
 	}
@@ -318,13 +329,13 @@ func (d *decoder) enum(x *Extra, name string, dst *string) bool {
 	if !ok {
 		return false
 	}
-	*dst = d.token(from, name, s)
+	*dst = d.token(from, name, s, list)
 	return true
 }
 
-// token normalizes a value of a list.
-func (d *decoder) token(from int, name, s string) string {
-	t := strings.ToLower(collapse(s))
+// token normalizes a value of a list: surplus space goes, and capitals where that makes it one of the list.
+func (d *decoder) token(from int, name, s, list string) string {
+	t := folded(collapse(s), list)
 	if t != s {
 		d.from = from
 		d.warn(name + ": " + strconv.Quote(s) + " read as " + strconv.Quote(t))

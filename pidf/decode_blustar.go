@@ -60,7 +60,7 @@ func (d *decoder) bluStarChild(b *BluStar) bool {
 	switch d.name.local {
 	case "status":
 		display := d.takeString("display")
-		if !d.is(idBluStar) || !d.enum(&b.Extra, "status", (*string)(&b.Status)) {
+		if !d.is(idBluStar) || !d.enum(&b.Extra, "status", (*string)(&b.Status), bluStarStatuses) {
 			return false
 		}
 		b.Display = display
@@ -115,7 +115,7 @@ func (d *decoder) externalUC() *ExternalUC {
 func (d *decoder) externalUCChild(u *ExternalUC) bool {
 	switch d.name.local {
 	case "status":
-		return d.is(idBluStar) && d.enum(&u.Extra, "status", (*string)(&u.Status))
+		return d.is(idBluStar) && d.enum(&u.Extra, "status", (*string)(&u.Status), statuses)
 	case "freeText":
 		return d.is(idBluStar) && d.once(&u.Extra, "freeText", &u.FreeText)
 	case "fwdDestination":
@@ -145,7 +145,7 @@ func (d *decoder) appointmentChild(a *Appointment) bool {
 	case "id":
 		return d.is(idBluStar) && d.trimmed(&a.Extra, "id", &a.ID) // §1.3 and §3 print it as one space
 	case "state":
-		return d.is(idBluStar) && d.enum(&a.Extra, "state", (*string)(&a.State))
+		return d.is(idBluStar) && d.enum(&a.Extra, "state", (*string)(&a.State), calendarStates)
 	case "subject":
 		return d.is(idBluStar) && d.once(&a.Extra, "subject", &a.Subject)
 	case "location":
@@ -171,15 +171,19 @@ func (d *decoder) reminder(a *Appointment) bool {
 		return false
 	}
 	m := d.mark()
-	s, ok := d.leaf(&a.Extra, "reminder-offset", 0)
-	if !ok {
-		return false
+	attrs := d.takeRest()
+	var v int
+	s, ok := d.text()
+	if ok {
+		v, ok = parseInt(s)
 	}
-	v, ok := parseInt(s)
 	if !ok {
 		return d.back(m, "no number")
 	}
 	a.ReminderOffset = &v
+	if attrs != nil {
+		a.setLeaf("reminder-offset", 0, attrs)
+	}
 	return true
 }
 
@@ -239,7 +243,7 @@ func (d *decoder) lineChild(l *Line) bool {
 	case "DN":
 		return d.is(idBluStar) && d.trimmed(&l.Extra, "DN", &l.DN)
 	case "state":
-		return d.is(idBluStar) && d.enum(&l.Extra, "state", (*string)(&l.State))
+		return d.is(idBluStar) && d.enum(&l.Extra, "state", (*string)(&l.State), lineStates)
 	case "forward":
 		return d.is(idBluStar) && d.first(l.Forward == nil) && d.forward(l)
 	}

@@ -165,7 +165,7 @@ func (d *decoder) status(t *Tuple) {
 	n := 0
 	for d.child(&t.Status, n) {
 		switch {
-		case d.name.local == "basic" && d.is(idPIDF) && d.enum(&t.Status, "basic", (*string)(&t.Basic)):
+		case d.name.local == "basic" && d.is(idPIDF) && d.enum(&t.Status, "basic", (*string)(&t.Basic), basics):
 			n++
 		case d.err == nil && !d.misplaced(t):
 			d.keep(&t.Status, n)

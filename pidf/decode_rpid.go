@@ -1,6 +1,7 @@
 package pidf
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -52,11 +53,21 @@ func isChoice(local string) bool {
 	return strings.Contains(all, " "+local+" ")
 }
 
+// class reads a class. It gives up at an empty one, which a field cannot tell from none.
 func (d *decoder) class(x *Extra, dst *string) bool {
-	if !d.once(x, "class", dst) {
+	if !d.first(*dst == "") {
 		return false
 	}
-	*dst = collapse(*dst)
+	m := d.mark()
+	attrs := d.takeRest()
+	s, ok := d.text()
+	if s = collapse(s); !ok || s == "" {
+		return d.back(m, "no text")
+	}
+	*dst = s
+	if attrs != nil {
+		x.setLeaf("class", 0, attrs)
+	}
 	return true
 }
 
@@ -101,9 +112,10 @@ func (d *decoder) medium(dst *string) bool {
 		return d.back(m, why)
 	}
 	name := d.name.local
-	if s, ok := d.text(); !ok || trim(s) != "" || d.child(&x, 0) || len(x.Extensions) > 0 {
+	if s, ok := d.text(); !ok || trim(s) != "" || d.child(&x, 0) || slices.ContainsFunc(x.Extensions, isStrayText) {
 		return d.back(m, why)
 	}
+	d.inside = append(d.inside, x.Extensions...)
 	*dst = name
 	return true
 }
@@ -158,7 +170,7 @@ func (d *decoder) userInput(dst **UserInput) bool {
 	if !ok {
 		return d.back(m, "an element inside a text")
 	}
-	u.State = d.token(m.from, "user-input", s)
+	u.State = d.token(m.from, "user-input", s, userInputs)
 	*dst = &u
 	return true
 }

@@ -68,9 +68,9 @@ func TestLenient(t *testing.T) {
 			[]string{"timestamp: time 2024-01-01T12:00:00 without a zone taken for UTC"},
 		},
 		"texts": {
-			open1 + `<note xml:lang="en">a &lt;b&gt; &#x41;&#66;<![CDATA[<&>]]> c<!-- gone -->d</note>` + close1,
+			open1 + `<note xml:lang="en">a &lt;b&gt; &#x41;&#66;<![CDATA[<&>]]> cd</note>` + close1,
 			pidf.Presence{Entity: "sip:a@b", Notes: []pidf.Note{{Lang: "en", Text: "a <b> AB<&> cd"}}},
-			[]string{"note: comment inside a text dropped"},
+			nil,
 		},
 		"flags": {
 			open1 + `<dm:person id="p"><aa:presence><aa:calendar><aa:allday>false</aa:allday><aa:private>true</aa:private><aa:reminder-offset> 15 </aa:reminder-offset></aa:calendar></aa:presence></dm:person>` + close1,
@@ -103,6 +103,45 @@ func TestKeptValues(t *testing.T) {
 	require.Equal(t, "2024-02-30T12:00:00Z", kept.Text())
 	require.Equal(t, []string{"timestamp: no time: kept as an extension", "basic: a second one kept as an extension", "contact: a second one kept as an extension"}, warnings(p))
 	require.ErrorContains(t, p.Validate(pidf.BluStarDialect), "presence/tuple[t]/timestamp: unreadable value, or one too many")
+}
+
+// A value of a list that is none of its values is kept with its capitals; space around it is no part of it.
+func TestUnknownValues(t *testing.T) {
+	p := roundTrip(t, body(`<tuple id="t"><status><basic> Not Available </basic></status></tuple><tuple id="u"><status><basic>OPEN</basic></status></tuple>`+
+		`<dm:person id="p"><rpid:user-input>Perhaps</rpid:user-input><aa:presence><aa:blustar><aa:status>At Lunch</aa:status></aa:blustar>`+
+		`<aa:externalUC><aa:status>Do Not Disturb</aa:status></aa:externalUC></aa:presence></dm:person>`))
+	require.Equal(t, []pidf.Basic{"Not Available", pidf.Open}, []pidf.Basic{p.Tuples[0].Basic, p.Tuples[1].Basic})
+	require.Equal(t, "Perhaps", p.Persons[0].UserInput.State)
+	require.Equal(t, pidf.Status("At Lunch"), p.Persons[0].BluStar.BluStar.Status)
+	require.Equal(t, pidf.StatusDoNotDisturb, p.Persons[0].BluStar.ExternalUC.Status)
+	require.ErrorContains(t, p.Validate(pidf.BluStarDialect), `presence/tuple[t]/status/basic: "Not Available" is not one of open, closed`)
+}
+
+// BSP-3-3: what stands inside a text, and is no part of it, moves behind its element and stays there.
+func TestCommentsInTexts(t *testing.T) {
+	p := roundTrip(t, body(`<tuple id="t"><status><basic><!-- 1 -->open</basic></status><contact priority="0.8">sip:<?two?>a@b</contact><note>one<!-- 3 --> two</note>`+
+		`<timestamp>2024-01-01T12:00:00Z<!-- 4 --></timestamp><timestamp>ne<!-- 5 -->ver</timestamp></tuple>`+
+		`<dm:person id="p"><rpid:place-is><rpid:audio><rpid:noisy><!-- 6 --></rpid:noisy><!-- 7 --></rpid:audio></rpid:place-is></dm:person>`))
+	tuple := p.Tuples[0]
+	require.Equal(t, pidf.Open, tuple.Basic)
+	require.Equal(t, "sip:a@b", tuple.Contact.URI)
+	require.Equal(t, "one two", tuple.Notes[0].Text)
+	out := string(p.AppendXML(nil))
+	for _, kept := range []string{`<status><basic>open</basic><!-- 1 --></status>`, `</contact><?two?>`, `one two</note><!-- 3 -->`, `</timestamp><!-- 4 -->`,
+		`>ne<!-- 5 -->ver</timestamp>`, `<rpid:audio><rpid:noisy/></rpid:audio><!-- 6 --><!-- 7 -->`} {
+		require.Equal(t, 1, strings.Count(out, kept), "%s in %s", kept, out)
+	}
+}
+
+// BSP-3-3: an empty class is not the same as none. A value that a field could not take leaves nothing behind in it.
+func TestEmptyValues(t *testing.T) {
+	p := roundTrip(t, body(`<tuple id="t"><status/><rpid:class x="1"/></tuple><dm:device id="d"><rpid:class> </rpid:class><rpid:class>a</rpid:class></dm:device>`+
+		`<dm:person id="p"><aa:presence><aa:calendar><aa:reminder-offset x="1">soon</aa:reminder-offset><aa:reminder-offset>5</aa:reminder-offset></aa:calendar></aa:presence></dm:person>`))
+	require.Empty(t, p.Tuples[0].Class)
+	_, ok := p.Tuples[0].Find(pidf.Name{Space: pidf.NSRPID, Local: "class"})
+	require.True(t, ok)
+	require.Equal(t, "a", p.Devices[0].Class)
+	require.Contains(t, string(p.AppendXML(nil)), `<aa:reminder-offset>5</aa:reminder-offset>`)
 }
 
 // BSP-3-5: each limit is met with an error of its kind that says where.
@@ -245,6 +284,7 @@ func TestEncodings(t *testing.T) {
 		"UTF-16 big":                 wide("big", doc),
 		"UTF-16 little":              wide("little", doc),
 		"UTF-16 without mark":        wide("big", doc)[2:],
+		"UTF-16 with zeros behind":   append(wide("little", doc), 0, 0, 0, 0),
 		"UTF-16 little without mark": wide("little", doc)[2:],
 		"ISO 8859-1":                 []byte(`<?xml version="1.0" encoding="ISO-8859-1"?>` + strings.ReplaceAll(doc, "é", "\xE9")),
 		"label wrong":                []byte(`<?xml version="1.0" encoding="ISO-8859-1"?>` + doc),
@@ -287,6 +327,10 @@ func TestXPIDF(t *testing.T) {
 	p = roundTrip(t, []byte(`<presence><presentity uri="sip:a@b"/><atom id="1"><address><status/></address></atom><atom id="2"/></presence>`))
 	require.Equal(t, []pidf.Basic{"", ""}, []pidf.Basic{p.Tuples[0].Basic, p.Tuples[1].Basic}, "what is not said is not known")
 
+	p = roundTrip(t, []byte(`<presence><atom id="1"><address uri="sip:a@b"><status/><status note="n"/><status status="Open"><reason/></status><status status="closed"/></address></atom></presence>`))
+	require.Equal(t, pidf.Open, p.Tuples[0].Basic, "the first that says something counts")
+	require.Len(t, p.Tuples[0].Status.Extensions, 4, "and none is lost")
+
 	p = roundTrip(t, read(t, "products", "messenger-xpidf-display.xml"))
 	require.Equal(t, []string{"1000", "1000-2"}, []string{p.Tuples[0].ID, p.Tuples[1].ID})
 	require.Equal(t, pidf.Closed, p.Tuples[1].Basic)
@@ -318,6 +362,7 @@ func TestDocumentTypes(t *testing.T) {
 	const root = `<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:a@b"/>`
 	for _, good := range []string{
 		`<!DOCTYPE presence PUBLIC "-//IETF//DTD RFCxxxx XPIDF 1.0//EN" "xpidf.dtd">`,
+		`<!DOCTYPE presence SYSTEM "http://schemas.microsoft.com/2002/09/sip/presence">`,
 		"<!DOCTYPE presence\r\nPUBLIC \"//IETF//DTD RFCxxxx PIDF 1.0//EN\" \"pidf.dtd\" >",
 	} {
 		p, err := pidf.Decode([]byte(good + root))

@@ -12,11 +12,16 @@
 // # Reading
 //
 // [Decode] is lenient where that is safe, and says in Presence.Warnings what it put up with: any prefix and order of
-// elements, misspelt namespaces, missing identifiers, spaces and capitals in values, times without a zone, wrong
-// charset labels. It is strict where it must be. What is not well-formed, has a document type declaration (two that
-// drafts printed, which declare nothing, are passed over), or is larger, deeper or more than the [Limits] is refused with
-// a [SyntaxError] that has line, column and element.
+// elements, misspelt or missing namespaces, missing identifiers, spaces and capitals in values, times without a zone,
+// wrong charset labels. It is strict where it must be. What is not well-formed, has a document type declaration (three
+// of the time of drafts, which declare nothing, are passed over), or is larger, deeper or more than the [Limits] is
+// refused with a [SyntaxError] that has line, column and element. So is any other root element: rls-services (RFC 4826
+// §4), partial presence (RFC 5262), dialog-info (RFC 4235), with [ErrRoot] and its name.
 // Whether a document keeps the rules of the schemas is a question of its own: [Presence.Validate].
+//
+// Of xpidf, each address becomes a tuple with its contact and status: open, inuse (open as well) or closed; inuse, and
+// the substatus onthephone, busy or away, becomes an activity of a person besides. What else it says is kept under
+// [NSXPIDF]; the method=SUBSCRIBE that it appends to the presentity is no part of the entity.
 //
 // # Nothing is lost
 //
@@ -24,8 +29,8 @@
 // of the element that they stand in, remember their place among its typed children, and are written back there. So
 // are values that their field cannot hold, such as a timestamp that is none. [Extra.Find] reaches an [Extension], such
 // as those of CIPID (RFC 4482), capabilities (RFC 5196) and timed status (RFC 4481); [Extension.Element] returns it as
-// an etree to edit, which is the only use of a tree here. What is not kept: white space between elements, comments
-// inside a text, fractions of a second, and the choice of prefixes and encoding.
+// an etree to edit, which is the only use of a tree here. A comment inside a text moves behind its element. What is not
+// kept: white space between elements, fractions of a second, and the choice of prefixes and encoding.
 //
 // # Writing
 //

@@ -7,11 +7,7 @@ import (
 
 func (w *writer) document(p *Presence) {
 	w.entity = p.Entity
-	w.raw(xmlDeclaration)
-	for _, x := range p.prolog {
-		w.raw(x.xml)
-		w.raw("\n")
-	}
+	w.prolog(p.prolog)
 	w.raw(`<presence xmlns="` + NSPIDF + `" xmlns:dm="` + NSDataModel + `" xmlns:rpid="` + NSRPID + `"`)
 	if w.dialect == BluStarDialect || p.usesBluStar() {
 		w.raw(` xmlns:aa="` + NSBluStar + `"`)
@@ -39,7 +35,21 @@ func (w *writer) document(p *Presence) {
 	}
 	w.rest(&e)
 	w.raw(`</presence>`)
-	for _, x := range p.epilog {
+	w.epilog(p.epilog)
+}
+
+// prolog writes the XML declaration and what stands before the root element.
+func (w *writer) prolog(xs []Extension) {
+	w.raw(xmlDeclaration)
+	for _, x := range xs {
+		w.raw(x.xml)
+		w.raw("\n")
+	}
+}
+
+// epilog writes what stands behind the root element.
+func (w *writer) epilog(xs []Extension) {
+	for _, x := range xs {
 		w.raw("\n")
 		w.raw(x.xml)
 	}

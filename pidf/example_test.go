@@ -128,7 +128,7 @@ func ExamplePresence_Validate() {
 	}
 	// Output:
 	// presence/tuple[audio]/status/basic: "ajar" is not one of open, closed
-	// presence/person[p]/presence/blustar/status: "at lunch" is not one of available, busy, away, do not disturb, signed out, inactive, be right back, unknown
+	// presence/person[p]/presence/blustar/status: "at lunch" is not one of available, busy, away, do not disturb, signed out, inactive, be right back, unknown, other
 }
 
 // Say what changed.

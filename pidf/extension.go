@@ -232,6 +232,11 @@ func (x *Extra) placed(own string, lo, hi int) []Extension {
 	return es
 }
 
+// isStrayText reports whether e is a text between elements, rather than an element, a comment or an instruction.
+func isStrayText(e Extension) bool {
+	return e.name.Local == "" && !strings.HasPrefix(e.xml, "<!--") && !strings.HasPrefix(e.xml, "<?")
+}
+
 // isForeign reports whether a schema counts typed elements of a namespace among the extensions of a parent in own.
 func isForeign(space, own string) bool {
 	a, _ := classify(space)

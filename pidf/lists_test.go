@@ -1,6 +1,7 @@
 package pidf_test
 
 import (
+	"net/textproto"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,41 @@ func TestListInfo(t *testing.T) {
 	require.Empty(t, l.Resources[2].Instances)
 }
 
+// BSP-3-3: what stands around the root element stays there, in documents of each kind.
+func TestAroundRoot(t *testing.T) {
+	around := func(root string) string {
+		return "<?xml version=\"1.0\"?>\n<!-- before --><?go on?>" + root + "<!-- after -->\n"
+	}
+	lists, err := pidf.DecodeResourceLists([]byte(around(`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"/>`)))
+	require.NoError(t, err)
+	info, err := pidf.DecodeListInfo([]byte(around(`<list xmlns="urn:ietf:params:xml:ns:rlmi" uri="sip:a@b" version="1" fullState="true"/>`)))
+	require.NoError(t, err)
+	watchers, err := pidf.DecodeWatcherInfo([]byte(around(`<watcherinfo xmlns="urn:ietf:params:xml:ns:watcherinfo" version="1" state="full"/>`)))
+	require.NoError(t, err)
+	for _, out := range [][]byte{lists.AppendXML(nil), info.AppendXML(nil), watchers.AppendXML(nil)} {
+		all := events(t, out)
+		require.Equal(t, []string{"comment  before ", "instruction go on"}, all[:2])
+		require.Equal(t, "comment  after ", all[len(all)-1])
+	}
+}
+
+// Documents whose root has lost its namespace are read as if they had it.
+func TestListsWithoutNamespace(t *testing.T) {
+	lists, err := pidf.DecodeResourceLists([]byte(`<resource-lists><list name="l"><entry uri="sip:a@b"><display-name>A</display-name></entry><x:y xmlns:x="urn:x"/></list></resource-lists>`))
+	require.NoError(t, err)
+	require.Equal(t, "resource-lists without a namespace", lists.Warnings[0].Text)
+	require.Equal(t, "A", lists.Lists[0].Items[0].Entry.DisplayName.Text)
+	require.Len(t, lists.Lists[0].Extensions, 1)
+
+	info, err := pidf.DecodeListInfo([]byte(`<list uri="sip:l@b" version="1" fullState="true"><resource uri="sip:a@b"><instance id="1" state="active"/></resource></list>`))
+	require.NoError(t, err)
+	require.Equal(t, pidf.InstanceActive, info.Resources[0].Instances[0].State)
+
+	watchers, err := pidf.DecodeWatcherInfo([]byte(`<watcherinfo version="1" state="full"><watcher-list resource="sip:a@b" package="presence"><watcher id="w" status="active" event="approved">sip:c@d</watcher></watcher-list></watcherinfo>`))
+	require.NoError(t, err)
+	require.Equal(t, "sip:c@d", watchers.Lists[0].Watchers[0].URI)
+}
+
 // RFC 4662 §5.1: multipart/related, its root first or wherever start says.
 func TestRelated(t *testing.T) {
 	const contentType = `multipart/related;type="application/rlmi+xml";start="<a@b>";boundary="x"`
@@ -126,6 +162,9 @@ func TestRelatedRefused(t *testing.T) {
 		"other root":     {`multipart/related;start="<bUZBsM@pres.vancouver.example.com>";boundary=x`, good},
 		"cut":            {"multipart/related;boundary=x", good[:200]},
 		"nothing":        {"multipart/related;boundary=x", ""},
+		"no end":         {"multipart/related;boundary=x", strings.Replace(good, "--x--", "", 1)},
+		"no header":      {"multipart/related;boundary=x", "--x\r\nnothing like it\r\n\r\n--x--"},
+		"long header":    {"multipart/related;boundary=x", "--x\r\nA: b\r\n" + strings.Repeat(" c\r\n", 100_000) + "\r\n--x--"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := pidf.DecodeRelated(test.contentType, []byte(test.body))
@@ -151,6 +190,63 @@ func TestRelatedEncodings(t *testing.T) {
 	require.Equal(t, uint32(3), r.List.Version)
 	require.False(t, r.List.FullState)
 	require.Equal(t, []pidf.Part{{ID: "b", Type: "text/plain", Body: []byte("hello")}, {ID: "q", Type: "text/plain", Body: []byte("hello")}}, r.Parts)
+}
+
+// Messages as servers send them, more or less after RFC 2046.
+func TestRelatedProducts(t *testing.T) {
+	const rlmi = `<list xmlns="urn:ietf:params:xml:ns:rlmi" uri="sip:a@b" version="3" fullState="true"/>`
+	const text = "state of --xylophone"
+	want := []pidf.Part{{ID: "c", Type: "text/plain", Body: []byte(text)}}
+	for name, test := range map[string]struct{ contentType, body string }{
+		"type without quotes": {
+			`Multipart/Related ; type=application/rlmi+xml; Boundary=x;`,
+			"--x\r\nContent-Type: application/rlmi+xml\r\n\r\n" + rlmi + "\r\n--x\r\nContent-ID: <c>\r\nContent-Type: text/plain\r\n\r\n" + text + "\r\n--x--",
+		},
+		"space around equals signs": {
+			`multipart/related;type = "application/rlmi+xml";start= "<r;\"1\">";boundary = "x"`,
+			"--x\nContent-ID:<c>\nContent-Type:text/plain\n\n" + text + "\n--x  \nContent-Type: Application/RLMI+xml;charset=UTF-8\nContent-ID: <r;\"1\">\n\n" + rlmi + "\n--x-- \n",
+		},
+		"delimiters at the end of a line": {
+			`multipart/related;boundary="x"`,
+			"--x\r\nContent-Type: application/rlmi+xml\r\n\r\n" + rlmi + "--x\r\nContent-Type: text/plain\r\nContent-Id: c\r\n\r\n" + text + "--x--\r\n",
+		},
+		"empty line above a header": {
+			`multipart/related;boundary=x`,
+			"\r\n--x\r\n\r\nContent-Type:application/rlmi+xml\r\nContent-Length:154\r\nContent-ID:<r@s>\r\n\r\n" + rlmi + "\r\n\r\n--x\r\n\r\nContent-Type:text/plain\r\nContent-ID:<c>\r\n\r\n" + text + "\r\n--x--\r\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := pidf.DecodeRelated(test.contentType, []byte(test.body))
+			require.NoError(t, err)
+			require.Equal(t, uint32(3), r.List.Version)
+			require.Equal(t, want, r.Parts)
+			body, contentType := r.Append(nil)
+			again, err := pidf.DecodeRelated(contentType, body)
+			require.NoError(t, err)
+			require.Equal(t, r.Start, again.Start)
+			require.Equal(t, want, again.Parts)
+		})
+	}
+}
+
+// The other fields of a part survive, those that describe how it was transferred aside; none can start another.
+func TestRelatedHeaders(t *testing.T) {
+	const message = "--x\r\nContent-Type: application/rlmi+xml\r\n\r\n" + `<list xmlns="urn:ietf:params:xml:ns:rlmi" uri="sip:a@b" version="3" fullState="true"/>` +
+		"\r\n--x\r\ncontent-description: State\r\n of <a>\r\nContent-Disposition: render\r\nContent-Length: 1\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n--x--"
+	r, err := pidf.DecodeRelated("multipart/related;boundary=x", []byte(message))
+	require.NoError(t, err)
+	want := textproto.MIMEHeader{"Content-Description": {"State of <a>"}, "Content-Disposition": {"render"}}
+	require.Equal(t, []pidf.Part{{Type: "text/plain", Body: []byte("hello"), Header: want}}, r.Parts)
+	body, contentType := r.Append(nil)
+	again, err := pidf.DecodeRelated(contentType, body)
+	require.NoError(t, err)
+	require.Equal(t, r.Parts, again.Parts)
+
+	r.Parts[0].Header = textproto.MIMEHeader{"X-A": {"1\r\nEvil: 2"}, "Evil: 3\r\nY": {"4"}, "content-type": {"evil/5"}}
+	body, _ = r.Append(nil)
+	require.Contains(t, string(body), "\r\nX-A: 1Evil: 2\r\n\r\n")
+	require.NotContains(t, string(body), "\nEvil")
+	require.NotContains(t, string(body), "evil/5")
 }
 
 // RFC 3858.

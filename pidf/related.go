@@ -1,17 +1,13 @@
 package pidf
 
 import (
-	"bytes"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
-	"mime/multipart"
-	"mime/quotedprintable"
+	"maps"
 	"net/textproto"
+	"slices"
 	"strings"
 )
 
@@ -28,7 +24,20 @@ const (
 type Part struct {
 	ID   string // Content-ID without angle brackets
 	Type string // Content-Type
-	Body []byte
+	Body []byte // without its transfer encoding
+
+	// Header holds the other fields, such as Content-Disposition; nil for none. Content-Length and
+	// Content-Transfer-Encoding are not among them.
+	Header textproto.MIMEHeader
+}
+
+// isOwnHeader reports whether a field of that canonical name is not for Part.Header.
+func isOwnHeader(name string) bool {
+	switch name {
+	case "Content-Id", "Content-Type", "Content-Length", "Content-Transfer-Encoding":
+		return true
+	}
+	return false
 }
 
 // Related is the body of a NOTIFY for a list subscription (RFC 4662 §5): multipart/related with the RLMI document
@@ -57,12 +66,12 @@ func (r *Related) Append(dst []byte) (body []byte, contentType string) {
 		h.Write(p.Body)
 	}
 	boundary := hex.EncodeToString(h.Sum(nil)[:16])
-	dst = appendPart(dst, boundary, Part{r.Start, TypeRLMI + `;charset="UTF-8"`, root})
+	dst = appendPart(dst, boundary, Part{ID: r.Start, Type: TypeRLMI + `;charset="UTF-8"`, Body: root})
 	for _, p := range r.Parts {
 		dst = appendPart(dst, boundary, p)
 	}
 	dst = append(dst, "--"+boundary+"--\r\n"...)
-	return dst, `multipart/related;type="` + TypeRLMI + `";start="<` + header(r.Start) + `>";boundary="` + boundary + `"`
+	return dst, `multipart/related;type="` + TypeRLMI + `";start="<` + escapeQuoted(header(r.Start)) + `>";boundary="` + boundary + `"`
 }
 
 func appendPart(dst []byte, boundary string, p Part) []byte {
@@ -72,25 +81,47 @@ func appendPart(dst []byte, boundary string, p Part) []byte {
 	dst = append(dst, header(p.ID)...)
 	dst = append(dst, ">\r\nContent-Type: "...)
 	dst = append(dst, header(p.Type)...)
+	for _, name := range slices.Sorted(maps.Keys(p.Header)) {
+		if !isToken(name) || isOwnHeader(textproto.CanonicalMIMEHeaderKey(name)) {
+			continue
+		}
+		for _, value := range p.Header[name] {
+			dst = append(dst, "\r\n"+name+": "...)
+			dst = append(dst, printable(value)...)
+		}
+	}
 	dst = append(dst, "\r\n\r\n"...)
 	dst = append(dst, p.Body...)
 	return append(dst, "\r\n"...)
 }
 
+// escapeQuoted escapes what a quoted string cannot hold as it is.
+func escapeQuoted(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, `\`, `\\`), `"`, `\"`)
+}
+
 // header removes what would end a header or an identifier in it.
 func header(s string) string {
-	if !strings.ContainsFunc(s, unsafeInHeader) {
-		return s
+	return clean(s, func(r rune) bool { return isControl(r) || r == '<' || r == '>' })
+}
+
+// printable removes what would end a header.
+func printable(s string) string { return clean(s, isControl) }
+
+func isControl(r rune) bool { return r < 0x20 || r == 0x7F }
+
+// clean removes what is unsafe, and space around the rest.
+func clean(s string, unsafe func(rune) bool) string {
+	if !strings.ContainsFunc(s, unsafe) {
+		return strings.TrimSpace(s)
 	}
-	return strings.Map(func(r rune) rune {
-		if unsafeInHeader(r) {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unsafe(r) {
 			return -1
 		}
 		return r
-	}, s)
+	}, s))
 }
-
-func unsafeInHeader(r rune) bool { return r < 0x20 || r == 0x7F || r == '<' || r == '>' }
 
 // DecodeRelated reads a message with the default limits.
 func DecodeRelated(contentType string, body []byte) (*Related, error) {
@@ -104,20 +135,20 @@ func (c Decoder) DecodeRelated(contentType string, body []byte) (*Related, error
 	if len(body) > limits.Bytes {
 		return nil, &SyntaxError{Line: 1, Column: 1, Kind: ErrTooLarge, Detail: "more bytes than the limit"}
 	}
-	media, params, err := mime.ParseMediaType(contentType)
-	if err != nil || media != "multipart/related" || params["boundary"] == "" {
+	media, parameters := mediaType(contentType)
+	if media != "multipart/related" || parameters["boundary"] == "" {
 		return nil, fmt.Errorf("%w: Content-Type %q", ErrRelated, contentType)
 	}
-	parts, err := readParts(multipart.NewReader(bytes.NewReader(body), params["boundary"]))
+	parts, err := readParts(body, parameters["boundary"])
 	if err != nil {
 		return nil, err
 	}
-	start := strings.Trim(params["start"], "<> ")
+	start := strings.Trim(parameters["start"], "<> ")
 	for i, p := range parts {
 		if start != "" && p.ID != start {
 			continue
 		}
-		if t, _, _ := mime.ParseMediaType(p.Type); t != TypeRLMI {
+		if media, _ := mediaType(p.Type); media != TypeRLMI {
 			return nil, fmt.Errorf("%w: its root is %q", ErrRelated, p.Type)
 		}
 		list, err := c.DecodeListInfo(p.Body)
@@ -127,41 +158,6 @@ func (c Decoder) DecodeRelated(contentType string, body []byte) (*Related, error
 		return &Related{Start: p.ID, List: list, Parts: append(parts[:i:i], parts[i+1:]...)}, nil
 	}
 	return nil, fmt.Errorf("%w: no root part", ErrRelated)
-}
-
-func readParts(r *multipart.Reader) ([]Part, error) {
-	var parts []Part
-	for {
-		part, err := r.NextRawPart()
-		if err == io.EOF {
-			return parts, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrRelated, err)
-		}
-		if len(parts) == maxParts {
-			return nil, fmt.Errorf("%w: %w parts", ErrRelated, ErrTooMany)
-		}
-		data, err := io.ReadAll(transferDecoder(part, part.Header))
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrRelated, err)
-		}
-		parts = append(parts, Part{
-			ID:   strings.Trim(part.Header.Get("Content-ID"), "<> "),
-			Type: part.Header.Get("Content-Type"),
-			Body: data,
-		})
-	}
-}
-
-func transferDecoder(r io.Reader, h textproto.MIMEHeader) io.Reader {
-	switch strings.ToLower(strings.TrimSpace(h.Get("Content-Transfer-Encoding"))) {
-	case "base64":
-		return base64.NewDecoder(base64.StdEncoding, r)
-	case "quoted-printable":
-		return quotedprintable.NewReader(r)
-	}
-	return r
 }
 
 // Part returns the part with a Content-ID, and whether there is one.

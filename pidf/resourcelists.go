@@ -9,6 +9,8 @@ type ResourceLists struct {
 
 	// Warnings says what the decoder tolerated. Encoding ignores it.
 	Warnings []Warning
+
+	prolog, epilog []Extension
 }
 
 // List is one list. Its items keep the order of the document.
@@ -114,7 +116,11 @@ func DecodeResourceLists(data []byte) (*ResourceLists, error) {
 func (c Decoder) DecodeResourceLists(data []byte) (*ResourceLists, error) {
 	d := newDecoder(c.Limits)
 	r := new(ResourceLists)
-	if !d.load(data) || !d.root("resource-lists", idResourceLists, NSResourceLists) {
+	if !d.load(data) {
+		return nil, d.err
+	}
+	var ok bool
+	if r.prolog, ok = d.root("resource-lists", idResourceLists, NSResourceLists); !ok {
 		return nil, d.err
 	}
 	r.Attrs = d.takeRest()
@@ -129,7 +135,7 @@ func (c Decoder) DecodeResourceLists(data []byte) (*ResourceLists, error) {
 			d.keep(&r.Extra, n)
 		}
 	}
-	if d.finish(); d.err != nil {
+	if r.epilog = d.finish(); d.err != nil {
 		return nil, d.err
 	}
 	r.Warnings = d.warnings
@@ -142,7 +148,7 @@ func (d *decoder) list(l *List) {
 	n := 0
 	for d.child(&l.Extra, n) {
 		switch {
-		case d.name.id != idResourceLists:
+		case !d.isList():
 			d.keep(&l.Extra, n)
 			continue
 		case d.name.local == "display-name" && l.DisplayName == nil:
@@ -171,6 +177,12 @@ func (d *decoder) list(l *List) {
 	}
 }
 
+// isList reports whether the current element is one of resource lists. Those of other namespaces are never taken for
+// them: entries are full of extensions.
+func (d *decoder) isList() bool {
+	return d.name.id == idResourceLists || d.name.id == idNone && d.unqualified
+}
+
 func (d *decoder) entry(kind EntryKind) *Entry {
 	e := &Entry{Kind: kind}
 	uri, ok := d.take(kind.attribute())
@@ -181,7 +193,7 @@ func (d *decoder) entry(kind EntryKind) *Entry {
 	e.Attrs = d.takeRest()
 	n := 0
 	for d.child(&e.Extra, n) {
-		if d.name.id == idResourceLists && d.name.local == "display-name" && e.DisplayName == nil {
+		if d.isList() && d.name.local == "display-name" && e.DisplayName == nil {
 			var name Note
 			if d.note(&name) {
 				e.DisplayName = &name
@@ -199,7 +211,7 @@ func (d *decoder) entry(kind EntryKind) *Entry {
 // AppendXML appends the document, without white space between elements, and returns the extended slice.
 func (r *ResourceLists) AppendXML(dst []byte) []byte {
 	w := writer{b: dst}
-	w.raw(xmlDeclaration)
+	w.prolog(r.prolog)
 	w.raw(`<resource-lists xmlns="` + NSResourceLists + `"`)
 	w.attrs(r.Attrs, false)
 	w.raw(`>`)
@@ -210,6 +222,7 @@ func (r *ResourceLists) AppendXML(dst []byte) []byte {
 	}
 	w.rest(&e)
 	w.raw(`</resource-lists>`)
+	w.epilog(r.epilog)
 	return w.b
 }
 

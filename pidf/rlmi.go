@@ -17,6 +17,8 @@ type ListInfo struct {
 
 	// Warnings says what the decoder tolerated. Encoding ignores it.
 	Warnings []Warning
+
+	prolog, epilog []Extension
 }
 
 // Resource is one member of a list.
@@ -53,7 +55,11 @@ func DecodeListInfo(data []byte) (*ListInfo, error) { return Decoder{}.DecodeLis
 func (c Decoder) DecodeListInfo(data []byte) (*ListInfo, error) {
 	d := newDecoder(c.Limits)
 	l := new(ListInfo)
-	if !d.load(data) || !d.root("list", idRLMI, NSRLMI) {
+	if !d.load(data) {
+		return nil, d.err
+	}
+	var ok bool
+	if l.prolog, ok = d.root("list", idRLMI, NSRLMI); !ok {
 		return nil, d.err
 	}
 	l.URI, l.CID = trim(d.takeString("uri")), d.takeString("cid")
@@ -73,7 +79,7 @@ func (c Decoder) DecodeListInfo(data []byte) (*ListInfo, error) {
 			d.keep(&l.Extra, n)
 		}
 	}
-	if d.finish(); d.err != nil {
+	if l.epilog = d.finish(); d.err != nil {
 		return nil, d.err
 	}
 	l.Warnings = d.warnings
@@ -100,7 +106,7 @@ func (d *decoder) resource(r *Resource) {
 
 func (d *decoder) instance(i *Instance) {
 	i.ID, i.Reason, i.CID = d.takeString("id"), d.takeString("reason"), d.takeString("cid")
-	i.State = InstanceState(d.token(d.from, "state", d.takeString("state")))
+	i.State = InstanceState(d.token(d.from, "state", d.takeString("state"), instanceStates))
 	i.Attrs = d.takeRest()
 	for d.child(&i.Extra, 0) {
 		d.keep(&i.Extra, 0)
@@ -144,7 +150,7 @@ func (d *decoder) fullState() bool {
 // AppendXML appends the document, without white space between elements, and returns the extended slice.
 func (l *ListInfo) AppendXML(dst []byte) []byte {
 	w := writer{b: dst}
-	w.raw(xmlDeclaration)
+	w.prolog(l.prolog)
 	w.raw(`<list xmlns="` + NSRLMI + `"`)
 	w.attr("uri", l.URI)
 	w.attr("version", strconv.FormatUint(uint64(l.Version), 10))
@@ -161,6 +167,7 @@ func (l *ListInfo) AppendXML(dst []byte) []byte {
 	}
 	w.rest(&e)
 	w.raw(`</list>`)
+	w.epilog(l.epilog)
 	return w.b
 }
 

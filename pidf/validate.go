@@ -77,17 +77,14 @@ func (v *validator) report(step, rule string) {
 }
 
 // oneOf checks a value of a list.
-func (v *validator) oneOf(step, value string, list ...string) {
-	for _, s := range list {
-		if s == value {
-			return
-		}
-	}
-	if value == "" {
+func (v *validator) oneOf(step, value, list string) {
+	switch {
+	case isOneOf(value, list):
+	case value == "":
 		v.report(step, "missing")
-		return
+	default:
+		v.report(step, strconv.Quote(value)+" is not one of "+strings.ReplaceAll(list, "|", ", "))
 	}
-	v.report(step, strconv.Quote(value)+" is not one of "+strings.Join(list, ", "))
 }
 
 func (v *validator) present(step string, ok bool) {
@@ -158,7 +155,7 @@ func (v *validator) extra(x *Extra, own string) {
 		name := e.Name()
 		switch {
 		case name.Local == "":
-			if v.dialect == StandardDialect && !strings.HasPrefix(e.xml, "<!--") && !strings.HasPrefix(e.xml, "<?") {
+			if v.dialect == StandardDialect && isStrayText(e) {
 				v.report("text()", "text between elements")
 			}
 		case name.Space == own && isTyped(name.Local):
@@ -205,7 +202,7 @@ func (v *validator) presence(p *Presence) {
 func (v *validator) tuple(t *Tuple) {
 	v.id(t.ID)
 	if t.Basic != "" {
-		v.oneOf("status/basic", string(t.Basic), string(Open), string(Closed))
+		v.oneOf("status/basic", string(t.Basic), basics)
 	}
 	v.in("status", "", func() { v.extra(&t.Status, NSPIDF) })
 	v.privacy(t.Privacy)
@@ -233,9 +230,9 @@ func (v *validator) device(d *Device) {
 
 func (v *validator) line(l *Line) {
 	v.present("DN", l.DN != "")
-	v.oneOf("state", string(l.State), string(LineIdle), string(LineRinging), string(LineBusy), string(LineUnknown))
+	v.oneOf("state", string(l.State), lineStates)
 	if l.Forward != nil {
-		v.oneOf("forward/@type", l.Forward.Type, "immediate")
+		v.oneOf("forward/@type", l.Forward.Type, forwardTypes)
 	}
 	v.extra(&l.Extra, NSBluStar)
 }
@@ -265,7 +262,7 @@ func (v *validator) person(p *Person) {
 func (v *validator) bluStarPresence(p *BluStarPresence) {
 	if b := p.BluStar; b != nil {
 		v.in("blustar", "", func() {
-			v.status(b.Status, true)
+			v.oneOf("status", string(b.Status), bluStarStatuses)
 			if b.Note != nil {
 				v.note(b.Note)
 			}
@@ -281,7 +278,7 @@ func (v *validator) bluStarPresence(p *BluStarPresence) {
 	}
 	if u := p.ExternalUC; u != nil {
 		v.in("externalUC", "", func() {
-			v.status(u.Status, false)
+			v.oneOf("status", string(u.Status), statuses)
 			v.extra(&u.Extra, NSBluStar)
 		})
 	}
@@ -292,18 +289,8 @@ func (v *validator) bluStarPresence(p *BluStarPresence) {
 	v.extra(&p.Extra, NSBluStar)
 }
 
-// status checks a status; other is for BluStar's own alone.
-func (v *validator) status(s Status, other bool) {
-	if other && s == StatusOther {
-		return
-	}
-	v.oneOf("status", string(s), string(StatusAvailable), string(StatusBusy), string(StatusAway), string(StatusDoNotDisturb),
-		string(StatusSignedOut), string(StatusInactive), string(StatusBeRightBack), string(StatusUnknown))
-}
-
 func (v *validator) appointment(a *Appointment) {
-	v.oneOf("state", string(a.State), string(CalendarFree), string(CalendarTentative), string(CalendarBusy),
-		string(CalendarOutOfOffice), string(CalendarUnknown))
+	v.oneOf("state", string(a.State), calendarStates)
 	moment := func(step string, t time.Time) { v.present(step, !t.IsZero()) }
 	moment("from", a.From)
 	moment("end", a.End)

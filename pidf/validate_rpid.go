@@ -48,14 +48,14 @@ func (v *validator) privacy(p *Privacy) {
 func (v *validator) placeIs(p *PlaceIs) {
 	v.xmlID(p.ID)
 	v.notes(p.Notes)
-	medium := func(step, value string, list ...string) {
+	medium := func(step, value, list string) {
 		if value != "" {
-			v.oneOf(step, value, list...)
+			v.oneOf(step, value, list)
 		}
 	}
-	medium("audio", p.Audio, "noisy", "ok", "quiet", "unknown")
-	medium("video", p.Video, "toobright", "ok", "dark", "unknown")
-	medium("text", p.Text, "uncomfortable", "inappropriate", "ok", "unknown")
+	medium("audio", p.Audio, audioPlaces)
+	medium("video", p.Video, videoPlaces)
+	medium("text", p.Text, textPlaces)
 	v.extra(&p.Extra, NSRPID)
 }
 
@@ -71,7 +71,7 @@ func (v *validator) userInput(u *UserInput) {
 	}
 	v.in("user-input", "", func() {
 		v.xmlID(u.ID)
-		v.oneOf("text()", u.State, "active", "idle")
+		v.oneOf("text()", u.State, userInputs)
 		if u.IdleThreshold < 0 {
 			v.report("@idle-threshold", strconv.Itoa(u.IdleThreshold)+" is not positive")
 		}

@@ -34,7 +34,7 @@ func TestValidate(t *testing.T) {
 		"directory number": {&pidf.Presence{Entity: "sip:a@b", Devices: []pidf.Device{{ID: "d", Line: &pidf.Line{State: "idle"}}}}, "presence/device[d]/line/DN: missing"},
 		"forward":          {&pidf.Presence{Entity: "sip:a@b", Devices: []pidf.Device{{ID: "d", Line: &pidf.Line{DN: "1", State: "idle", Forward: &pidf.Forward{Type: "later"}}}}}, `presence/device[d]/line/forward/@type: "later" is not one of immediate`},
 		"status missing":   {blustar(pidf.BluStarPresence{BluStar: &pidf.BluStar{}}), "presence/person[p]/presence/blustar/status: missing"},
-		"status":           {blustar(pidf.BluStarPresence{BluStar: &pidf.BluStar{Status: "gone"}}), `presence/person[p]/presence/blustar/status: "gone" is not one of available, busy, away, do not disturb, signed out, inactive, be right back, unknown`},
+		"status":           {blustar(pidf.BluStarPresence{BluStar: &pidf.BluStar{Status: "gone"}}), `presence/person[p]/presence/blustar/status: "gone" is not one of available, busy, away, do not disturb, signed out, inactive, be right back, unknown, other`},
 		"status other":     {blustar(pidf.BluStarPresence{BluStar: &pidf.BluStar{Status: pidf.StatusOther}}), ""},
 		"external other":   {blustar(pidf.BluStarPresence{ExternalUC: &pidf.ExternalUC{Status: pidf.StatusOther}}), `presence/person[p]/presence/externalUC/status: "other" is not one of available, busy, away, do not disturb, signed out, inactive, be right back, unknown`},
 		"A400":             {blustar(pidf.BluStarPresence{A400: &pidf.A400{}}), "presence/person[p]/presence/A400/activities: missing"},

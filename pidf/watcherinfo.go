@@ -14,6 +14,8 @@ type WatcherInfo struct {
 
 	// Warnings says what the decoder tolerated. Encoding ignores it.
 	Warnings []Warning
+
+	prolog, epilog []Extension
 }
 
 // WatcherList is the watchers of one resource.
@@ -55,11 +57,15 @@ func DecodeWatcherInfo(data []byte) (*WatcherInfo, error) { return Decoder{}.Dec
 func (c Decoder) DecodeWatcherInfo(data []byte) (*WatcherInfo, error) {
 	d := newDecoder(c.Limits)
 	i := new(WatcherInfo)
-	if !d.load(data) || !d.root("watcherinfo", idWatcherInfo, NSWatcherInfo) {
+	if !d.load(data) {
+		return nil, d.err
+	}
+	var ok bool
+	if i.prolog, ok = d.root("watcherinfo", idWatcherInfo, NSWatcherInfo); !ok {
 		return nil, d.err
 	}
 	i.Version = d.version(64)
-	i.Partial = d.token(d.from, "state", d.takeString("state")) == "partial"
+	i.Partial = d.token(d.from, "state", d.takeString("state"), documentStates) == "partial"
 	i.Attrs = d.takeRest()
 	n := 0
 	for d.child(&i.Extra, n) {
@@ -71,7 +77,7 @@ func (c Decoder) DecodeWatcherInfo(data []byte) (*WatcherInfo, error) {
 		}
 		d.keep(&i.Extra, n)
 	}
-	if d.finish(); d.err != nil {
+	if i.epilog = d.finish(); d.err != nil {
 		return nil, d.err
 	}
 	i.Warnings = d.warnings
@@ -95,8 +101,8 @@ func (d *decoder) watcher(l *WatcherList) bool {
 	m := d.mark()
 	w := Watcher{
 		ID:          d.takeString("id"),
-		Status:      WatcherStatus(d.token(d.from, "status", d.takeString("status"))),
-		Event:       d.token(d.from, "event", d.takeString("event")),
+		Status:      WatcherStatus(d.token(d.from, "status", d.takeString("status"), watcherStatuses)),
+		Event:       d.token(d.from, "event", d.takeString("event"), watcherEvents),
 		DisplayName: d.takeString("display-name"),
 		Lang:        d.takeLang(),
 	}
@@ -128,7 +134,7 @@ func (i *WatcherInfo) AppendXML(dst []byte) []byte {
 	if i.Partial {
 		state = "partial"
 	}
-	w.raw(xmlDeclaration)
+	w.prolog(i.prolog)
 	w.raw(`<watcherinfo xmlns="` + NSWatcherInfo + `"`)
 	w.attr("version", strconv.FormatUint(i.Version, 10))
 	w.attr("state", state)
@@ -141,6 +147,7 @@ func (i *WatcherInfo) AppendXML(dst []byte) []byte {
 	}
 	w.rest(&e)
 	w.raw(`</watcherinfo>`)
+	w.epilog(i.epilog)
 	return w.b
 }
 

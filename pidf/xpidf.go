@@ -1,6 +1,7 @@
 package pidf
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -22,8 +23,8 @@ import (
 // Each address becomes a tuple; a status or substatus that says more than open and closed becomes an activity of a
 // person as well. What PIDF has no place for is kept in the namespace NSXPIDF.
 
-// documentType refuses a document type declaration, but for the two that drafts of PIDF and xpidf printed and that
-// products of their time send: they declare nothing themselves, and what they point to is never fetched.
+// documentType refuses a document type declaration, but for those that products have from the time of drafts: they
+// declare nothing themselves, and what they point to is never fetched.
 func (s *scanner) documentType() tokenKind {
 	start := s.pos
 	rest := s.doc[s.pos+len("<!DOCTYPE"):]
@@ -31,16 +32,27 @@ func (s *scanner) documentType() tokenKind {
 	if !s.allowDrafts || s.rootSeen || s.doctype != "" || end < 0 || rest[end] != '>' {
 		return s.fail(start, ErrDTD, "")
 	}
-	fields := strings.Fields(rest[:end])
-	if len(fields) != 7 || fields[0] != "presence" || fields[1] != "PUBLIC" || fields[3] != "RFCxxxx" || fields[5] != `1.0//EN"` ||
-		fields[2] != `"-//IETF//DTD` && fields[2] != `"//IETF//DTD` || fields[4] != "XPIDF" && fields[4] != "PIDF" || strings.Count(fields[6], `"`) != 2 {
+	if s.doctype = draftType(rest[:end]); s.doctype == "" {
 		return s.fail(start, ErrDTD, "")
 	}
-	s.doctype = fields[4]
 	s.pos += len("<!DOCTYPE") + end + 1
 	s.chars = ""
 	s.kind = tokText
 	return tokText
+}
+
+// draftType returns what a document type declaration without an internal subset stands for, PIDF or XPIDF; empty for
+// any other than those of the drafts, and of Windows Messenger, after which telephones of its time wrote theirs.
+func draftType(declaration string) string {
+	fields := strings.Fields(declaration)
+	switch {
+	case slices.Equal(fields, []string{"presence", "SYSTEM", `"http://schemas.microsoft.com/2002/09/sip/presence"`}):
+		return "XPIDF"
+	case len(fields) != 7 || fields[0] != "presence" || fields[1] != "PUBLIC" || fields[2] != `"-//IETF//DTD` && fields[2] != `"//IETF//DTD` ||
+		fields[3] != "RFCxxxx" || fields[4] != "XPIDF" && fields[4] != "PIDF" || fields[5] != `1.0//EN"` || strings.Count(fields[6], `"`) != 2:
+		return ""
+	}
+	return fields[4]
 }
 
 // isXPIDF reports whether a document without a namespace, whose root was just opened, is xpidf.
@@ -114,26 +126,14 @@ func (d *decoder) address(p *Presence, t *Tuple) {
 	for d.child(&t.Extra, 1) {
 		switch d.name.local {
 		case "status":
-			status := d.token(d.from, "status", d.takeString("status"))
-			switch status {
-			case "open":
-				t.Basic = Open
-			case "closed", "inactive":
-				t.Basic = Closed
-			case "inuse":
-				t.Basic = Open
-				d.xpidfActivity(p, "on-the-phone")
-			}
-			if status == string(t.Basic) && len(d.attrs) == 1 {
-				if _, ok := d.leaf(&t.Status, "", 0); ok {
-					continue // it says nothing more
-				}
+			if d.addressStatus(p, t) {
+				continue
 			}
 			if d.err == nil {
 				d.keep(&t.Status, 1)
 			}
 		case "msnsubstatus":
-			switch d.token(d.from, "substatus", d.takeString("substatus")) {
+			switch d.token(d.from, "substatus", d.takeString("substatus"), xpidfSubstatuses) {
 			case "onthephone":
 				d.xpidfActivity(p, "on-the-phone")
 			case "busy":
@@ -150,6 +150,32 @@ func (d *decoder) address(p *Presence, t *Tuple) {
 			d.keep(&t.Extra, 1)
 		}
 	}
+}
+
+// addressStatus reads the status of an address, and reports whether that is all that the element says. The first one
+// counts.
+func (d *decoder) addressStatus(p *Presence, t *Tuple) bool {
+	if t.Basic != "" {
+		return d.duplicate()
+	}
+	status := d.token(d.from, "status", d.takeString("status"), xpidfStatuses)
+	switch status {
+	case "open":
+		t.Basic = Open
+	case "closed", "inactive":
+		t.Basic = Closed
+	case "inuse":
+		t.Basic = Open
+		d.xpidfActivity(p, "on-the-phone")
+	}
+	if t.Basic == "" || status != string(t.Basic) || len(d.attrs) > 1 {
+		return false
+	}
+	m := d.mark()
+	if s, ok := d.text(); !ok || trim(s) != "" {
+		return d.back(m, "not empty")
+	}
+	return true
 }
 
 // xpidfActivity adds an activity to the one person of the document.
