@@ -85,34 +85,35 @@ func (h *Header) Add(name, value string) { *h = append(*h, Field{name, value}) }
 // strings and in angle brackets do not separate; empty elements are left out.
 func SplitList(s string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		start, quoted, angled := 0, false, false
-		for i := 0; i <= len(s); i++ {
-			if i < len(s) {
-				switch c := s[i]; {
-				case c == '\\' && quoted:
-					if i+1 < len(s) { // else the text ends here
-						i++
-					}
-					continue
-				case c == '"':
-					quoted = !quoted
-					continue
-				case c == '<' && !quoted:
-					angled = true
-					continue
-				case c == '>' && !quoted:
-					angled = false
-					continue
-				case c != ',' || quoted || angled:
-					continue
-				}
-			}
-			if part := strings.TrimSpace(s[start:min(i, len(s))]); part != "" && !yield(part) {
+		for rest := s; rest != ""; {
+			part := rest[:elementEnd(rest)]
+			rest = strings.TrimPrefix(rest[len(part):], ",")
+			if part = strings.TrimSpace(part); part != "" && !yield(part) {
 				return
 			}
-			start = i + 1
 		}
 	}
+}
+
+// elementEnd returns where the first element of a list ends.
+func elementEnd(s string) int {
+	quoted, angled := false, false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && quoted:
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '<':
+			angled = true
+		case c == '>':
+			angled = false
+		case c == ',' && !angled:
+			return i
+		}
+	}
+	return len(s)
 }
 
 // longName maps a compact form to the long name (RFC 3261 §20, RFC 6665 §8.2.1,
