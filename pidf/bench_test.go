@@ -44,7 +44,7 @@ func BenchmarkEncode(b *testing.B) {
 func BenchmarkTemplate(b *testing.B) {
 	p, err := pidf.Decode(read(b, "spec", "4.4-notify-publish.xml"))
 	require.NoError(b, err)
-	t := pidf.NewTemplate(p)
+	t := p.Template(pidf.BluStarDialect)
 	var dst []byte
 	b.ReportAllocs()
 	for b.Loop() {
@@ -160,7 +160,7 @@ func TestSpeed(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(100, func() { dst = p.AppendXML(dst[:0]) }))
 	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { p.AppendXML(nil) }), 1.0)
 	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { dst = p.Append(dst[:0], pidf.StandardDialect) }), 2.0)
-	template := pidf.NewTemplate(p)
+	template := p.Template(pidf.BluStarDialect)
 	require.Zero(t, testing.AllocsPerRun(100, func() { dst = template.AppendXML(dst[:0], "tel:2719") }))
 
 	ours := testing.AllocsPerRun(100, func() { _, _ = pidf.Decode(data) })

@@ -34,7 +34,7 @@ func TestTemplate(t *testing.T) {
 func TestTemplateEntities(t *testing.T) {
 	p, err := pidf.Decode(inDocument([]byte(`<dm:person id="sip:a@example.com"/><dm:person id="other"/>`)))
 	require.NoError(t, err)
-	template := pidf.NewTemplate(p)
+	template := p.Template(pidf.BluStarDialect)
 	q, err := pidf.Decode(template.AppendXML(nil, "tel:200;x=<&>\""))
 	require.NoError(t, err)
 	require.Equal(t, "tel:200;x=<&>\"", q.Entity)

@@ -146,7 +146,8 @@ func ExampleDiff() {
 
 // Write one document for many watchers.
 func ExampleTemplate() {
-	t := pidf.NewTemplate(&pidf.Presence{Notes: []pidf.Note{{Text: "Hi"}}})
+	doc := &pidf.Presence{Notes: []pidf.Note{{Text: "Hi"}}}
+	t := doc.Template(pidf.BluStarDialect)
 	var buf []byte
 	for _, entity := range []string{"sip:a@example.com", "tel:200"} {
 		buf = t.AppendXML(buf[:0], entity)

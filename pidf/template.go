@@ -1,16 +1,13 @@
 package pidf
 
 // Template is a document that was written once and is the same for all of its watchers but for the entity that each
-// of them subscribed to. It is immutable and may be used by several goroutines.
+// of them subscribed to. Make one with [Presence.Template]. It is immutable and may be used by several goroutines.
 type Template struct {
 	xml  []byte
 	cuts []int // where the entity goes
 }
 
-// NewTemplate returns p in the BluStar dialect, with the entity left open. It shares no memory with p.
-func NewTemplate(p *Presence) *Template { return p.Template(BluStarDialect) }
-
-// Template returns the document in a dialect, with the entity left open.
+// Template returns the document in a dialect, with the entity left open. It shares no memory with p.
 func (p *Presence) Template(d Dialect) *Template {
 	w := writer{dialect: d, cutting: true}
 	w.document(p)

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	typePIDF = "application/pidf+xml"
+	typePIDF = pidf.TypePIDF
 	typeJSON = "application/json"
 )
 
@@ -54,7 +54,8 @@ func (s *server) getPresence(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Content-Type", typePIDF)
 	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(pidf.NewTemplate(view.Document).AppendXML(nil, view.Entity)) // the client has gone
+	document := view.Document.Template(pidf.BluStarDialect) // of the address that was asked for
+	_, _ = w.Write(document.AppendXML(nil, view.Entity))    // the client has gone
 	return nil
 }
 
