@@ -25,12 +25,13 @@ type SubscriptionState struct {
 // ParseSubscriptionState reads the field; ok is false where it says nothing.
 // Parameters that make no sense are left out.
 func ParseSubscriptionState(value string) (_ SubscriptionState, ok bool) {
+	state, _, _ := strings.Cut(value, ";")
 	reason, _ := sipx.ParamOf(value, "reason")
 	reason = strings.ToLower(reason)
 	expires, _ := sipx.ParamOf(value, "expires")
 	retryAfter, _ := sipx.ParamOf(value, "retry-after")
 	s := SubscriptionState{
-		State:      sipx.MediaType(value),
+		State:      strings.ToLower(strings.TrimSpace(state)),
 		Reason:     reason[:min(len(reason), 64)],
 		Expires:    seconds(expires, MaxExpires),
 		RetryAfter: seconds(retryAfter, maxRetryAfter),

@@ -20,14 +20,14 @@ type Mux struct {
 // answered 481 (RFC 6665 §4.1.3), what is no NOTIFY 405.
 func (m *Mux) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
 	if req.Method != "NOTIFY" {
-		w.Respond(sipx.NewResponse(405, sipx.Field{Name: "Allow", Value: "NOTIFY"}))
+		_ = w.Respond(sipx.NewResponse(405, sipx.Field{Name: "Allow", Value: "NOTIFY"}))
 		return
 	}
 	m.mu.RLock()
 	s := m.dialogs[req.CallID]
 	m.mu.RUnlock()
 	if s == nil {
-		w.Respond(sipx.NewResponse(481))
+		_ = w.Respond(sipx.NewResponse(481))
 		return
 	}
 	s.serveNotify(w, req)
