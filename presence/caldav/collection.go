@@ -77,7 +77,7 @@ func (c *collection) poll(ctx context.Context, window span) error {
 // tokenRefused reports whether err ends the use of a token: it is not valid any
 // more, the changes are too many, or the server can't after all.
 func tokenRefused(err error) bool {
-	if errors.Is(err, errTooManyChanges) {
+	if errors.Is(err, errTooManyChanges) || errors.Is(err, errNoNewToken) {
 		return true
 	}
 	e, ok := errors.AsType[*StatusError](err)
@@ -181,7 +181,11 @@ func (c *collection) refresh(ctx context.Context, s span, objects map[string]*ob
 	return c.fetch(ctx, s, slices.Sorted(maps.Values(changes)), objects)
 }
 
-var errTooManyChanges = fmt.Errorf("%w: too many changes", ErrLimit)
+// Why a token is not used any more, apart from what the server may answer.
+var (
+	errTooManyChanges = fmt.Errorf("%w: too many changes", ErrLimit)
+	errNoNewToken     = errors.New("caldav: changes without a new sync-token")
+)
 
 // sync asks for what has changed since the token, and fetches it.
 func (c *collection) sync(ctx context.Context) error {
@@ -219,7 +223,7 @@ func (c *collection) sync(ctx context.Context) error {
 		case err != nil:
 			return err
 		case next == "" || more && next == token:
-			return &StatusError{Method: "REPORT", URL: plain(c.url), Status: http.StatusNotImplemented}
+			return errNoNewToken
 		}
 		token = next
 	}

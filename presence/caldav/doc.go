@@ -20,11 +20,11 @@
 //
 // Where one account reads all calendars, the URL names the mailbox, as above, or a
 // function of the host finds its calendars. Where each mailbox has credentials of
-// its own, neither is needed: its calendars are discovered with them: current-user-principal (RFC 5397),
-// calendar-home-set, then every collection there that holds events. A URL whose
-// server does not know the principal is tried once more at /.well-known/caldav
-// (RFC 6764). Discovery stays on the host of the URL. It is repeated every
-// hour, so that new calendars show up.
+// its own, neither is needed: its calendars are discovered with them, by way of
+// current-user-principal (RFC 5397) and calendar-home-set: every collection there
+// that holds events. A URL whose server does not know the principal is tried once
+// more at /.well-known/caldav (RFC 6764). Discovery stays on the host of the URL.
+// It is repeated every hour, so that new calendars show up.
 //
 // # How it polls
 //
@@ -35,7 +35,7 @@
 //
 // # What counts
 //
-// Cancelled appointments, and invitations that the owner of the mailbox has
+// Canceled appointments, and invitations that the owner of the mailbox has
 // declined or delegated, are left out. X-MICROSOFT-CDO-BUSYSTATUS decides where
 // it is present; else TRANSP:TRANSPARENT is free; else STATUS:TENTATIVE, and an
 // invitation that is accepted tentatively or not answered yet, is tentative;

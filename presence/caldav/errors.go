@@ -19,7 +19,8 @@ var (
 	ErrInsecure = errors.New("caldav: credentials not sent")
 )
 
-// StatusError is an answer of the server that is not a success. It is
+// StatusError is an answer of the server other than the one that was asked for:
+// a failure, or a success without a multi-status (RFC 4918 §13). It is
 // [ErrUnauthorized] where the status is 401.
 type StatusError struct {
 	Method     string
