@@ -56,7 +56,7 @@ func (c *call) enter(ctx context.Context) error {
 		return sipx.ErrQueueFull
 	}
 	s.number++
-	c.branch = s.branch + strconv.FormatUint(s.number, 36)
+	c.branch = s.newBranch()
 	s.calls[c.branch] = c
 	s.mu.Unlock()
 	if ctx.Done() != nil {
@@ -66,6 +66,15 @@ func (c *call) enter(ctx context.Context) error {
 		c.mu.Unlock()
 	}
 	return nil
+}
+
+// newBranch makes the branch of a request. A response is told by it alone, so
+// nobody but those who have seen the request may know it: a watcher could end the
+// subscriptions of others with a 481. s.mu is held.
+func (s *Stack) newBranch() string {
+	b := append(make([]byte, 0, 64), s.branch...)
+	b = append(strconv.AppendUint(b, s.number, 36), '-')
+	return string(strconv.AppendUint(b, s.random.Uint64(), 36))
 }
 
 // start sends the request on its way. Calls to it are in order for each way.

@@ -81,3 +81,10 @@ func putBuffer(b *[]byte) {
 		buffers.Put(b)
 	}
 }
+
+// newRandom returns a source that nobody can foretell.
+func newRandom() *mathrand.ChaCha8 {
+	var seed [32]byte
+	_, _ = rand.Read(seed[:]) // never fails
+	return mathrand.NewChaCha8(seed)
+}

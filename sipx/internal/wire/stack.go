@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -48,6 +49,7 @@ type Stack struct {
 	calls   map[string]*call // by branch
 	idle    chan struct{}    // closed when no call is left, once Shutdown waits
 	number  uint64           // of branches and connections
+	random  *rand.ChaCha8    // of branches
 	conns   map[uint64]*conn
 	dialed  map[hop]*conn
 	names   map[hop]*lookup
@@ -76,6 +78,7 @@ func Listen(cfg Config, engine Engine) (*Stack, error) {
 		jobs:       dispatch.New(dispatch.Config{Running: cfg.MaxHandlers, Waiting: cfg.MaxWaiting}),
 		rates:      newRates(cfg.SourceRate),
 		engine:     engine,
+		random:     newRandom(),
 		done:       make(chan struct{}),
 		calls:      make(map[string]*call),
 		conns:      make(map[uint64]*conn),
