@@ -100,7 +100,7 @@ type ClientInfo struct {
 	AMCC          bool      `json:"amcc"`
 	Since         time.Time `json:"since"`
 	Subscriptions int       `json:"subscriptions"`
-	Published     time.Time `json:"published_until"` // zero where it did not publish
+	Published     time.Time `json:"published_until,omitzero"` // zero where it did not publish
 	Audio         bool      `json:"audio"`
 	Video         bool      `json:"video"`
 	Message       bool      `json:"message"`

@@ -83,7 +83,11 @@ func plain(h http.Handler) func(http.ResponseWriter, *http.Request) error {
 // then it refuses what a web page in a browser here could send.
 func (s *server) admit(next http.Handler) http.Handler {
 	if s.backends.token.Len() == 0 {
-		local := http.NewCrossOriginProtection().Handler(next)
+		origins := http.NewCrossOriginProtection()
+		origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			writeError(w, http.StatusForbidden, "Origin: want this server's own")
+		}))
+		local := origins.Handler(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !isLoopback(r.Host) { // a name that was made to point here
 				writeError(w, http.StatusForbidden, "Host: want a loopback address")

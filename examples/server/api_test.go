@@ -39,14 +39,19 @@ func accountsJSON(t *testing.T) string {
 	return string(text)
 }
 
-// serveUsers starts the program on free ports. More is the rest of the configuration.
+// serveUsers starts the program on free ports. More are members of the
+// configuration that come in place of those here.
 func serveUsers(t *testing.T, more string) *program {
 	t.Helper()
+	var members map[string]json.RawMessage
+	for _, text := range []string{`"listen":["udp:127.0.0.1:0","tcp:127.0.0.1:0"],"domains":["example.com"],
+		"directory":{"file":"users.json"},"accounts":"accounts.json","log":{"level":"debug"},"http":{"listen":"127.0.0.1:0"}`, more} {
+		require.NoError(t, json.Unmarshal([]byte("{"+text+"}"), &members))
+	}
+	text, err := json.Marshal(members)
+	require.NoError(t, err)
 	folder := files(t, map[string]string{
-		"users.json": usersJSON, "accounts.json": accountsJSON(t), "token": "canary-token\n",
-		"server.json": `{"listen":["udp:127.0.0.1:0","tcp:127.0.0.1:0"],"domains":["example.com"],
-			"directory":{"file":"users.json"},"accounts":"accounts.json","log":{"level":"debug"},
-			"http":{"listen":"127.0.0.1:0"}` + more + `}`,
+		"users.json": usersJSON, "accounts.json": accountsJSON(t), "token": "canary-token\n", "server.json": string(text),
 	})
 	return start(t, "-config", filepath.Join(folder, "server.json"))
 }
@@ -179,6 +184,7 @@ func TestAPIErrors(t *testing.T) {
 		{"PUT", "/v1/lines/2719", `{"state":"engaged"}`, 400, "state: "},
 		{"PUT", "/v1/lines/2719", `{"state":1}`, 400, "state: want a string"},
 		{"PUT", "/v1/lines/2719", `{"state":"idle","fwd":"1"}`, 400, "fwd: unknown key"},
+		{"PUT", "/v1/lines/2719", `{"state":"idle","state":"busy"}`, 400, "state: is there twice"},
 		{"PUT", "/v1/lines/2719", `{"state":"idle","forward":null}`, 400, "forward: null"},
 		{"PUT", "/v1/lines/2719", `{"state":"idle","forward":"` + strings.Repeat("9", 2000) + `"}`, 400, "forward: "},
 		{"PUT", "/v1/lines/%20", `{"state":"idle"}`, 400, "dn: "},
@@ -224,7 +230,7 @@ func TestAPIErrors(t *testing.T) {
 }
 
 func TestToken(t *testing.T) {
-	p := serveUsers(t, `,"http":{"listen":"127.0.0.1:0","token_file":"token"}`)
+	p := serveUsers(t, `"http":{"listen":"127.0.0.1:0","token_file":"token"}`)
 	for _, path := range []string{"/v1/clients", "/v1/events", "/v1/presence/tel:2719", "/metrics", "/readyz", "/nothing"} {
 		for _, header := range [][]string{
 			nil, {"Authorization", "Bearer wrong"}, {"Authorization", "Basic canary-token"}, {"Authorization", "canary-token"},
@@ -245,7 +251,9 @@ func TestToken(t *testing.T) {
 func TestBrowsersAreKeptOut(t *testing.T) {
 	p := serveUsers(t, "")
 	require.Equal(t, 403, p.request("GET", "/v1/clients", "", "Host", "evil.example.com").status)
-	require.Equal(t, 403, p.request("PUT", "/v1/lines/2719", `{"state":"busy"}`, "Sec-Fetch-Site", "cross-site").status)
+	a := p.request("PUT", "/v1/lines/2719", `{"state":"busy"}`, "Sec-Fetch-Site", "cross-site")
+	require.Equal(t, 403, a.status)
+	require.JSONEq(t, `{"error":"Origin: want this server's own"}`, a.body)
 	require.Equal(t, 200, p.request("GET", "/v1/clients", "", "Host", "localhost:1").status)
 }
 
@@ -258,7 +266,7 @@ func TestHealth(t *testing.T) {
 
 // BSP-2.1-8: it starts, and is not ready, while the directory is down.
 func TestNotReady(t *testing.T) {
-	p := serveUsers(t, `,"directory":{"ldap":{"url":"ldap://127.0.0.1:1","base_dn":"dc=x"}}`)
+	p := serveUsers(t, `"directory":{"ldap":{"url":"ldap://127.0.0.1:1","base_dn":"dc=x"}}`)
 	require.Equal(t, 200, p.request("GET", "/healthz", "").status)
 	a := p.request("GET", "/readyz", "")
 	require.Equal(t, 503, a.status)

@@ -233,6 +233,9 @@ func (b *backends) reviewAuth(c *config) {
 	if c.ActiveDirectory == nil && b.accounts.Len() == 0 {
 		b.warn("there are neither accounts nor active_directory: nobody can sign in")
 	}
+	if realms := b.accounts.Realms(); len(realms) > 1 {
+		b.warn("the accounts have digest_ha1 of several realms, " + list(realms) + ": a server has one, so nobody can authenticate by Digest")
+	}
 	if c.Auth.RequireTLS && !c.servesTLS() {
 		b.warn("auth.require_tls is set, and nothing in listen is tls or wss: nobody can sign in")
 	}

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -64,7 +65,10 @@ func (c *config) describe(b *backends) []string {
 		basic := map[allowBasic]string{"": "not at all", "tls": "over TLS", "insecure": "anywhere"}[c.Auth.AllowBasic]
 		throttle := "never refuse an account for its failures"
 		if n := c.Auth.MaxFailures; n > 0 {
-			throttle = fmt.Sprintf("refuse an account after %d failures for %v", n, time.Duration(c.Auth.FailureWindow))
+			throttle = fmt.Sprintf("refuse an account and a source after %d failures for %v", n, time.Duration(c.Auth.FailureWindow))
+			if shared := c.Auth.SharedSources; len(shared) > 0 {
+				throttle += ", but no source in " + list(prefixes(shared))
+			}
 		}
 		lines = append(lines, throttle, fmt.Sprintf("keep sessions %v and challenges %v, take plain credentials %s",
 			time.Duration(c.Auth.Session), time.Duration(c.Auth.ChallengeLifetime), basic))
@@ -73,6 +77,13 @@ func (c *config) describe(b *backends) []string {
 		lines = append(lines, "take credentials over TLS only")
 	}
 	return append(lines, fmt.Sprintf("log at level %s as %s", c.Log.Level, c.Log.Format))
+}
+
+func prefixes(networks []network) (texts []string) {
+	for _, n := range networks {
+		texts = append(texts, netip.Prefix(n).String())
+	}
+	return texts
 }
 
 func (c *config) servesTLS() bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,9 +56,12 @@ type authConfig struct {
 	ChallengeLifetime duration   `json:"challenge_lifetime"`
 	AllowBasic        allowBasic `json:"allow_basic"` // false, true (over TLS), or "insecure" (anywhere)
 	RequireTLS        bool       `json:"require_tls"`
-	AnySource         bool       `json:"any_source"`   // sessions may move between addresses
-	MaxFailures       int        `json:"max_failures"` // 0: no throttling
-	FailureWindow     duration   `json:"failure_window"`
+	AnySource         bool       `json:"any_source"` // sessions may move between addresses
+	// SharedSources are addresses that many users have, of an SBC or a NAT: there,
+	// somebody's failures do not count against the others.
+	SharedSources []network `json:"shared_sources"`
+	MaxFailures   int       `json:"max_failures"` // 0: no throttling
+	FailureWindow duration  `json:"failure_window"`
 }
 
 // directoryConfig has one of its two.
@@ -265,6 +269,26 @@ func (a *allowBasic) UnmarshalJSON(text []byte) error {
 	default:
 		return errors.New(`want false, true or "insecure"`)
 	}
+	return nil
+}
+
+// network is written "192.0.2.0/24", or as an address alone.
+type network netip.Prefix
+
+func (n *network) UnmarshalJSON(text []byte) error {
+	var s string
+	if json.Unmarshal(text, &s) != nil {
+		return errors.New(`want a network such as "192.0.2.0/24"`)
+	}
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		*n = network(netip.PrefixFrom(a, a.BitLen()))
+		return nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return fmt.Errorf(`%q: want a network such as "192.0.2.0/24"`, printable(s))
+	}
+	*n = network(p)
 	return nil
 }
 

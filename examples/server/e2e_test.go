@@ -190,23 +190,38 @@ func mainJob(t *testing.T, transport string) {
 // Both ciphers by their configured name (BSP-2.10-5), an AMCC (BSP-2.11-1), the
 // limits, and mode off.
 func TestConfiguredAuth(t *testing.T) {
-	p := serveUsers(t, `,"auth":{"cipher":"aes-gcm"}`)
+	p := serveUsers(t, `"auth":{"cipher":"aes-gcm"}`)
 	ph := p.phone("udp", tomURI, `DE\tom`, canary)
 	require.ErrorIs(t, ph.SignIn(t.Context()), client.ErrUnauthorized, "with the wrong cipher")
 
-	p = serveUsers(t, `,"auth":{"mode":"off"},"limits":{"min_expires":0,"max_subscribe_expires":7,"max_list":1}`)
+	p = serveUsers(t, `"auth":{"mode":"off"},"limits":{"min_expires":0,"max_subscribe_expires":7,"max_list":1}`)
 	ph = p.phone("udp", tomURI, `DE\tom`, "nobody asks")
 	require.NoError(t, ph.SignIn(t.Context()))
 	require.Contains(t, p.stderr.String(), "authentication is off")
+	require.NotContains(t, p.request("GET", "/v1/clients", "").body, "0001-01-01", "no time where it did not publish")
 	var refused *client.StatusError
 	require.ErrorAs(t, ph.Watch(t.Context(), annURI, "sip:bob@example.com"), &refused)
 	require.Equal(t, 403, refused.Status, "BSP-4.2-1")
 	require.Zero(t, p.stop())
 
-	p = serveUsers(t, `,"auth":{"require_tls":true}`)
+	p = serveUsers(t, `"auth":{"require_tls":true}`)
 	ph = p.phone("udp", tomURI, `DE\tom`, canary)
 	require.ErrorAs(t, ph.SignIn(t.Context()), &refused)
 	require.Equal(t, 403, refused.Status, "BSP-2.10-11")
+
+	// BSP-2.10-8: behind an address that many share, one who mistypes does not
+	// keep out the others.
+	for shared, refusal := range map[string]int{"127.0.0.0/8": 0, "192.0.2.1": 403} {
+		p = serveUsers(t, `"auth":{"max_failures":1,"shared_sources":["`+shared+`"]}`)
+		require.Error(t, p.phone("udp", annURI, `DE\ann`, "mistyped").SignIn(t.Context()))
+		err := p.phone("udp", tomURI, `DE\tom`, canary).SignIn(t.Context())
+		if refusal == 0 {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, refusal, refused.Status)
+	}
 }
 
 // Over TLS, where the configuration says so, credentials are accepted (BSP-4-6,
@@ -222,7 +237,7 @@ func TestTLS(t *testing.T) {
 		"cert.pem": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})),
 		"key.pem":  string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
 	})
-	p := serveUsers(t, `,"listen":["udp:127.0.0.1:0","tls:127.0.0.1:0"],"auth":{"require_tls":true},
+	p := serveUsers(t, `"listen":["udp:127.0.0.1:0","tls:127.0.0.1:0"],"auth":{"require_tls":true},
 		"tls":{"cert":"`+folder+`/cert.pem","key":"`+folder+`/key.pem"}`)
 	p.roots = x509.NewCertPool()
 	p.roots.AddCert(certificate)

@@ -180,10 +180,11 @@ func TestHashPassword(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	folder := files(t, map[string]string{
-		"token":      "canary-token",
-		"users.json": `{"users":[{"id":"tom","sip":["tom@example.com"]}]}`,
+		"token":         "canary-token",
+		"users.json":    `{"users":[{"id":"tom","sip":["tom@example.com"]}]}`,
+		"accounts.json": `{"accounts":[{"account":"a","digest_ha1":{"realm":"one"}},{"account":"b","digest_ha1":{"realm":"two"}}]}`,
 		"server.json": `{"listen":["udp:127.0.0.1:0"],"domains":["example.com"],"directory":{"file":"users.json"},
-			"auth":{"require_tls":true},"http":{"listen":"0.0.0.0:8080","token_file":"token"},
+			"auth":{"require_tls":true,"shared_sources":["192.0.2.0/24","2001:db8::1"]},"accounts":"accounts.json","http":{"listen":"0.0.0.0:8080","token_file":"token"},
 			"active_directory":{"url":["ldaps://dc1.example.com","ldaps://dc2.example.com"]}}`,
 	})
 	code, stdout, stderr := call(t, "", "check", "-config", filepath.Join(folder, "server.json"))
@@ -191,6 +192,7 @@ func TestCheck(t *testing.T) {
 	for _, want := range []string{
 		"is good", "listen on udp 127.0.0.1:0", "users.json: 1 users", "Active Directory at ldaps://dc1.example.com, ldaps://dc2",
 		"over TLS only", "warning: auth.require_tls is set", "warning: the control API is served without TLS",
+		"no source in 192.0.2.0/24, 2001:db8::1/128", "warning: the accounts have digest_ha1 of several realms, one, two",
 	} {
 		require.Contains(t, stdout, want)
 	}

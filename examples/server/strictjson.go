@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 )
@@ -29,9 +27,9 @@ func (e *fieldError) Error() string {
 }
 
 // decodeStrict reads one JSON value into v, a pointer. Keys are compared with
-// their case, unknown ones are errors, and every error is a *fieldError: what
-// encoding/json has for this names neither the way to an unknown key nor the
-// place in a list. What the text does not mention stays as it is in v.
+// their case, unknown ones and repeated ones are errors, and every error is a
+// *fieldError: what encoding/json has for this names neither the way to an unknown
+// key nor the place in a list, and takes the last of a key that is there twice. What the text does not mention stays as it is in v.
 func decodeStrict(data []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	var text json.RawMessage
@@ -84,17 +82,28 @@ func decodeValue(text json.RawMessage, at string, v reflect.Value) error {
 }
 
 func decodeObject(text json.RawMessage, at string, v reflect.Value) error {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(text, &members) != nil || members == nil {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	if open, _ := dec.Token(); open != json.Delim('{') {
 		return &fieldError{at, "want an object"}
 	}
-	for _, key := range slices.Sorted(maps.Keys(members)) {
+	seen := make(map[string]bool)
+	for dec.More() {
+		token, _ := dec.Token() // the text is known to be JSON
+		key, _ := token.(string)
 		path := strings.TrimPrefix(at+"."+key, ".")
-		field, ok := fieldOf(v, key)
-		if !ok {
-			return &fieldError{cmp.Or(printable(path), `""`), "unknown key"}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return &fieldError{printable(path), err.Error()}
 		}
-		if err := decodeValue(members[key], path, field); err != nil {
+		field, ok := fieldOf(v, key)
+		switch {
+		case !ok:
+			return &fieldError{cmp.Or(printable(path), `""`), "unknown key"}
+		case seen[key]:
+			return &fieldError{path, "is there twice"}
+		}
+		seen[key] = true
+		if err := decodeValue(value, path, field); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -98,6 +99,10 @@ func (c *config) newGuard(b *backends, log *slog.Logger) (*auth.Guard, error) {
 	if failures == 0 {
 		failures = -1 // what package auth calls no throttling
 	}
+	shared := make([]netip.Prefix, len(c.Auth.SharedSources))
+	for i, n := range c.Auth.SharedSources {
+		shared[i] = netip.Prefix(n)
+	}
 	return auth.New(auth.Config{
 		Mode:              auth.Mode(c.Auth.Mode),
 		Verifier:          b.verifier,
@@ -111,6 +116,7 @@ func (c *config) newGuard(b *backends, log *slog.Logger) (*auth.Guard, error) {
 		SessionLifetime:   time.Duration(c.Auth.Session),
 		MaxFailures:       failures,
 		FailureWindow:     time.Duration(c.Auth.FailureWindow),
+		SharedSources:     shared,
 		Logger:            log,
 	})
 }
