@@ -309,6 +309,24 @@ func (d *decoder) once(x *Extra, name string, dst *string) bool {
 	return ok
 }
 
+// filled is once for an element that is not written when it is empty: it gives up at an empty one.
+func (d *decoder) filled(x *Extra, name string, dst *string) bool {
+	if !d.first(*dst == "") {
+		return false
+	}
+	m := d.mark()
+	attrs := d.takeRest()
+	s, ok := d.text()
+	if !ok || trim(s) == "" {
+		return d.back(m, "no text")
+	}
+	*dst = s
+	if attrs != nil {
+		x.setLeaf(name, 0, attrs)
+	}
+	return true
+}
+
 // first reports whether the model has room for the current element, and says so where it has not.
 func (d *decoder) first(room bool) bool { return room || d.duplicate() }
 

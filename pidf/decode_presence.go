@@ -165,12 +165,21 @@ func (d *decoder) status(t *Tuple) {
 	n := 0
 	for d.child(&t.Status, n) {
 		switch {
-		case d.name.local == "basic" && d.is(idPIDF) && d.enum(&t.Status, "basic", (*string)(&t.Basic), basics):
+		case d.name.local == "basic" && d.is(idPIDF) && d.basic(t):
 			n++
 		case d.err == nil && !d.misplaced(t):
 			d.keep(&t.Status, n)
 		}
 	}
+}
+
+func (d *decoder) basic(t *Tuple) bool {
+	from := d.from
+	if !d.filled(&t.Status, "basic", (*string)(&t.Basic)) {
+		return false
+	}
+	t.Basic = Basic(d.token(from, "basic", string(t.Basic), basics))
+	return true
 }
 
 // misplaced reads a contact, note or time inside status, where drafts of RFC 3863 had them, as the tuple's.

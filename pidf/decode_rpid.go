@@ -53,21 +53,11 @@ func isChoice(local string) bool {
 	return strings.Contains(all, " "+local+" ")
 }
 
-// class reads a class. It gives up at an empty one, which a field cannot tell from none.
 func (d *decoder) class(x *Extra, dst *string) bool {
-	if !d.first(*dst == "") {
+	if !d.filled(x, "class", dst) {
 		return false
 	}
-	m := d.mark()
-	attrs := d.takeRest()
-	s, ok := d.text()
-	if s = collapse(s); !ok || s == "" {
-		return d.back(m, "no text")
-	}
-	*dst = s
-	if attrs != nil {
-		x.setLeaf("class", 0, attrs)
-	}
+	*dst = collapse(*dst)
 	return true
 }
 

@@ -133,11 +133,12 @@ func TestCommentsInTexts(t *testing.T) {
 	}
 }
 
-// BSP-3-3: an empty class is not the same as none. A value that a field could not take leaves nothing behind in it.
+// BSP-3-3: an empty value is not the same as none. A value that a field could not take leaves nothing behind in it.
 func TestEmptyValues(t *testing.T) {
-	p := roundTrip(t, body(`<tuple id="t"><status/><rpid:class x="1"/></tuple><dm:device id="d"><rpid:class> </rpid:class><rpid:class>a</rpid:class></dm:device>`+
+	p := roundTrip(t, body(`<tuple id="t"><status><basic/></status><rpid:class x="1"/></tuple><dm:device id="d"><rpid:class> </rpid:class><rpid:class>a</rpid:class></dm:device>`+
 		`<dm:person id="p"><aa:presence><aa:calendar><aa:reminder-offset x="1">soon</aa:reminder-offset><aa:reminder-offset>5</aa:reminder-offset></aa:calendar></aa:presence></dm:person>`))
 	require.Empty(t, p.Tuples[0].Class)
+	require.Len(t, p.Tuples[0].Status.Extensions, 1)
 	_, ok := p.Tuples[0].Find(pidf.Name{Space: pidf.NSRPID, Local: "class"})
 	require.True(t, ok)
 	require.Equal(t, "a", p.Devices[0].Class)
