@@ -1,48 +1,49 @@
 package pidf
 
-import "unicode/utf8"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
-// Both escapers write U+FFFD for what XML has no place for, so that no value can make a document ill-formed.
+// plain says which ASCII characters are written as they are.
+type plain [utf8.RuneSelf]bool
 
-// appendEscaped appends s as character data.
-func appendEscaped(dst []byte, s string) []byte {
-	done := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= 0x20 && c < utf8.RuneSelf && c != '&' && c != '<' && c != '>' || c == '\n' || c == '\t' {
-			i++
-			continue
-		}
-		if c >= utf8.RuneSelf {
-			if r, n := utf8.DecodeRuneInString(s[i:]); isChar(r) && (r != utf8.RuneError || n > 1) {
-				i += n
-				continue
-			}
-		}
-		dst = append(dst, s[done:i]...)
-		n := 1
-		dst, n = appendSpecial(dst, s[i:])
-		i += n
-		done = i
+// What stays as it is in character data, and in the value of an attribute in double quotes. There white space but
+// spaces is written as references, which normalization of attribute values leaves alone.
+var (
+	plainText = newPlain("\n\t", "&<>")
+	plainAttr = newPlain("", "&<>\"")
+)
+
+func newPlain(and, but string) *plain {
+	p := new(plain)
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		p[c] = !strings.ContainsRune(but, c)
 	}
-	return append(dst, s[done:]...)
+	for _, c := range and {
+		p[c] = true
+	}
+	return p
 }
 
-// appendAttr appends s as the value of an attribute in double quotes. White space but spaces is written as
-// references, which normalization of attribute values leaves alone.
-func appendAttr(dst []byte, s string) []byte {
+// appendEscaped appends s as character data.
+func appendEscaped(dst []byte, s string) []byte { return plainText.escape(dst, s) }
+
+// appendAttr appends s as the value of an attribute.
+func appendAttr(dst []byte, s string) []byte { return plainAttr.escape(dst, s) }
+
+// escape appends s, with U+FFFD for what XML has no place for, so that no value can make a document ill-formed.
+func (p *plain) escape(dst []byte, s string) []byte {
 	done := 0
 	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= 0x20 && c < utf8.RuneSelf && c != '&' && c != '<' && c != '>' && c != '"' {
-			i++
-			continue
-		}
-		if c >= utf8.RuneSelf {
-			if r, n := utf8.DecodeRuneInString(s[i:]); isChar(r) && (r != utf8.RuneError || n > 1) {
-				i += n
+		if c := s[i]; c < utf8.RuneSelf {
+			if p[c] {
+				i++
 				continue
 			}
+		} else if r, n := utf8.DecodeRuneInString(s[i:]); isChar(r) && (r != utf8.RuneError || n > 1) {
+			i += n
+			continue
 		}
 		dst = append(dst, s[done:i]...)
 		n := 1
