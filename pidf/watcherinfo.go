@@ -39,14 +39,16 @@ const (
 
 // Watcher is one subscription.
 type Watcher struct {
-	URI                string
-	ID                 string // unique in the document, the same in all documents about this subscription
-	Status             WatcherStatus
-	Event              string         // what brought it there: "subscribe", "approved", "deactivated", "probation", "rejected", "timeout", "giveup" or "noresource"
+	URI    string
+	ID     string // unique in the document, the same in all documents about this subscription
+	Status WatcherStatus
+	// Event is what brought it there: "subscribe", "approved", "deactivated", "probation", "rejected", "timeout",
+	// "giveup" or "noresource".
+	Event              string
 	DisplayName        string         // empty where absent
 	Lang               string         // of DisplayName
-	Expiration         *time.Duration // until it expires, in seconds; nil where absent
-	DurationSubscribed *time.Duration // since it began, in seconds; nil where absent
+	Expiration         *time.Duration // until it expires, written in whole seconds; nil where absent
+	DurationSubscribed *time.Duration // since it began, likewise
 	Extra
 }
 
