@@ -84,7 +84,9 @@ type Sender interface {
 	Send(ctx context.Context, req *Request, done ResponseHandler)
 
 	// Contact returns the URI at which a peer reaches this stack over f, for
-	// Contact fields: with the advertised address where there is one.
+	// Contact fields: with the advertised address where there is one, and
+	// without a user part. Before the first message to a peer f has a transport
+	// alone; the zero Flow leaves that to the stack as well.
 	Contact(f Flow) URI
 }
 
