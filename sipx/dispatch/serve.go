@@ -34,7 +34,8 @@ func IsEstablished(r *sipx.Request) bool {
 	return modify
 }
 
-// Serve calls h for r, and answers 500 where it panics.
+// Serve calls h for r. Where it panics, r is answered 500, and log, which must not
+// be nil, is told of it.
 func Serve(ctx context.Context, h sipx.Handler, w sipx.ResponseWriter, r *sipx.Request, log *slog.Logger) {
 	defer func() {
 		if p := recover(); p != nil {

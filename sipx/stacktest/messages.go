@@ -233,18 +233,24 @@ func (s *suite) routeSet() {
 	}
 }
 
-// contact: whoever sends to the Contact of a flow reaches the stack.
+// contact: whoever sends to the Contact of a flow, or of a transport, reaches
+// the stack.
 func (s *suite) contact() {
 	stack := s.echo()
 	client := s.stack()
-	for _, transport := range s.both {
-		p := s.dial(stack.Stack, transport)
-		contact := stack.Contact(stack.flowOf(p))
+	reach := func(f sipx.Flow) sipx.Flow {
+		contact := stack.Contact(f)
 		done := make(outcomes, 1)
 		client.Send(s.Context(), options(contact.String(), 1), done)
 		o := s.wait(done, patience)
 		require.NoError(s, o.err, "%s", contact)
 		require.Equal(s, 200, o.res.Status)
-		require.Equal(s, transport, within(s, stack.came, "a request").Transport)
+		return within(s, stack.came, "a request")
 	}
+	for _, transport := range s.both {
+		p := s.dial(stack.Stack, transport)
+		require.Equal(s, transport, reach(stack.flowOf(p)).Transport)
+		require.Equal(s, transport, reach(sipx.Flow{Transport: transport}).Transport)
+	}
+	reach(sipx.Flow{})
 }
