@@ -53,28 +53,38 @@ func Example() {
 // A gateway has one stack and one Mux for all its users. Those of a mobile client
 // controller share the Contact user "fmc" (§2.11).
 func ExampleMux() {
-	var stack sipx.Stack // sipgostack.New(…)
+	ctx := context.Background()
+	network := sipxtest.NewNetwork(sipxtest.Config{})
+	bss, stack := network.NewStack("192.0.2.1:5060"), network.NewStack("192.0.2.30:5060")
+	go bss.Serve(ctx, sipx.HandlerFunc(func(_ context.Context, w sipx.ResponseWriter, req *sipx.Request) {
+		fmt.Println(req.Method, "of", req.From.URI, "from", req.Header.Get("Contact"))
+		_ = w.Respond(sipx.NewResponse(200, field("SIP-ETag", "18762"), field("Expires", req.Header.Get("Expires"))))
+	}))
+	defer bss.Shutdown(ctx)
+	defer stack.Shutdown(ctx)
+
 	mux := new(client.Mux)
-	users := []string{"sip:tom@example.com", "sip:ann@example.com"}
-	clients := make(map[string]*client.Client, len(users))
-	for _, user := range users {
+	go stack.Serve(ctx, mux)
+	for _, user := range []string{"sip:tom@example.com", "sip:ann@example.com"} {
 		c, err := client.New(client.Config{
-			Sender:      stack,
+			Sender:      stack, // sipgostack.Listen, usually
 			Mux:         mux,
-			Server:      sipx.URI{Scheme: "sip", Host: "presence.example.com"},
+			Server:      sipx.URI{Scheme: "sip", Host: "192.0.2.1", Port: 5060},
 			Address:     user,
 			ContactUser: "fmc",
 		})
 		if err != nil {
-			fmt.Println(err) // Config.Sender is missing
+			fmt.Println(err)
 			return
 		}
-		clients[user] = c
+		defer c.Abandon()
+		if err := c.Publish(ctx, client.Publication{Status: pidf.StatusBusy, AsDefault: true}); err != nil {
+			fmt.Println(err)
+		}
 	}
-	// go stack.Serve(ctx, mux)
-	// clients["sip:tom@example.com"].Publish(ctx, client.Publication{Status: pidf.StatusBusy})
-
-	// Output: client: Config.Sender is missing
+	// Output:
+	// PUBLISH of sip:tom@example.com from <sip:fmc@192.0.2.30:5060>
+	// PUBLISH of sip:ann@example.com from <sip:fmc@192.0.2.30:5060>
 }
 
 // oneState is a server that accepts everything and tells one state.
