@@ -109,32 +109,61 @@ func (m *model) moment(events []event) {
 
 func (m *model) exchanged(list []exchange) []asked {
 	var first error
+	var found *reference
+	var ask []asked
 	for order := range orders(len(list)) {
 		ref := m.ref.clone()
 		var all []asked
+		var passed []*trackedDoc
 		var err error
 		for _, i := range order {
-			var ask []asked
-			if ask, err = ref.apply(list[i]); err != nil {
+			var more []asked
+			if more, err = ref.apply(list[i]); err != nil {
 				break
 			}
-			all = append(all, ask...)
+			all = append(all, more...)
 			m.overtaken(ref)
+			if len(list) > 1 {
+				passed = append(passed, m.differing(ref)...)
+			}
 		}
 		if err == nil && len(list) > 1 && m.judged.Equal(time.Now()) {
 			err = m.agrees(ref)
 		}
-		if err == nil {
-			m.ref = ref
-			m.ask(all)
-			return all
-		}
-		if first == nil {
+		switch {
+		case err != nil && first == nil:
 			first = err
+		case err != nil:
+		case found == nil:
+			found, ask = ref, all
+		}
+		if err == nil {
+			for _, doc := range passed { // it may have changed and changed back
+				doc.asked = true
+			}
 		}
 	}
-	m.fail("%v", first)
-	return nil
+	if found == nil {
+		m.fail("%v", first)
+		return nil
+	}
+	m.ref = found
+	m.ask(ask)
+	return ask
+}
+
+// differing returns the documents that do not show what ref says.
+func (m *model) differing(ref *reference) []*trackedDoc {
+	var docs []*trackedDoc
+	for tag, tr := range m.trackers {
+		d := ref.dialogs[tag]
+		for _, w := range d.watches {
+			if doc := tr.shown[w.entity]; doc != nil && doc.view != ref.view(w.user, d.standard) {
+				docs = append(docs, doc)
+			}
+		}
+	}
+	return docs
 }
 
 // agrees compares ref with what the server would show.
