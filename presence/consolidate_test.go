@@ -49,6 +49,10 @@ func TestConsolidate(t *testing.T) {
 		"signed out, external available":    {presence.State{Own: []presence.Own{own("signed out")}, External: &presence.External{Status: "available"}}, "available", presence.StatusAvailable, "Available"},
 		"signed out, on the phone":          {presence.State{Own: []presence.Own{own("signed out")}, Lines: []presence.Line{busy}}, "call", presence.StatusBusy, "In a call"},
 		"free text":                         {presence.State{Own: []presence.Own{{Status: "available", Note: "HELLO"}}, Lines: []presence.Line{busy}}, "call", presence.StatusBusy, "HELLO"},
+		"free text of two":                  {presence.State{Own: []presence.Own{{Status: "away", Note: "At lunch"}, {Status: "busy", Note: "HELLO"}}}, "busy", presence.StatusBusy, "HELLO"},
+		"free text of the newest":           {presence.State{Own: []presence.Own{{Status: "busy", Note: "HELLO"}, {Status: "busy", Note: "At work"}}}, "busy", presence.StatusBusy, "HELLO"},
+		"free text of the other":            {presence.State{Own: []presence.Own{{Status: "away", Note: "At lunch"}, own("busy")}}, "busy", presence.StatusBusy, "At lunch"},
+		"free texts, nothing said":          {presence.State{Own: []presence.Own{{Status: "unknown", Note: "HELLO"}, {Status: "unknown", Note: "At work"}}}, "unknown", presence.StatusUnknown, "HELLO"},
 		"two publications":                  {presence.State{Own: []presence.Own{own("available"), own("busy")}}, "busy", presence.StatusBusy, "Busy"},
 	} {
 		t.Run(name, func(t *testing.T) {

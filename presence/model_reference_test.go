@@ -311,14 +311,15 @@ func (r *reference) view(user string, standard bool) string {
 		owns = append(owns, u.rest)
 	}
 	slices.SortStableFunc(owns, func(a, b refOwn) int { return b.at.Compare(a.at) })
-	for i, o := range owns {
+	if len(owns) > 0 {
+		v.blustar = string(owns[0].status) + "/" + owns[0].note
+	}
+	for _, o := range owns {
 		claims[o.meaning] = true
-		if i == 0 {
-			v.blustar = string(o.status) + "/" + o.note
-		}
-		if v.note == "" {
-			v.note = o.note
-		}
+	}
+	slices.SortStableFunc(owns, func(a, b refOwn) int { return ruleOf(a.meaning) - ruleOf(b.meaning) })
+	for _, o := range owns {
+		v.note = cmp.Or(v.note, o.note)
 	}
 	for key, c := range r.clients {
 		if key.user == user && c.alive {
@@ -352,15 +353,27 @@ func (r *reference) view(user string, standard bool) string {
 		claims[string(e.status)] = true
 		claims["call"] = claims["call"] || e.talking == "on-the-phone"
 	}
-	for _, row := range [][3]string{ // BSP-3.2-3
-		{"do not disturb", "unavailable", "Unavailable"}, {"call", "busy", "In a call"}, {"meeting", "busy", "In a meeting"},
-		{"busy", "busy", "Busy"}, {"away", "away", "Away"}, {"inactive", "away", "Inactive"}, {"be right back", "away", "Be right back"},
-		{"other", "other", "Other"}, {"available", "available", "Available"}, {"signed out", "signed out", "Signed out"}, {"", "unknown", ""},
-	} {
+	for _, row := range refRules {
 		if claims[row[0]] || row[0] == "" {
 			v.activity, v.note = row[1], cmp.Or(v.note, row[2])
 			break
 		}
 	}
 	return viewOf(v)
+}
+
+// refRules are BSP-3.2-3: what a claim means, the activity and the note.
+var refRules = [][3]string{
+	{"do not disturb", "unavailable", "Unavailable"}, {"call", "busy", "In a call"}, {"meeting", "busy", "In a meeting"},
+	{"busy", "busy", "Busy"}, {"away", "away", "Away"}, {"inactive", "away", "Inactive"}, {"be right back", "away", "Be right back"},
+	{"other", "other", "Other"}, {"available", "available", "Available"}, {"signed out", "signed out", "Signed out"}, {"", "unknown", ""},
+}
+
+// ruleOf is the place of a meaning in refRules.
+func ruleOf(meaning string) int {
+	i := slices.IndexFunc(refRules, func(row [3]string) bool { return row[0] == meaning })
+	if i < 0 {
+		return len(refRules)
+	}
+	return i
 }

@@ -86,7 +86,8 @@ type Result struct {
 // Consolidate applies rules to what state says at now. It changes nothing and
 // reads no clock.
 func Consolidate(rules []Rule, state *State, now time.Time) Result {
-	return consolidate(rules, state.Claims(now), state.note())
+	claims := state.Claims(now)
+	return consolidate(rules, claims, state.note(rules, claims))
 }
 
 func consolidate(rules []Rule, claims []Claim, note string) Result {
@@ -129,7 +130,7 @@ type Explained struct {
 func Explain(rules []Rule, state *State, now time.Time) Explanation {
 	claims := state.Claims(now)
 	e := Explanation{
-		Result:     consolidate(rules, claims, state.note()),
+		Result:     consolidate(rules, claims, state.note(rules, claims)),
 		NextChange: state.nextChange(now),
 		At:         now,
 	}

@@ -166,14 +166,31 @@ func running(a *pidf.Appointment, now time.Time) bool {
 	return !now.Before(a.From) && now.Before(a.End)
 }
 
-// note returns the user's free text: that of the newest status they published.
-func (s *State) note() string {
+// note returns the user's free text: of what they published, that which the
+// rules put first, the newest among equals (BSX-6); next to a status that has
+// none, the text of another. claims are those of s.
+func (s *State) note(rules []Rule, claims []Claim) string {
+	var said []Claim // own ones with a text
+	var texts []string
 	for i := range s.Own {
 		if s.Own[i].Note != "" {
-			return s.Own[i].Note
+			said, texts = append(said, claims[i]), append(texts, s.Own[i].Note)
 		}
 	}
-	return ""
+	switch len(said) {
+	case 0:
+		return ""
+	case 1:
+		return texts[0]
+	}
+	for i := range rules {
+		for j := range said {
+			if rules[i].Match(said[j]) {
+				return texts[j]
+			}
+		}
+	}
+	return texts[0]
 }
 
 // nextChange returns when the state next says something else by itself: the
