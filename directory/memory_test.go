@@ -23,12 +23,10 @@ func parse(t testing.TB, uri string) directory.Address {
 
 // BSP-2.1-1, BSP-2.1-2, BSP-2.1-7: SIP and Tel columns, and one entry behind both.
 func TestMemory(t *testing.T) {
-	directorytest.Run(t, func(t *testing.T) directory.Directory {
-		m, err := directory.LoadUsers("testdata/users.json")
-		require.NoError(t, err)
-		require.Equal(t, 3, m.Len())
-		return m
-	}, directorytest.Expect{
+	m, err := directory.LoadUsers("testdata/users.json")
+	require.NoError(t, err)
+	require.Equal(t, 3, m.Len())
+	directorytest.Run(t, m, directorytest.Expect{
 		Found: map[string]string{
 			"sip:tom.hanks@example.com": "tom",
 			"sip:tom@example.com":       "tom",
@@ -45,7 +43,7 @@ func TestMemory(t *testing.T) {
 func TestFunc(t *testing.T) {
 	m, err := directory.LoadUsers("testdata/users.json")
 	require.NoError(t, err)
-	directorytest.Run(t, func(*testing.T) directory.Directory { return directory.Func(m.Lookup) }, directorytest.Expect{
+	directorytest.Run(t, directory.Func(m.Lookup), directorytest.Expect{
 		Found:     map[string]string{"sip:tom@example.com": "tom", "tel:2719": "tom"},
 		Missing:   []string{"tel:9"},
 		Ambiguous: []string{"tel:+14255550107"},

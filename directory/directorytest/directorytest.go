@@ -26,9 +26,8 @@ type Expect struct {
 	Ambiguous []string
 }
 
-// Run tests the directory that d returns; d is called once.
-func Run(t *testing.T, d func(t *testing.T) directory.Directory, want Expect) {
-	dir := d(t)
+// Run tests dir, which it only reads.
+func Run(t *testing.T, dir directory.Directory, want Expect) {
 	asked := want.addresses(t)
 
 	t.Run("Lookup", func(t *testing.T) {

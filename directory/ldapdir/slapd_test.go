@@ -38,7 +38,7 @@ func TestSlapdConformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := slapdConfig(t, r)
 			cfg.Server = server
-			directorytest.Run(t, func(t *testing.T) directory.Directory { return open(t, cfg) }, directorytest.Expect{
+			directorytest.Run(t, open(t, cfg), directorytest.Expect{
 				Found: ids(t, open(t, cfg),
 					"sip:alice@example.test", "tel:+14255550101",
 					"sip:carol@example.test",               // only in mail
