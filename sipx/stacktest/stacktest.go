@@ -45,8 +45,8 @@ type Dialer interface {
 // Run tests the stacks that newStack makes, over "udp" and "tcp" or the one of
 // the two that they listen on, on the loopback interface with free ports. Tests
 // of connections are skipped where there is no "tcp". Two stacks must reach each
-// other. Where a stack's transaction timeout can be
-// set, set it to two seconds: a test waits for it.
+// other. Where a stack's transaction timeout can be set, set it to two seconds: a
+// test waits for it.
 func Run(t *testing.T, newStack func(t *testing.T) sipx.Stack) {
 	for _, test := range []struct {
 		name string
