@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -60,7 +61,7 @@ func New(cfg Config) (*Guard, error) {
 	g.users.slots = make(chan struct{}, cfg.MaxVerifications)
 	g.controllers.slots = make(chan struct{}, cfg.MaxVerifications)
 	if cfg.Mode != ModeOff && !cfg.RequireTLS {
-		cfg.Logger.Warn("auth: credentials are accepted without TLS; X-BSS-auth and Digest do not protect them " +
+		cfg.Logger.Warn("credentials are accepted without TLS; X-BSS-auth and Digest do not protect them " +
 			"from who can read the network (RequireTLS is off)")
 	}
 	return g, nil
@@ -274,12 +275,9 @@ func (g *Guard) report(ctx context.Context, r *Request, o outcome) {
 	if hook == nil && !g.cfg.Logger.Enabled(ctx, level) {
 		return
 	}
-	e := Event{Client: r.Client, Method: r.Method, Account: o.account, AMCC: r.AMCC, Source: r.Source, Via: o.via, Reason: o.reason}
-	if e.Account == "" {
-		e.Account = o.identity.Account
-	}
-	if e.Account == "" {
-		e.Account = r.Account
+	e := Event{
+		Client: r.Client, Method: r.Method, Account: cmp.Or(o.account, o.identity.Account), AMCC: r.AMCC,
+		Source: r.Source, Via: o.via, Reason: o.reason,
 	}
 	if hook != nil {
 		hook(e)
@@ -291,7 +289,7 @@ func (g *Guard) report(ctx context.Context, r *Request, o outcome) {
 	if e.Reason != nil {
 		attrs = append(attrs, slog.String("reason", Reason(e.Reason)), slog.String("error", e.Reason.Error()))
 	}
-	g.cfg.Logger.LogAttrs(ctx, level, "auth: decision", attrs...)
+	g.cfg.Logger.LogAttrs(ctx, level, "authentication", attrs...)
 }
 
 // clientKey is the key of a client's challenge and session.

@@ -22,8 +22,8 @@ const (
 type Event struct {
 	// Client and Method are those of the request.
 	Client, Method string
-	// Account is the account that signed in or tried to, normalized; where none
-	// is known, that of Request.Account.
+	// Account is the account that signed in or tried to, normalized; "" where
+	// none is known.
 	Account string
 	AMCC    bool
 	Source  netip.Addr

@@ -12,9 +12,6 @@ type Request struct {
 	// Client tells clients apart and is opaque to the guard: From address and
 	// Contact (§2.10, §2.11). Each has a challenge and a session of its own.
 	Client string
-	// Account is the account that the host expects behind the request, where
-	// it knows one. It is passed on to [Hooks] and the log, and never trusted.
-	Account string
 	// Source is the address that the request came from. The zero value means
 	// unknown; then all such requests are of one source.
 	Source netip.Addr

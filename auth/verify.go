@@ -200,7 +200,7 @@ func (g *Guard) ask(ctx context.Context, c Credentials) (identity Identity, err 
 	defer func() {
 		if p := recover(); p != nil {
 			// Not its value: nobody knows what the verifier put into it.
-			g.cfg.Logger.LogAttrs(ctx, slog.LevelError, "auth: verifier panicked",
+			g.cfg.Logger.LogAttrs(ctx, slog.LevelError, "verifier panicked",
 				slog.String("type", fmt.Sprintf("%T", p)), slog.String("stack", string(debug.Stack())))
 			identity, err = Identity{}, fmt.Errorf("%w: verifier panicked", ErrUnavailable)
 		}
