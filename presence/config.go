@@ -74,8 +74,8 @@ const (
 // SUBSCRIBE came from (BSX-5).
 type NATMode string
 
-// NAT modes. Auto sends them back where the Contact's address is private and
-// differs from the source.
+// NAT modes. Auto sends them back where the Contact's address is private,
+// link-local, loopback or a carrier's (RFC 6598), and differs from the source.
 const (
 	NATAuto   NATMode = ""
 	NATAlways NATMode = "always"

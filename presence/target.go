@@ -81,9 +81,8 @@ func (s *Server) returnFlow(req *sipx.Request, contact sipx.URI, routed bool) si
 	if port == 0 {
 		port = 5060
 	}
-	behindNAT := err == nil && addr.IsPrivate() && addr != flow.Remote.Addr().Unmap()
 	switch {
-	case s.cfg.NAT == NATAlways, s.cfg.NAT == NATAuto && behindNAT:
+	case s.cfg.NAT == NATAlways, s.cfg.NAT == NATAuto && err == nil && behindNAT(addr.Unmap(), flow.Remote.Addr().Unmap()):
 		return flow
 	case err != nil:
 		flow.Remote = netip.AddrPort{}
@@ -95,5 +94,18 @@ func (s *Server) returnFlow(req *sipx.Request, contact sipx.URI, routed bool) si
 	}
 	return flow
 }
+
+// behindNAT reports whether a Contact's address means something to its own network
+// alone, and the request came from elsewhere.
+func behindNAT(contact, source netip.Addr) bool {
+	if contact == source {
+		return false
+	}
+	return contact.IsPrivate() || carrierNAT.Contains(contact) || contact.IsLinkLocalUnicast() || contact.IsUnspecified() ||
+		contact.IsLoopback() && !source.IsLoopback()
+}
+
+// carrierNAT are the addresses between a carrier and its customers (RFC 6598).
+var carrierNAT = netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, 0, 0}), 10)
 
 func seconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
