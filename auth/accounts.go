@@ -3,8 +3,6 @@ package auth
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -14,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/openblustar/blustar/internal/jsonfile"
 )
 
 // Account is one entry of an accounts file. Printing it shows the name alone;
@@ -49,18 +49,13 @@ func (d DigestHA1) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, d.Real
 const maxAccounts = 64 << 20
 
 // ReadAccounts reads an accounts file: {"accounts":[{"account":…}]}. The error
-// names an unknown key, and the account that something is wrong with.
+// names the line, an unknown key, or the account that something is wrong with.
 func ReadAccounts(r io.Reader) ([]Account, error) {
 	var file struct {
 		Accounts []Account `json:"accounts"`
 	}
-	d := json.NewDecoder(io.LimitReader(r, maxAccounts))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&file); err != nil {
+	if err := jsonfile.Decode(io.LimitReader(r, maxAccounts), &file); err != nil {
 		return nil, fmt.Errorf("auth: accounts: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("auth: accounts: something follows the object")
 	}
 	for _, a := range file.Accounts {
 		if err := a.check(); err != nil {

@@ -121,8 +121,10 @@ func TestReadAccounts(t *testing.T) {
 		`{"accounts":[{"account":"a","password_hash":"plain"}]}`:                    `account "a": password_hash`,
 		`{"accounts":[{"account":"a","digest_ha1":{"md5":"x"}}]}`:                   "without realm",
 		`{"accounts":[{"account":"a","digest_ha1":{"realm":"r","sha256":"abcd"}}]}`: "digest_ha1.sha256",
-		`{"accounts":[]} x`: "follows",
+		`{"accounts":[]} x`: "text after the end",
 		`{"accounts":`:      "EOF",
+		"{\"accounts\":[\n{\"account\":\"a\",\n}]}":                "accounts: line 3: ",
+		"{\"accounts\":[\n{\"account\":\"a\"},\n{\"account\":7}]}": "accounts: line 3: ",
 	} {
 		_, err := auth.ReadAccounts(strings.NewReader(input))
 		require.ErrorContains(t, err, want, input)

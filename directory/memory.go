@@ -2,12 +2,13 @@ package directory
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
+
+	"github.com/openblustar/blustar/internal/jsonfile"
 )
 
 // Memory is a [Directory] that holds its entries itself. It is safe for
@@ -117,18 +118,14 @@ func (m *Memory) Len() int { return m.size }
 //	  "sip": ["tom.hanks@example.com"], "tel": ["2719"], "lines": ["2719"],
 //	  "mail": "tom.hanks@example.com"}]}
 //
-// Only id is required. Unknown keys are errors, so that a misspelt one is noticed.
+// Only id is required. Unknown keys are errors, so that a misspelt one is noticed;
+// an error names the line, the key or the user.
 func ReadUsers(r io.Reader) (*Memory, error) {
 	var file struct {
 		Users []Entry `json:"users"`
 	}
-	dec := json.NewDecoder(r)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&file); err != nil {
+	if err := jsonfile.Decode(r, &file); err != nil {
 		return nil, fmt.Errorf("directory: users: %w", err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, errors.New("directory: users: text after the end of the JSON value")
 	}
 	return NewMemory(file.Users)
 }

@@ -73,16 +73,17 @@ func TestMemoryCopies(t *testing.T) {
 
 func TestReadUsersErrors(t *testing.T) {
 	tests := map[string]string{
-		`{"users":[{"id":"a"},{"sip":["a@b"]}]}`:              "users[1].id: missing",
-		`{"users":[{"id":"a"},{"id":"a"}]}`:                   `users[1].id: "a" is there twice`,
-		`{"users":[{"id":"a","sip":["a@b","nobody"]}]}`:       `users[0].sip[1]: "nobody": no user part`,
-		`{"users":[{"id":"a","sip":["tel:200"]}]}`:            "users[0].sip[0]",
-		`{"users":[{"id":"a","tel":["x"]}]}`:                  `users[0].tel[0]: "x": not a telephone number`,
-		`{"users":[{"id":"a","lines":[""]}]}`:                 "users[0].lines[0]",
-		`{"users":[{"id":"a","phone":"1"}]}`:                  `unknown field "phone"`,
-		`{"users":[]} {}`:                                     "text after the end",
-		`{"users":[{"id":7}]}`:                                "users.id",
-		``:                                                    "EOF",
+		`{"users":[{"id":"a"},{"sip":["a@b"]}]}`:        "users[1].id: missing",
+		`{"users":[{"id":"a"},{"id":"a"}]}`:             `users[1].id: "a" is there twice`,
+		`{"users":[{"id":"a","sip":["a@b","nobody"]}]}`: `users[0].sip[1]: "nobody": no user part`,
+		`{"users":[{"id":"a","sip":["tel:200"]}]}`:      "users[0].sip[0]",
+		`{"users":[{"id":"a","tel":["x"]}]}`:            `users[0].tel[0]: "x": not a telephone number`,
+		`{"users":[{"id":"a","lines":[""]}]}`:           "users[0].lines[0]",
+		`{"users":[{"id":"a","phone":"1"}]}`:            `unknown field "phone"`,
+		`{"users":[]} {}`:                               "text after the end",
+		`{"users":[{"id":7}]}`:                          "users.id",
+		"{\"users\":[\n{\"id\":\"a\"},\n{\"id\":}]}":    "users: line 3: ",
+		``: "EOF",
 		`{"users":[{"id":"a","tel":["` + "1\\u0000" + `"]}]}`: "tel[0]",
 	}
 	for text, want := range tests {
