@@ -2,6 +2,7 @@ package presence
 
 import (
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -27,9 +28,12 @@ type watcherEntry struct {
 const (
 	// winfoPause keeps NOTIFYs of watcher information apart (RFC 3857 §4.10).
 	winfoPause = 5 * time.Second
-	// maxWatcherInfo bounds the watchers in a document, so that it fits a
-	// datagram.
-	maxWatcherInfo = 300
+	// maxWatcherInfo bounds what a document takes with its watchers, in bytes, so
+	// that it fits a datagram.
+	maxWatcherInfo = 56 << 10
+	// watcherSize is what a watcher takes besides its URI: a little more than is
+	// written.
+	watcherSize = 80
 )
 
 // mayWatchWatchers allows a user to see their own watchers, and nobody else's
@@ -73,10 +77,15 @@ func (p *presentity) listNow() {
 
 // listWatchers makes the list that the next documents show. p.mu is held.
 func (p *presentity) listWatchers() {
-	list := make([]watcherEntry, 0, min(len(p.watches), maxWatcherInfo))
-	for _, w := range p.watches[:cap(list)] {
+	var list []watcherEntry
+	size := 0
+	for _, w := range p.watches {
 		d := w.dialog
-		list = append(list, watcherEntry{uri: bareURI(d.remote.URI), id: "w" + strconv.FormatUint(d.serial, 36)})
+		uri := bareURI(d.remote.URI)
+		if size += watcherSize + len(uri) + len("amp;")*strings.Count(uri, "&"); size > maxWatcherInfo {
+			break
+		}
+		list = append(list, watcherEntry{uri: uri, id: "w" + strconv.FormatUint(d.serial, 36)})
 	}
 	p.winfo.list.Store(&list)
 }

@@ -1,6 +1,8 @@
 package presence_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,6 +67,28 @@ func TestWatcherInfo(t *testing.T) {
 		require.Empty(t, info.of(w.net.take()), "presence is not its business")
 		require.Equal(t, 200, info.again("", "Expires: 0", "Event: presence.winfo").Status)
 	})
+}
+
+// BSX-4: however many they are, and whatever they are called, the document fits a
+// datagram.
+func TestWatcherInfoFits(t *testing.T) {
+	for _, character := range []string{"x", "&"} {
+		bubble(t, func(t *testing.T) {
+			w := newWorld(t)
+			for i := range 300 {
+				e := w.standard("ann", "192.0.2.7")
+				e.from = fmt.Sprintf("sip:%s%d@example.com", strings.Repeat(character, 200), i)
+				_, res := e.subscribe("sip:tom@example.com")
+				require.Equal(t, 200, res.Status)
+			}
+			w.net.take()
+			info, _ := w.standard("tom", "192.0.2.8").winfo("sip:tom@example.com")
+			n := info.one()
+			require.Less(t, len(n.Body), 60_000)
+			_, watchers := n.watcherInfo(t)
+			require.Greater(t, len(watchers), 50)
+		})
+	}
 }
 
 // RFC 3857 §4.5: nobody else sees it.
