@@ -18,6 +18,8 @@
 //	sipx                      the little SIP that all of this needs, free of any stack
 //	sipx/sipgostack           the default stack, on github.com/emiago/sipgo
 //	sipx/gosipstack           the stack on github.com/ghettovoice/gosip (a module of its own)
+//	sipx/dispatch             for a stack of a host's own: handlers in order and bounded
+//	…test                     tests for a host's own stack, directory and store; SIP in memory
 //	examples/…                programs to run and to copy from
 //
 // Imports go one way: presence imports pidf, sipx, auth and directory, which know
