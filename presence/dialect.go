@@ -83,7 +83,7 @@ func (s *Server) dialectOf(req *sipx.Request, contact sipx.Address) *Dialect {
 		contact.URI.User == amccUser,
 		hasBSSHeader(req.Header),
 		saysBluStar(req.Body),
-		isList(req) && !req.Header.HasToken("Supported", extEventList):
+		isList(req) && !knowsEventLists(req):
 		return bluStar
 	}
 	return standard
@@ -103,6 +103,11 @@ func hasBSSHeader(h sipx.Header) bool {
 
 func isList(req *sipx.Request) bool {
 	return len(req.Body) > 0 && sipx.MediaType(req.Header.Get("Content-Type")) == typeResourceLists
+}
+
+// knowsEventLists reports whether a client understands RLMI (RFC 4662 §4.1).
+func knowsEventLists(req *sipx.Request) bool {
+	return req.Header.HasToken("Supported", extEventList) || req.Header.HasToken("Require", extEventList)
 }
 
 // containsFold reports whether s contains sub, which is in lower case ASCII.

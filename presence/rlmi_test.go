@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence"
 )
 
 // RFC 4662 §5.2, BSX-4: a list of any length is told whole, each NOTIFY in one
@@ -47,6 +48,34 @@ func TestLongEventList(t *testing.T) {
 			}
 			require.Equal(t, uris, told)
 		})
+	}
+}
+
+// RFC 4662 §4.1: RLMI is for those who say that they understand it.
+func TestEventListSupport(t *testing.T) {
+	for _, tt := range []struct {
+		mode    presence.DialectMode
+		field   string
+		status  int
+		dialect string
+	}{
+		{presence.DialectAuto, "Supported: path, eventlist", 200, "Standard"},
+		{presence.DialectAuto, "Require: eventlist", 200, "Standard"},
+		{presence.DialectAuto, "Require: recipient-list-subscribe", 200, "BluStar"},
+		{presence.DialectStandard, "Supported: eventlist", 200, "Standard"},
+		{presence.DialectStandard, "Require: eventlist", 200, "Standard"},
+		{presence.DialectStandard, "Require: recipient-list-subscribe", 421, ""},
+	} {
+		w := newWorld(t, func(c *presence.Config) { c.Dialect = tt.mode })
+		_, res := w.standard("ann", "192.0.2.7").open("sip:rls@example.com", resourceLists("sip:tom@example.com"),
+			"Expires: 300", tt.field, "Content-Type: application/resource-lists+xml")
+		require.Equal(t, tt.status, res.Status, "%q %s", tt.mode, tt.field)
+		if tt.status == 421 {
+			require.Equal(t, "eventlist", res.Header.Get("Require"))
+			require.Empty(t, w.server.Subscriptions())
+			continue
+		}
+		require.Equal(t, tt.dialect, w.server.Subscriptions()[0].Dialect)
 	}
 }
 

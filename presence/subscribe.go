@@ -78,8 +78,11 @@ func (s *Server) open(ctx context.Context, sub *subscription, event sipx.Event) 
 	if err != nil {
 		return nil, nil, err
 	}
-	if !list {
+	switch {
+	case !list:
 		uris = []string{s.presentityURI(sub.req)}
+	case !sub.dialect.ListByEntry && !knowsEventLists(sub.req):
+		return sipx.NewResponse(421, sipx.Field{Name: "Require", Value: extEventList}), nil, nil
 	}
 	user, watched, err := s.whoAndWhat(ctx, sub, uris)
 	if err != nil {
