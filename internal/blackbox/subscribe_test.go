@@ -357,6 +357,28 @@ func TestStandardList(t *testing.T) {
 	p.do(m, 415)
 }
 
+// A list that is long is told whole over UDP, where nothing larger than a datagram
+// arrives (RFC 4662; BSX-4).
+func TestLongStandardList(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	p := s.softphone("udp", bill)
+	var uris []string
+	for i := range 400 {
+		uris = append(uris, fmt.Sprintf("sip:colleague%d@example.com", i))
+	}
+	d := p.open(p.listRequest(uris...).add("Supported", "eventlist"))
+	told := ""
+	for version := 0; strings.Count(told, "<presence ") < len(uris); version++ {
+		n := d.next()
+		require.Contains(t, n.body, fmt.Sprintf(`version="%d" fullState="%t"`, version, version == 0))
+		told += n.body
+	}
+	for _, a := range uris {
+		require.Contains(t, told, `entity="`+a+`"`)
+	}
+}
+
 // Record-Route and Route: NOTIFYs follow the dialog's route set (BSP-4-3).
 func TestRouteSet_BSP_4_3(t *testing.T) {
 	t.Parallel()
