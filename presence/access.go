@@ -62,7 +62,7 @@ func (s *Server) check(ctx context.Context, req *sipx.Request, contact sipx.Addr
 	for _, f := range decision.Header {
 		res.Header.Add(f.Name, f.Value)
 	}
-	s.cfg.Logger.Info("not let in", "status", res.Status, "method", req.Method, "client", r.Client,
+	s.cfg.Logger.Debug("not let in", "status", res.Status, "method", req.Method, "client", r.Client,
 		"source", r.Source.String(), "reason", decision.Reason)
 	return auth.Identity{}, res
 }

@@ -189,9 +189,11 @@ func (s *Server) Stats() Stats {
 	return st
 }
 
-// Refresh looks an address up again and takes over what has changed in its
-// directory entry, its devices say.
-func (s *Server) Refresh(ctx context.Context, address string) error {
+// Reload looks an address up again and takes over what has changed in its
+// directory entry, its devices say. The server does so by itself with each request
+// that needs the entry; this is for hosts that hear of changes. The error is that
+// of the directory.
+func (s *Server) Reload(ctx context.Context, address string) error {
 	p, _, err := s.inspected(ctx, address)
 	if err == nil {
 		s.presentities.release(p)

@@ -167,7 +167,7 @@ func TestEntryChanges(t *testing.T) {
 	s, _ := w.standard("ann", "192.0.2.7").subscribe("sip:tom@example.com")
 	require.Equal(t, "other:unknown", s.one().shown(t).activity)
 	entry.Lines = []string{"3000"}
-	require.NoError(t, w.server.Refresh(t.Context(), "tom@example.com"))
+	require.NoError(t, w.server.Reload(t.Context(), "tom@example.com"))
 	require.Equal(t, "In a call", s.one().shown(t).note)
 	require.NoError(t, feed.SetLine("2719", busyLine))
 	require.Empty(t, w.net.take())

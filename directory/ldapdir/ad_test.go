@@ -93,7 +93,7 @@ func TestADFailures(t *testing.T) {
 	for name, change := range map[string]func(*ldapdir.Config){
 		"plain":          func(c *ldapdir.Config) { c.URLs = []string{r["URL_PLAIN"]} },
 		"other CA":       func(c *ldapdir.Config) { c.TLS = tlsConfig(t, r["OTHER_CA_FILE"]) },
-		"anonymous":      func(c *ldapdir.Config) { c.BindDN, c.BindPassword = "", ldapdir.Secret{} },
+		"anonymous":      func(c *ldapdir.Config) { c.BindDN, c.BindPassword = "", ldapdir.PasswordSource{} },
 		"wrong password": func(c *ldapdir.Config) { c.BindPassword = ldapdir.Password("wrong") },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -21,7 +21,7 @@ const refusalPause = 10 * time.Minute
 // A binder makes connections those of the account that searches.
 type binder struct {
 	dn     string
-	secret Secret
+	source PasswordSource
 	log    *slog.Logger
 
 	mu      sync.Mutex
@@ -44,7 +44,7 @@ func (b *binder) ready() error {
 	if b.dn == "" {
 		return nil
 	}
-	password, err := b.secret.reveal()
+	password, err := b.source.reveal()
 	if err != nil {
 		return &refusedError{fmt.Errorf("ldapdir: %w", err)}
 	}
@@ -61,7 +61,7 @@ func (b *binder) bind(ctx context.Context, c *conn) error {
 	if b.dn == "" {
 		return nil
 	}
-	password, err := b.secret.reveal()
+	password, err := b.source.reveal()
 	if err != nil {
 		return &refusedError{fmt.Errorf("ldapdir: %w", err)}
 	}
@@ -83,9 +83,9 @@ func (b *binder) bind(ctx context.Context, c *conn) error {
 }
 
 // newBinder checks that what is configured would not bind as nobody unasked.
-func newBinder(dn string, secret Secret, log *slog.Logger) (*binder, error) {
-	if (dn == "") != secret.isZero() {
+func newBinder(dn string, source PasswordSource, log *slog.Logger) (*binder, error) {
+	if (dn == "") != source.isZero() {
 		return nil, errors.New("ldapdir: BindDN and BindPassword: one without the other")
 	}
-	return &binder{dn: dn, secret: secret, log: log}, nil
+	return &binder{dn: dn, source: source, log: log}, nil
 }

@@ -21,7 +21,7 @@ type BindConfig struct {
 	AllowPlaintext bool
 	// BindDN and BindPassword are the account that finds users, as in [Config].
 	BindDN       string
-	BindPassword Secret
+	BindPassword PasswordSource
 	// BaseDN and Filter say what is a user, as in [Config].
 	BaseDN, Filter string
 	// AccountAttribute holds the account name. Empty means "uid".

@@ -31,7 +31,7 @@ type Config struct {
 	// or a user principal name. Empty means to search without binding.
 	BindDN string
 	// BindPassword is required if there is a BindDN.
-	BindPassword Secret
+	BindPassword PasswordSource
 	// BaseDN is the entry below which users are. Required.
 	BaseDN string
 	// Filter is what makes an entry a user, RFC 4515. Empty means DefaultFilter,

@@ -33,7 +33,7 @@ func TestConfigErrors(t *testing.T) {
 		"IDAttribute":             func(c *ldapdir.Config) { c.IDAttribute = "a b" },
 		"TelFormats":              func(c *ldapdir.Config) { c.TelFormats = []string{"+1 425"} },
 		"neither a digit":         func(c *ldapdir.Config) { c.TelFormats = []string{"+1 *###"} },
-		"BindDN and":              func(c *ldapdir.Config) { c.BindPassword = ldapdir.Secret{} },
+		"BindDN and":              func(c *ldapdir.Config) { c.BindPassword = ldapdir.PasswordSource{} },
 		"Timeout":                 func(c *ldapdir.Config) { c.Timeout = -1 },
 		"MaxConns":                func(c *ldapdir.Config) { c.MaxConns = -1 },
 	} {

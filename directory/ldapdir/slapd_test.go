@@ -176,7 +176,7 @@ func TestSlapdFailures(t *testing.T) {
 		"wrong password":    func(c *ldapdir.Config) { c.BindPassword = ldapdir.Password("wrong") },
 		"no such account":   func(c *ldapdir.Config) { c.BindDN = "cn=nobody," + r["BASE_DN"] },
 		"account is no DN":  func(c *ldapdir.Config) { c.BindDN = `EXAMPLE\alice` },
-		"anonymous":         func(c *ldapdir.Config) { c.BindDN, c.BindPassword = "", ldapdir.Secret{} },
+		"anonymous":         func(c *ldapdir.Config) { c.BindDN, c.BindPassword = "", ldapdir.PasswordSource{} },
 		"empty password":    func(c *ldapdir.Config) { c.BindPassword = ldapdir.Password("") },
 		"no password file":  func(c *ldapdir.Config) { c.BindPassword = ldapdir.PasswordFile("testdata/none") },
 		"other CA":          func(c *ldapdir.Config) { c.TLS = tlsConfig(t, r["OTHER_CA_FILE"]) },
