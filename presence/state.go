@@ -170,27 +170,27 @@ func running(a *pidf.Appointment, now time.Time) bool {
 // rules put first, the newest among equals (BSX-6); next to a status that has
 // none, the text of another. claims are those of s.
 func (s *State) note(rules []Rule, claims []Claim) string {
-	var said []Claim // own ones with a text
-	var texts []string
+	newest, several := "", false
 	for i := range s.Own {
-		if s.Own[i].Note != "" {
-			said, texts = append(said, claims[i]), append(texts, s.Own[i].Note)
+		switch note := s.Own[i].Note; {
+		case note == "":
+		case newest == "":
+			newest = note
+		default:
+			several = true
 		}
 	}
-	switch len(said) {
-	case 0:
-		return ""
-	case 1:
-		return texts[0]
+	if !several {
+		return newest
 	}
 	for i := range rules {
-		for j := range said {
-			if rules[i].Match(said[j]) {
-				return texts[j]
+		for j := range s.Own { // whose claims are the first ones
+			if s.Own[j].Note != "" && rules[i].Match(claims[j]) {
+				return s.Own[j].Note
 			}
 		}
 	}
-	return texts[0]
+	return newest
 }
 
 // nextChange returns when the state next says something else by itself: the
