@@ -97,17 +97,27 @@ func externalUC(e *External) *pidf.ExternalUC {
 	return uc
 }
 
-// maxShown bounds the appointments in a document, so that it fits a datagram.
-const maxShown = 16
+// maxShown and maxShownText bound the appointments in a document and the bytes of
+// their texts, so that it fits a datagram even where each of them is escaped:
+// whoever may invite a user must not make their presence unsayable.
+const (
+	maxShown     = 16
+	maxShownText = 4096
+)
 
 // appointments picks the relevant ones (BSP-3.2-5): those that are running, else
 // the next. They are sorted by start.
 func appointments(all []Meeting, now time.Time, own bool) []pidf.Appointment {
 	var list []pidf.Appointment
+	text := 0
 	for i := range all {
 		a := &all[i].Appointment
 		if running(a, now) || len(list) == 0 && a.From.After(now) {
-			list = append(list, seen(*a, own))
+			shown := seen(*a, own)
+			if text += len(shown.ID) + len(shown.Subject) + len(shown.Location); text > maxShownText && len(list) > 0 {
+				break
+			}
+			list = append(list, shown)
 		}
 		if a.From.After(now) || len(list) == maxShown {
 			break

@@ -3,6 +3,7 @@ package presence_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -337,6 +338,29 @@ func TestMonitorInput(t *testing.T) {
 		empty.End, long.Subject = now, strings.Repeat("x", 2000)
 		(<-calendar)(presence.CalendarState{Appointments: []pidf.Appointment{empty, long, good, good, good}})
 		require.Len(t, watcher.one().doc(t).Persons[0].BluStar.Calendar, 2)
+	})
+}
+
+// BSX-4: whatever somebody invites a user to, the NOTIFY fits a datagram, and has
+// as many of the running appointments as do.
+func TestCalendarFitsADatagram(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		w.net.take()
+		now := time.Now()
+		for text, shown := range map[string]int{strings.Repeat("&", 1000): 2, "Lunch": 16} {
+			var all []pidf.Appointment
+			for i := range 20 {
+				all = append(all, pidf.Appointment{
+					ID: strconv.Itoa(i), State: pidf.CalendarBusy, Subject: text, Location: text, From: now, End: now.Add(time.Hour),
+				})
+			}
+			require.NoError(t, w.server.Feed().SetCalendar("tom@example.com", presence.CalendarState{Appointments: all}))
+			n := watcher.one()
+			require.Less(t, len(n.Body), 32<<10)
+			require.Len(t, n.doc(t).Persons[0].BluStar.Calendar, shown)
+		}
 	})
 }
 
