@@ -296,7 +296,10 @@ func (f *finalNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err er
 }
 
 func (s *Server) observeNotify(res *sipx.Response, err error) {
-	if err != nil {
+	switch {
+	case errors.Is(err, sipx.ErrTooLarge):
+		s.cfg.Logger.Warn("a watcher cannot be told: the document is larger than a message may be", "error", err)
+	case err != nil:
 		s.cfg.Logger.Debug("NOTIFY failed", "error", err)
 	}
 	if hook := s.cfg.Hooks.Notify; hook != nil {
