@@ -43,7 +43,10 @@ func (c *client) Do(req *http.Request) (*http.Response, error) {
 		}
 		resp, err := c.http.Do(req)
 		if err != nil {
-			return nil, fmt.Errorf("caldav: %w", err)
+			if failed, ok := errors.AsType[*url.Error](err); ok {
+				err = failed.Err // without its URL, which has the query
+			}
+			return nil, fmt.Errorf("caldav: %s %s: %w", req.Method, plain(req.URL), err)
 		}
 		if resp.StatusCode/100 == 2 {
 			resp.Body = &boundedBody{resp.Body, c.maxBody}

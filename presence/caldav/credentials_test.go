@@ -65,11 +65,30 @@ func TestCredentials(t *testing.T) {
 			})
 		})
 	}
+	t.Run("the query is not printed", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDAV()
+			cfg := config(d)
+			cfg.URL = "https://dav.example.com/{user}/?key=s3cret"
+			cfg.HTTPClient = &http.Client{Transport: unreachable{}}
+			err, ended := start(t, cfg).result()
+			require.True(t, ended)
+			require.ErrorIs(t, err, errUnreachable)
+			require.ErrorContains(t, err, "https://dav.example.com/tom.hanks/")
+			require.NotContains(t, err.Error(), "s3cret")
+		})
+	})
 	t.Run("not printed", func(t *testing.T) {
 		c := caldav.Credentials{User: "tom", Password: auth.NewSecret([]byte(password))}
 		require.NotContains(t, fmt.Sprintf("%v %+v %#v", c, c, c), password)
 	})
 }
+
+var errUnreachable = errors.New("unreachable")
+
+type unreachable struct{}
+
+func (unreachable) RoundTrip(*http.Request) (*http.Response, error) { return nil, errUnreachable }
 
 func redirect(from, to string) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {

@@ -57,5 +57,6 @@
 // Each value has a lifetime, so that it fades even where the monitor hangs. A
 // few failing polls in a row are tolerated ([Config.Failures]); one more, and
 // at once a refusal such as a wrong password, ends MonitorCalendar with an
-// error. A broken object costs itself only, and is logged.
+// error. A server that says when to come back (Retry-After) is not asked before.
+// A broken object costs itself only, and is logged.
 package caldav

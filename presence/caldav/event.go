@@ -20,18 +20,20 @@ type event struct {
 	start       moment
 	length      length
 	occurrence  *moment // RECURRENCE-ID: what it replaces; nil for a master
+	onward      bool    // RANGE=THISANDFUTURE: and all that follow it
 	sequence    int
 	rules       []string
 	extra       []period           // RDATE
-	except      []moment           // EXDATE
+	except      moments            // EXDATE
 	state       pidf.CalendarState // "" where it does not count
 	subject     string
 	location    string
 	private     bool
 	allDay      bool
 	stamp       time.Time
-	overridden  map[int64]bool // instants of the occurrences that are replaced
-	withoutRule bool           // neither RRULE nor RDATE: its ID is the UID alone
+	overridden  moments  // the occurrences that are replaced
+	changes     []*event // those with onward, by occurrence
+	withoutRule bool     // neither RRULE nor RDATE: its ID is the UID alone
 }
 
 // period is an RDATE: a start, and a length where it has one of its own.
@@ -84,7 +86,8 @@ func replace(events []*event) []*event {
 		at  int64
 	}
 	latest := make(map[key]*event)
-	replaced := make(map[string]map[int64]bool)
+	replaced := make(map[string]moments)
+	changes := make(map[string][]*event)
 	identity := func(e *event) key {
 		k := key{uid: e.uid, at: -1 << 63} // of masters
 		if e.occurrence != nil {
@@ -99,14 +102,22 @@ func replace(events []*event) []*event {
 		}
 		if e.occurrence != nil {
 			if replaced[e.uid] == nil {
-				replaced[e.uid] = make(map[int64]bool)
+				replaced[e.uid] = make(moments)
 			}
-			replaced[e.uid][k.at] = true
+			replaced[e.uid].add(*e.occurrence)
 		}
 	}
 	events = slices.DeleteFunc(events, func(e *event) bool { return latest[identity(e)] != e })
 	for _, e := range events {
-		e.overridden = replaced[e.uid]
+		if e.onward {
+			changes[e.uid] = append(changes[e.uid], e)
+		}
+	}
+	for _, list := range changes {
+		slices.SortFunc(list, func(a, b *event) int { return a.occurrence.instant().Compare(b.occurrence.instant()) })
+	}
+	for _, e := range events {
+		e.overridden, e.changes = replaced[e.uid], changes[e.uid]
 	}
 	return events
 }
@@ -114,15 +125,15 @@ func replace(events []*event) []*event {
 // event reads a VEVENT.
 func (x *expansion) event(c *ical.Component, definitions map[string]*ical.Component) (*event, error) {
 	get := c.Props.Get
-	e := &event{state: x.state(c), subject: text(get(ical.PropSummary)), location: text(get(ical.PropLocation))}
+	e := &event{except: make(moments), state: x.state(c), subject: text(get(ical.PropSummary)), location: text(get(ical.PropLocation))}
 	if uid := get(ical.PropUID); uid != nil {
 		e.uid = strings.TrimSpace(uid.Value)
 	}
 	if e.uid == "" {
 		return nil, errors.New("caldav: event without UID")
 	}
-	moments := func(p *ical.Prop) ([]period, error) { return x.moments(p, definitions) }
-	start, err := single(get(ical.PropDateTimeStart), moments)
+	read := func(p *ical.Prop) ([]period, error) { return x.periods(p, definitions) }
+	start, err := single(get(ical.PropDateTimeStart), read)
 	if err != nil {
 		return nil, err
 	}
@@ -130,25 +141,30 @@ func (x *expansion) event(c *ical.Component, definitions map[string]*ical.Compon
 		return nil, errors.New("caldav: event without DTSTART")
 	}
 	e.start = *start
-	if e.length, err = eventLength(c, e.start, moments); err != nil {
+	if e.length, err = eventLength(c, e.start, read); err != nil {
 		return nil, err
 	}
-	if e.occurrence, err = single(get(ical.PropRecurrenceID), moments); err != nil {
-		return nil, err
+	if p := get(ical.PropRecurrenceID); p != nil {
+		if e.occurrence, err = single(p, read); err != nil {
+			return nil, err
+		}
+		e.onward = strings.EqualFold(p.Params.Get(ical.ParamRange), "THISANDFUTURE")
 	}
 	for _, p := range c.Props.Values(ical.PropRecurrenceDates) {
-		found, err := moments(&p)
+		found, err := read(&p)
 		x.problem(err)
 		e.extra = append(e.extra, found...)
 	}
+	exceptions := 0
 	for _, p := range c.Props.Values(ical.PropExceptionDates) {
-		found, err := moments(&p)
+		found, err := read(&p)
 		x.problem(err)
+		exceptions += len(found)
 		for _, d := range found {
-			e.except = append(e.except, d.start)
+			e.except.add(d.start)
 		}
 	}
-	if len(e.extra) > maxDates || len(e.except) > maxDates {
+	if max(len(e.extra), exceptions) > maxDates {
 		return nil, inProperty(ical.PropRecurrenceDates, ErrLimit)
 	}
 	for _, p := range c.Props.Values(ical.PropRecurrenceRule) {
@@ -164,7 +180,7 @@ func (x *expansion) event(c *ical.Component, definitions map[string]*ical.Compon
 		e.private = class != "" && class != "PUBLIC"
 	}
 	e.allDay = e.start.date || word(get(propAllDay)) == "TRUE"
-	stamp, _ := single(cmp.Or(get(ical.PropLastModified), get(ical.PropDateTimeStamp)), moments) // malformed: none
+	stamp, _ := single(cmp.Or(get(ical.PropLastModified), get(ical.PropDateTimeStamp)), read) // malformed: none
 	if stamp != nil {
 		e.stamp = stamp.instant().UTC()
 	}
@@ -172,19 +188,19 @@ func (x *expansion) event(c *ical.Component, definitions map[string]*ical.Compon
 }
 
 // single reads a property with one date or time; nil where it is absent.
-func single(p *ical.Prop, moments func(*ical.Prop) ([]period, error)) (*moment, error) {
+func single(p *ical.Prop, read func(*ical.Prop) ([]period, error)) (*moment, error) {
 	if p == nil {
 		return nil, nil
 	}
-	found, err := moments(p)
+	found, err := read(p)
 	if err != nil {
 		return nil, err
 	}
 	return &found[0].start, nil
 }
 
-// moments reads a property of dates, times or periods, at least one.
-func (x *expansion) moments(p *ical.Prop, definitions map[string]*ical.Component) ([]period, error) {
+// periods reads a property of dates, times or periods, at least one.
+func (x *expansion) periods(p *ical.Prop, definitions map[string]*ical.Component) ([]period, error) {
 	zone := x.Location
 	if id := p.Params.Get(ical.ParamTimezoneID); id != "" {
 		var err error
@@ -222,8 +238,8 @@ func (x *expansion) moments(p *ical.Prop, definitions map[string]*ical.Component
 
 // eventLength is DTEND or DURATION; without either, a date takes its day and a
 // time none (RFC 5545 §3.6.1).
-func eventLength(c *ical.Component, start moment, moments func(*ical.Prop) ([]period, error)) (length, error) {
-	end, err := single(c.Props.Get(ical.PropDateTimeEnd), moments)
+func eventLength(c *ical.Component, start moment, read func(*ical.Prop) ([]period, error)) (length, error) {
+	end, err := single(c.Props.Get(ical.PropDateTimeEnd), read)
 	switch {
 	case err != nil:
 		return length{}, err

@@ -101,6 +101,45 @@ func TestFailures(t *testing.T) {
 			w.cancel()
 		})
 	})
+	t.Run("asked to wait at first", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDAV()
+			d.put("a", at("a", time.Hour))
+			d.intercept(func(w http.ResponseWriter, _ *http.Request) bool {
+				w.Header().Set("Retry-After", "300")
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return true
+			})
+			w := start(t, config(d))
+			require.NotEmpty(t, d.asked())
+			time.Sleep(290 * time.Second)
+			_, ended := w.result()
+			require.False(t, ended, "who calls again would not wait")
+			require.Empty(t, d.asked())
+			d.intercept(nil)
+			require.Equal(t, []string{"a"}, ids(w.next(20*time.Second)))
+			w.cancel()
+		})
+	})
+	t.Run("asked to wait again and again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDAV()
+			w := start(t, config(d))
+			d.intercept(func(w http.ResponseWriter, _ *http.Request) bool {
+				w.Header().Set("Retry-After", "300")
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return true
+			})
+			time.Sleep(poll)
+			d.asked()
+			time.Sleep(50 * time.Minute)
+			synctest.Wait()
+			_, ended := w.result()
+			require.False(t, ended)
+			require.Len(t, d.asked(), 10)
+			w.cancel()
+		})
+	})
 	t.Run("slow server", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d := newDAV()

@@ -52,6 +52,7 @@ func decodeCalendar(d *ical.Decoder) (c *ical.Component, err error) {
 // attachments and descriptions are most of its bytes. Lines that cannot be read
 // are left out, lest one of them costs the whole object.
 func relevant(data []byte) ([]byte, error) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	out := make([]byte, 0, min(len(data), 4096))
 	var open []string // components, outermost first
 	skipped := 0      // components within one that does not matter

@@ -31,7 +31,9 @@ func New(cfg Config) (*Monitor, error) {
 // MonitorCalendar watches the calendars of a mailbox until ctx ends. It calls
 // update after each poll that succeeded, also where nothing has changed: that
 // moves the window and renews the lifetime, which is as long as failing polls
-// are tolerated. The error is that of ctx, a [*StatusError], [ErrUnauthorized],
+// are tolerated. For a server that says when to come back it waits, up to ten
+// intervals at a time, whether or not a value is known or lasts that long. The
+// error is that of ctx, a [*StatusError], [ErrUnauthorized],
 // [ErrNoCalendar], [ErrLimit], [ErrInsecure], or one of the network's.
 func (m *Monitor) MonitorCalendar(ctx context.Context, mail string, update func(presence.CalendarState)) error {
 	box := &mailbox{cfg: &m.cfg, mail: mail, log: m.cfg.Logger.With("mailbox", mail), refused: m.refused}
@@ -44,7 +46,7 @@ func (m *Monitor) MonitorCalendar(ctx context.Context, mail string, update func(
 		case err == nil:
 			known, failures = true, 0
 			update(presence.CalendarState{Appointments: appointments, Lifetime: m.lifetime()})
-		case !known, refusal(err), failures >= m.cfg.Failures:
+		case refusal(err), retryAfter(err) == 0 && (!known || failures >= m.cfg.Failures):
 			return err
 		default:
 			failures++
@@ -65,10 +67,16 @@ func (m *Monitor) lifetime() time.Duration {
 // server asked for it.
 func (m *Monitor) pause(err error) time.Duration {
 	pause := m.cfg.Interval*3/4 + rand.N(m.cfg.Interval/2+1)
+	return max(pause, min(retryAfter(err), 10*m.cfg.Interval))
+}
+
+// retryAfter is how long the server asked to wait; 0 where it did not. It is
+// waited for here: who calls again after an error does not know of it.
+func retryAfter(err error) time.Duration {
 	if status, ok := errors.AsType[*StatusError](err); ok {
-		pause = max(pause, min(status.RetryAfter, 10*m.cfg.Interval))
+		return status.RetryAfter
 	}
-	return pause
+	return 0
 }
 
 // poll polls a mailbox once there is room for one more. The deadline starts

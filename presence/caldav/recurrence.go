@@ -48,12 +48,19 @@ func (x *expansion) occurrences(e *event) {
 	}
 	done := make(map[int64]bool) // what more than one rule or date says is one
 	add := func(m moment, l length) bool {
-		at := m.instant().Unix()
-		if done[at] || e.overridden[at] || e.excludes(m) {
+		if e.overridden.has(m) || e.except.has(m) {
 			return true
 		}
+		planned, like := m, e
+		if c := e.changed(m); c != nil {
+			m, l, like = c.shifted(m), c.length, c
+		}
+		at := planned.instant().Unix()
+		if done[at] || like.state == "" || l.about() <= 0 {
+			return x.alive()
+		}
 		done[at] = true
-		return x.add(e, e.uid+"/"+m.compact(), m, l)
+		return x.add(like, e.uid+"/"+planned.compact(), m, l)
 	}
 	if !add(e.start, e.length) {
 		return
@@ -69,22 +76,20 @@ func (x *expansion) occurrences(e *event) {
 	}
 	// The range is in time of the clock, which is at most a day off.
 	from, to := x.From.UTC().Add(-e.length.about()-widest), x.To.UTC().Add(widest)
+	for _, c := range e.changes {
+		by := c.start.instant().Sub(c.occurrence.instant())
+		if early := x.From.UTC().Add(-by).Add(-c.length.about() - widest); early.Before(from) {
+			from = early
+		}
+		if late := x.To.UTC().Add(-by).Add(widest); late.After(to) {
+			to = late
+		}
+	}
 	for _, rule := range e.rules[:min(len(e.rules), maxRules)] {
 		x.problem(repeat(rule, e.start, from, to, &x.budget, func(clock time.Time) bool {
 			return add(e.start.moved(clock), e.length)
 		}))
 	}
-}
-
-// excludes reports whether EXDATE names the moment. A date excludes the whole
-// day: some clients write no time.
-func (e *event) excludes(m moment) bool {
-	return slices.ContainsFunc(e.except, func(d moment) bool {
-		if d.date && !m.date {
-			return d.clock.Equal(m.clock.Truncate(24 * time.Hour))
-		}
-		return d.instant().Equal(m.instant())
-	})
 }
 
 // repeat yields the clock times of a rule from from until to, in order.

@@ -1,6 +1,7 @@
 package caldav_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -131,6 +132,39 @@ func TestOverrides(t *testing.T) {
 		require.Equal(t, []string{"1/20260317T090000Z 17 10:00 alone"},
 			subjects(calendar(other("RECURRENCE-ID:20260317T090000Z\r\nDTSTART:20260317T100000Z\r\nDURATION:PT1H\r\nSUMMARY:alone"))))
 	})
+	t.Run("named by the day", func(t *testing.T) {
+		require.Equal(t, []string{"1/20260316T090000Z 16 09:00 plan", "1/20260318T090000Z 18 09:00 plan", "1/20260317 20 09:00 moved"},
+			subjects(calendar(master, other("RECURRENCE-ID;VALUE=DATE:20260317\r\nDTSTART:20260320T090000Z\r\nDURATION:PT1H\r\nSUMMARY:moved"))))
+	})
+	// RFC 5545 §3.2.13
+	t.Run("this and future", func(t *testing.T) {
+		require.Equal(t, []string{"1/20260316T090000Z 16 09:00 plan", "1/20260317T090000Z 17 14:30 later", "1/20260318T090000Z 18 14:30 later"},
+			subjects(calendar(master, other("RECURRENCE-ID;RANGE=THISANDFUTURE:20260317T090000Z\r\nDTSTART:20260317T143000Z\r\nDURATION:PT2H\r\nSUMMARY:later"))))
+	})
+	t.Run("this and future, twice, with an exception", func(t *testing.T) {
+		long := strings.Replace(master, "COUNT=3", "COUNT=5", 1)
+		require.Equal(t, []string{
+			"1/20260316T090000Z 16 09:00 plan", "1/20260317T090000Z 17 10:00 first", "1/20260319T090000Z 19 11:00 second",
+			"1/20260318T090000Z 19 12:00 alone", "1/20260320T090000Z 20 11:00 second",
+		}, subjects(calendar(
+			other("RECURRENCE-ID;RANGE=THISANDFUTURE:20260319T090000Z\r\nDTSTART:20260319T110000Z\r\nDURATION:PT1H\r\nSUMMARY:second"),
+			other("RECURRENCE-ID;RANGE=THISANDFUTURE:20260317T090000Z\r\nDTSTART:20260317T100000Z\r\nDURATION:PT1H\r\nSUMMARY:first"),
+			other("RECURRENCE-ID:20260318T090000Z\r\nDTSTART:20260319T120000Z\r\nDURATION:PT1H\r\nSUMMARY:alone"), long)))
+	})
+	t.Run("this and future canceled", func(t *testing.T) {
+		require.Equal(t, []string{"1/20260316T090000Z 16 09:00 plan"},
+			subjects(calendar(master, other("RECURRENCE-ID;RANGE=THISANDFUTURE:20260317T090000Z\r\nDTSTART:20260317T090000Z\r\nDURATION:PT1H\r\nSTATUS:CANCELLED"))))
+	})
+	t.Run("this and future, on the clock of its zone", func(t *testing.T) {
+		weekly := "BEGIN:VEVENT\r\nUID:1\r\nDTSTART;TZID=Europe/Berlin:20260317T100000\r\nDURATION:PT1H\r\nRRULE:FREQ=WEEKLY;COUNT=3\r\nSUMMARY:plan\r\nEND:VEVENT"
+		require.Equal(t, []string{"1/20260317T090000Z 17 09:00 plan", "1/20260324T090000Z 24 13:00 later", "1/20260331T080000Z 31 12:00 later"},
+			subjects(calendar(weekly, other("RECURRENCE-ID;RANGE=THISANDFUTURE:20260324T090000Z\r\nDTSTART;TZID=Europe/Berlin:20260324T140000\r\nDURATION:PT1H\r\nSUMMARY:later"))))
+	})
+	t.Run("this and future, moved into view", func(t *testing.T) {
+		old := "BEGIN:VEVENT\r\nUID:1\r\nDTSTART:20260101T090000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=3\r\nSUMMARY:plan\r\nEND:VEVENT"
+		require.Equal(t, []string{"1/20260102T090000Z 20 09:00 late", "1/20260103T090000Z 21 09:00 late"},
+			subjects(calendar(old, other("RECURRENCE-ID;RANGE=THISANDFUTURE:20260102T090000Z\r\nDTSTART:20260320T090000Z\r\nDURATION:PT1H\r\nSUMMARY:late"))))
+	})
 	t.Run("declined", func(t *testing.T) {
 		require.Equal(t, []string{"1/20260316T090000Z 16 09:00 plan", "1/20260318T090000Z 18 09:00 plan"},
 			subjects(calendar(master, other("RECURRENCE-ID:20260317T090000Z\r\nDTSTART:20260317T090000Z\r\nDURATION:PT1H\r\nATTENDEE;PARTSTAT=DECLINED:mailto:tom.hanks@example.com"))))
@@ -194,6 +228,20 @@ func TestHostile(t *testing.T) {
 			lines = append(lines, "EXDATE:"+dates)
 		}
 		_, err := march(t).Appointments(t.Context(), vevent(lines...))
+		require.ErrorIs(t, err, caldav.ErrLimit)
+	})
+	t.Run("many dates that a rule passes", func(t *testing.T) {
+		lines := []string{"DTSTART;TZID=Europe/Berlin:20260316T090000", "RRULE:FREQ=SECONDLY"}
+		for day := range 3 {
+			var dates []string
+			for i := range 3000 {
+				dates = append(dates, fmt.Sprintf("202601%02dT%02d%02d00", day+1, i/60%24, i%60))
+			}
+			lines = append(lines, "EXDATE;TZID=Europe/Berlin:"+strings.Join(dates, ","))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // it is minutes where each second meets each date
+		defer cancel()
+		_, err := march(t).Appointments(ctx, vevent(lines...))
 		require.ErrorIs(t, err, caldav.ErrLimit)
 	})
 	t.Run("zone definition", func(t *testing.T) {

@@ -210,6 +210,13 @@ func TestTimes(t *testing.T) {
 	})
 }
 
+func TestByteOrderMark(t *testing.T) {
+	data := append([]byte("\ufeff"), vevent("DTSTART:20260326T100000Z", "DURATION:PT1H")...)
+	found, err := march(t).Appointments(t.Context(), data)
+	require.NoError(t, err)
+	require.Equal(t, []string{"2026-03-26T10:00 1h0m0s"}, times(found))
+}
+
 func TestText(t *testing.T) {
 	long := strings.Repeat("ü", 200)
 	found, err := march(t).Appointments(t.Context(), vevent("DTSTART:20260326T100000Z", "DURATION:PT1H",
