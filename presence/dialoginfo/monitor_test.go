@@ -10,7 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/dialoginfo"
 	"github.com/openblustar/blustar/sipx"
 	"github.com/openblustar/blustar/sipx/sipxtest"
@@ -244,6 +246,45 @@ func TestHandler(t *testing.T) {
 		require.NoError(t, l.result(t))
 		synctest.Wait()
 		require.Len(t, next.requests, 2, "the last NOTIFY is still ours")
+	})
+}
+
+// TestHandlerOfServer shows that in front of a presence server, which takes no
+// NOTIFYs, those of subscriptions that are not known any more are answered 481
+// (RFC 6665 §4.1.3).
+func TestHandlerOfServer(t *testing.T) {
+	users, err := directory.NewMemory(nil)
+	require.NoError(t, err)
+	var sender sipx.Sender
+	var server *presence.Server
+	run(t, setup{
+		config: func(c *dialoginfo.Config) { sender = c.Sender },
+		handler: func(m *dialoginfo.Monitor) sipx.Handler {
+			guard, err := auth.New(auth.Config{Mode: auth.ModeOff})
+			require.NoError(t, err)
+			server, err = presence.New(presence.Config{Sender: sender, Directory: users, Guard: guard, Lines: m})
+			require.NoError(t, err)
+			other, err := dialoginfo.New(dialoginfo.Config{
+				Sender: sender,
+				PBX:    sipx.URI{Scheme: "sip", Host: "192.0.2.2"},
+				From:   sipx.URI{Scheme: "sip", User: "presence", Host: "example.com"},
+			})
+			require.NoError(t, err)
+			return m.Handler(other.Handler(server)) // two PBXs
+		},
+	}, func(t *testing.T, r *rig) {
+		defer func() { require.NoError(t, server.Shutdown(t.Context())) }()
+		r.state["200"] = full("early recipient")
+		l := r.watch("200")
+		require.Equal(t, "ringing", l.shown())
+		r.mu.Lock()
+		id := r.callID("200")
+		r.mu.Unlock()
+		old := r.build(id, "active", "")
+		old.CallID = "of-a-former-run"
+		require.Equal(t, 481, r.send(old))
+		options := sipxtest.NewRequest("OPTIONS sip:192.0.2.7:5060 SIP/2.0\nFrom: <sip:a@b>;tag=1\nTo: <sip:c@d>\nCall-ID: o\nCSeq: 1 OPTIONS")
+		require.NotEqual(t, 481, r.send(options))
 	})
 }
 

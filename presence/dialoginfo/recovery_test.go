@@ -196,8 +196,8 @@ func TestMinExpires(t *testing.T) {
 	})
 }
 
-// TestRetryAfterOnRefresh shows that a refresh waits as long as it is told to,
-// where the dialog lasts so long.
+// TestRetryAfterOnRefresh shows that a refresh waits as long as it is told to. A
+// dialog that does not last so long is given up, and its state with it (BSX-2).
 func TestRetryAfterOnRefresh(t *testing.T) {
 	run(t, setup{}, func(t *testing.T, r *rig) {
 		l := r.watch("200")
@@ -213,9 +213,21 @@ func TestRetryAfterOnRefresh(t *testing.T) {
 		require.GreaterOrEqual(t, second[0].at.Sub(first[0].at), 40*time.Second)
 		l.running(t)
 
-		r.play(status(503, field("Retry-After", "3600")))
+		r.state["200"] = full("confirmed")
+		require.Equal(t, 200, r.tell("200", full("confirmed")))
+		require.Equal(t, "idle busy", l.shown())
+		r.play(status(503, field("Retry-After", "600")))
 		time.Sleep(241 * time.Second)
-		require.ErrorContains(t, l.result(t), "503")
+		third := r.seen()
+		require.Len(t, third, 1)
+		require.Equal(t, "unknown", l.shown())
+		l.running(t) // who calls again would not wait
+		r.play(nil)
+		time.Sleep(time.Until(third[0].at.Add(600 * time.Second)))
+		require.Empty(t, r.seen())
+		time.Sleep(62 * time.Second)
+		require.Len(t, r.seen(), 1)
+		require.Equal(t, "busy", l.shown())
 	})
 }
 

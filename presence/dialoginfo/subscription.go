@@ -231,17 +231,26 @@ func (s *subscription) refused(err error) error {
 }
 
 // retry takes the failure of a refresh after which the dialog goes on (RFC 6665
-// §4.1.2.2): it is tried again for as long as it lasts.
+// §4.1.2.2): it is tried again for as long as it lasts. Where the PBX asks to
+// wait for longer, a new one follows then.
 func (s *subscription) retry(err error) error {
 	if errors.Is(err, sipx.ErrStackClosed) {
 		return err
 	}
 	pause := jitter(min(minRetry<<min(s.failures, 10), maxRetry))
 	s.failures++
+	asked := time.Duration(0)
 	if failure, ok := errors.AsType[*StatusError](err); ok {
-		pause = max(pause, failure.RetryAfter)
+		asked = failure.RetryAfter
+		pause = max(pause, asked)
 	}
-	if time.Now().Add(pause).After(s.expires) {
+	switch expired := time.Now().Add(pause).After(s.expires); {
+	case expired && asked > 0:
+		s.drop()
+		s.unknown()
+		s.wait(asked, err)
+		return nil
+	case expired:
 		return err
 	}
 	s.log.Warn("a subscription was not refreshed", "error", err, "pause", pause)
