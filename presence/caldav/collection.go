@@ -257,6 +257,13 @@ func (c *collection) fetch(ctx context.Context, s span, hrefs []string, objects 
 		if err := c.fetchPart(ctx, s, part, objects); err != nil {
 			return err
 		}
+		held := 0
+		for _, o := range objects {
+			held += len(o.appointments)
+		}
+		if most := c.cfg.Limits.Held; held > most {
+			return fmt.Errorf("%w: more than %d occurrences in one calendar", ErrLimit, most)
+		}
 	}
 	return nil
 }

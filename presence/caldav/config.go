@@ -75,6 +75,7 @@ type Limits struct {
 	Objects       int   // of a calendar within the window: more are an error; default 5000
 	Appointments  int   // delivered for a mailbox: later ones are cut; default 1000
 	Occurrences   int   // of one object within the window: later ones are cut; default 1000
+	Held          int   // occurrences of all objects of a calendar: more are an error; default 100,000
 	ObjectBytes   int64 // of one object: larger ones are left out; default 1 MiB
 	ResponseBytes int64 // of one response: more is an error; default 16 MiB
 }
@@ -85,13 +86,14 @@ func (l Limits) withDefaults() Limits {
 	l.Objects = cmp.Or(l.Objects, 5000)
 	l.Appointments = cmp.Or(l.Appointments, 1000)
 	l.Occurrences = cmp.Or(l.Occurrences, 1000)
+	l.Held = cmp.Or(l.Held, 100_000)
 	l.ObjectBytes = cmp.Or(l.ObjectBytes, 1<<20)
 	l.ResponseBytes = cmp.Or(l.ResponseBytes, 16<<20)
 	return l
 }
 
 func (l Limits) check() error {
-	if min(l.Polls, l.Calendars, l.Objects, l.Appointments, l.Occurrences) < 0 || min(l.ObjectBytes, l.ResponseBytes) < 0 {
+	if min(l.Polls, l.Calendars, l.Objects, l.Appointments, l.Occurrences, l.Held) < 0 || min(l.ObjectBytes, l.ResponseBytes) < 0 {
 		return errors.New("caldav: Limits must not be negative")
 	}
 	return nil

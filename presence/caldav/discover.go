@@ -74,7 +74,7 @@ func findPrincipal(ctx context.Context, c *client, start *url.URL) (*webdav.Clie
 		if first == nil {
 			first = fmt.Errorf("caldav: current-user-principal: %w", err)
 		}
-		if errors.Is(err, ErrUnauthorized) || ctx.Err() != nil {
+		if errors.Is(err, ErrUnauthorized) || retryAfter(err) > 0 || ctx.Err() != nil {
 			break
 		}
 	}

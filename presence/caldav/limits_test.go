@@ -102,6 +102,26 @@ func TestLimits(t *testing.T) {
 			w.cancel()
 		})
 	})
+	t.Run("occurrences held", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDAV()
+			for i := range 9 {
+				uid := fmt.Sprint(i)
+				d.put(uid, at(uid, time.Hour, "RRULE:FREQ=MINUTELY;COUNT=10"))
+			}
+			cfg := config(d)
+			cfg.Limits.Held = 90
+			w := start(t, cfg)
+			require.Len(t, w.last().Appointments, 90)
+			d.put("9", at("9", time.Hour))
+			for ended := false; !ended; _, ended = w.result() { // once failing polls are not tolerated any more
+				time.Sleep(poll)
+				synctest.Wait()
+			}
+			err, _ := w.result()
+			require.ErrorIs(t, err, caldav.ErrLimit)
+		})
+	})
 	t.Run("broken object", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d := newDAV()
