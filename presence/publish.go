@@ -232,6 +232,9 @@ func (pub *publishing) honored(current *publication, now time.Time) bool {
 	if pub.doc == nil || pub.ifMatch == "" {
 		return false // a refresh; or a client that starts (BSP-2.4-3)
 	}
+	if len(pub.doc.Persons) == 0 {
+		return false // tuples alone say what the client can do (BSP-4.3-5), not what its user does
+	}
 	// One that a newer request of the same client has overtaken on its way does
 	// not: RFC 3903 leaves that to the entity-tag, which stays the same here.
 	overtaken := current.callID == pub.req.CallID && pub.req.CSeq < current.cseq && now.Sub(current.at) < 32*time.Second

@@ -227,6 +227,20 @@ func TestServices(t *testing.T) {
 	})
 }
 
+// BSP-4.3-5: a client that publishes tuples alone says what it can do; the status and
+// note of its user stay as they are.
+func TestTuplesAloneAreNoStatus(t *testing.T) {
+	w := newWorld(t)
+	watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+	tom := w.client("tom", "192.0.2.8")
+	tag := etag(tom.status("", "busy", "HELLO"))
+	w.net.take()
+	res := tom.publish(tag, `<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:tom@example.com">`+
+		`<tuple id="audio"><status><basic>open</basic></status></tuple><tuple id="video"><status><basic>open</basic></status></tuple></presence>`)
+	require.Equal(t, 200, res.Status)
+	require.Equal(t, shown{"sip:tom@example.com", "busy", "HELLO", "busy", "gav"}, watcher.one().shown(t))
+}
+
 // BSP-2.5-2: a PUBLISH that changes nothing but times notifies nobody.
 func TestNothingNew(t *testing.T) {
 	bubble(t, func(t *testing.T) {
