@@ -24,7 +24,9 @@
 // current-user-principal (RFC 5397) and calendar-home-set: every collection there
 // that holds events. A URL whose server does not know the principal is tried once
 // more at /.well-known/caldav (RFC 6764). Discovery stays on the host of the URL.
-// It is repeated every hour, so that new calendars show up.
+// It is repeated every hour, so that new calendars show up. Of several calendars,
+// one that the server does not let us read, or does not have any more, is left
+// out until then.
 //
 // # How it polls
 //

@@ -47,3 +47,9 @@ func refusal(err error) bool {
 	e, ok := errors.AsType[*StatusError](err)
 	return ok && e.Status/100 == 4 && e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests
 }
+
+// withheld reports whether a calendar is not for us to read, or is gone.
+func withheld(err error) bool {
+	e, ok := errors.AsType[*StatusError](err)
+	return ok && (e.Status == http.StatusForbidden || e.Status == http.StatusNotFound || e.Status == http.StatusGone)
+}

@@ -140,6 +140,38 @@ func TestFailures(t *testing.T) {
 			w.cancel()
 		})
 	})
+	t.Run("one calendar of two withheld", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDAV()
+			d.put("a", at("a", time.Hour))
+			cfg := config(d)
+			cfg.URL = ""
+			cfg.Calendars = func(context.Context, string) ([]string, error) {
+				return []string{"https://dav.example.com/ann/", "https://dav.example.com/tom/work/"}, nil
+			}
+			status := http.StatusForbidden
+			d.intercept(func(w http.ResponseWriter, r *http.Request) bool {
+				if r.URL.Path == "/ann/" {
+					w.WriteHeader(status)
+				}
+				return r.URL.Path == "/ann/"
+			})
+			w := start(t, cfg)
+			require.Equal(t, []string{"a"}, ids(w.last()))
+			require.Contains(t, d.asked(), "propfind /ann/")
+			time.Sleep(50 * time.Minute)
+			require.NotContains(t, d.asked(), "propfind /ann/")
+			time.Sleep(20 * time.Minute)
+			require.Contains(t, d.asked(), "propfind /ann/", "they are looked for again")
+
+			d.intercept(func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(status); return true })
+			time.Sleep(poll)
+			synctest.Wait()
+			err, ended := w.result()
+			require.True(t, ended, "the only one that is left")
+			require.ErrorContains(t, err, "403")
+		})
+	})
 	t.Run("slow server", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d := newDAV()

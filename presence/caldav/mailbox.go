@@ -57,9 +57,16 @@ func (b *mailbox) refresh(ctx context.Context, now time.Time, window span) (Cred
 		}
 		b.resolved = now
 	}
-	for _, c := range b.collections {
-		if err := c.poll(ctx, window); err != nil {
+	for i := 0; i < len(b.collections); {
+		c := b.collections[i]
+		switch err := c.poll(ctx, window); {
+		case err == nil:
+			i++
+		case !withheld(err) || len(b.collections) == 1:
 			return b.client.credentials, err
+		default: // shared with us for less than reading, or gone since it was found
+			c.log.Warn("a calendar is left out until calendars are looked for again", "error", err)
+			b.collections = slices.Delete(b.collections, i, i+1)
 		}
 	}
 	return b.client.credentials, nil
