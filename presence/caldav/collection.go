@@ -31,6 +31,7 @@ type collection struct {
 	order       []string           // the paths, sorted; nil: not known
 	loaded      span               // for which they were expanded
 	token, ctag string
+	incomplete  bool           // the server failed to give an object: it is to be asked for again
 	refused     int            // tokens refused in a row
 	location    *time.Location // of dates and floating times
 	transparent bool
@@ -57,6 +58,9 @@ const (
 func (c *collection) poll(ctx context.Context, window span) error {
 	if c.objects == nil || window.to.After(c.loaded.to) {
 		return c.load(ctx, window)
+	}
+	if c.incomplete { // neither token nor ctag tells of what has not changed since
+		return c.list(ctx)
 	}
 	if c.token != "" && c.refused < maxRefused {
 		err := c.sync(ctx)
@@ -108,6 +112,7 @@ func (c *collection) load(ctx context.Context, window span) error {
 	}
 	loaded := span{window.from, window.to.Add(slack)}
 	objects := make(map[string]*object)
+	c.incomplete = false
 	if err := c.refresh(ctx, loaded, objects); err != nil {
 		return err
 	}
@@ -128,11 +133,22 @@ func (c *collection) compare(ctx context.Context) error {
 			return nil
 		}
 	}
-	objects := maps.Clone(c.objects)
-	if err := c.refresh(ctx, c.loaded, objects); err != nil {
+	if err := c.list(ctx); err != nil {
 		return err
 	}
-	c.objects, c.order, c.ctag = objects, nil, ctag
+	c.ctag = ctag
+	return nil
+}
+
+// list looks for changes by the entity tags of all objects.
+func (c *collection) list(ctx context.Context) error {
+	objects := maps.Clone(c.objects)
+	c.incomplete = false
+	if err := c.refresh(ctx, c.loaded, objects); err != nil {
+		c.incomplete = true
+		return err
+	}
+	c.objects, c.order = objects, nil
 	return nil
 }
 
@@ -280,6 +296,8 @@ func (c *collection) fetchPart(ctx context.Context, s span, hrefs []string, obje
 		p := r.found()
 		switch {
 		case path == "":
+		case p.Data == "" && r.failed():
+			c.incomplete = true // and what is known of it stays
 		case p.Data == "":
 			delete(objects, path)
 		default:

@@ -140,6 +140,35 @@ func TestFailures(t *testing.T) {
 			w.cancel()
 		})
 	})
+	for name, response := range map[string]string{
+		"object": `<response><href>%s</href><status>HTTP/1.1 503 Service Unavailable</status></response>`,
+		"data": `<response><href>%s</href><propstat><prop><C:calendar-data/></prop>` +
+			`<status>HTTP/1.1 500 Internal Server Error</status></propstat></response>`,
+	} {
+		t.Run("one "+name+" for a while", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDAV()
+				d.put("a", at("a", time.Hour))
+				d.put("failing", at("failing", 2*time.Hour))
+				d.failing = response
+				w := start(t, config(d))
+				require.Equal(t, []string{"a"}, ids(w.last()))
+				d.intercept(func(http.ResponseWriter, *http.Request) bool { d.failing = ""; return false })
+				require.Equal(t, []string{"a", "failing"}, ids(w.next(poll)), "although nothing has changed")
+
+				d.intercept(func(http.ResponseWriter, *http.Request) bool { d.failing = response; return false })
+				d.put("failing", at("failing", 3*time.Hour))
+				require.Equal(t, []string{"a", "failing"}, ids(w.next(poll)), "what was known of it")
+				d.intercept(func(http.ResponseWriter, *http.Request) bool { d.failing = ""; return false })
+				moved := w.next(poll).Appointments[1].From
+				require.Greater(t, time.Until(moved), 2*time.Hour+30*time.Minute)
+				d.asked()
+				time.Sleep(10 * poll)
+				require.NotContains(t, d.asked(), "calendar-query")
+				w.cancel()
+			})
+		})
+	}
 	t.Run("one calendar of two withheld", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d := newDAV()

@@ -19,6 +19,7 @@ type dav struct {
 	noSync, noCTag, noETag bool
 	user, password         string // "": none needed
 	properties             string // further ones of the calendar
+	failing                string // response, with a %s for its href, for the data of the object "failing"
 
 	mu       sync.Mutex
 	before   func(w http.ResponseWriter, r *http.Request) bool // answers, where it is true
@@ -184,6 +185,9 @@ func (d *dav) response(name string, withData bool) string {
 	data, ok := d.objects[name]
 	if !ok {
 		return `<response><href>/tom/work/` + name + `</href><status>HTTP/1.1 404 Not Found</status></response>`
+	}
+	if withData && d.failing != "" && name == "failing" {
+		return fmt.Sprintf(d.failing, "/tom/work/"+name)
 	}
 	props := ""
 	if !d.noETag {

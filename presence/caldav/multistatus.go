@@ -90,6 +90,15 @@ func (r *response) found() properties {
 // code returns the status of the resource itself, or "".
 func (r *response) code() string { return statusCode(r.Status) }
 
+// failed reports whether the server could not tell, though it may later.
+func (r *response) failed() bool {
+	failed := strings.HasPrefix(r.code(), "5")
+	for _, p := range r.PropStats {
+		failed = failed || strings.HasPrefix(statusCode(p.Status), "5")
+	}
+	return failed
+}
+
 // statusCode returns the code of "HTTP/1.1 200 OK".
 func statusCode(line string) string {
 	if fields := strings.Fields(line); len(fields) > 1 {
