@@ -142,6 +142,12 @@ func (s *Server) serve(ctx context.Context, req *sipx.Request) (*sipx.Response, 
 			sipx.Field{Name: "Allow-Events", Value: s.events()},
 			sipx.Field{Name: "Accept", Value: typePIDF + ", " + typeResourceLists},
 			sipx.Field{Name: "Supported", Value: extRecipientList + ", " + extEventList}), nil, nil
+	case "NOTIFY":
+		// It belongs to a subscriber that was on this stack before a restart, and
+		// ends that subscription (RFC 6665 §4.1.3).
+		if req.To.Tag() != "" {
+			return sipx.NewResponse(481), nil, nil
+		}
 	}
 	return sipx.NewResponse(405, sipx.Field{Name: "Allow", Value: allowedMethods}), nil, nil
 }

@@ -340,6 +340,8 @@ func TestBadSubscribe(t *testing.T) {
 		require.Equal(t, 405, res.Status)
 		require.Equal(t, "SUBSCRIBE, PUBLISH, OPTIONS", res.Header.Get("Allow"))
 	}
+	notify := w.client("pbx", "192.0.2.7").request("NOTIFY", "sip:192.0.2.1", "<sip:gateway@example.com>;tag=before", "m", 1, "")
+	require.Equal(t, 481, w.send(notify).Status, "of a subscriber that was on this stack before a restart")
 	require.Equal(t, 200, w.send(w.client("ann", "192.0.2.7").request("OPTIONS", "sip:192.0.2.1", "<sip:192.0.2.1>", "m", 1, "")).Status)
 	require.Equal(t, 416, w.send(w.client("ann", "192.0.2.7").request("SUBSCRIBE", "http://192.0.2.1/", "<sip:192.0.2.1>", "m", 1, "")).Status)
 }

@@ -149,9 +149,7 @@ func (m *Monitor) ServeSIP(_ context.Context, w sipx.ResponseWriter, req *sipx.R
 // Handler returns a handler that takes the NOTIFYs of the Monitor's
 // subscriptions and passes everything else on to next, such as a presence
 // server on the same stack. It is a [sipx.FlowObserver], for next too where that
-// is one. A presence server takes no NOTIFYs: for it, those that belong to no
-// subscription are answered 481 (RFC 6665 §4.1.3), by which the PBX learns that
-// the subscriber was restarted.
+// is one.
 func (m *Monitor) Handler(next sipx.Handler) sipx.Handler { return &mux{m, next} }
 
 type mux struct {
@@ -160,14 +158,9 @@ type mux struct {
 }
 
 func (x *mux) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
-	if req.Method == "NOTIFY" && x.monitor.serve(w, req) {
-		return
+	if req.Method != "NOTIFY" || !x.monitor.serve(w, req) {
+		x.next.ServeSIP(ctx, w, req)
 	}
-	if _, last := x.next.(*presence.Server); last && req.Method == "NOTIFY" {
-		x.monitor.respond(w, sipx.NewResponse(481))
-		return
-	}
-	x.next.ServeSIP(ctx, w, req)
 }
 
 func (x *mux) FlowClosed(f sipx.Flow) {
