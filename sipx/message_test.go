@@ -96,6 +96,7 @@ func TestParseRequestErrors(t *testing.T) {
 		"too many fields":      {change("Event:", strings.Repeat("A: b\r\n", 300)+"Event:"), 513},
 		"too long a field":     {change("presence", strings.Repeat("a", 17<<10)), 513},
 		"too long by folds":    {change("presence", strings.Repeat(strings.Repeat("a", 1000)+"\r\n ", 20)), 513},
+		"too many folds":       {change("Event:", "A: b"+strings.Repeat("\r\n ", 300)+"\r\nEvent:"), 513}, // each may copy the value
 		"too long":             {subscribe + strings.Repeat("a", 1<<20), 513},
 	} {
 		_, err := sipx.ParseRequest([]byte(test.text))

@@ -9,7 +9,7 @@ import (
 // Bounds of a message that is read from the network.
 const (
 	maxMessage = 1 << 20 // bytes
-	maxFields  = 256
+	maxFields  = 256      // each fold counts as one: joining them copies
 	maxLine    = 16 << 10 // bytes, folds included
 )
 
@@ -72,14 +72,14 @@ func parse(data []byte) (start string, h Header, body []byte, err error) {
 	if hasControl(start) {
 		return "", nil, nil, Errorf(400, "bad start line")
 	}
-	for {
+	for lines := 0; ; lines++ {
 		if line, rest, ok = cutLine(rest); !ok {
 			return start, h, nil, Errorf(400, "header without end")
 		}
 		if len(line) == 0 {
 			break
 		}
-		if len(line) > maxLine || len(h) == maxFields {
+		if len(line) > maxLine || lines == maxFields {
 			return start, h, nil, Errorf(513, "header too large")
 		}
 		if line[0] == ' ' || line[0] == '\t' {
