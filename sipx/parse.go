@@ -8,7 +8,7 @@ import (
 
 // Bounds of a message that is read from the network.
 const (
-	maxMessage = 1 << 20 // bytes
+	maxMessage = 1 << 20  // bytes
 	maxFields  = 256      // each fold counts as one: joining them copies
 	maxLine    = 16 << 10 // bytes, folds included
 )

@@ -44,8 +44,8 @@ type Config struct {
 	// Beyond, Send fails with sipx.ErrQueueFull.
 	MaxPending int
 	// MaxAnswers bounds how many answers are kept to absorb retransmissions
-	// over udp; 262,144. Beyond, the oldest is forgotten early. Each takes
-	// about half a KiB for 32 seconds.
+	// over udp; 262,144, and as many KiB. Beyond, the oldest is forgotten early.
+	// Each takes about half a KiB for 32 seconds.
 	MaxAnswers int
 	// SendQueue bounds the messages that wait for one connection or one host
 	// name; 4096, and 4 MiB. Beyond, Send fails with sipx.ErrQueueFull, and a response

@@ -18,14 +18,26 @@ type answers struct {
 	max   int
 	seed  maphash.Seed
 
-	mu     sync.Mutex
-	open   map[uint64]*exchange // not answered yet, or an INVITE
-	kept   map[uint64]place     // where the answer is
-	pages  []*page              // the oldest first
-	next   uint32               // number of the next page
-	timer  *time.Timer          // for the end of the first page
-	closed bool
+	mu      sync.Mutex
+	open    map[uint64]*exchange // not answered yet, or an INVITE
+	invites int                  // transactions of INVITEs
+	kept    map[uint64]place     // where the answer is
+	pages   []*page              // the oldest first
+	size    int                  // of the pages' data, in bytes
+	next    uint32               // number of the next page
+	timer   *time.Timer          // for the end of the first page
+	closed  bool
 }
+
+// maxInvites bounds the transactions of INVITEs. Each answer to one is repeated
+// until the ACK, for half a minute, and who forges a source address sends none.
+// Beyond the bound it is repeated only when the INVITE is, as that to any other
+// request.
+const maxInvites = 256
+
+// answerSize is how many bytes an answer may take on average: an answer repeats
+// what the request says of its way, which may be a whole datagram.
+const answerSize = 1 << 10
 
 // place is where a record is: in which page, and at which of its bytes.
 type place struct{ page, at uint32 }
@@ -57,12 +69,15 @@ func (a *answers) known(x *exchange) bool {
 	to, socket, data := a.find(x.hash)
 	if seen == nil && data == nil && !a.closed && x.req.Method != "ACK" {
 		a.open[x.hash] = x
-		if x.req.Method == "INVITE" {
-			x.invite = a.stack.engine.Invite(key, x)
+		if x.req.Method == "INVITE" && a.invites < maxInvites {
+			if x.invite = a.stack.engine.Invite(key, x); x.invite != nil {
+				a.invites++
+			}
 		}
 	}
 	a.mu.Unlock()
 	switch {
+	case data != nil && x.req.Method == "ACK": // it has come
 	case data != nil:
 		_ = socket.write(to, data)
 	case seen != nil:
@@ -101,7 +116,8 @@ func (a *answers) keep(x *exchange, answer []byte) {
 	p.data = binary.BigEndian.AppendUint32(p.data, uint32(len(answer)))
 	p.data = append(p.data, answer...)
 	p.end = time.Now().Add(a.stack.engine.Timeout())
-	if len(a.kept) > a.max && len(a.pages) > 1 {
+	a.size += recordHead + len(answer)
+	for (len(a.kept) > a.max || a.size > a.max*answerSize) && len(a.pages) > 1 {
 		a.forget()
 	}
 	if a.timer == nil {
@@ -147,6 +163,7 @@ func (a *answers) forget() {
 		}
 		record = record[recordHead+binary.BigEndian.Uint32(record[28:]):]
 	}
+	a.size -= len(a.pages[0].data)
 	a.pages[0] = nil
 	a.pages = a.pages[1:]
 }
@@ -169,11 +186,14 @@ func (a *answers) expire() {
 	}
 }
 
-// drop forgets an exchange.
+// drop forgets an INVITE whose transaction has ended.
 func (a *answers) drop(x *exchange) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.open, x.hash)
+	if a.open[x.hash] == x {
+		delete(a.open, x.hash)
+		a.invites--
+	}
 }
 
 func (a *answers) close() {

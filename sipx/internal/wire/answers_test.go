@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,6 +96,84 @@ func TestAnswersAreBounded(t *testing.T) {
 	require.Equal(t, 1, calls("999"))
 	ask("0")
 	require.Equal(t, 2, calls("0"))
+}
+
+// BSX-4: an answer may be as large as a datagram, so they are bounded in bytes
+// as well.
+func TestAnswersAreBoundedInBytes(t *testing.T) {
+	ask, calls := counting(t, wire.Config{MaxAnswers: 100}, time.Minute)
+	for i := range 10 {
+		ask(fmt.Sprintf("%050d", i)) // of 50,000 bytes
+	}
+	last, first := fmt.Sprintf("%050d", 9), fmt.Sprintf("%050d", 0)
+	ask(last)
+	require.Equal(t, 1, calls(last))
+	ask(first)
+	require.Equal(t, 2, calls(first))
+}
+
+// inviting is an engine that counts the transactions of INVITEs, and ends none.
+type inviting struct {
+	short
+	begun *atomic.Int32
+}
+
+func (e inviting) Invite(_ string, p wire.ServerParty) wire.Invite {
+	e.begun.Add(1)
+	return invite{p}
+}
+
+type invite struct{ party wire.ServerParty }
+
+func (i invite) Respond(status int) error { return i.party.Write(status) }
+func (i invite) Again(string)             {}
+func (i invite) Terminate()               { i.party.End() }
+
+// BSX-4: INVITEs of a forged source, whose answers nobody acknowledges, neither
+// take memory without end nor have each answer sent again and again.
+func TestInvitesAreBounded(t *testing.T) {
+	var begun atomic.Int32
+	s, err := wire.Listen(wire.Config{Listen: []string{"udp:127.0.0.1:0"}}, inviting{short{time.Minute}, &begun})
+	require.NoError(t, err)
+	var served sync.WaitGroup
+	served.Go(func() {
+		_ = s.Serve(context.Background(), sipx.HandlerFunc(func(_ context.Context, w sipx.ResponseWriter, _ *sipx.Request) {
+			_ = w.Respond(sipx.NewResponse(405))
+		}))
+	})
+	c, err := net.Dial("udp", s.Listening()[0].Local.String())
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, c.Close())
+		require.NoError(t, s.Shutdown(context.Background()))
+		served.Wait()
+	})
+	send := func(method string, i int) {
+		_, err := fmt.Fprintf(c, "%s sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%d;rport\r\n"+
+			"From: <sip:alice@example.com>;tag=a\r\nTo: <sip:bob@example.com>\r\nCall-ID: %s-%d\r\nCSeq: 1 %s\r\n\r\n",
+			method, c.LocalAddr(), i, method, i, method)
+		require.NoError(t, err)
+	}
+	receive := func() string {
+		buf := make([]byte, 4096)
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+		n, err := c.Read(buf)
+		require.NoError(t, err)
+		return string(buf[:n])
+	}
+	for i := range 400 {
+		send("INVITE", i)
+		require.Contains(t, receive(), fmt.Sprintf("Call-ID: INVITE-%d\r\n", i))
+	}
+	require.LessOrEqual(t, begun.Load(), int32(256))
+
+	// Beyond the bound the answer comes again with the INVITE, and the ACK ends
+	// it all the same.
+	send("INVITE", 399)
+	require.Contains(t, receive(), "Call-ID: INVITE-399\r\n")
+	send("ACK", 399)
+	send("OPTIONS", 400)
+	require.Contains(t, receive(), "Call-ID: OPTIONS-400\r\n")
 }
 
 func TestAnswersExpire(t *testing.T) {

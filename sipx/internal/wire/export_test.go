@@ -1,6 +1,9 @@
 package wire
 
-import "net"
+import (
+	"net"
+	"time"
+)
 
 // Frames calls yield with the messages that a stream has, and with the parts of
 // those that cannot be framed; it returns the error that ended it.
@@ -20,5 +23,17 @@ func Frames(nc net.Conn, maxMessage int, yield func(msg []byte, bad bool)) error
 			return err
 		}
 		yield(msg, false)
+	}
+}
+
+// WebSocketBuffer reads the WebSocket messages that a connection has until it
+// ends, and returns how many bytes are held for the last one.
+func WebSocketBuffer(nc net.Conn, maxMessage int) int {
+	s := &Stack{cfg: Config{MaxMessage: maxMessage, SendQueue: 10, ReadTimeout: time.Minute, IdleTimeout: time.Minute}}
+	f := newFrames(&conn{stack: s}, nc)
+	for {
+		if _, err := f.next(); err != nil {
+			return f.msg.Cap()
+		}
 	}
 }

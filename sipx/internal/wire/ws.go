@@ -26,7 +26,7 @@ type frames struct {
 	in    *bufio.Reader
 	out   *bufio.Writer
 	first bool
-	msg   []byte
+	msg   bytes.Buffer
 }
 
 func newFrames(c *conn, nc net.Conn) *frames {
@@ -60,7 +60,9 @@ func (f *frames) read() ([]byte, error) {
 		wait = cfg.ReadTimeout
 	}
 	_ = f.net.SetReadDeadline(time.Now().Add(wait))
-	f.msg = f.msg[:0]
+	if f.msg.Reset(); f.msg.Cap() > 16*readSize {
+		f.msg = bytes.Buffer{}
+	}
 	state := ws.StateServerSide
 	for {
 		h, err := ws.ReadHeader(f.in)
@@ -76,20 +78,20 @@ func (f *frames) read() ([]byte, error) {
 			}
 			continue
 		}
-		if h.Length > int64(cfg.MaxMessage-len(f.msg)) {
+		if h.Length > int64(cfg.MaxMessage-f.msg.Len()) {
 			return nil, sipx.Errorf(513, "message too large")
 		}
 		if !state.Fragmented() {
 			_ = f.net.SetReadDeadline(time.Now().Add(cfg.ReadTimeout))
 		}
-		at := len(f.msg)
-		f.msg = append(f.msg, make([]byte, h.Length)...)
-		if _, err := io.ReadFull(f.in, f.msg[at:]); err != nil {
+		at := f.msg.Len()
+		// As it comes: who only says that a message is long has no memory.
+		if _, err := io.CopyN(&f.msg, f.in, h.Length); err != nil {
 			return nil, err
 		}
-		ws.Cipher(f.msg[at:], h.Mask, 0)
+		ws.Cipher(f.msg.Bytes()[at:], h.Mask, 0)
 		if h.Fin {
-			return f.msg, nil
+			return f.msg.Bytes(), nil
 		}
 		state = state.Set(ws.StateFragmented)
 	}
