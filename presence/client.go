@@ -12,9 +12,11 @@ import (
 )
 
 // clientKey tells clients apart: the user by its presentity's key, the endpoint
-// by its Contact. An AMCC has one Contact for many users (§2.11).
+// by its Contact. An AMCC has one Contact for many users (§2.11). Where the
+// directory could not say whose address that is, as is who says so: a Contact is
+// no secret.
 type clientKey struct {
-	user, contact string
+	user, contact, as string
 }
 
 // client is one BluStar endpoint of a user. All its fields are guarded by
@@ -236,8 +238,13 @@ func (cs *clients) rekey(from, to *presentity, entry *directory.Entry) (impostor
 			continue
 		}
 		delete(cs.m, key)
-		key.user = to.key
-		if other := cs.m[key]; other != nil {
+		impostor := c.claims != nil && !mayActFor(*c.claims, entry)
+		key.user, key.as, c.claims = to.key, "", nil
+		other := cs.m[key]
+		switch {
+		case impostor:
+			impostors = append(impostors, c)
+		case other != nil:
 			// The client came in under the entry meanwhile.
 			for _, d := range c.dialogs {
 				d.client = other
@@ -251,13 +258,10 @@ func (cs *clients) rekey(from, to *presentity, entry *directory.Entry) (impostor
 			c.ended = true
 			stopTimer(&c.expiry)
 			continue
+		default:
+			cs.m[key] = c
 		}
-		if c.claims != nil && !mayActFor(*c.claims, entry) {
-			impostors = append(impostors, c)
-		}
-		c.claims = nil
 		c.key = key
-		cs.m[key] = c
 		if c.user != nil {
 			c.user = to
 			cs.live[to] = append(cs.live[to], c)

@@ -94,6 +94,59 @@ func TestImpostorOfTheDownTimes(t *testing.T) {
 	})
 }
 
+// BSP-2.4-7: who claimed another user's address while the directory was down,
+// with that user's Contact, has no part in the user's client, be that older or of
+// the same time.
+func TestImpostorWithTheSameContact(t *testing.T) {
+	for name, comes := range map[string]struct{ before, after bool }{
+		"client from before":  {before: true},
+		"client comes first":  {},
+		"client comes second": {after: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f, g := &flaky{}, &gate{}
+				w := newWorld(t, func(c *presence.Config) { f.Directory, c.Directory, c.Guard = c.Directory, f, g })
+				tom := w.client("tom", "192.0.2.8")
+				var own *sub
+				signIn := func() {
+					g.decision = as(`de\tom`)
+					own, _ = tom.subscribe("sip:tom@example.com")
+				}
+				if comes.before {
+					signIn()
+				}
+				f.state.Store(1)
+				if !comes.before && !comes.after {
+					signIn()
+				}
+				g.decision = as(`de\ann`)
+				forged, res := tom.subscribe("sip:tom@example.com")
+				require.Equal(t, 200, res.Status)
+				other, res := tom.subscribe("sip:bob@example.com")
+				require.Equal(t, 200, res.Status)
+				if comes.after {
+					signIn()
+				}
+				g.decision = as(`de\ann`)
+				if !comes.before { // the end of the one is not that of the other
+					ended, _ := tom.subscribe("sip:tom@example.com")
+					require.Equal(t, 200, ended.end().Status)
+				}
+				f.state.Store(0)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				for _, s := range []*sub{forged, other} {
+					require.Equal(t, 481, s.end().Status)
+				}
+				require.Equal(t, 1, w.server.Stats().Clients)
+				g.decision = as(`de\tom`)
+				require.Equal(t, 200, own.refresh().Status)
+			})
+		})
+	}
+}
+
 // A NOTIFY that fails at once, because of a publication that expires, ends the
 // client of the same user.
 func TestFailsAtOnceOnExpiry(t *testing.T) {

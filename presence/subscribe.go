@@ -112,7 +112,7 @@ func (s *Server) open(ctx context.Context, sub *subscription, event sipx.Event) 
 	if sub.dialect.ClientLife && !sub.watchers {
 		if err := s.joinClient(d, sub, user, watched[0]); err != nil {
 			s.unlink(d)
-			return nil, nil, sipx.Errorf(403, "too many clients of one user")
+			return nil, nil, err
 		}
 		if !s.dialogs.live(d) { // its connection has closed meanwhile
 			c, _ := s.clients.of(d)

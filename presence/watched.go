@@ -45,7 +45,7 @@ func (s *Server) whoAndWhat(ctx context.Context, sub *subscription, uris []strin
 		}
 	}
 	if r := user.result; r.Err == nil && !mayActFor(sub.id, &r.Entry) {
-		return user, nil, sipx.Errorf(403, "From is another user's address")
+		return user, nil, errNotFrom
 	}
 	return user, list, nil
 }
@@ -67,28 +67,38 @@ func (s *Server) newWatches(d *dialog, list []watched, id auth.Identity) []*watc
 }
 
 // joinClient ties a dialog to its client: to the user, where the first address
-// has the same entry as From (BSP-4.1-1).
+// has the same entry as From (BSP-4.1-1). The error is for the peer.
 func (s *Server) joinClient(d *dialog, sub *subscription, user, first watched) error {
-	key := clientKey{user: "?" + user.address.String(), contact: contactKey(sub.contact.URI)}
+	key := clientKey{contact: contactKey(sub.contact.URI)}
+	var claims *auth.Identity
 	if user.result.Err == nil {
 		key.user = user.result.Entry.ID
+	} else if key.user, key.as = "?"+user.address.String(), whoIs(sub.id); !sub.id.IsZero() {
+		claims = &sub.id // to be judged when the directory is back
 	}
 	own := user.address == first.address
 	if !own && user.result.Err == nil && first.result.Err == nil {
 		own = user.result.Entry.ID == first.result.Entry.ID
 	}
 	p := d.first()
-	var claims *auth.Identity
 	if own {
-		if key.user = p.key; user.result.Err != nil && !sub.id.IsZero() {
-			claims = &sub.id // to be judged when the directory is back
+		key.user = p.key
+		if entry, ok := p.resolvedEntry(); ok { // now, if not when it was looked up
+			if !mayActFor(sub.id, &entry) {
+				return errNotFrom
+			}
+			key.as, claims = "", nil
 		}
 	}
-	err := s.clients.join(d, key, sub.contact.URI.User == amccUser, own, p, sub.req.Header.Get("User-Agent"), claims)
-	if now := d.first(); own && err == nil && now != p {
+	if s.clients.join(d, key, sub.contact.URI.User == amccUser, own, p, sub.req.Header.Get("User-Agent"), claims) != nil {
+		return sipx.Errorf(403, "too many clients of one user")
+	}
+	if now := d.first(); own && now != p {
 		if entry, ok := now.resolvedEntry(); ok { // the directory has come back meanwhile
 			s.resolve(p, entry)
 		}
 	}
-	return err
+	return nil
 }
+
+var errNotFrom = sipx.Errorf(403, "From is another user's address")
