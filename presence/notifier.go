@@ -171,7 +171,7 @@ func (d *dialog) newNotify(w *watch, snap *snapshot, why reason) *notification {
 	if w == nil {
 		return n
 	}
-	n.Body = snap.body(d.dialect, w.own, w.entity)
+	n.Body = w.body(snap)
 	n.Header = append(n.Header, sipx.Field{Name: "Content-Type", Value: typePIDF})
 	if d.dialect.FromEntity && d.list {
 		if u, err := sipx.ParseURI(w.entity); err == nil {
@@ -179,6 +179,11 @@ func (d *dialog) newNotify(w *watch, snap *snapshot, why reason) *notification {
 		}
 	}
 	return n
+}
+
+// body is the document of snap for w. Its dialog's mu is held.
+func (w *watch) body(snap *snapshot) []byte {
+	return snap.body(w.dialog.dialect, w.own, w.entity, w.presentity.watching.Load() > 1)
 }
 
 func (d *dialog) notifyHead(why reason) *notification {

@@ -40,7 +40,8 @@ type presentity struct {
 	change   *time.Timer // the next change that comes by itself
 	retry    *time.Timer // of the look-up
 
-	current atomic.Pointer[snapshot] // never nil once made
+	current  atomic.Pointer[snapshot] // never nil once made
+	watching atomic.Int32             // len(watches), for those who do not hold mu
 }
 
 type presentityKind int
@@ -180,6 +181,7 @@ func (p *presentity) addWatch(w *watch) {
 	defer p.watchersChanged()
 	w.index = len(p.watches)
 	p.watches = append(p.watches, w)
+	p.watching.Store(int32(len(p.watches)))
 	if len(p.watches) == 1 {
 		p.watchSources()
 	}
@@ -202,6 +204,7 @@ func (p *presentity) removeWatch(w *watch) {
 	p.watches[w.index] = p.watches[last]
 	p.watches[last] = nil
 	p.watches = p.watches[:last]
+	p.watching.Store(int32(last))
 	if last == 0 {
 		p.unwatchSources()
 	}

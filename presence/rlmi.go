@@ -51,7 +51,7 @@ func (d *dialog) nextRLMI() (*notification, sipx.ResponseHandler) {
 			d.pop()
 			continue
 		}
-		xml := snap.body(d.dialect, w.own, w.entity)
+		xml := w.body(snap)
 		size += partSize + len(w.entity) + len(xml)
 		if size > maxRLMI && (full || len(n.watches) > 0) {
 			break

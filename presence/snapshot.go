@@ -116,8 +116,9 @@ func (n *snapshot) document(d *Dialect, own bool) *pidf.Presence {
 }
 
 // body returns the document for one watcher. The result is shared: it must not
-// be changed.
-func (n *snapshot) body(d *Dialect, own bool, entity string) []byte {
+// be changed. It is kept where others may want it, not for a single watcher who
+// has it by now.
+func (n *snapshot) body(d *Dialect, own bool, entity string, keep bool) []byte {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	v := &n.views[viewKind(d, own && n.private)]
@@ -137,7 +138,7 @@ func (n *snapshot) body(d *Dialect, own bool, entity string) []byte {
 		}
 		xml = v.template.AppendXML(nil, entity)
 	}
-	if len(v.bodies) < maxBodies {
+	if keep && len(v.bodies) < maxBodies {
 		v.bodies = append(v.bodies, body{entity, xml})
 	}
 	return xml
