@@ -38,7 +38,7 @@ type Config struct {
 	// connection is answered 413. A datagram cannot have more than 64 KiB.
 	MaxMessage int
 	// MaxConnections bounds the open connections; 16,384. More are closed at
-	// once.
+	// once. Those that the stack opens are half of them at most.
 	MaxConnections int
 	// MaxPending bounds the requests sent that wait for a response; 131,072.
 	// Beyond, Send fails with sipx.ErrQueueFull.

@@ -281,6 +281,28 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
+// BSX-4: whoever names many hosts to connect to takes no room from those who
+// connect.
+func TestOwnConnectionsAreBounded(t *testing.T) {
+	s := listen(t, sipgostack.Config{Listen: []string{"tcp:127.0.0.1:0"}, MaxConnections: 2})
+	serve(t, s, sipx.HandlerFunc(ok))
+	outcomes := make(chan error, 2)
+	for range 2 {
+		silent, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer silent.Close()
+		s.Send(t.Context(), options("sip:"+silent.Addr().String()+";transport=tcp"),
+			sipx.ResponseHandlerFunc(func(_ *sipx.Request, _ *sipx.Response, err error) { outcomes <- err }))
+	}
+	require.ErrorIs(t, <-outcomes, sipx.ErrQueueFull)
+	c, err := net.Dial("tcp", address(s, "tcp"))
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = fmt.Fprint(c, message("TCP", "1", "Content-Length: 0\r\n"))
+	require.NoError(t, err)
+	require.Contains(t, read(t, c), "SIP/2.0 200 ")
+}
+
 func TestSourceRate(t *testing.T) {
 	s := listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}, SourceRate: 5})
 	client := listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}})

@@ -126,6 +126,9 @@ func (s *Stack) connect(h hop, to netip.AddrPort) (*conn, error) {
 	if c := s.dialed[h]; c != nil {
 		return c, nil
 	}
+	if len(s.dialed) >= (s.cfg.MaxConnections+1)/2 {
+		return nil, sipx.ErrQueueFull // who names many hosts must not shut out who connects
+	}
 	c := &conn{stack: s, transport: h.transport, hop: h,
 		flow: sipx.Flow{Transport: h.transport, Remote: to}}
 	if !s.register(c, func() { c.dial(to, strings.Trim(h.host, "[]")) }) {
