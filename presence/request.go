@@ -22,18 +22,27 @@ func oneContact(req *sipx.Request) (sipx.Address, error) {
 	return list[0], nil
 }
 
-// maxRoutes bounds a dialog's route set.
-const maxRoutes = 16
+// Bounds of what a dialog keeps of the request that opened it.
+const (
+	maxRoutes    = 16      // elements of its route set
+	maxRouteSize = 8 << 10 // bytes of all of them
+	maxToken     = 256     // bytes of its tag, and of the id of its event
+)
 
 func recordRoutes(req *sipx.Request) ([]string, error) {
 	var routes []string
+	size := 0
 	for value := range req.Header.Values("Record-Route") {
 		list, err := sipx.ParseAddresses(value, maxRoutes)
 		if err != nil || len(routes)+len(list) > maxRoutes {
 			return nil, sipx.Errorf(400, "bad Record-Route")
 		}
 		for _, a := range list {
-			routes = append(routes, a.String())
+			route := a.String()
+			if size += len(route); size > maxRouteSize {
+				return nil, sipx.Errorf(400, "Record-Route is too long")
+			}
+			routes = append(routes, route)
 		}
 	}
 	return routes, nil

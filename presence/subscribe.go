@@ -38,8 +38,11 @@ func (s *Server) subscribe(ctx context.Context, req *sipx.Request) (*sipx.Respon
 	if sub.contact, err = oneContact(req); err != nil {
 		return nil, nil, err
 	}
-	if req.From.Tag() == "" {
+	switch tag := req.From.Tag(); {
+	case tag == "":
 		return nil, nil, sipx.Errorf(400, "From without tag")
+	case len(tag) > maxToken, len(event.ID) > maxToken:
+		return nil, nil, sipx.Errorf(400, "a tag or event id of more than %d bytes", maxToken)
 	}
 	if sub.routes, err = recordRoutes(req); err != nil {
 		return nil, nil, err

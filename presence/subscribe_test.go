@@ -295,12 +295,17 @@ func TestBadSubscribe(t *testing.T) {
 	rl := func(inner string) string {
 		return `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists">` + inner + `</resource-lists>`
 	}
+	longTag := plain("Event: presence")
+	longTag.From = longTag.From.WithTag(strings.Repeat("t", 300))
 	for _, tt := range []struct {
 		name   string
 		req    *sipx.Request
 		status int
 		field  string // that the answer has
 	}{
+		{"a tag to be kept", longTag, 400, ""},
+		{"an event id to be kept", plain("Event: presence;id=" + strings.Repeat("i", 300)), 400, ""},
+		{"a route set to be kept", plain("Event: presence", "Record-Route: <sip:192.0.2.9;lr>;x="+strings.Repeat("x", 9000)), 400, ""},
 		{"unknown event", plain("Event: dialog"), 489, "Allow-Events"},
 		{"no event", plain(), 489, "Allow-Events"},
 		{"template package", plain("Event: presence.nothing"), 489, "Allow-Events"},
