@@ -45,7 +45,11 @@ type child struct {
 // by itself after five minutes.
 func (c *child) start() {
 	c.t.Helper()
-	c.cmd = exec.Command("timeout", append([]string{"300"}, c.args...)...)
+	timeout, err := exec.LookPath("timeout")
+	if err != nil {
+		missing(c.t, "timeout (Debian: coreutils)")
+	}
+	c.cmd = exec.Command(timeout, append([]string{"300"}, c.args...)...)
 	c.cmd.Stdout, c.cmd.Stderr = &c.log, &c.log
 	require.NoError(c.t, c.cmd.Start())
 	require.Eventually(c.t, c.ready, 20*time.Second, 20*time.Millisecond, "%s is not ready", c.args[0])

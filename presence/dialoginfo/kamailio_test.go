@@ -77,12 +77,13 @@ func newKamailio(t *testing.T, change func(*dialoginfo.Config), defines ...strin
 // it is required.
 func findKamailio(t *testing.T) string {
 	modules, _ := filepath.Glob("/usr/lib*/*/kamailio/modules/presence_dialoginfo.so")
+	_, noTimeout := exec.LookPath("timeout")
 	for _, name := range []string{"kamailio", "/usr/sbin/kamailio"} {
-		if path, err := exec.LookPath(name); err == nil && len(modules) > 0 {
+		if path, err := exec.LookPath(name); err == nil && noTimeout == nil && len(modules) > 0 {
 			return path
 		}
 	}
-	const missing = "Kamailio is not installed (Debian: kamailio, kamailio-presence-modules)"
+	const missing = "Kamailio or timeout is not installed (Debian: kamailio, kamailio-presence-modules, coreutils)"
 	if os.Getenv("BLUSTAR_INTEGRATION") == "required" {
 		t.Fatal(missing)
 	}
