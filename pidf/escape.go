@@ -1,43 +1,31 @@
 package pidf
 
-import (
-	"strings"
-	"unicode/utf8"
-)
-
-// plain says which ASCII characters are written as they are.
-type plain [utf8.RuneSelf]bool
-
-// What stays as it is in character data, and in the value of an attribute in double quotes. There white space but
-// spaces is written as references, which normalization of attribute values leaves alone.
-var (
-	plainText = newPlain("\n\t", "&<>")
-	plainAttr = newPlain("", "&<>\"")
-)
-
-func newPlain(and, but string) *plain {
-	p := new(plain)
-	for c := ' '; c < utf8.RuneSelf; c++ {
-		p[c] = !strings.ContainsRune(but, c)
-	}
-	for _, c := range and {
-		p[c] = true
-	}
-	return p
-}
+import "unicode/utf8"
 
 // appendEscaped appends s as character data.
-func appendEscaped(dst []byte, s string) []byte { return plainText.escape(dst, s) }
+func appendEscaped(dst []byte, s string) []byte { return escape(dst, s, false) }
 
-// appendAttr appends s as the value of an attribute.
-func appendAttr(dst []byte, s string) []byte { return plainAttr.escape(dst, s) }
+// appendAttr appends s as the value of an attribute in double quotes. White space but spaces is written as
+// references, which normalization of attribute values leaves alone.
+func appendAttr(dst []byte, s string) []byte { return escape(dst, s, true) }
+
+// isPlain reports whether an ASCII character is written as it is.
+func isPlain(c byte, attribute bool) bool {
+	switch c {
+	case '&', '<', '>':
+		return false
+	case '"', '\n', '\t':
+		return !attribute
+	}
+	return c >= ' '
+}
 
 // escape appends s, with U+FFFD for what XML has no place for, so that no value can make a document ill-formed.
-func (p *plain) escape(dst []byte, s string) []byte {
+func escape(dst []byte, s string, attribute bool) []byte {
 	done := 0
 	for i := 0; i < len(s); {
 		if c := s[i]; c < utf8.RuneSelf {
-			if p[c] {
+			if isPlain(c, attribute) {
 				i++
 				continue
 			}
