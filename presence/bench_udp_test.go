@@ -43,7 +43,7 @@ func BenchmarkFanOutUDP(b *testing.B) {
 				}
 			}
 			do := func(req *sipx.Request) *sipx.Response {
-				req.Header = append(sipx.Header{{Name: "Contact", Value: "<" + peer.Contact(sipx.Flow{Transport: "udp"}).String() + ">"}},
+				req.Header = append(sipx.Header{{Name: "Contact", Value: peer.Contact(sipx.Flow{Transport: "udp"})}},
 					withoutRouting(req.Header)...)
 				req.Flow = sipx.Flow{Transport: "udp", Remote: stack.Listening()[0].Local}
 				res, err := sipx.Do(b.Context(), peer, req)

@@ -72,8 +72,12 @@ func ExampleLineMonitor() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	bss, err := sipx.ParseAddress(stack.Contact(sipx.Flow{}))
+	if err != nil {
+		log.Fatal(err)
+	}
 	ann, err := client.New(client.Config{
-		Sender: phone, Server: stack.Contact(sipx.Flow{}), Address: "sip:ann@example.com", Credentials: credentials,
+		Sender: phone, Server: bss.URI, Address: "sip:ann@example.com", Credentials: credentials,
 	})
 	if err != nil {
 		log.Fatal(err)

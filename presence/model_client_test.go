@@ -157,7 +157,7 @@ func (p *peer) send(method, to, callID string, cseq uint32, body string, fields 
 	req := sipxtest.NewRequest(strings.Join(lines, "\n") + "\n\n" + body)
 	req.Header = req.Header[1:]
 	p.m.tracef("%s → %s %s %s %d %v %s", p.host, method, to, callID, cseq, fields, brief(body))
-	p.stack.Send(p.m.ctx, req, sipx.ResponseHandlerFunc(func(_ *sipx.Request, res *sipx.Response, err error) {
+	p.stack.Send(req, sipx.ResponseHandlerFunc(func(_ *sipx.Request, res *sipx.Response, err error) {
 		p.m.mu.Lock()
 		defer p.m.mu.Unlock()
 		done(res)

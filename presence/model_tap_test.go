@@ -98,19 +98,19 @@ func (c *tapped) Respond(res *sipx.Response) error {
 }
 
 // Send implements sipx.Sender.
-func (t *tap) Send(ctx context.Context, req *sipx.Request, done sipx.ResponseHandler) {
+func (t *tap) Send(req *sipx.Request, done sipx.ResponseHandler) {
 	if t.deaf.Load() {
 		done.HandleResponse(req, nil, sipx.ErrStackClosed)
 		return
 	}
 	t.note(event{kind: notifySent, notify: req})
-	t.sender.Send(ctx, req, sipx.ResponseHandlerFunc(func(req *sipx.Request, res *sipx.Response, err error) {
+	t.sender.Send(req, sipx.ResponseHandlerFunc(func(req *sipx.Request, res *sipx.Response, err error) {
 		t.note(event{kind: notifyDone, notify: req, exchange: exchange{res: res}, err: err})
 		done.HandleResponse(req, res, err)
 	}))
 }
 
-func (t *tap) Contact(f sipx.Flow) sipx.URI { return t.sender.Contact(f) }
+func (t *tap) Contact(f sipx.Flow) string { return t.sender.Contact(f) }
 
 var errDirectoryDown = errors.New("the directory is down")
 

@@ -105,7 +105,7 @@ func (s *Server) drain(d *dialog) {
 		d.underWay++
 		s.outstanding.Add(1)
 		d.mu.Unlock()
-		s.cfg.Sender.Send(s.ctx, &n.Request, done)
+		s.cfg.Sender.Send(&n.Request, done)
 	}
 }
 

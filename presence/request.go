@@ -83,13 +83,12 @@ func accepts(h sipx.Header, media string) bool {
 // contact is our Contact on a flow, as a field value. There are few different
 // ones, which dialogs share.
 func (s *Server) contact(f sipx.Flow) string {
-	uri := s.cfg.Sender.Contact(f)
-	if text, ok := s.contacts.Load(uri); ok {
-		return text.(string)
+	text := s.cfg.Sender.Contact(f)
+	if shared, ok := s.contacts.Load(text); ok {
+		return shared.(string)
 	}
-	text := sipx.Address{URI: uri}.String()
 	if s.contactCount.Add(1) <= maxContacts {
-		s.contacts.Store(uri, text)
+		s.contacts.Store(text, text)
 	}
 	return text
 }

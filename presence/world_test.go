@@ -222,12 +222,9 @@ type notify struct {
 	at   time.Time
 }
 
-func (p *peers) Contact(f sipx.Flow) sipx.URI {
-	u, _ := sipx.ParseURI("sip:" + f.Local.String())
-	return u
-}
+func (p *peers) Contact(f sipx.Flow) string { return "<sip:" + f.Local.String() + ">" }
 
-func (p *peers) Send(_ context.Context, req *sipx.Request, done sipx.ResponseHandler) {
+func (p *peers) Send(req *sipx.Request, done sipx.ResponseHandler) {
 	p.mu.Lock()
 	p.sent = append(p.sent, &notify{req, done, time.Now()})
 	answer := p.answer

@@ -31,6 +31,7 @@ type udpStack struct {
 
 	mu       sync.Mutex
 	handler  sipx.Handler
+	leaving  bool
 	handling context.Context
 	stop     context.CancelFunc
 	closing  bool
@@ -69,20 +70,18 @@ func (s *udpStack) Listening() []sipx.Flow {
 	return []sipx.Flow{{Transport: "udp", Local: s.local}}
 }
 
-func (s *udpStack) Contact(sipx.Flow) sipx.URI {
-	return sipx.URI{Scheme: "sip", Host: s.local.Addr().String(), Port: int(s.local.Port())}
-}
+func (s *udpStack) Contact(sipx.Flow) string { return "<sip:" + s.local.String() + ">" }
 
 func (s *udpStack) Serve(ctx context.Context, h sipx.Handler) error {
 	s.mu.Lock()
 	s.handler = h
-	s.handling, s.stop = context.WithCancel(ctx)
+	s.handling, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.mu.Unlock()
 	s.jobs.Start()
 	select {
 	case <-ctx.Done():
 		s.mu.Lock()
-		s.handler = nil // later requests are refused
+		s.leaving = true // what would begin something is refused
 		s.mu.Unlock()
 	case <-s.down:
 	}
@@ -192,15 +191,16 @@ func (s *udpStack) request(data []byte, from netip.AddrPort) {
 func (s *udpStack) handle(a *datagramAnswer) {
 	busy := sipx.NewResponse(503, sipx.Field{Name: "Retry-After", Value: "10"})
 	req := a.req
+	established := dispatch.IsEstablished(req)
 	taken := s.jobs.Submit(dispatch.Job{
 		Lane:        dispatch.LaneOf(req),
 		Source:      req.Flow.Remote.Addr(),
-		Established: dispatch.IsEstablished(req),
+		Established: established,
 		Run: func() {
 			s.mu.Lock()
-			h, ctx := s.handler, s.handling
+			h, ctx, leaving := s.handler, s.handling, s.leaving
 			s.mu.Unlock()
-			if h == nil {
+			if leaving && !established {
 				_ = a.Respond(busy)
 				return
 			}
@@ -263,17 +263,14 @@ type call struct {
 	mu       sync.Mutex
 	interval time.Duration
 	timer    *time.Timer
-	release  func() bool
 	finished bool
 }
 
-func (s *udpStack) Send(ctx context.Context, req *sipx.Request, done sipx.ResponseHandler) {
+func (s *udpStack) Send(req *sipx.Request, done sipx.ResponseHandler) {
 	c := &call{stack: s, req: req, done: done, branch: "z9hG4bK" + rand.Text(), interval: 500 * time.Millisecond}
 	c.data = req.AppendTo(nil, "SIP/2.0/UDP "+s.local.String()+";branch="+c.branch+";rport")
-	err := ctx.Err()
-	if err == nil {
-		c.to, err = destination(req)
-	}
+	var err error
+	c.to, err = destination(req)
 	c.mu.Lock() // until it has its timer: Shutdown may finish it before
 	s.mu.Lock()
 	switch {
@@ -293,7 +290,6 @@ func (s *udpStack) Send(ctx context.Context, req *sipx.Request, done sipx.Respon
 	}
 	deadline := time.Now().Add(s.timeout)
 	c.timer = time.AfterFunc(min(c.interval, s.timeout), func() { c.again(deadline) })
-	c.release = context.AfterFunc(ctx, func() { c.finish(nil, ctx.Err()) })
 	c.mu.Unlock()
 	c.transmit()
 }
@@ -367,7 +363,6 @@ func (c *call) finish(res *sipx.Response, err error) {
 		c.mu.Lock()
 		c.finished = true
 		c.timer.Stop()
-		c.release()
 		c.mu.Unlock()
 		s := c.stack
 		s.mu.Lock()
@@ -411,8 +406,9 @@ func Example_wiringYourOwnStack() {
 	}
 	defer client.Shutdown(context.Background())
 	me, _ := sipx.ParseAddress("<sip:alice@example.com>;tag=1")
+	there, _ := sipx.ParseAddress(server.Contact(sipx.Flow{}))
 	res, err := sipx.Do(context.Background(), client, &sipx.Request{
-		Method: "SUBSCRIBE", URI: server.Contact(sipx.Flow{}), From: me, To: sipx.Address{URI: me.URI},
+		Method: "SUBSCRIBE", URI: there.URI, From: me, To: sipx.Address{URI: me.URI},
 		CallID: "a84b4c76e66710", CSeq: 1,
 		Header: sipx.Header{{Name: "Event", Value: "weather"}},
 	})

@@ -212,15 +212,19 @@ func TestDo(t *testing.T) {
 	require.EqualValues(t, 1, null.Sent())
 
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err = sipx.Do(ctx, deaf{}, nil)
+	_, err = sipx.Do(ctx, deaf(cancel), nil)
 	require.ErrorIs(t, err, context.Canceled)
+	_, err = sipx.Do(ctx, &null, sipxtest.NewRequest(subscribe))
+	require.ErrorIs(t, err, context.Canceled, "one that had ended before")
+	require.EqualValues(t, 1, null.Sent(), "nothing is sent then")
 }
 
-// deaf never reports an outcome.
-type deaf struct{ sipx.Sender }
+// deaf never reports an outcome; it ends the context of who waits for one.
+type deaf context.CancelFunc
 
-func (deaf) Send(context.Context, *sipx.Request, sipx.ResponseHandler) {}
+func (deaf) Contact(sipx.Flow) string { return "" }
+
+func (cancel deaf) Send(*sipx.Request, sipx.ResponseHandler) { cancel() }
 
 func TestFlow(t *testing.T) {
 	for transport, want := range map[string][2]bool{"udp": {}, "": {}, "tcp": {true, false}, "tls": {true, true},

@@ -42,8 +42,9 @@ type Handler interface {
 	// flow from one From address, and so for those of one dialog, one call
 	// after another in the order of their arrival. It absorbs retransmissions,
 	// never calls it for ACK and CANCEL, answers 500 where it panics, and bounds
-	// how many calls run at once.
-	// ctx ends with that of Serve, and when Shutdown has waited for long enough.
+	// how many calls run at once. It may block: that holds up its own lane only.
+	// ctx has the values of the context of Serve, and ends when the stack is shut
+	// down.
 	ServeSIP(ctx context.Context, w ResponseWriter, req *Request)
 }
 
@@ -58,7 +59,7 @@ func (f HandlerFunc) ServeSIP(ctx context.Context, w ResponseWriter, req *Reques
 type FlowObserver interface {
 	// FlowClosed is called once for each connection over which a request came,
 	// after the last ServeSIP of that connection was called, whichever side
-	// closed it. It must not block.
+	// closed it. It must not block: it may run where the network is read.
 	FlowClosed(f Flow)
 }
 
@@ -80,18 +81,24 @@ type Sender interface {
 	// destination and fails with [ErrQueueFull] beyond. Requests for one flow,
 	// and for one datagram destination, leave in the order of the calls. The
 	// sender adds Via, Max-Forwards and Content-Length; it never changes req.
-	// When ctx ends, the wait for a response does too.
-	Send(ctx context.Context, req *Request, done ResponseHandler)
+	// A request that was sent cannot be taken back; [Do] waits no longer than
+	// its context allows.
+	Send(req *Request, done ResponseHandler)
 
-	// Contact returns the URI at which a peer reaches this stack over f, for
-	// Contact fields: with the advertised address where there is one, and
-	// without a user part. Before the first message to a peer f has a transport
-	// alone; the zero Flow leaves that to the stack as well.
-	Contact(f Flow) URI
+	// Contact returns the value of a Contact field, "<sip:192.0.2.1:5060>": the
+	// URI at which a peer reaches this stack over f, with the advertised address
+	// where there is one, and without a user part. Before the first message to a
+	// peer f has a transport alone; the zero Flow leaves that to the stack as
+	// well.
+	Contact(f Flow) string
 }
 
-// ResponseHandler takes the outcome of a request: either res or err is nil.
+// ResponseHandler takes the outcome of a request.
 type ResponseHandler interface {
+	// HandleResponse is given the outcome: either res or err is nil. It must not
+	// block: it may run where the network is read, and holds up everybody then.
+	// What may block, a store or a directory, is work for another goroutine. It
+	// may call Send.
 	HandleResponse(req *Request, res *Response, err error)
 }
 
@@ -118,8 +125,10 @@ type Stack interface {
 	Sender
 
 	// Serve hands requests to h until Shutdown or the end of ctx, then returns
-	// nil. It is called once. Requests that come later are answered 503, but
-	// others can be sent until Shutdown. The handlers' context comes from ctx.
+	// nil. It is called once. After the end of ctx requests that begin something
+	// are answered 503, while h still gets those in a dialog and those with
+	// SIP-If-Match, and requests can be sent: so that h can end what it has
+	// before Shutdown. The handlers' context has the values of ctx, not its end.
 	Serve(ctx context.Context, h Handler) error
 
 	// Shutdown stops taking requests, waits for running handlers and for
@@ -134,14 +143,19 @@ type Stack interface {
 }
 
 // Do sends req and waits for its final response, or until ctx ends:
-// [Sender.Send] for callers that have nothing else to do meanwhile.
+// [Sender.Send] for callers that have nothing else to do meanwhile. The request
+// itself goes on when ctx ends, and its outcome is dropped. Where ctx has ended
+// before, nothing is sent.
 func Do(ctx context.Context, s Sender, req *Request) (*Response, error) {
 	type outcome struct {
 		res *Response
 		err error
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	ch := make(chan outcome, 1)
-	s.Send(ctx, req, ResponseHandlerFunc(func(_ *Request, res *Response, err error) {
+	s.Send(req, ResponseHandlerFunc(func(_ *Request, res *Response, err error) {
 		ch <- outcome{res, err}
 	}))
 	select {

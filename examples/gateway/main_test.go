@@ -233,7 +233,7 @@ func (p *program) subscribe(more ...sipx.Field) *sipx.Response {
 	res, err := sipx.Do(p.t.Context(), p.client, &sipx.Request{
 		Method: "SUBSCRIBE", URI: p.address(), From: user.WithTag("a"), To: user, CallID: "call", CSeq: uint32(1 + len(more)),
 		Header: append(sipx.Header{
-			{Name: "Contact", Value: "<" + p.client.Contact(sipx.Flow{}).String() + ">"}, {Name: "Event", Value: "presence"},
+			{Name: "Contact", Value: p.client.Contact(sipx.Flow{})}, {Name: "Event", Value: "presence"},
 			{Name: "Expires", Value: "300"}, {Name: "User-Agent", Value: "BluStar Client/3.2.1"},
 		}, more...),
 	})

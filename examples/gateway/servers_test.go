@@ -128,7 +128,7 @@ func (p *pbx) call(device, state string) {
 	p.t.Helper()
 	fields := []sipx.Field{
 		{Name: "Event", Value: "dialog"}, {Name: "Expires", Value: "600"}, {Name: "Content-Type", Value: "application/dialog-info+xml"},
-		{Name: "Contact", Value: "<" + p.sender.Contact(sipx.Flow{}).String() + ">"},
+		{Name: "Contact", Value: p.sender.Contact(sipx.Flow{})},
 	}
 	if p.etag != "" {
 		fields = append(fields, sipx.Field{Name: "SIP-If-Match", Value: p.etag})

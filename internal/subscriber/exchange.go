@@ -127,7 +127,7 @@ func Contact(sender sipx.Sender, flow sipx.Flow, server sipx.URI, user string) s
 			flow.Transport = "tls"
 		}
 	}
-	uri := sender.Contact(flow)
-	uri.User = user
-	return uri
+	contact, _ := sipx.ParseAddress(sender.Contact(flow)) // a field value, as a Sender promises
+	contact.URI.User = user
+	return contact.URI
 }

@@ -100,7 +100,7 @@ func oneState(bss *sipxtest.Stack) sipx.Handler {
 		if req.Body != nil {
 			entity = "sip:ann@example.com"
 		}
-		bss.Send(ctx, &sipx.Request{
+		bss.Send(&sipx.Request{
 			Method: "NOTIFY", URI: sipx.URI{Scheme: "sip", Host: "192.0.2.7", Port: 5060},
 			From: req.To.WithTag("bss"), To: req.From, CallID: req.CallID, CSeq: 1,
 			Header: sipx.Header{field("Event", "presence"), field("Subscription-State", "active"), field("Content-Type", pidf.TypePIDF)},

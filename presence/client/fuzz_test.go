@@ -1,7 +1,6 @@
 package client_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 
@@ -18,7 +17,7 @@ type accepting struct {
 	last *sipx.Request
 }
 
-func (a *accepting) Send(_ context.Context, req *sipx.Request, done sipx.ResponseHandler) {
+func (a *accepting) Send(req *sipx.Request, done sipx.ResponseHandler) {
 	a.last = req
 	res := sipx.NewResponse(200)
 	res.ToTag = "server"

@@ -152,7 +152,7 @@ func (s *server) notifyAs(callID string, seq uint32, state, body string) {
 	}
 	s.mu.Unlock()
 	require.NoError(s.t, err)
-	s.stack.Send(context.Background(), req, sipx.ResponseHandlerFunc(func(_ *sipx.Request, res *sipx.Response, err error) {
+	s.stack.Send(req, sipx.ResponseHandlerFunc(func(_ *sipx.Request, res *sipx.Response, err error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if err == nil {

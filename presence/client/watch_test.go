@@ -389,6 +389,7 @@ func TestSignOutFromADeadServer(t *testing.T) {
 		started := time.Now()
 		require.ErrorIs(t, c.SignOut(ctx), context.DeadlineExceeded)
 		require.Equal(t, 3*time.Second, time.Since(started))
+		time.Sleep(time.Minute) // a request that was sent is repeated until its time is over
 		s.network.Blackhole("192.0.2.1", false)
 		s.seen("")
 		time.Sleep(time.Hour)
@@ -424,6 +425,7 @@ func TestAbandon(t *testing.T) {
 		synctest.Wait()
 		c.Abandon()
 		require.Error(t, <-failed)
+		time.Sleep(time.Minute) // a request that was sent is repeated until its time is over
 		s.network.Blackhole("192.0.2.1", false)
 		s.seen("")
 		time.Sleep(time.Hour)

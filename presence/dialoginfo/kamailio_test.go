@@ -146,7 +146,7 @@ type telephone struct {
 func (p *telephone) publish(dialogs ...string) {
 	fields := []sipx.Field{
 		field("Event", "dialog"), field("Expires", "600"), field("Content-Type", dialoginfo.MediaType),
-		field("Contact", "<"+p.k.stack.Contact(sipx.Flow{}).String()+">"),
+		field("Contact", p.k.stack.Contact(sipx.Flow{})),
 	}
 	if p.etag != "" {
 		fields = append(fields, field("SIP-If-Match", p.etag))

@@ -1,7 +1,7 @@
 package dialoginfo
 
 import (
-	"context"
+	"time"
 
 	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/sipx"
@@ -9,7 +9,7 @@ import (
 
 // leave ends what is left when run returns. At the PBX that is the dialog, which
 // a last SUBSCRIBE ends; for as long as that may take its NOTIFYs are answered.
-func (s *subscription) leave(ctx context.Context) {
+func (s *subscription) leave() {
 	s.finish()
 	s.next.stop()
 	s.first.stop()
@@ -27,10 +27,9 @@ func (s *subscription) leave(ctx context.Context) {
 	if d == nil || !d.Established() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
-	context.AfterFunc(ctx, func() { s.m.unroute(d.CallID()) })
+	forget := time.AfterFunc(leaveTime, func() { s.m.unroute(d.CallID()) })
 	x := newExchange(s.m, d, s.target, 0)
-	s.m.cfg.Sender.Send(ctx, x.request(), &farewell{s, x, ctx, cancel})
+	s.m.cfg.Sender.Send(x.request(), &farewell{s, x, forget})
 }
 
 // afterwards answers a NOTIFY that comes when the subscription is over.
@@ -55,8 +54,7 @@ func (s *subscription) afterwards(w sipx.ResponseWriter, req *sipx.Request) {
 type farewell struct {
 	s        *subscription
 	exchange *exchange
-	ctx      context.Context
-	cancel   context.CancelFunc
+	forget   *time.Timer // of the dialog
 }
 
 // HandleResponse implements [sipx.ResponseHandler].
@@ -64,12 +62,12 @@ func (f *farewell) HandleResponse(req *sipx.Request, res *sipx.Response, err err
 	if err == nil {
 		var again bool
 		if again, err = f.exchange.again(req, res); again {
-			f.s.m.cfg.Sender.Send(f.ctx, f.exchange.request(), f)
+			f.s.m.cfg.Sender.Send(f.exchange.request(), f)
 			return
 		}
 	}
 	if err != nil {
 		f.s.log.Debug("a subscription was not ended", "error", err)
-		f.cancel()
+		f.forget.Reset(0)
 	}
 }

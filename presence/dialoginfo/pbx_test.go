@@ -340,7 +340,7 @@ func run(t *testing.T, s setup, f func(t *testing.T, r *rig)) {
 				l.stop()
 			}
 			r.group.Wait()
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // of requests that nobody answers
 			defer cancel()
 			require.NoError(t, p.own.Shutdown(ctx))
 			require.NoError(t, p.stack.Shutdown(ctx))

@@ -56,7 +56,7 @@ type subscription struct {
 
 	exchange *exchange // the SUBSCRIBE that is to be sent or under way, or nil
 	outcome  chan outcome
-	cancel   context.CancelFunc // ends the wait for it; nil before it is sent
+	asking   bool // it was sent
 
 	next  alarm // time for the next SUBSCRIBE
 	first alarm // the first NOTIFY is overdue
@@ -88,11 +88,11 @@ func newSubscription(m *Monitor, dn string, target sipx.URI, update func(presenc
 // run keeps the subscription going until ctx ends, or something happens that
 // RFC 6665 does not say how to go on from.
 func (s *subscription) run(ctx context.Context) error {
-	defer s.leave(ctx)
+	defer s.leave()
 	s.subscribe()
 	for {
 		var turn chan<- struct{}
-		if s.exchange != nil && s.cancel == nil {
+		if s.exchange != nil && !s.asking {
 			turn = s.m.underWay
 		}
 		var err error
@@ -100,9 +100,9 @@ func (s *subscription) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case turn <- struct{}{}:
-			s.send(ctx)
+			s.send()
 		case o := <-s.outcome:
-			err = s.answered(ctx, o)
+			err = s.answered(o)
 		case n := <-s.inbox:
 			err = s.notified(n)
 		case <-s.next.C:
@@ -151,32 +151,29 @@ func (s *subscription) subscribe() {
 }
 
 // send sends it, or sends it again.
-func (s *subscription) send(ctx context.Context) {
-	if s.cancel == nil {
-		ctx, s.cancel = context.WithCancel(ctx)
-	}
+func (s *subscription) send() {
+	s.asking = true
 	ch := make(chan outcome, 1)
 	s.outcome, s.sent = ch, time.Now()
-	s.m.cfg.Sender.Send(ctx, s.exchange.request(), sipx.ResponseHandlerFunc(
+	s.m.cfg.Sender.Send(s.exchange.request(), sipx.ResponseHandlerFunc(
 		func(req *sipx.Request, res *sipx.Response, err error) { ch <- outcome{req, res, err} }))
 }
 
 // finish ends the exchange, whether or not it has an outcome.
 func (s *subscription) finish() {
-	if s.cancel != nil {
-		s.cancel()
+	if s.asking {
 		<-s.m.underWay
 	}
-	s.exchange, s.outcome, s.cancel = nil, nil, nil
+	s.exchange, s.outcome, s.asking = nil, nil, false
 }
 
 // answered takes what the sender reported.
-func (s *subscription) answered(ctx context.Context, o outcome) error {
+func (s *subscription) answered(o outcome) error {
 	err := o.err
 	if err == nil {
 		var again bool
 		if again, err = s.exchange.again(o.req, o.res); again {
-			s.send(ctx)
+			s.send()
 			return nil
 		}
 	}

@@ -58,7 +58,7 @@ Content-Type: application/pidf+xml`)
 	start := cpu(b)
 	for b.Loop() {
 		slots <- struct{}{}
-		server.Send(context.Background(), req, done)
+		server.Send(req, done)
 	}
 	for range window {
 		slots <- struct{}{}

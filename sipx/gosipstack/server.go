@@ -206,10 +206,13 @@ func (l *layer) sentBy(req sip.Request, transport string, to netip.AddrPort) {
 	if !ok {
 		return
 	}
-	contact := l.stack.Contact(sipx.Flow{Transport: transport, Remote: to})
-	port := sip.Port(contact.Port)
+	contact, err := sipx.ParseAddress(l.stack.Contact(sipx.Flow{Transport: transport, Remote: to}))
+	if err != nil {
+		return
+	}
+	port := sip.Port(contact.URI.Port)
 	hop = hop.Clone()
-	hop.Transport, hop.Host, hop.Port = strings.ToUpper(transport), contact.Host, &port
+	hop.Transport, hop.Host, hop.Port = strings.ToUpper(transport), contact.URI.Host, &port
 	req.SetViaHop(hop)
 }
 

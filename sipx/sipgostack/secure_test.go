@@ -68,7 +68,7 @@ func TestTLS(t *testing.T) {
 		res, err = sipx.Do(t.Context(), server, back)
 		require.NoError(t, err)
 		require.Equal(t, 200, res.Status)
-		require.Equal(t, "sip:"+address(server, "tls")+";transport=tls", server.Contact(flow).String())
+		require.Equal(t, "<sip:"+address(server, "tls")+";transport=tls>", server.Contact(flow))
 	}
 	// A server whose certificate nobody vouches for is not spoken to.
 	stranger := listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}, TLS: &tls.Config{RootCAs: x509.NewCertPool()}})
@@ -104,7 +104,7 @@ func TestWebSocket(t *testing.T) {
 		outcome := make(chan error, 1)
 		req := options("sip:peer@df7jal23ls0d.invalid;transport=ws")
 		req.Flow = flow
-		s.Send(t.Context(), req, sipx.ResponseHandlerFunc(func(_ *sipx.Request, _ *sipx.Response, err error) { outcome <- err }))
+		s.Send(req, sipx.ResponseHandlerFunc(func(_ *sipx.Request, _ *sipx.Response, err error) { outcome <- err }))
 		data, err = wsutil.ReadServerText(c)
 		require.NoError(t, err)
 		got, err := sipx.ParseRequest(data)

@@ -35,9 +35,9 @@ func (s *Stack) Serve(ctx context.Context, h sipx.Handler) error { return s.wire
 func (s *Stack) Shutdown(ctx context.Context) error { return s.wire.Shutdown(ctx) }
 
 // Send implements [sipx.Sender].
-func (s *Stack) Send(ctx context.Context, req *sipx.Request, done sipx.ResponseHandler) {
-	s.wire.Send(ctx, req, done)
+func (s *Stack) Send(req *sipx.Request, done sipx.ResponseHandler) {
+	s.wire.Send(req, done)
 }
 
 // Contact implements [sipx.Sender].
-func (s *Stack) Contact(f sipx.Flow) sipx.URI { return s.wire.Contact(f) }
+func (s *Stack) Contact(f sipx.Flow) string { return s.wire.Contact(f) }

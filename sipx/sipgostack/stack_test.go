@@ -115,17 +115,17 @@ func TestContact(t *testing.T) {
 	s := listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0", "udp:0.0.0.0:0"}})
 	flows := s.Listening()
 	udp, wildcard, tcp := flows[0], flows[1], flows[2]
-	require.Equal(t, "sip:"+udp.Local.String(), s.Contact(sipx.Flow{}).String(), "the first one where nothing is asked")
-	require.Equal(t, "sip:"+udp.Local.String(), s.Contact(udp).String())
-	require.Equal(t, "sip:"+tcp.Local.String()+";transport=tcp", s.Contact(tcp).String())
+	require.Equal(t, "<sip:"+udp.Local.String()+">", s.Contact(sipx.Flow{}), "the first one where nothing is asked")
+	require.Equal(t, "<sip:"+udp.Local.String()+">", s.Contact(udp))
+	require.Equal(t, "<sip:"+tcp.Local.String()+";transport=tcp>", s.Contact(tcp))
 	wildcard.Remote = netip.MustParseAddrPort("127.0.0.1:5060")
-	require.Equal(t, fmt.Sprintf("sip:127.0.0.1:%d", wildcard.Local.Port()), s.Contact(wildcard).String(),
+	require.Equal(t, fmt.Sprintf("<sip:127.0.0.1:%d>", wildcard.Local.Port()), s.Contact(wildcard),
 		"a socket on all addresses: the address that the way to the peer starts from")
 
 	s = listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0"},
 		Advertise: []string{"sip.example.com", "tcp:[2001:db8::1]:5070"}})
-	require.Equal(t, fmt.Sprintf("sip:sip.example.com:%d", s.Listening()[0].Local.Port()), s.Contact(s.Listening()[0]).String())
-	require.Equal(t, "sip:[2001:db8::1]:5070;transport=tcp", s.Contact(s.Listening()[1]).String())
+	require.Equal(t, fmt.Sprintf("<sip:sip.example.com:%d>", s.Listening()[0].Local.Port()), s.Contact(s.Listening()[0]))
+	require.Equal(t, "<sip:[2001:db8::1]:5070;transport=tcp>", s.Contact(s.Listening()[1]))
 }
 
 func TestHostNames(t *testing.T) {
@@ -148,7 +148,7 @@ func TestHostNames(t *testing.T) {
 		for i := range uint32(20) {
 			req := options("sip:localhost:" + port + ";transport=" + transport)
 			req.CSeq = i
-			client.Send(t.Context(), req, sipx.ResponseHandlerFunc(func(_ *sipx.Request, _ *sipx.Response, err error) { outcomes <- err }))
+			client.Send(req, sipx.ResponseHandlerFunc(func(_ *sipx.Request, _ *sipx.Response, err error) { outcomes <- err }))
 		}
 		for range 20 {
 			require.NoError(t, <-outcomes)
@@ -226,7 +226,7 @@ func TestWriteTimeout(t *testing.T) {
 	for range 1000 {
 		req := options("sip:peer@example.com")
 		req.Flow, req.Body = flow, bytes.Repeat([]byte("x"), 60<<10)
-		s.Send(t.Context(), req, sipx.ResponseHandlerFunc(func(_ *sipx.Request, _ *sipx.Response, err error) { outcomes <- err }))
+		s.Send(req, sipx.ResponseHandlerFunc(func(_ *sipx.Request, _ *sipx.Response, err error) { outcomes <- err }))
 	}
 	full, closed := 0, 0
 	for range 1000 {
@@ -291,7 +291,7 @@ func TestOwnConnectionsAreBounded(t *testing.T) {
 		silent, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		defer silent.Close()
-		s.Send(t.Context(), options("sip:"+silent.Addr().String()+";transport=tcp"),
+		s.Send(options("sip:"+silent.Addr().String()+";transport=tcp"),
 			sipx.ResponseHandlerFunc(func(_ *sipx.Request, _ *sipx.Response, err error) { outcomes <- err }))
 	}
 	require.ErrorIs(t, <-outcomes, sipx.ErrQueueFull)

@@ -1,7 +1,6 @@
 package sipxtest
 
 import (
-	"context"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -26,19 +25,15 @@ type call struct {
 
 	mu       sync.Mutex
 	timer    *time.Timer
-	stop     func() bool // releases the context
 	finished bool
 }
 
 // Send implements sipx.Sender.
-func (s *Stack) Send(ctx context.Context, req *sipx.Request, done sipx.ResponseHandler) {
+func (s *Stack) Send(req *sipx.Request, done sipx.ResponseHandler) {
 	n := s.network
 	c := &call{stack: s, req: req, done: done, interval: n.cfg.T1,
 		branch: "z9hG4bK-" + strconv.FormatUint(n.number(), 36)}
 	transport, err := c.route()
-	if err == nil {
-		err = ctx.Err()
-	}
 	if err == nil {
 		err = s.enter(c)
 	}
@@ -63,10 +58,6 @@ func (s *Stack) Send(ctx context.Context, req *sipx.Request, done sipx.ResponseH
 		wait = min(c.interval, wait)
 	}
 	c.timer = time.AfterFunc(wait, c.tick)
-	c.stop = func() bool { return true }
-	if ctx.Done() != nil {
-		c.stop = context.AfterFunc(ctx, func() { c.finish(nil, ctx.Err()) })
-	}
 	c.mu.Unlock()
 	if c.conn == nil && transport == "udp" && len(c.data) > maxDatagram {
 		c.finish(nil, sipx.ErrTooLarge)
@@ -165,7 +156,6 @@ func (c *call) finish(res *sipx.Response, err error) {
 		c.finished = true
 		if c.timer != nil {
 			c.timer.Stop()
-			c.stop()
 		}
 		c.mu.Unlock()
 		s := c.stack

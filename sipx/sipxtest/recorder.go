@@ -97,7 +97,7 @@ type NullSender struct {
 var okResponse = &sipx.Response{Status: 200}
 
 // Send implements sipx.Sender.
-func (s *NullSender) Send(_ context.Context, req *sipx.Request, done sipx.ResponseHandler) {
+func (s *NullSender) Send(req *sipx.Request, done sipx.ResponseHandler) {
 	s.sent.Add(1)
 	if s.Render {
 		buf, _ := s.buffers.Get().(*[]byte)
@@ -112,9 +112,7 @@ func (s *NullSender) Send(_ context.Context, req *sipx.Request, done sipx.Respon
 }
 
 // Contact implements sipx.Sender.
-func (s *NullSender) Contact(sipx.Flow) sipx.URI {
-	return sipx.URI{Scheme: "sip", Host: "192.0.2.1", Port: 5060}
-}
+func (s *NullSender) Contact(sipx.Flow) string { return "<sip:192.0.2.1:5060>" }
 
 // Sent returns how many requests were sent.
 func (s *NullSender) Sent() int64 { return s.sent.Load() }

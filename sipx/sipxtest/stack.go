@@ -23,6 +23,7 @@ type Stack struct {
 	ctx     context.Context // of handlers
 	cancel  context.CancelFunc
 	served  bool
+	leaving bool // the context of Serve has ended
 	closed  bool
 	done    chan struct{} // closed when Shutdown begins
 	conns   map[uint64]*conn
@@ -67,15 +68,11 @@ func (s *Stack) Listening() []sipx.Flow {
 }
 
 // Contact implements sipx.Sender.
-func (s *Stack) Contact(f sipx.Flow) sipx.URI {
-	u := sipx.URI{Scheme: "sip", Host: s.addr.Addr().String(), Port: int(s.addr.Port())}
-	if s.addr.Addr().Is6() {
-		u.Host = "[" + u.Host + "]"
-	}
+func (s *Stack) Contact(f sipx.Flow) string {
 	if f.Transport != "" && f.Transport != "udp" {
-		u.Params = ";transport=" + f.Transport
+		return "<sip:" + s.addr.String() + ";transport=" + f.Transport + ">"
 	}
-	return u
+	return "<sip:" + s.addr.String() + ">"
 }
 
 // Serve implements sipx.Stack.
@@ -86,13 +83,13 @@ func (s *Stack) Serve(ctx context.Context, h sipx.Handler) error {
 		return fmt.Errorf("sipxtest: %s: Serve was called before", s.addr)
 	}
 	s.served, s.handler = true, h
-	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.mu.Unlock()
 	s.jobs.Start()
 	select {
 	case <-ctx.Done():
 		s.mu.Lock()
-		s.handler = nil
+		s.leaving = true
 		s.mu.Unlock()
 	case <-s.done:
 	}
@@ -170,15 +167,16 @@ func (s *Stack) observer() sipx.FlowObserver {
 
 // serve hands a request to the handler, or answers for it.
 func (s *Stack) serve(w *responder, r *sipx.Request, group *dispatch.Group) {
+	established := dispatch.IsEstablished(r)
 	taken := s.jobs.Submit(dispatch.Job{
 		Lane:        dispatch.LaneOf(r),
-		Established: dispatch.IsEstablished(r),
+		Established: established,
 		Group:       group,
 		Run: func() {
 			s.mu.Lock()
-			h, ctx := s.handler, s.ctx
+			h, ctx, leaving := s.handler, s.ctx, s.leaving
 			s.mu.Unlock()
-			if h == nil {
+			if leaving && !established {
 				_ = w.Respond(unavailable())
 				return
 			}

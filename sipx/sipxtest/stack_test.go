@@ -134,8 +134,8 @@ func TestDelayReordersDatagramsOnly(t *testing.T) {
 			})
 			run(t, cfg, h, func(t *testing.T, _ *sipxtest.Network, _, client *sipxtest.Stack) {
 				done := sipx.ResponseHandlerFunc(func(*sipx.Request, *sipx.Response, error) {})
-				client.Send(t.Context(), options("sip:192.0.2.1;transport="+transport, 1), done)
-				client.Send(t.Context(), options("sip:192.0.2.1;transport="+transport, 2), done)
+				client.Send(options("sip:192.0.2.1;transport="+transport, 1), done)
+				client.Send(options("sip:192.0.2.1;transport="+transport, 2), done)
 				time.Sleep(time.Second)
 				synctest.Wait()
 				require.Equal(t, want, strings.Join(got, " "))
@@ -173,7 +173,7 @@ func TestHandlersOfOneSenderRunInOrder(t *testing.T) {
 		for i := range 50 {
 			group.Add(1)
 			want = append(want, strconv.Itoa(i))
-			client.Send(t.Context(), options("sip:192.0.2.1;transport=tcp", i),
+			client.Send(options("sip:192.0.2.1;transport=tcp", i),
 				sipx.ResponseHandlerFunc(func(*sipx.Request, *sipx.Response, error) { group.Done() }))
 		}
 		group.Wait()
@@ -200,7 +200,7 @@ func TestOverload(t *testing.T) {
 		for i := range 10 {
 			r := options("sip:192.0.2.1;transport=tcp", i)
 			r.From.URI.User = "u" + strconv.Itoa(i)
-			client.Send(t.Context(), r, sipx.ResponseHandlerFunc(func(_ *sipx.Request, res *sipx.Response, err error) {
+			client.Send(r, sipx.ResponseHandlerFunc(func(_ *sipx.Request, res *sipx.Response, err error) {
 				switch {
 				case err == nil && res.Status == 503 && res.Header.Get("Retry-After") != "":
 					refused++
@@ -238,7 +238,7 @@ func TestShutdownCutShort(t *testing.T) {
 	run(t, sipxtest.Config{}, sipx.HandlerFunc(ok), func(t *testing.T, n *sipxtest.Network, _, _ *sipxtest.Stack) {
 		third := n.NewStack("192.0.2.9:5060")
 		outcome := make(chan error, 1)
-		third.Send(t.Context(), options("sip:203.0.113.1", 1),
+		third.Send(options("sip:203.0.113.1", 1),
 			sipx.ResponseHandlerFunc(func(_ *sipx.Request, _ *sipx.Response, err error) { outcome <- err }))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -284,17 +284,18 @@ CSeq: 63104 OPTIONS`))
 func TestNothingIsRepeatedAfterTheOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		var client *sipxtest.Stack
 		var sent atomic.Int32
 		network := sipxtest.NewNetwork(sipxtest.Config{OnPacket: func(sipxtest.Packet) sipxtest.Fate {
 			if sent.Add(1) == 2 {
-				cancel()
-				time.Sleep(time.Millisecond) // until that was heard
+				_ = client.Shutdown(ctx) // that is an outcome
 			}
 			return sipxtest.Fate{Drop: true}
 		}})
-		client := network.NewStack("192.0.2.7:5060")
-		_, err := sipx.Do(ctx, client, options("sip:192.0.2.1", 1))
-		require.ErrorIs(t, err, context.Canceled)
+		client = network.NewStack("192.0.2.7:5060")
+		_, err := sipx.Do(t.Context(), client, options("sip:192.0.2.1", 1))
+		require.ErrorIs(t, err, sipx.ErrStackClosed)
 		time.Sleep(time.Minute)
 		require.EqualValues(t, 2, sent.Load())
 	})

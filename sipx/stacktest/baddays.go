@@ -125,7 +125,7 @@ func (s *suite) injection() {
 	req.From.Display = evil
 	req.Header.Add("Subject", evil)
 	done := make(outcomes, 1)
-	e.Send(s.Context(), req, done)
+	e.Send(req, done)
 	got := p.incoming()
 	require.Zero(s, got.Header.Count("X-Injected"))
 	require.Empty(s, got.Body)

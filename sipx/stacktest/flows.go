@@ -27,7 +27,7 @@ func (s *suite) flows() {
 		req := options("sip:peer@203.0.113.1", 1)
 		req.Flow = to.f
 		done := make(outcomes, 1)
-		stack.Send(s.Context(), req, done)
+		stack.Send(req, done)
 		to.p.answer(to.p.incoming(), 200)
 		require.NoError(s, s.wait(done, patience).err)
 	}
@@ -39,7 +39,7 @@ func (s *suite) flows() {
 	req := options("sip:peer@203.0.113.1", 1)
 	req.Flow = stack.flowOf(p)
 	done := make(outcomes, 1)
-	stack.Send(s.Context(), req, done)
+	stack.Send(req, done)
 	p.answer(p.incoming(), 200)
 	require.NoError(s, s.wait(done, patience).err)
 }
@@ -54,12 +54,12 @@ func (s *suite) flowLost() {
 	req := options("sip:peer@example.com", 1)
 	req.Flow = flow
 	done := make(outcomes, 1)
-	stack.Send(s.Context(), req, done)
+	stack.Send(req, done)
 	p.incoming()
 	require.NoError(s, p.Close())
 	require.Equal(s, flow, within(s, stack.closed, "FlowClosed"))
 	require.ErrorIs(s, s.wait(done, patience).err, sipx.ErrFlowClosed)
-	stack.Send(s.Context(), req, done)
+	stack.Send(req, done)
 	require.ErrorIs(s, s.wait(done, patience).err, sipx.ErrFlowClosed)
 	// A connection over which no request came is nobody's business.
 	require.NoError(s, s.dial(stack.Stack, "tcp").Close())
@@ -82,7 +82,7 @@ func (s *suite) peerDoesNotRead() {
 		req.Flow, req.Body = flow, body
 		failed.Add(1)
 		start := time.Now()
-		stack.Send(s.Context(), req, sipx.ResponseHandlerFunc(func(*sipx.Request, *sipx.Response, error) { failed.Done() }))
+		stack.Send(req, sipx.ResponseHandlerFunc(func(*sipx.Request, *sipx.Response, error) { failed.Done() }))
 		longest = max(longest, time.Since(start))
 	}
 	require.Less(s, longest, patience, "Send does not block")

@@ -17,7 +17,7 @@ func (s *suite) beforeServe() {
 	stack := s.stack()
 	for _, transport := range s.both {
 		done := make(outcomes, 1)
-		stack.Send(s.Context(), options("sip:"+s.addr(live, transport)+";transport="+transport, 1), done)
+		stack.Send(options("sip:"+s.addr(live, transport)+";transport="+transport, 1), done)
 		o := s.wait(done, patience)
 		require.NoError(s, o.err, "the stack need not serve to send")
 	}
@@ -34,7 +34,8 @@ func (s *suite) beforeServe() {
 	}
 }
 
-// afterServe: with its context Serve ends, and requests can still be sent.
+// afterServe: with its context Serve ends, and nothing new begins. What is there
+// can still be ended: requests can be sent, and those in a dialog are handled.
 func (s *suite) afterServe() {
 	s.need("udp")
 	live := s.serving(answer(200))
@@ -55,15 +56,20 @@ func (s *suite) afterServe() {
 	require.NoError(s, handling.Err())
 	cancel()
 	require.NoError(s, within(s, served, "the end of Serve"))
-	within(s, handling.Done(), "the end of the handler's context")
 	done := make(outcomes, 1)
-	stack.Send(s.Context(), options("sip:"+s.addr(live, "udp"), 1), done)
+	stack.Send(options("sip:"+s.addr(live, "udp"), 1), done)
 	require.NoError(s, s.wait(done, patience).err)
 	p.request("OPTIONS sip:bob@example.com\nCSeq: 2 OPTIONS")
-	if data, err := p.read(50 * time.Millisecond); err == nil {
-		require.Contains(s, string(data), "SIP/2.0 503", "refused, or not answered at all")
-	}
+	require.Equal(s, 503, p.response().Status, "a request that begins something is refused when Serve has returned")
 	require.Empty(s, inHandler)
+	p.request("SUBSCRIBE sip:bob@example.com\nCSeq: 3 SUBSCRIBE\nTo: <sip:bob@example.com>;tag=dialog\nExpires: 0")
+	require.Equal(s, 200, p.response().Status, "a request in a dialog is handled until Shutdown")
+	handling = within(s, inHandler, "a request")
+	require.NoError(s, handling.Err(), "the handler's context lives until Shutdown")
+	ctx, cancel = context.WithTimeout(s.Context(), patience)
+	defer cancel()
+	require.NoError(s, stack.Shutdown(ctx))
+	within(s, handling.Done(), "the end of the handler's context with Shutdown")
 }
 
 // shutdown: what runs is waited for, then all is closed.
@@ -102,7 +108,7 @@ func (s *suite) shutdown() {
 	require.NoError(s, within(s, served, "the end of Serve"))
 	require.NoError(s, stack.Shutdown(context.Background()), "later calls return at once")
 	done := make(outcomes, 1)
-	stack.Send(context.Background(), options("sip:192.0.2.1", 1), done)
+	stack.Send(options("sip:192.0.2.1", 1), done)
 	require.ErrorIs(s, s.wait(done, patience).err, sipx.ErrStackClosed)
 	if _, ok := stack.(Dialer); ok {
 		return
@@ -139,7 +145,7 @@ func (s *suite) shutdownCutShort() {
 	// Nobody answers here: p only reads at the end.
 	req := options("sip:"+p.LocalAddr().String(), 1)
 	done := make(outcomes, 1)
-	stack.Send(s.Context(), req, done)
+	stack.Send(req, done)
 	ctx, cancel := context.WithTimeout(s.Context(), 50*time.Millisecond)
 	defer cancel()
 	start := time.Now()
@@ -169,7 +175,7 @@ func (s *suite) twoStacks() {
 	req.Flow = flow
 	req.Body = []byte(strings.Repeat("x", 2000))
 	done := make(outcomes, 1)
-	two.Send(s.Context(), req, done)
+	two.Send(req, done)
 	p.answer(p.incoming(), 200)
 	require.NoError(s, s.wait(done, patience).err)
 	require.Empty(s, two.closed)

@@ -123,7 +123,7 @@ func (s *suite) sentRequest() {
 		req.Header.Add("Content-Type", "text/plain")
 		req.Body = []byte("hello")
 		done := make(outcomes, 1)
-		stack.Send(s.Context(), req, done)
+		stack.Send(req, done)
 		got := p.incoming()
 		require.Equal(s, "sip:peer@example.com;ob", got.URI.String())
 		via, err := got.Header.TopVia()
@@ -188,7 +188,7 @@ func (s *suite) largeBodies() {
 			req := options("sip:"+s.addr(stack, transport)+";transport="+transport, size)
 			req.Body = []byte(strings.Repeat("0123456789", size/10+1)[:size])
 			done := make(outcomes, 1)
-			client.Send(s.Context(), req, done)
+			client.Send(req, done)
 			o := s.wait(done, patience)
 			require.NoError(s, o.err, "%d bytes over %s", size, transport)
 			require.Equal(s, string(req.Body), string(o.res.Body))
@@ -207,7 +207,7 @@ func (s *suite) tooLarge() {
 		req := options("sip:"+s.addr(server, transport)+";transport="+transport, 1)
 		req.Body = []byte(strings.Repeat("x", 70000))
 		done := make(outcomes, 1)
-		client.Send(s.Context(), req, done)
+		client.Send(req, done)
 		require.ErrorIs(s, s.wait(done, patience).err, want, transport)
 	}
 }
@@ -225,7 +225,7 @@ func (s *suite) routeSet() {
 		req := options("sip:67251@192.0.2.99:5060", 1)
 		req.Route = []string{"<sip:" + s.addr(proxy, transport) + ";transport=" + transport + ";lr>", "<sip:192.0.2.98;lr>"}
 		done := make(outcomes, 1)
-		client.Send(s.Context(), req, done)
+		client.Send(req, done)
 		require.NoError(s, s.wait(done, patience).err)
 		r := within(s, got, "a request at the first route")
 		require.Equal(s, "sip:67251@192.0.2.99:5060", r.URI.String())
@@ -239,11 +239,12 @@ func (s *suite) contact() {
 	stack := s.echo()
 	client := s.stack()
 	reach := func(f sipx.Flow) sipx.Flow {
-		contact := stack.Contact(f)
+		contact, err := sipx.ParseAddress(stack.Contact(f))
+		require.NoError(s, err, "Contact returns a field value")
 		done := make(outcomes, 1)
-		client.Send(s.Context(), options(contact.String(), 1), done)
+		client.Send(options(contact.URI.String(), 1), done)
 		o := s.wait(done, patience)
-		require.NoError(s, o.err, "%s", contact)
+		require.NoError(s, o.err, "%s", contact.URI)
 		require.Equal(s, 200, o.res.Status)
 		return within(s, stack.came, "a request")
 	}

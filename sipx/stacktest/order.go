@@ -73,7 +73,7 @@ func (s *suite) orderOfSending() {
 			if i%10 == 0 { // some are large
 				req.Body = []byte(strings.Repeat("x", 1400))
 			}
-			stack.Send(s.Context(), req, done)
+			stack.Send(req, done)
 		}
 		for i := range burst {
 			req := p.incoming()
@@ -100,7 +100,7 @@ func (s *suite) responseLeavesFirst() {
 			}
 			req := options("sip:peer@example.com", int(r.CSeq))
 			req.Flow = r.Flow
-			stack.Send(context.WithoutCancel(ctx), req, done)
+			stack.Send(req, done)
 		}))
 		close(ready)
 		p := s.dial(stack, transport)

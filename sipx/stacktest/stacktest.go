@@ -67,7 +67,6 @@ func Run(t *testing.T, newStack func(t *testing.T) sipx.Stack) {
 		{"RetransmissionsAbsorbed", (*suite).retransmissions},
 		{"RetransmissionsOfAcknowledged", (*suite).ackAndCancel},
 		{"OneOutcome", (*suite).oneOutcome},
-		{"ContextEnds", (*suite).contextEnds},
 		{"DeadHost", (*suite).deadHost},
 		{"Flows", (*suite).flows},
 		{"FlowLost", (*suite).flowLost},

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"context"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,14 +23,13 @@ type call struct {
 	mu       sync.Mutex
 	data     *[]byte // the message as sent, to be repeated over udp; nil once finished
 	finished bool
-	release  func() bool // of the request's context
 	timeout  *time.Timer // where Config.TransactionTimeout is set
 }
 
 // Send implements [sipx.Sender].
-func (s *Stack) Send(ctx context.Context, req *sipx.Request, done sipx.ResponseHandler) {
+func (s *Stack) Send(req *sipx.Request, done sipx.ResponseHandler) {
 	c := &call{stack: s, req: req, done: done}
-	if err := c.enter(ctx); err != nil {
+	if err := c.enter(); err != nil {
 		done.HandleResponse(req, nil, err)
 		return
 	}
@@ -41,10 +39,7 @@ func (s *Stack) Send(ctx context.Context, req *sipx.Request, done sipx.ResponseH
 }
 
 // enter counts the call as under way.
-func (c *call) enter(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+func (c *call) enter() error {
 	s := c.stack
 	s.mu.Lock()
 	if s.closing {
@@ -59,12 +54,6 @@ func (c *call) enter(ctx context.Context) error {
 	c.branch = s.newBranch()
 	s.calls[c.branch] = c
 	s.mu.Unlock()
-	if ctx.Done() != nil {
-		release := context.AfterFunc(ctx, func() { c.finish(nil, ctx.Err()) })
-		c.mu.Lock()
-		c.release = release
-		c.mu.Unlock()
-	}
 	return nil
 }
 
@@ -146,12 +135,9 @@ func (c *call) finish(res *sipx.Response, err error) {
 		return
 	}
 	c.finished = true
-	tx, data, release, timeout := c.tx, c.data, c.release, c.timeout
+	tx, data, timeout := c.tx, c.data, c.timeout
 	c.data = nil
 	c.mu.Unlock()
-	if release != nil {
-		release()
-	}
 	if timeout != nil {
 		timeout.Stop()
 	}

@@ -213,16 +213,16 @@ func (s *Stack) address(ctx context.Context, h hop) (netip.AddrPort, error) {
 }
 
 // Contact implements [sipx.Sender].
-func (s *Stack) Contact(f sipx.Flow) sipx.URI {
+func (s *Stack) Contact(f sipx.Flow) string {
 	if f.Transport == "" {
 		f = s.listening[0]
 	}
-	u := sipx.URI{Scheme: "sip"}
-	u.Host, u.Port = s.place(f)
+	name, port := s.place(f)
+	params := ""
 	if f.Transport != "udp" {
-		u.Params = ";transport=" + f.Transport
+		params = ";transport=" + f.Transport
 	}
-	return u
+	return "<sip:" + name + ":" + strconv.Itoa(port) + params + ">"
 }
 
 // place returns where the stack is reached by the way of f.

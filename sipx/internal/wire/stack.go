@@ -43,6 +43,7 @@ type Stack struct {
 	serving context.Context // of handlers
 	stop    context.CancelFunc
 	served  bool
+	leaving bool // the context of Serve has ended
 	closing bool // Shutdown has begun
 	closed  bool // nothing new may start
 	done    chan struct{}
@@ -147,13 +148,13 @@ func (s *Stack) Serve(ctx context.Context, h sipx.Handler) error {
 		return errors.New("sipx: Serve was called before")
 	}
 	s.served, s.handler = true, h
-	s.serving, s.stop = context.WithCancel(ctx)
+	s.serving, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.mu.Unlock()
 	s.jobs.Start()
 	select {
 	case <-ctx.Done():
 		s.mu.Lock()
-		s.handler = nil
+		s.leaving = true
 		s.mu.Unlock()
 	case <-s.done:
 	}
@@ -251,9 +252,9 @@ func (s *Stack) handle(x *exchange, group *dispatch.Group) {
 		Group:       group,
 		Run: func() {
 			s.mu.Lock()
-			h, ctx := s.handler, s.serving
+			h, ctx, leaving := s.handler, s.serving, s.leaving
 			s.mu.Unlock()
-			if h == nil {
+			if leaving && !established {
 				s.refuse(x, "not serving")
 				return
 			}
