@@ -5,55 +5,60 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"iter"
 	"time"
 )
 
 // KeyLength is the number of characters of X-BSS-auth (§2.10).
 const KeyLength = 56
 
-// newKey returns a challenge: letters and digits from a cryptographic source,
-// 333 bits of them. (The tuz cipher uses the first 48 characters.)
+// newKey returns a challenge: digits from a cryptographic source, as §2.10 prints
+// them, 186 bits. The tuz cipher uses the first 48 of them, 159 bits.
 func newKey() string {
-	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-	// Bytes beyond the last multiple of the alphabet's length are passed over,
-	// since they would favor its first letters.
-	const limit = 256 - 256%len(alphabet)
+	// Bytes from 250 on are passed over, since they would favor the digits 0 to 5.
+	const limit = 250
 	key := make([]byte, 0, KeyLength)
-	var random [KeyLength + 16]byte
+	var random [KeyLength + 8]byte
 	for {
 		_, _ = rand.Read(random[:]) // never fails, see crypto/rand
 		for _, b := range random {
-			if int(b) >= limit {
+			if b >= limit {
 				continue
 			}
-			if key = append(key, alphabet[int(b)%len(alphabet)]); len(key) == KeyLength {
+			if key = append(key, '0'+b%10); len(key) == KeyLength {
 				return string(key)
 			}
 		}
 	}
 }
 
-// challenge makes the header of a 401. An X-BSS key replaces the client's last
-// one (BSP-2.10-3); a nonce replaces nothing.
-func (g *Guard) challenge(ctx context.Context, r *Request, reason error) ([]HeaderField, error) {
-	if r.Digest && !r.hasRauth() {
-		return g.digestChallenge(errors.Is(reason, ErrStale)), nil
+// challenge makes the header of a 401. A client that does not say which of the two
+// it speaks gets both. It speaks X-BSS if it has credentials of that kind, and
+// Digest if it answers with Digest.
+func (g *Guard) challenge(ctx context.Context, r *Request, o outcome) ([]HeaderField, error) {
+	digest := r.Digest && !r.hasRauth() && g.cfg.Digest != nil
+	if digest && o.via == ViaDigest {
+		return g.digestChallenge(errors.Is(o.reason, ErrStale)), nil
 	}
 	key := newKey()
-	if err := g.storeKey(ctx, g.clientKey(r), key, errors.Is(reason, errOvertaken)); err != nil {
+	if err := g.storeKey(ctx, g.clientKey(r), key); err != nil {
 		return nil, err
 	}
-	return []HeaderField{{HeaderAuth, key}}, nil
+	fields := []HeaderField{{HeaderAuth, key}}
+	if digest {
+		fields = append(fields, g.digestChallenge(false)...)
+	}
+	return fields, nil
 }
 
-func (g *Guard) storeKey(ctx context.Context, client, key string, overtaken bool) error {
+func (g *Guard) storeKey(ctx context.Context, client, key string) error {
 	const tries = 100
 	for range tries {
 		record, err := g.cfg.Store.Get(ctx, KindChallenge, client)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		keys := keyring(record.Value).push(key, overtaken)
+		keys := keyring(record.Value).push(key)
 		err = g.cfg.Store.Swap(ctx, KindChallenge, client, string(keys), g.cfg.ChallengeLifetime, record.Revision)
 		if !errors.Is(err, ErrConflict) {
 			return err
@@ -62,78 +67,58 @@ func (g *Guard) storeKey(ctx context.Context, client, key string, overtaken bool
 	return ErrConflict
 }
 
-// decryptWith reads credentials by the client's key.
+// decryptWith reads credentials by the client's keys, the newest first.
 func (g *Guard) decryptWith(keys keyring, sealed []byte) (Credentials, error) {
-	for key, good := range keys.recent() {
+	for key := range keys.good() {
 		c, err := decrypt(g.cfg.Cipher, key, sealed)
 		switch {
 		case errors.Is(err, ErrWrongKey):
-			continue
-		case !good:
-			c.Wipe()
-			return Credentials{}, errOvertaken
-		case err == nil || errors.Is(err, ErrMalformed):
+		case err == nil, errors.Is(err, ErrMalformed):
 			return c, err
+		default:
+			return Credentials{}, ErrMalformed // the text of a host's cipher may hold anything
 		}
-		return Credentials{}, ErrMalformed // a host's cipher: its text may hold anything
 	}
 	return Credentials{}, ErrWrongKey
 }
 
-// errOvertaken: credentials for a key of this client that another 401 replaced
-// just before.
-var errOvertaken error = &overtaken{}
-
-type overtaken struct{}
-
-func (*overtaken) Error() string { return ErrWrongKey.Error() + ": replaced by a parallel 401" }
-func (*overtaken) Unwrap() error { return ErrWrongKey }
-
 // keyring is the stored form of a client's keys, the newest first. Each is its
-// time of issue, whether it is good, and the key.
+// time of issue and the key.
 //
-// Only the last key is good, with one exception. A client that sends two
-// requests at once gets two 401s and answers both. The answer to the first is
-// for a key that was replaced, so it gets a third 401; if that replaced the
-// second key, the second answer would fail as well, and the two could go on
-// overtaking each other for ever. So a 401 to such an answer leaves good what was
-// good, for as long as a SIP transaction lasts.
+// A client that sends two requests at once gets two 401s and answers both, and a
+// 401 to right credentials makes it ask its user (§2.10). So a key stays good for a
+// while after another one replaced it (BSP-2.10-3).
 type keyring string
 
 const (
-	keyEntry = 8 + 1 + KeyLength
-	// maxKeys is how many parallel requests can be told from strange keys.
+	keyEntry = 8 + KeyLength
+	// maxKeys is how many requests a client may send at once.
 	maxKeys = 4
-	// overtaking is how long a replaced key is remembered: 64·T1, the time that
-	// a transaction may take (RFC 3261 §17.1.2.2, Timer F).
-	overtaking = 32 * time.Second
+	// overlap is how long a replaced key stays good: 64·T1, the longest that a
+	// transaction takes (RFC 3261 §17.1.2.2, Timer F).
+	overlap = 32 * time.Second
 )
 
-func (k keyring) push(key string, keep bool) keyring {
-	b := binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixNano()))
-	b = append(b, 1)
+func (k keyring) push(key string) keyring {
+	b := make([]byte, 0, maxKeys*keyEntry)
+	b = binary.BigEndian.AppendUint64(b, uint64(time.Now().UnixNano()))
 	b = append(b, key...)
-	for i := 0; i+keyEntry <= len(k) && i < (maxKeys-1)*keyEntry; i += keyEntry {
-		at := len(b)
-		b = append(b, k[i:i+keyEntry]...)
-		if !keep {
-			b[at+8] = 0
-		}
-	}
-	return keyring(b)
+	return keyring(append(b, k[:min(len(k), (maxKeys-1)*keyEntry)]...))
 }
 
-// recent ranges over the keys that may still be answered, and whether they are
-// good.
-func (k keyring) recent() func(yield func(key string, good bool) bool) {
-	return func(yield func(string, bool) bool) {
-		for i := 0; i+keyEntry <= len(k); i += keyEntry {
-			issued := time.Unix(0, int64(binary.BigEndian.Uint64([]byte(k[i:i+8]))))
-			// The store sees to the lifetime of the first.
-			if i > 0 && time.Since(issued) >= overtaking {
-				return
+// good ranges over the keys that may be answered. The store sees to the lifetime
+// of the first.
+func (k keyring) good() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := 0; (i+1)*keyEntry <= len(k); i++ {
+			entry := k[i*keyEntry:]
+			if i > 0 {
+				replaced := int64(binary.BigEndian.Uint64([]byte(k[(i-1)*keyEntry:][:8])))
+				if age := time.Since(time.Unix(0, replaced)); age < 0 || age >= overlap {
+					return
+				}
 			}
-			if !yield(string(k[i+9:i+keyEntry]), k[i+8] == 1) {
+			if !yield(string(entry[8:keyEntry])) {
 				return
 			}
 		}

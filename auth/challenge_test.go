@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,74 +13,95 @@ import (
 	"github.com/openblustar/blustar/auth"
 )
 
-// BSP-2.10-3: 56 characters, new for every client and every 401.
+// BSP-2.10-3: 56 digits, new for every client and every 401.
 func TestChallengeKeys(t *testing.T) {
 	f := newFixture(t, nil)
-	form := regexp.MustCompile(`^[A-Za-z0-9]{56}$`)
+	form := regexp.MustCompile(`^[0-9]{56}$`)
 	seen := make(map[string]bool)
+	digits := make(map[rune]int)
 	for _, user := range []string{"tom", "bill"} {
 		for range 50 {
 			k := key(t, f.Check(f.request(user)))
 			require.Regexp(t, form, k)
 			require.False(t, seen[k])
 			seen[k] = true
+			for _, d := range k {
+				digits[d]++
+			}
 		}
 	}
 	require.Equal(t, 2, f.Stats().Challenges)
+	for d, n := range digits { // 560 each on average; 22 is the standard deviation
+		require.InDelta(t, 560, n, 200, string(d))
+	}
 }
 
-// BSP-2.10-3, BSP-2.10-6: only the last key of a client is good, and other
-// clients' keys are not.
-func TestOnlyTheLastKey(t *testing.T) {
+// BSP-2.10-3, BSP-2.10-6: other clients' keys are not good, and neither is one that
+// was replaced long ago.
+func TestOnlyOwnKeys(t *testing.T) {
 	for name, cipher := range auth.StandardCiphers() {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, func(c *auth.Config) { c.Cipher = cipher })
-			tom, bill := f.request("tom"), f.request("bill")
-			d1 := f.Check(tom)
-			d2 := f.Check(tom)
-			billed := f.Check(bill)
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t, func(c *auth.Config) { c.Cipher = cipher })
+				tom, bill := f.request("tom"), f.request("bill")
+				d1 := f.Check(tom)
+				d2 := f.Check(tom)
+				billed := f.Check(bill)
+				time.Sleep(32 * time.Second)
 
-			for _, old := range []auth.Decision{d1, billed} {
-				d := f.Check(f.answer(tom, old, `DE\tom`, "secret"))
-				require.Equal(t, auth.Challenge, d.Verdict)
-				require.ErrorIs(t, d.Reason, auth.ErrWrongKey)
-				require.NotEqual(t, key(t, d1), key(t, d))
-				require.NotEqual(t, key(t, d2), key(t, d))
-				d2 = d
-			}
-			require.Zero(t, f.verifier.calls.Load(), "a wrong key never reaches the verifier (BSP-2.10-10)")
-			require.Equal(t, auth.Accept, f.Check(f.answer(tom, d2, `DE\tom`, "secret")).Verdict)
+				for _, old := range []auth.Decision{d1, billed} {
+					d := f.Check(f.answer(tom, old, `DE\tom`, "secret"))
+					require.Equal(t, auth.Challenge, d.Verdict)
+					require.ErrorIs(t, d.Reason, auth.ErrWrongKey)
+					require.NotEqual(t, key(t, d1), key(t, d))
+					require.NotEqual(t, key(t, d2), key(t, d))
+				}
+				require.Zero(t, f.verifier.calls.Load(), "a wrong key never reaches the verifier (BSP-2.10-10)")
+				require.Equal(t, auth.Accept, f.Check(f.answer(tom, d2, `DE\tom`, "secret")).Verdict)
+			})
 		})
 	}
 }
 
-// Two parallel requests get two 401s, and the client answers each: the answer to
-// the first is too late, and must not make the second too late as well.
+// BSP-2.10-3: the key before stays good for 32 s after it was replaced. A client
+// that sends several requests at once is let in by each of its answers, in any order.
 func TestParallelAnswers(t *testing.T) {
-	f := newFixture(t, nil)
-	r := f.request("tom")
-	d1, d2, d3 := f.Check(r), f.Check(r), f.Check(r)
-
-	d4 := f.Check(f.answer(r, d1, `DE\tom`, "secret"))
-	require.ErrorIs(t, d4.Reason, auth.ErrWrongKey)
-	d5 := f.Check(f.answer(r, d2, `DE\tom`, "secret"))
-	require.ErrorIs(t, d5.Reason, auth.ErrWrongKey)
-	require.Equal(t, auth.Accept, f.Check(f.answer(r, d3, `DE\tom`, "secret")).Verdict)
-	require.Equal(t, auth.Accept, f.Check(f.answer(r, d4, `DE\tom`, "secret")).Verdict)
-	require.Equal(t, auth.Accept, f.Check(f.answer(r, d5, `DE\tom`, "secret")).Verdict)
+	for name, cipher := range auth.StandardCiphers() {
+		for _, order := range [][]int{{0, 1, 2, 3}, {3, 2, 1, 0}} {
+			t.Run(fmt.Sprint(name, order), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := newFixture(t, func(c *auth.Config) { c.Cipher = cipher })
+					r := f.request("tom")
+					first := f.Check(r)
+					time.Sleep(time.Minute) // the 32 s begin when a key is replaced
+					all := []auth.Decision{first, f.Check(r), f.Check(r), f.Check(r)}
+					time.Sleep(32*time.Second - time.Millisecond)
+					for _, i := range order {
+						require.Equal(t, auth.Accept, f.Check(f.answer(r, all[i], `DE\tom`, "secret")).Verdict, i)
+					}
+				})
+			})
+		}
+	}
 }
 
-// The exception for parallel answers ends with the time of a transaction.
+// The time for parallel answers ends with that of a transaction, and a client has a
+// few keys at most.
 func TestParallelAnswersEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, nil)
 		r := f.request("tom")
 		d1, d2 := f.Check(r), f.Check(r)
-		d3 := f.Check(f.answer(r, d1, `DE\tom`, "secret"))
 		time.Sleep(32 * time.Second)
-		require.ErrorIs(t, f.Check(f.answer(r, d2, `DE\tom`, "secret")).Reason, auth.ErrWrongKey)
-		require.ErrorIs(t, f.Check(f.answer(r, d3, `DE\tom`, "secret")).Reason, auth.ErrWrongKey,
-			"the answer to a key of long ago replaced the last one")
+		require.ErrorIs(t, f.Check(f.answer(r, d1, `DE\tom`, "secret")).Reason, auth.ErrWrongKey)
+		require.Equal(t, auth.Accept, f.Check(f.answer(r, d2, `DE\tom`, "secret")).Verdict)
+
+		r = f.request("bill")
+		d1 = f.Check(r)
+		for range 4 {
+			f.Check(r)
+		}
+		require.ErrorIs(t, f.Check(f.answer(r, d1, `DE\bill`, "other")).Reason, auth.ErrWrongKey)
 	})
 }
 
@@ -136,6 +158,30 @@ func TestRauthForms(t *testing.T) {
 	}
 }
 
+// BSP-2.10-4: what is not UTF-8 is read as Windows-1252, in account and password.
+func TestWindows1252(t *testing.T) {
+	f := newFixture(t, nil)
+	f.verifier.passwords[`de\jürgen`] = "Grün€“ž"
+	for name, text := range map[string]string{
+		"UTF-8": `DE\Jürgen:Grün€“ž`, "Windows-1252": "DE\\J\xfcrgen:Gr\xfcn\x80\x93\x9e", "UTF-8 in the name only": "DE\\Jürgen:Gr\xfcn",
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := f.request("tom")
+			r.Client += name
+			sealed, err := auth.Tuz{}.Encrypt(key(t, f.Check(r)), []byte(text))
+			require.NoError(t, err)
+			r.Rauth = base64(sealed)
+			d := f.Check(r)
+			if name == "UTF-8 in the name only" {
+				require.ErrorIs(t, d.Reason, auth.ErrUnknownAccount, "one text has one encoding")
+				return
+			}
+			require.Equal(t, auth.Accept, d.Verdict)
+			require.Equal(t, `de\jürgen`, d.Identity.Account)
+		})
+	}
+}
+
 // BSP-2.10-6, BSP-2.10-10: what cannot be decoded gets a new key, and neither
 // counts nor reaches the verifier.
 func TestUndecodable(t *testing.T) {
@@ -181,7 +227,7 @@ func TestNeverReachesTheVerifier(t *testing.T) {
 	r := f.request("tom")
 	for _, text := range []string{
 		`DE\tom:`, `DE\tom`, `:secret`, `\:secret`, `DE\:secret`, `A\B\c:secret`, "DE\\tom:sec\x00ret", "DE\\tom:a\nb",
-		"DE\\t\x07om:secret", "DE\\tom:\xff\xfe", "DE\\t\u200bom:secret", "",
+		"DE\\t\x07om:secret", "DE\\tom:\xff\x81", "DE\\t\x9dom:\xff", "DE\\t\u200bom:secret", "",
 		strings.Repeat("x", 257) + ":secret", "tom:" + strings.Repeat("x", 1025),
 	} {
 		d := f.Check(r)

@@ -57,7 +57,8 @@ type Config struct {
 	// is offered with SHA-256 and MD5 (RFC 8760), or with those for which there
 	// are secrets, where it says so (Algorithms() []Algorithm): there are clients
 	// that give up at the first that they do not know.
-	// nil means none: such clients are challenged, and then forbidden.
+	// nil, or no such algorithm, means none: Digest is neither offered nor looked
+	// at.
 	Digest DigestAccounts
 	// Cipher of X-BSS-rauth. Default Tuz.
 	Cipher Cipher
@@ -85,10 +86,13 @@ type Config struct {
 	// is not enough to use its session, or to replace its key.
 	AnySource bool
 
-	// MaxFailures of an account, and of a source, after which the next attempt
-	// is forbidden. Keep it below the lock-out threshold of the directory.
-	// Default 4, at most 100; negative means no throttling.
+	// MaxFailures of an account, after which its next attempt is forbidden. Keep it
+	// below the lock-out threshold of the directory. Default 4, at most 100;
+	// negative means no throttling.
 	MaxFailures int
+	// MaxSourceFailures of a source, likewise. Several users of one address may
+	// mistype. Default 5 times MaxFailures, at most 1000.
+	MaxSourceFailures int
 	// FailureWindow is how long after the last failure they are forgotten.
 	// Keep it at or above the directory's reset time ("reset account lockout
 	// counter after"). Default 15 minutes.
@@ -130,9 +134,9 @@ type Config struct {
 	Hooks Hooks
 }
 
-// DefaultCapable is the software that can authenticate by §2.10: the BluStar
-// clients from 3.0.1 on.
-func DefaultCapable() []Product { return []Product{{Name: "BluStar Client", Version: "3.0.1"}} }
+// DefaultCapable is the software that can authenticate by §2.10: any BluStar
+// product from 3.0.1 on.
+func DefaultCapable() []Product { return []Product{{Name: "BluStar", Version: "3.0.1"}} }
 
 // withDefaults fills in the defaults and checks the rest.
 func (c Config) withDefaults() (Config, error) {
@@ -140,6 +144,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.ChallengeLifetime = cmp.Or(c.ChallengeLifetime, 5*time.Minute)
 	c.SessionLifetime = cmp.Or(c.SessionLifetime, 8*time.Hour)
 	c.MaxFailures = cmp.Or(c.MaxFailures, 4)
+	c.MaxSourceFailures = cmp.Or(c.MaxSourceFailures, 5*c.MaxFailures)
 	c.FailureWindow = cmp.Or(c.FailureWindow, 15*time.Minute)
 	c.KnownLifetime = cmp.Or(c.KnownLifetime, 7*24*time.Hour)
 	c.VerifyTimeout = cmp.Or(c.VerifyTimeout, 10*time.Second)
@@ -202,8 +207,11 @@ func (c Config) check() error {
 	if c.MaxVerifications < 0 || c.MaxPending < 0 || c.MaxNonces < 0 {
 		errs = append(errs, errors.New("auth: MaxVerifications, MaxPending or MaxNonces is negative"))
 	}
-	if c.MaxFailures > 100 {
-		errs = append(errs, errors.New("auth: MaxFailures is above 100"))
+	if c.MaxFailures > 100 || c.MaxSourceFailures > 1000 {
+		errs = append(errs, errors.New("auth: MaxFailures is above 100 or MaxSourceFailures above 1000"))
+	}
+	if c.MaxFailures > 0 && c.MaxSourceFailures < 0 {
+		errs = append(errs, errors.New("auth: MaxSourceFailures is negative"))
 	}
 	if n := c.Secret.Len(); n > 0 && n < 32 {
 		errs = append(errs, errors.New("auth: Secret is shorter than 32 bytes"))

@@ -42,14 +42,36 @@ func NewCredentials(name string, password []byte) (Credentials, error) {
 }
 
 // ParseCredentials reads `domain\username:password` (§2.10). The first colon
-// ends the name; a password may hold colons and backslashes. Errors are those
-// of [NewCredentials]. The input is not kept: wiping it is the caller's.
+// ends the name; a password may hold colons and backslashes. Text that is not UTF-8
+// is read as Windows-1252. Errors are those of [NewCredentials]. The input is not
+// kept: wiping it is the caller's.
 func ParseCredentials(text []byte) (Credentials, error) {
+	if !utf8.Valid(text) {
+		text = fromWindows1252(text)
+		defer clear(text)
+	}
 	name, password, ok := bytes.Cut(text, []byte(":"))
 	if !ok {
 		return Credentials{}, fmt.Errorf("%w: no colon after the account name", ErrMalformed)
 	}
 	return NewCredentials(string(name), password)
+}
+
+// fromWindows1252 returns the text in UTF-8 (BSP-2.10-4). The five bytes that stand
+// for nothing become control characters, which no account name or password has.
+func fromWindows1252(text []byte) []byte {
+	const high = "\u20AC\u0081\u201A\u0192\u201E\u2026\u2020\u2021\u02C6\u2030\u0160\u2039\u0152\u008D\u017D\u008F" +
+		"\u0090\u2018\u2019\u201C\u201D\u2022\u2013\u2014\u02DC\u2122\u0161\u203A\u0153\u009D\u017E\u0178"
+	table := []rune(high)
+	out := make([]byte, 0, 3*len(text)) // never grows, so that no copy stays behind
+	for _, b := range text {
+		r := rune(b)
+		if 0x80 <= b && b < 0xA0 {
+			r = table[b-0x80]
+		}
+		out = utf8.AppendRune(out, r)
+	}
+	return out
 }
 
 // checkPassword refuses what must never reach a directory: an LDAP bind with an

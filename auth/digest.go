@@ -198,9 +198,6 @@ func (g *Guard) findDigest(r *Request) (digestResponse, error) {
 // digestAccount looks the secret up. An unknown account has one that nobody
 // knows, and refused says why it must not pass.
 func (g *Guard) digestAccount(ctx context.Context, r *Request, d *digestResponse) (account DigestAccount, refused, err error) {
-	if g.cfg.Digest == nil {
-		return account, nil, ErrNoDigest
-	}
 	account, err = g.cfg.Digest.DigestAccount(ctx, DigestQuery{d.username, d.realm, d.algorithm, r.AMCC})
 	switch {
 	case errors.Is(err, ErrBadCredentials):

@@ -36,6 +36,9 @@ func challenges(t testing.TB, d auth.Decision) []*digest.Challenge {
 	require.Equal(t, auth.Challenge, d.Verdict)
 	var list []*digest.Challenge
 	for _, h := range d.Header {
+		if h.Name == auth.HeaderAuth {
+			continue
+		}
 		require.Equal(t, "WWW-Authenticate", h.Name)
 		c, err := digest.ParseChallenge(h.Value)
 		require.NoError(t, err)
@@ -121,10 +124,43 @@ func TestDigestRefuses(t *testing.T) {
 	}
 	require.Equal(t, auth.Accept, f.Check(respond(t, r, challenges(t, f.Check(r))[1], "digestonly", "secret", 1)).Verdict)
 
-	f, r = newDigest(t, func(c *auth.Config) { c.Digest = nil })
-	c := challenges(t, f.Check(r))[0]
-	require.Equal(t, "blustar", c.Realm)
-	require.ErrorIs(t, f.Check(respond(t, r, c, `DE\tom`, "secret", 1)).Reason, auth.ErrNoDigest)
+}
+
+// Where no account has a Digest secret, Digest is neither offered nor looked at.
+func TestNoDigest(t *testing.T) {
+	none, err := auth.NewLocalAccounts([]auth.Account{{Account: `DE\tom`, PasswordHash: hash(t, "secret")}})
+	require.NoError(t, err)
+	with, r := newDigest(t, nil)
+	answer := respond(t, r, challenges(t, with.Check(r))[0], `DE\tom`, "wrong", 1)
+	for name, accounts := range map[string]auth.DigestAccounts{"none": nil, "no secrets": none} {
+		t.Run(name, func(t *testing.T) {
+			f, _ := newDigest(t, func(c *auth.Config) { c.Digest = accounts })
+			for range 30 {
+				d := f.Check(answer)
+				require.ErrorIs(t, d.Reason, auth.ErrNoCredentials)
+				require.Len(t, d.Header, 1)
+			}
+			require.Zero(t, f.Stats().Failures)
+			require.Equal(t, auth.Accept, f.try(r, `DE\tom`, "secret").Verdict)
+		})
+	}
+}
+
+// BSP-2.10-2: a client that nothing marks as one of BluStar, since an SBC strips its
+// User-Agent or it is of another name, gets X-BSS-auth beside Digest. One that
+// answered with Digest gets Digest alone.
+func TestUnmarkedClient(t *testing.T) {
+	f, r := newDigest(t, nil)
+	d := f.Check(r)
+	require.Len(t, d.Header, 3)
+	require.Equal(t, auth.Accept, f.Check(f.answer(r, d, `DE\tom`, "secret")).Verdict)
+	r = f.request("bill")
+	r.Digest = true
+	d = f.Check(respond(t, r, challenges(t, f.Check(r))[0], `DE\tom`, "wrong", 1))
+	require.Len(t, challenges(t, d), 2)
+	require.Len(t, d.Header, 2)
+	r.Digest = false
+	require.Len(t, f.Check(r).Header, 1, "a marked client gets no Digest")
 }
 
 // RFC 7616 §3.4: a nonce count is used once; those that overtake each other are
@@ -274,9 +310,9 @@ func TestDigestOffersWhatAccountsHave(t *testing.T) {
 	require.Equal(t, []auth.Algorithm{auth.MD5}, local.Algorithms())
 	f, r := newDigest(t, func(c *auth.Config) { c.Verifier, c.Digest = local, local })
 	d := f.Guard.Check(t.Context(), r)
-	require.Len(t, d.Header, 1)
-	require.Contains(t, d.Header[0].Value, "algorithm=MD5")
-	c, err := digest.ParseChallenge(d.Header[0].Value)
+	require.Len(t, d.Header, 2)
+	require.Contains(t, d.Header[1].Value, "algorithm=MD5")
+	c, err := digest.ParseChallenge(d.Header[1].Value)
 	require.NoError(t, err)
 	require.Equal(t, auth.Accept, f.Guard.Check(t.Context(), respond(t, r, c, "tom", "secret", 1)).Verdict)
 }

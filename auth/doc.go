@@ -18,13 +18,16 @@
 //
 // # The challenge
 //
-// A request without credentials gets a 401 with X-BSS-auth: 56 letters and digits
-// from a cryptographic source, new each time. The client encrypts
+// A request without credentials gets a 401 with X-BSS-auth: 56 digits from a
+// cryptographic source, new each time. The client encrypts
 // `domain\username:password` with that key and repeats its request with
-// X-BSS-rauth. Only the last key of a client is good, until its lifetime ends.
-// (One exception: a 401 to the answer for a key that was replaced within the last
-// 32 seconds leaves the last key good beside the new one. Otherwise the answers
-// to parallel requests would make each other's keys void, over and over.)
+// X-BSS-rauth. The last key of a client is good until its lifetime ends. The keys
+// before it stay good for 32 seconds after they were replaced, three at most: a
+// client may send several requests at once, and a 401 to right credentials makes it
+// ask its user.
+//
+// A client that does not say which of the two it speaks ([Request.Digest]) is
+// offered X-BSS and Digest.
 //
 // A client is [Request.Client], its From and Contact, at the address that the
 // request came from. Who knows another's From and Contact can therefore neither
@@ -51,8 +54,8 @@
 //  1. Only what a verifier refused counts, for the account and for the source. A
 //     stale key, text that does not decode, a name or password that no account
 //     can have, a replayed nonce, and a directory that is down do not.
-//  2. With MaxFailures (4) of an account or of a source, its next attempts are
-//     forbidden and no verifier hears of them, until FailureWindow (15 minutes)
+//  2. With MaxFailures (4) of an account, or five times as many of a source, its
+//     next attempts are forbidden and no verifier hears of them, until FailureWindow (15 minutes)
 //     after the last failure. Attempts under way count as failures until they are
 //     known to be none: those that would exceed the limit wait.
 //  3. A success forgets the account's failures, and of the source only those with

@@ -55,8 +55,10 @@ func New(cfg Config) (*Guard, error) {
 		throttle:   newThrottle(cfg),
 		nonces:     newNonceTable(cfg.MaxNonces),
 	}
-	if d, ok := cfg.Digest.(interface{ Algorithms() []Algorithm }); ok && len(d.Algorithms()) > 0 {
-		g.algorithms = d.Algorithms()
+	if d, ok := cfg.Digest.(interface{ Algorithms() []Algorithm }); ok {
+		if g.algorithms = d.Algorithms(); len(g.algorithms) == 0 {
+			g.cfg.Digest = nil
+		}
 	}
 	g.users.slots = make(chan struct{}, cfg.MaxVerifications)
 	g.controllers.slots = make(chan struct{}, cfg.MaxVerifications)
@@ -93,7 +95,7 @@ func (g *Guard) decide(ctx context.Context, r *Request) outcome {
 		basic, hasBasic = findScheme(r.Authorization, "Basic")
 	}
 	hasDigest := false
-	if !hasRauth && !hasBasic && r.Digest {
+	if !hasRauth && !hasBasic && r.Digest && g.cfg.Digest != nil {
 		_, hasDigest = findScheme(r.Authorization, "Digest")
 	}
 	secure := r.Secure || !g.cfg.RequireTLS
@@ -224,7 +226,7 @@ func unavailable(err error) outcome {
 // decision turns an outcome into the answer, and tells everybody.
 func (g *Guard) decision(ctx context.Context, r *Request, o outcome) Decision {
 	if o.verdict == Challenge {
-		if header, err := g.challenge(ctx, r, o.reason); err == nil {
+		if header, err := g.challenge(ctx, r, o); err == nil {
 			g.report(ctx, r, o)
 			return Decision{Verdict: Challenge, Header: header, Reason: o.reason}
 		} else {

@@ -59,20 +59,28 @@ func TestOffWithCredentials(t *testing.T) {
 }
 
 func TestProductMatches(t *testing.T) {
-	p := auth.Product{Name: "BluStar Client", Version: "3.0.1"}
+	p := auth.DefaultCapable()[0]
 	for agent, want := range map[string]bool{
 		"Aastra BluStar Client/3.0.1.0":         true,
+		"Aastra BluStar PC Client/3.1.0":        true,
+		"Aastra BluStar iOS/3.2":                true,
+		"Aastra BluStar for iPad/3.2 (iOS/2)":   true,
 		"Aastra BluStar Client/3.0.1":           true,
-		"BluStar Client/10.0":                   true,
+		"BluStar/10.0":                          true,
 		"aastra blustar client 3.1":             true,
 		"Mitel (BluStar Client/v4.0) x":         true,
+		"Aastra BluStar Client 3.1 (Windows/2)": true,
+		"Aastra BluStar 8000i/1.0":              false,
+		"Aastra BluStar 8000i":                  false,
+		"Aastra BluStar Client (Windows/6.1)":   false,
 		"Aastra BluStar Client/3.0.0.0":         false,
 		"Aastra BluStar Client/2.9.9":           false,
 		"Aastra BluStar Client/3":               false,
 		"Aastra BluStar Client":                 false,
 		"Aastra BluStar Client/":                false,
 		"Aastra BluStar Client/x":               false,
-		"Aastra BluStar Clients/3.0.1":          false,
+		"BluStar/2.0 Stack/5.0":                 false,
+		"BluStars/3.0.1":                        false,
 		"NoBluStar Client/3.0.1":                false,
 		"NoBluStar Client/1 BluStar Client/4":   true,
 		"":                                      false,
@@ -80,6 +88,7 @@ func TestProductMatches(t *testing.T) {
 	} {
 		require.Equal(t, want, p.Matches(agent), "%.60q", agent)
 	}
+	require.False(t, auth.Product{Name: "BluStar Client"}.Matches("BluStar Clients"))
 	require.True(t, auth.Product{Name: "Any"}.Matches("Any"))
 	require.False(t, auth.Product{}.Matches("Any"))
 }

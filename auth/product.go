@@ -7,12 +7,12 @@ import (
 
 // Product is software as a User-Agent names it, from a version on.
 type Product struct {
-	// Name is compared without regard to case, at the start of the header or
-	// after a space or a parenthesis: "BluStar Client" is found in
-	// "Aastra BluStar Client/3.0.1.0".
+	// Name is compared without regard to case, and as whole words: "BluStar" is
+	// found in "Aastra BluStar Client/3.0.1.0".
 	Name string
-	// Version is the lowest one, up to four numbers with dots, that the header
-	// must show after a slash or a space; "" means any, also none.
+	// Version is the lowest one, up to four numbers with dots. The header's is the
+	// number that follows the name: "3.1.0" in "Aastra BluStar PC Client/3.1.0".
+	// "" means any, also none.
 	Version string
 }
 
@@ -39,7 +39,8 @@ func (p Product) Matches(userAgent string) bool {
 	}
 }
 
-// after looks at what follows the name.
+// after looks at what follows the name: the rest of the product's words, and its
+// version after a slash, or as a word if there is no slash.
 func (p Product) after(rest string) bool {
 	if rest != "" && !strings.ContainsRune("/ \t;,)", rune(rest[0])) {
 		return false // the name goes on: another product
@@ -47,8 +48,20 @@ func (p Product) after(rest string) bool {
 	if p.Version == "" {
 		return true
 	}
-	rest = strings.TrimLeft(rest, "/ \tv")
-	return compareVersions(version(rest), version(p.Version)) >= 0 && rest != "" && isDigit(rest[0])
+	if end := strings.IndexAny(rest, "(),;"); end >= 0 {
+		rest = rest[:end]
+	}
+	words := strings.Fields(rest)
+	if _, found, ok := strings.Cut(rest, "/"); ok {
+		words = strings.Fields(found)[:min(1, len(strings.Fields(found)))]
+	}
+	for _, w := range words {
+		w = strings.TrimPrefix(w, "v")
+		if w != "" && isDigit(w[0]) && strings.Trim(w, ".0123456789") == "" {
+			return compareVersions(version(w), version(p.Version)) >= 0
+		}
+	}
+	return false
 }
 
 // version reads the leading numbers: "3.0.1.0 (x)" is 3, 0, 1, 0.

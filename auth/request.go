@@ -31,8 +31,9 @@ type Request struct {
 	// AMCC says that the client is an Aastra Mobile Client Controller (Contact
 	// user "fmc"): its account is one of the server's own (§2.11).
 	AMCC bool
-	// Digest says that the dialect of the request authenticates by Digest
-	// (RFC 3261 §22) instead of X-BSS. A Rauth is honored all the same.
+	// Digest says that nothing marks the client as one of BluStar, so that it may
+	// authenticate by Digest (RFC 3261 §22). It is offered both, since there are
+	// networks that strip User-Agent, and a Rauth is honored all the same.
 	Digest bool
 }
 

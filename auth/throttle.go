@@ -19,7 +19,7 @@ import (
 // first of them is counted. Those in excess wait for the others to end.
 type throttle struct {
 	store  Store
-	max    int
+	max    [2]int // of an account and of a source
 	window time.Duration
 	shared []netip.Prefix
 
@@ -48,14 +48,14 @@ func (s subject) keys() [2]string { return [2]string{s.account, s.source} }
 
 func newThrottle(cfg Config) *throttle {
 	return &throttle{
-		store: cfg.Store, max: cfg.MaxFailures, window: cfg.FailureWindow, shared: cfg.SharedSources,
+		store: cfg.Store, max: [2]int{cfg.MaxFailures, cfg.MaxSourceFailures}, window: cfg.FailureWindow, shared: cfg.SharedSources,
 		gates: make(map[string]*gate),
 	}
 }
 
 // subject makes the keys of an account (see accountKey), a client and a source.
 func (t *throttle) subject(account, client string, source netip.Addr) subject {
-	if t.max < 0 {
+	if t.max[0] < 0 {
 		return subject{}
 	}
 	source = source.Unmap().WithZone("")
@@ -94,7 +94,7 @@ func (t *throttle) begin(ctx context.Context, s subject, known bool) error {
 			if err != nil {
 				return err
 			}
-			if failures[i] = f.count(); failures[i] >= t.max && key != "" && !known {
+			if failures[i] = f.count(); failures[i] >= t.max[i] && key != "" && !known {
 				return ErrThrottled
 			}
 		}
@@ -123,7 +123,7 @@ func (t *throttle) reserve(s subject, failures [2]int, before [2]uint64, known b
 			return nil, false
 		}
 		for i, key := range s.keys() {
-			if g := t.gates[key+s.lane]; key != "" && g != nil && g.underway+failures[i] >= t.max {
+			if g := t.gates[key+s.lane]; key != "" && g != nil && g.underway+failures[i] >= t.max[i] {
 				return g.wake, false
 			}
 		}
@@ -179,8 +179,10 @@ func shard(key string) byte {
 // failed counts a refusal against both.
 func (t *throttle) failed(ctx context.Context, s subject) error {
 	now := time.Now()
-	add := func(f failures, of string) failures { return f.add(now, of, t.max) }
-	return errors.Join(t.update(ctx, s.account, s.source, add), t.update(ctx, s.source, s.account, add))
+	add := func(most int) func(failures, string) failures {
+		return func(f failures, of string) failures { return f.add(now, of, most) }
+	}
+	return errors.Join(t.update(ctx, s.account, s.source, add(t.max[0])), t.update(ctx, s.source, s.account, add(t.max[1])))
 }
 
 // succeeded forgets the account's failures, and of the source those that were

@@ -53,12 +53,18 @@ func TestThrottleByAccount(t *testing.T) {
 	})
 }
 
-// BSP-2.10-8: likewise for one source, whatever the accounts.
+// BSP-2.10-8: likewise for one source, whatever the accounts, but several times as
+// often: it may be many users.
 func TestThrottleBySource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, nil)
 		r := f.from("192.0.2.1")
-		for i := range 4 {
+		for i := range 19 {
+			r.Client = fmt.Sprint("client ", i)
+			f.fail(r, fmt.Sprint("user", i), 1)
+		}
+		require.Equal(t, auth.Accept, f.try(r, `DE\ann`, `p:a\ß€`).Verdict)
+		for i := range 1 {
 			r.Client = fmt.Sprint("client ", i)
 			f.fail(r, fmt.Sprint("user", i), 1)
 		}
@@ -82,6 +88,7 @@ func TestSources(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t, func(cfg *auth.Config) {
+				cfg.MaxSourceFailures = 4
 				cfg.SharedSources = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
 			})
 			for i := range 4 {
@@ -173,7 +180,7 @@ func TestKnownClientWithOldPassword(t *testing.T) {
 // A success forgets the account's failures, and no others of the source: one
 // good account must not wipe out guesses at others.
 func TestSuccessForgets(t *testing.T) {
-	f := newFixture(t, nil)
+	f := newFixture(t, func(c *auth.Config) { c.MaxSourceFailures = 4 })
 	r := f.from("192.0.2.1")
 	f.fail(r, `DE\tom`, 3)
 	require.Equal(t, auth.Accept, f.try(r, `DE\tom`, "secret").Verdict)

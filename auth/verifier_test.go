@@ -108,7 +108,7 @@ func TestHungDirectoryIsNotForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		local := localAccounts(t)
 		f := newFixture(t, func(c *auth.Config) {
-			c.AMCC, c.Digest, c.MaxVerifications, c.MaxPending = local, local, 5, 5
+			c.AMCC, c.Digest, c.MaxSourceFailures, c.MaxVerifications, c.MaxPending = local, local, 4, 5, 5
 		})
 		f.verifier.override = func(ctx context.Context, _ auth.Credentials) (auth.Identity, error) {
 			<-ctx.Done()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/openblustar/blustar/auth"
@@ -21,6 +22,9 @@ type Config struct {
 	Guard     Guard               // who sends this request? nil: everybody is let in
 	Domains   []string            // served domains, for Request-URIs (BSP-2.1-3); none: the To address counts
 	Dialect   DialectMode         // default: told from each request
+	// UserAgents are the words that mark a User-Agent as one of BluStar, in any case.
+	// nil: "blustar" and "aastra 8000i".
+	UserAgents []string
 
 	Store    PublicationStore     // default: in memory
 	Forward  ForwardingController // for Event: lyncforwarding; nil: answered 489
@@ -93,6 +97,12 @@ func (c *Config) complete() error {
 	case DialectAuto, DialectBluStar, DialectStandard:
 	default:
 		return fmt.Errorf("presence: Config.Dialect %q: want blustar, standard or nothing", c.Dialect)
+	}
+	if c.UserAgents == nil {
+		c.UserAgents = []string{"blustar", "aastra 8000i"}
+	}
+	if slices.Contains(c.UserAgents, "") {
+		return errors.New("presence: Config.UserAgents has an empty word, which every User-Agent holds")
 	}
 	switch c.NAT {
 	case NATAuto, NATAlways, NATNever:

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/openblustar/blustar/pidf"
@@ -35,7 +36,7 @@ type Dialect struct {
 	// ListInRefresh lets a refresh replace the list (§4.2); else it is
 	// answered 415 (RFC 5367 §5.1).
 	ListInRefresh bool
-	// Digest authenticates by Digest (RFC 8760); else by X-BSS-auth (§2.10).
+	// Digest may authenticate by Digest (RFC 8760) as well as by X-BSS-auth (§2.10).
 	Digest bool
 	// ContactAndExpires makes both mandatory in a PUBLISH (§4.3).
 	ContactAndExpires bool
@@ -79,7 +80,7 @@ func (s *Server) dialectOf(req *sipx.Request, contact sipx.Address) *Dialect {
 			return bluStar
 		}
 		return standard
-	case containsFold(req.Header.Get("User-Agent"), "blustar"),
+	case s.marked(req.Header.Get("User-Agent")),
 		contact.URI.User == amccUser,
 		hasBSSHeader(req.Header),
 		saysBluStar(req.Body),
@@ -87,6 +88,12 @@ func (s *Server) dialectOf(req *sipx.Request, contact sipx.Address) *Dialect {
 		return bluStar
 	}
 	return standard
+}
+
+// marked reports whether a User-Agent holds one of the words that BluStar clients
+// have in theirs.
+func (s *Server) marked(userAgent string) bool {
+	return slices.ContainsFunc(s.cfg.UserAgents, func(word string) bool { return containsFold(userAgent, word) })
 }
 
 // amccUser is the user part of the Contact of an AMCC (§2.11).
@@ -110,7 +117,7 @@ func knowsEventLists(req *sipx.Request) bool {
 	return req.Header.HasToken("Supported", extEventList) || req.Header.HasToken("Require", extEventList)
 }
 
-// containsFold reports whether s contains sub, which is in lower case ASCII.
+// containsFold reports whether s contains sub, in any case of ASCII letters.
 func containsFold(s, sub string) bool {
 	for i := 0; i+len(sub) <= len(s); i++ {
 		if strings.EqualFold(s[i:i+len(sub)], sub) {

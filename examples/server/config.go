@@ -50,7 +50,9 @@ type tlsConfig struct {
 }
 
 type authConfig struct {
-	Mode              string     `json:"mode"`   // "required", "optional" or "off"
+	Mode string `json:"mode"` // "required", "optional" or "off"
+	// UserAgents are words that mark a User-Agent as one of BluStar.
+	UserAgents        []string   `json:"user_agents"`
 	Cipher            string     `json:"cipher"` // "tuz" or "aes-gcm"
 	Session           duration   `json:"session"`
 	ChallengeLifetime duration   `json:"challenge_lifetime"`

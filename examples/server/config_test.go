@@ -52,6 +52,7 @@ func TestBadConfigurations(t *testing.T) {
 		{`{"auth":{"shared_sources":"192.0.2.0/24"}}`, "auth.shared_sources", "want a list"},
 		{`{"auth":{"shared_sources":[7]}}`, "auth.shared_sources[0]", "want a network"},
 		{`{"auth":{"shared_sources":["::1","192.0.2.0/33"]}}`, "auth.shared_sources[1]", "want a network"},
+		{`{"auth":{"user_agents":["BSCpc",""]}}`, "auth.user_agents[1]", "want a word"},
 		{`{"auth":{"max_failures":-1}}`, "auth.max_failures", "want 0 to 100"},
 		{`{"auth":{"max_failures":1.5}}`, "auth.max_failures", "whole number"},
 		{`{"limits":{"max_list":0}}`, "limits.max_list", "want 1 to"},

@@ -115,6 +115,9 @@ func (c *config) checkLimits() error {
 			return &fieldError{d.key, "must be more than 0"}
 		}
 	}
+	if i := slices.Index(c.Auth.UserAgents, ""); i >= 0 {
+		return &fieldError{fmt.Sprintf("auth.user_agents[%d]", i), "is empty: want a word"}
+	}
 	for _, n := range []struct {
 		key                string
 		value, least, most int

@@ -70,6 +70,7 @@ func (s *server) open() (err error) {
 		Guard:               s.guard,
 		Domains:             c.Domains,
 		Dialect:             presence.DialectMode(without(c.Dialect, "auto")),
+		UserAgents:          c.Auth.UserAgents,
 		NAT:                 presence.NATMode(without(c.NAT, "auto")),
 		Forward:             s.forwards,
 		Hooks:               s.metrics.hooks(s.events.publish),

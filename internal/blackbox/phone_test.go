@@ -272,7 +272,7 @@ func (p *phone) do(m *message, code int) *message {
 	r := p.send(m)
 	if r.code() == 401 && p.creds != "" && code != 401 {
 		m = again(m)
-		if key := r.get("X-BSS-auth"); key != "" {
+		if key := r.get("X-BSS-auth"); r.get("WWW-Authenticate") == "" { // only a softphone gets both
 			p.key = key
 			m.set("X-BSS-rauth", tuzBase64(key, p.creds))
 		} else {
