@@ -24,6 +24,7 @@ type phone struct {
 	s       *server
 	network string
 	aor     string
+	local   string // its own host:port
 	contact string
 	ua      string
 	creds   string // "account:password" to answer a 401 with
@@ -37,6 +38,7 @@ type phone struct {
 	seen     map[string]int
 	answers  []*message
 	answer   func(*message) int
+	slowness time.Duration // what the client takes for each NOTIFY
 	closed   bool
 	gone     bool // the server closed the connection
 	writing  sync.Mutex
@@ -47,34 +49,40 @@ func (s *server) phone(network, aor string) *phone {
 	s.t.Helper()
 	p := &phone{t: s.t, s: s, network: network, aor: aor, ua: blustarUA,
 		changed: make(chan struct{}), seen: map[string]int{}}
-	var err error
-	var local string
-	switch network {
-	case "udp":
+	if network == "udp" {
+		var err error
 		p.packets, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		require.NoError(s.t, err)
 		_ = p.packets.SetReadBuffer(1 << 20)
-		local = p.packets.LocalAddr().String()
+		p.local = p.packets.LocalAddr().String()
 		go p.receive(p.datagrams)
-	case "tcp":
-		p.conn, err = net.Dial("tcp", s.tcp)
-		require.NoError(s.t, err)
-	case "tls":
-		p.conn, err = tls.Dial("tcp", s.tls, &tls.Config{InsecureSkipVerify: true})
-		require.NoError(s.t, err)
-	}
-	if p.conn != nil {
-		local = p.conn.LocalAddr().String()
-		in := bufio.NewReader(p.conn)
-		go p.receive(func() (*message, func(string), error) {
-			m, err := readMessage(in)
-			return m, p.write, err
-		})
+	} else {
+		p.dial()
+		p.local = p.conn.LocalAddr().String()
 	}
 	user, _, _ := strings.Cut(strings.TrimPrefix(aor, "sip:"), "@")
-	p.contact = "<sip:" + user + "@" + local + ";transport=" + network + ">"
+	p.contact = "<sip:" + user + "@" + p.local + ";transport=" + network + ">"
 	s.phones = append(s.phones, p)
 	return p
+}
+
+// dial connects the phone, for the first time or again.
+func (p *phone) dial() {
+	p.t.Helper()
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	var err error
+	if p.network == "tls" {
+		p.conn, err = tls.Dial("tcp", p.s.tls, &tls.Config{InsecureSkipVerify: true})
+	} else {
+		p.conn, err = net.Dial("tcp", p.s.tcp)
+	}
+	require.NoError(p.t, err)
+	in := bufio.NewReader(p.conn)
+	go p.receive(func() (*message, func(string), error) {
+		m, err := readMessage(in)
+		return m, p.write, err
+	})
 }
 
 // softphone is a client of the standard dialect.
@@ -122,11 +130,12 @@ func (p *phone) receive(next func() (*message, func(string), error)) {
 			}
 		}
 		p.announce()
-		answer := p.answer
+		answer, slowness := p.answer, p.slowness
 		p.mu.Unlock()
 		if m.code() != 0 {
 			continue
 		}
+		time.Sleep(slowness) // it works on it, and reads nothing meanwhile
 		code := 200
 		if answer != nil {
 			code = answer(m)
@@ -215,9 +224,8 @@ func (p *phone) wait(d time.Duration, found func() bool) bool {
 
 // request makes a request outside of a dialog to the server itself.
 func (p *phone) request(method, to string) *message {
-	local := p.contact[strings.Index(p.contact, "@")+1 : strings.Index(p.contact, ";")]
 	m := &message{start: method + " sip:" + p.server() + " SIP/2.0"}
-	m.add("Via", "SIP/2.0/"+strings.ToUpper(p.network)+" "+local+";branch=z9hG4bK"+token()+";rport")
+	m.add("Via", "SIP/2.0/"+strings.ToUpper(p.network)+" "+p.local+";branch=z9hG4bK"+token()+";rport")
 	m.add("Max-Forwards", "70")
 	m.add("From", "<"+p.aor+">;tag="+token())
 	m.add("To", "<"+to+">")
@@ -356,7 +364,9 @@ func (d *dialog) refreshRequest(expires string) *message {
 
 func (d *dialog) refresh(expires string) *message {
 	d.p.t.Helper()
-	return d.p.do(d.refreshRequest(expires), 200)
+	r := d.p.do(d.refreshRequest(expires), 200)
+	d.last.set("CSeq", r.get("CSeq")) // of the repetition, where it was asked for credentials
+	return r
 }
 
 // poll is the next NOTIFY of the dialog, nil where none comes in time.

@@ -115,15 +115,19 @@ func config(t *testing.T, changes ...string) map[string]any {
 // configDir is a folder with the files that a configuration names.
 func configDir(t *testing.T, c any) (dir, file string) {
 	dir = t.TempDir()
-	data, err := json.Marshal(c)
-	require.NoError(t, err)
 	file = filepath.Join(dir, "server.json")
-	require.NoError(t, os.WriteFile(file, data, 0o600))
+	writeJSON(t, file, c)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "users.json"), []byte(users), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "accounts.json"), accounts(), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "token"), []byte("s3cret-token\n"), 0o600))
 	writeCertificate(t, dir)
 	return dir, file
+}
+
+func writeJSON(t *testing.T, file string, v any) {
+	data, err := json.Marshal(v)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, data, 0o600))
 }
 
 // start runs the server and waits until it says that it is ready. When the
