@@ -8,9 +8,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/openblustar/blustar/internal/backoff"
 )
 
 // client sends the requests for one mailbox. Every answer that it returns is a
@@ -117,12 +118,11 @@ func sameHost(from, to *url.URL) bool {
 
 func statusError(req *http.Request, resp *http.Response) error {
 	e := &StatusError{Method: req.Method, URL: plain(req.URL), Status: resp.StatusCode}
-	after := resp.Header.Get("Retry-After")
-	if s, err := strconv.Atoi(after); err == nil {
-		e.RetryAfter = time.Duration(min(max(s, 0), 86400)) * time.Second
-	} else if t, err := http.ParseTime(after); err == nil {
-		e.RetryAfter = max(0, time.Until(t))
+	now, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil {
+		now = time.Now()
 	}
+	e.RetryAfter = backoff.RetryAfter(resp.Header.Get("Retry-After"), now)
 	return e
 }
 

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"slices"
 	"time"
+
+	"github.com/openblustar/blustar/internal/calendar"
 )
 
 // object is one calendar object resource: its appointments are kept, its text
@@ -29,12 +31,13 @@ type collection struct {
 
 	objects     map[string]*object // by path; nil until loaded
 	order       []string           // the paths, sorted; nil: not known
-	loaded      span               // for which they were expanded
+	loaded      calendar.Window    // for which they were expanded
 	token, ctag string
 	incomplete  bool           // the server failed to give an object: it is to be asked for again
 	refused     int            // tokens refused in a row
 	location    *time.Location // of dates and floating times
 	transparent bool
+	names       *calendar.Zones
 	zones       *zones
 }
 
@@ -55,8 +58,8 @@ const (
 
 // poll brings the collection up to date, by the cheapest way that the server
 // offers. What is known stays where it fails.
-func (c *collection) poll(ctx context.Context, window span) error {
-	if c.objects == nil || window.to.After(c.loaded.to) {
+func (c *collection) poll(ctx context.Context, window calendar.Window) error {
+	if c.objects == nil || window.To.After(c.loaded.To) {
 		return c.load(ctx, window)
 	}
 	if c.incomplete { // neither token nor ctag tells of what has not changed since
@@ -97,20 +100,20 @@ func tokenRefused(err error) bool {
 }
 
 // load loads everything in the window and the slack.
-func (c *collection) load(ctx context.Context, window span) error {
+func (c *collection) load(ctx context.Context, window calendar.Window) error {
 	// The state is asked for first: what changes from here on is reported again.
 	state, err := c.state(ctx, askState)
 	if err != nil {
 		return err
 	}
-	c.zones = newZones()
+	c.zones = newZones(c.names)
 	c.location, c.transparent = c.cfg.Location, state.Transparent != nil
 	if state.Timezone != "" {
 		if l := c.zones.calendar([]byte(state.Timezone)); l != nil {
 			c.location = l
 		}
 	}
-	loaded := span{window.from, window.to.Add(slack)}
+	loaded := calendar.Window{From: window.From, To: window.To.Add(slack)}
 	objects := make(map[string]*object)
 	c.incomplete = false
 	if err := c.refresh(ctx, loaded, objects); err != nil {
@@ -166,10 +169,10 @@ func (c *collection) state(ctx context.Context, ask string) (properties, error) 
 	return p, err
 }
 
-// refresh lists what lies in the span and makes objects the same, fetching
+// refresh lists what lies in the calendar.Window and makes objects the same, fetching
 // those whose entity tag is new.
-func (c *collection) refresh(ctx context.Context, s span, objects map[string]*object) error {
-	body, err := c.client.send(ctx, "REPORT", c.url, "1", askRange(span{s.from.Add(-widest), s.to.Add(widest)}))
+func (c *collection) refresh(ctx context.Context, s calendar.Window, objects map[string]*object) error {
+	body, err := c.client.send(ctx, "REPORT", c.url, "1", askRange(calendar.Window{From: s.From.Add(-widest), To: s.To.Add(widest)}))
 	if err != nil {
 		return err
 	}
@@ -246,7 +249,7 @@ func (c *collection) sync(ctx context.Context) error {
 	if err := c.fetch(ctx, c.loaded, slices.Sorted(maps.Values(changes)), objects); err != nil {
 		return err
 	}
-	if len(objects) > c.cfg.Limits.Objects { // those outside the span among them
+	if len(objects) > c.cfg.Limits.Objects { // those outside the calendar.Window among them
 		return errTooManyChanges
 	}
 	c.token = token
@@ -268,7 +271,7 @@ func (c *collection) paths() []string {
 // fetch gets objects by name, expands them, and puts them into objects. Those
 // that have gone since are removed; those that cannot be read have no
 // appointments.
-func (c *collection) fetch(ctx context.Context, s span, hrefs []string, objects map[string]*object) error {
+func (c *collection) fetch(ctx context.Context, s calendar.Window, hrefs []string, objects map[string]*object) error {
 	for part := range slices.Chunk(hrefs, chunk) {
 		if err := c.fetchPart(ctx, s, part, objects); err != nil {
 			return err
@@ -286,7 +289,7 @@ func (c *collection) fetch(ctx context.Context, s span, hrefs []string, objects 
 
 // fetchPart halves what is too large for one response, so that one large object
 // does not hide others.
-func (c *collection) fetchPart(ctx context.Context, s span, hrefs []string, objects map[string]*object) error {
+func (c *collection) fetchPart(ctx context.Context, s calendar.Window, hrefs []string, objects map[string]*object) error {
 	body, err := c.client.send(ctx, "REPORT", c.url, "1", askObjects(hrefs))
 	if err != nil {
 		return err
@@ -325,9 +328,9 @@ func (c *collection) fetchPart(ctx context.Context, s span, hrefs []string, obje
 
 // expand returns the appointments of an object. What it cannot read is logged;
 // the error is only that of ctx.
-func (c *collection) expand(ctx context.Context, s span, path, data string) (appointments, error) {
+func (c *collection) expand(ctx context.Context, s calendar.Window, path, data string) (appointments, error) {
 	view := View{
-		From: s.from, To: s.to, Addresses: c.addresses, Location: c.location, Transparent: c.transparent,
+		From: s.From, To: s.To, Addresses: c.addresses, Location: c.location, Transparent: c.transparent,
 		MaxBytes: c.cfg.Limits.ObjectBytes, MaxOccurrences: c.cfg.Limits.Occurrences,
 	}
 	found, err := view.expand(ctx, []byte(data), c.zones)

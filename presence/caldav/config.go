@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/conf"
 )
 
 // Credentials are sent by HTTP Basic authentication. Other schemes are the
@@ -72,78 +73,55 @@ type Config struct {
 type Limits struct {
 	Polls         int   // polls under way at once, all mailboxes together; default 16
 	Calendars     int   // of a mailbox: more are an error; default 32
-	Objects       int   // of a calendar within the window: more are an error; default 5000
-	Appointments  int   // delivered for a mailbox: later ones are cut; default 1000
+	Objects       int   // of a calendar within the window: more are an error; default 20,000
+	Appointments  int   // delivered for a mailbox: past ones make room first, then later ones; default 1000
 	Occurrences   int   // of one object within the window: later ones are cut; default 1000
 	Held          int   // occurrences of all objects of a calendar: more are an error; default 100,000
 	ObjectBytes   int64 // of one object: larger ones are left out; default 1 MiB
 	ResponseBytes int64 // of one response: more is an error; default 16 MiB
 }
 
-func (l Limits) withDefaults() Limits {
-	l.Polls = cmp.Or(l.Polls, 16)
-	l.Calendars = cmp.Or(l.Calendars, 32)
-	l.Objects = cmp.Or(l.Objects, 5000)
-	l.Appointments = cmp.Or(l.Appointments, 1000)
-	l.Occurrences = cmp.Or(l.Occurrences, 1000)
-	l.Held = cmp.Or(l.Held, 100_000)
-	l.ObjectBytes = cmp.Or(l.ObjectBytes, 1<<20)
-	l.ResponseBytes = cmp.Or(l.ResponseBytes, 16<<20)
-	return l
-}
-
-func (l Limits) check() error {
-	if min(l.Polls, l.Calendars, l.Objects, l.Appointments, l.Occurrences, l.Held) < 0 || min(l.ObjectBytes, l.ResponseBytes) < 0 {
-		return errors.New("caldav: Limits must not be negative")
+// complete fills in the defaults and checks the rest.
+func (c *Config) complete() error {
+	check := conf.Of("caldav: Config")
+	switch {
+	case (c.URL == "") == (c.Calendars == nil):
+		check.Failf("URL", "one of URL and Calendars must be set")
+	case c.URL != "":
+		_, err := parseURL(expandTemplate(c.URL, "user@example.com"))
+		check.Fail("URL", err)
 	}
-	return nil
-}
-
-// normalize fills in the defaults and checks.
-func (c *Config) normalize() error {
-	if (c.URL == "") == (c.Calendars == nil) {
-		return errors.New("caldav: one of URL and Calendars must be set")
-	}
-	if c.URL != "" {
-		if _, err := parseURL(expandTemplate(c.URL, "user@example.com")); err != nil {
-			return err
-		}
-	}
-	for _, d := range []struct {
-		name  string
-		value time.Duration
-	}{{"Interval", c.Interval}, {"Timeout", c.Timeout}, {"RefusedPause", c.RefusedPause}, {"Past", c.Past}, {"Future", c.Future}} {
-		if d.value < 0 {
-			return fmt.Errorf("caldav: %s must not be negative", d.name)
-		}
-	}
-	if err := c.Limits.check(); err != nil {
-		return err
-	}
-	c.Interval = cmp.Or(c.Interval, time.Minute)
-	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
-	c.RefusedPause = cmp.Or(c.RefusedPause, 5*time.Minute)
+	conf.Default(check, "Interval", &c.Interval, time.Minute)
+	conf.Default(check, "Timeout", &c.Timeout, 30*time.Second)
+	conf.Default(check, "RefusedPause", &c.RefusedPause, 5*time.Minute)
+	conf.Default(check, "Past", &c.Past, 24*time.Hour)
+	conf.Default(check, "Future", &c.Future, 14*24*time.Hour)
+	conf.Default(check, "Limits.Polls", &c.Limits.Polls, 16)
+	conf.Default(check, "Limits.Calendars", &c.Limits.Calendars, 32)
+	conf.Default(check, "Limits.Objects", &c.Limits.Objects, 20_000)
+	conf.Default(check, "Limits.Appointments", &c.Limits.Appointments, 1000)
+	conf.Default(check, "Limits.Occurrences", &c.Limits.Occurrences, 1000)
+	conf.Default(check, "Limits.Held", &c.Limits.Held, 100_000)
+	conf.Default(check, "Limits.ObjectBytes", &c.Limits.ObjectBytes, 1<<20)
+	conf.Default(check, "Limits.ResponseBytes", &c.Limits.ResponseBytes, 16<<20)
 	c.Failures = max(0, cmp.Or(c.Failures, 3))
-	c.Past = cmp.Or(c.Past, 24*time.Hour)
-	c.Future = cmp.Or(c.Future, 14*24*time.Hour)
-	c.Location = cmp.Or(c.Location, time.Local)
-	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
-	c.Limits = c.Limits.withDefaults()
-	return nil
+	conf.Or(&c.Location, time.Local)
+	conf.Or(&c.Logger, slog.New(slog.DiscardHandler))
+	return check.Err()
 }
 
 // parseURL parses the URL of a server or calendar. Errors show neither user nor
-// query.
+// query, and want to be told what it is the URL of.
 func parseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil {
-		return nil, errors.New("caldav: malformed URL")
+		return nil, errors.New("malformed")
 	}
 	switch {
 	case u.User != nil:
-		return nil, fmt.Errorf("caldav: URL of %s has a user: use Credentials", u.Host)
+		return nil, fmt.Errorf("the one of %s has a user: use Credentials", u.Host)
 	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-		return nil, errors.New("caldav: URL must begin with https:// or http://")
+		return nil, errors.New("must begin with https:// or http://")
 	}
 	if u.Path == "" {
 		u.Path = "/"

@@ -23,7 +23,7 @@ const (
 func discover(ctx context.Context, c *client, base string) (calendars []*url.URL, addresses []string, err error) {
 	start, err := parseURL(base)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("caldav: URL: %w", err)
 	}
 	small := *c
 	small.maxBody = min(c.maxBody, maxDiscoveryBytes)

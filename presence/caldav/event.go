@@ -10,6 +10,7 @@ import (
 
 	"github.com/emersion/go-ical"
 
+	"github.com/openblustar/blustar/internal/calendar"
 	"github.com/openblustar/blustar/pidf"
 )
 
@@ -281,15 +282,8 @@ func (x *expansion) state(c *ical.Component) pidf.CalendarState {
 	case x.Transparent:
 		return pidf.CalendarFree
 	}
-	switch word(c.Props.Get(propBusyStatus)) {
-	case "FREE", "WORKINGELSEWHERE":
-		return pidf.CalendarFree
-	case "TENTATIVE":
-		return pidf.CalendarTentative
-	case "BUSY":
-		return pidf.CalendarBusy
-	case "OOF", "OUTOFOFFICE":
-		return pidf.CalendarOutOfOffice
+	if state, ok := calendar.State(word(c.Props.Get(propBusyStatus))); ok {
+		return state
 	}
 	switch {
 	case word(c.Props.Get(ical.PropTransparency)) == "TRANSPARENT":

@@ -1,7 +1,6 @@
 package caldav
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,13 +9,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/openblustar/blustar/internal/calendar"
 	"github.com/openblustar/blustar/pidf"
 )
 
 type appointments = []pidf.Appointment
-
-// span is the time from from until before to.
-type span struct{ from, to time.Time }
 
 // rediscover is how often the calendars of a mailbox are looked for again.
 const rediscover = time.Hour
@@ -27,21 +24,19 @@ type mailbox struct {
 	cfg         *Config
 	mail        string
 	log         *slog.Logger
-	refused     *refusals
+	refused     *calendar.Refusals
+	zones       *calendar.Zones
 	client      *client
 	resolved    time.Time // when the collections were looked for
 	collections []*collection
-	cut         bool // that there are too many appointments has been logged
 }
 
 // poll brings the collections up to date and returns what lies in the window.
-func (b *mailbox) poll(ctx context.Context) (appointments, error) {
-	now := time.Now()
-	window := span{now.Add(-b.cfg.Past), now.Add(b.cfg.Future)}
-	credentials, err := b.refresh(ctx, now, window)
+func (b *mailbox) poll(ctx context.Context, window calendar.Window) (appointments, error) {
+	credentials, err := b.refresh(ctx, time.Now(), window)
 	if err != nil {
 		if errors.Is(err, ErrUnauthorized) && credentials.User != "" {
-			b.refused.note(credentials)
+			b.refused.Note(credentials.User, credentials.Password)
 		}
 		return nil, err
 	}
@@ -50,7 +45,7 @@ func (b *mailbox) poll(ctx context.Context) (appointments, error) {
 
 // refresh brings the collections up to date. The credentials are those that it
 // sent.
-func (b *mailbox) refresh(ctx context.Context, now time.Time, window span) (Credentials, error) {
+func (b *mailbox) refresh(ctx context.Context, now time.Time, window calendar.Window) (Credentials, error) {
 	if b.client == nil || now.Sub(b.resolved) >= rediscover {
 		if credentials, err := b.resolve(ctx); err != nil {
 			return credentials, err
@@ -81,7 +76,7 @@ func (b *mailbox) resolve(ctx context.Context) (sent Credentials, err error) {
 			return Credentials{}, fmt.Errorf("caldav: credentials: %w", err)
 		}
 	}
-	if credentials.User != "" && b.refused.recent(credentials) {
+	if credentials.User != "" && b.refused.Recent(credentials.User, credentials.Password) {
 		return Credentials{}, fmt.Errorf("%w a short while ago, not sent again yet", ErrUnauthorized)
 	}
 	c := newClient(b.cfg, credentials)
@@ -101,7 +96,7 @@ func (b *mailbox) resolve(ctx context.Context) (sent Credentials, err error) {
 	}
 	collections := make([]*collection, 0, len(urls))
 	for _, u := range urls {
-		found := &collection{cfg: b.cfg, url: u, log: b.log.With("calendar", u.Path), addresses: addresses}
+		found := &collection{cfg: b.cfg, url: u, log: b.log.With("calendar", u.Path), addresses: addresses, names: b.zones}
 		i := slices.IndexFunc(b.collections, func(k *collection) bool { return *k.url == *u })
 		if i >= 0 && slices.Equal(b.collections[i].addresses, addresses) {
 			found = b.collections[i]
@@ -129,38 +124,25 @@ func (b *mailbox) find(ctx context.Context, c *client) ([]*url.URL, []string, er
 	for _, s := range urls {
 		u, err := parseURL(s)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("caldav: URL of a calendar: %w", err)
 		}
 		found = append(found, u)
 	}
 	return found, nil, nil
 }
 
-// collect returns the appointments of all collections within the window,
-// earliest first. Of one that is in several calendars, the first counts.
-func (b *mailbox) collect(window span) appointments {
+// collect returns the appointments of all collections within the window. Of one that
+// is in several calendars, the first counts.
+func (b *mailbox) collect(window calendar.Window) appointments {
 	var all appointments
-	seen := make(map[string]struct{})
 	for _, c := range b.collections {
 		for _, path := range c.paths() {
 			for _, a := range c.objects[path].appointments {
-				if !a.End.After(window.from) || !a.From.Before(window.to) {
-					continue
-				}
-				if _, ok := seen[a.ID]; !ok {
-					seen[a.ID] = struct{}{}
+				if window.Has(a.From, a.End) {
 					all = append(all, a)
 				}
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(x, y pidf.Appointment) int {
-		return cmp.Or(x.From.Compare(y.From), x.End.Compare(y.End), cmp.Compare(x.ID, y.ID))
-	})
-	n := b.cfg.Limits.Appointments
-	if len(all) > n && !b.cut {
-		b.log.Warn("too many appointments, later ones are cut", "appointments", len(all), "limit", n)
-	}
-	b.cut = len(all) > n
-	return all[:min(len(all), n):min(len(all), n)]
+	return all
 }

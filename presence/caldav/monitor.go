@@ -3,105 +3,73 @@ package caldav
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"strings"
 	"time"
 
+	"github.com/openblustar/blustar/internal/calendar"
+	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence"
 )
 
 // Monitor watches mailboxes. It is safe for concurrent use, has no goroutine of
-// its own, and keeps nothing between calls but which credentials were refused.
+// its own, and keeps nothing between calls but what was refused and time zones.
 type Monitor struct {
 	cfg     Config
-	polls   chan struct{} // one element for each poll under way
-	refused *refusals
+	poller  *calendar.Poller
+	refused *calendar.Refusals
+	zones   *calendar.Zones
 }
 
 var _ presence.CalendarMonitor = (*Monitor)(nil)
 
 // New checks the configuration. It sends nothing.
 func New(cfg Config) (*Monitor, error) {
-	if err := cfg.normalize(); err != nil {
+	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	return &Monitor{cfg: cfg, polls: make(chan struct{}, cfg.Limits.Polls), refused: newRefusals(cfg.RefusedPause)}, nil
+	return &Monitor{
+		cfg: cfg,
+		poller: calendar.NewPoller(calendar.Polling{
+			Interval: cfg.Interval, Timeout: cfg.Timeout, Failures: cfg.Failures, Polls: cfg.Limits.Polls,
+			Past: cfg.Past, Future: cfg.Future, Appointments: cfg.Limits.Appointments, Logger: cfg.Logger,
+		}),
+		refused: calendar.NewRefusals(cfg.RefusedPause),
+		zones:   new(calendar.Zones),
+	}, nil
 }
 
 // MonitorCalendar watches the calendars of a mailbox until ctx ends. It calls
 // update after each poll that succeeded, also where nothing has changed: that
 // moves the window and renews the lifetime, which is as long as failing polls
-// are tolerated. For a server that says when to come back it waits, up to ten
-// intervals at a time, whether or not a value is known or lasts that long. The
+// are tolerated. For a server that says when to come back it waits, up to an
+// hour at a time, whether or not a value is known or lasts that long. The
 // error is that of ctx, a [*StatusError], [ErrUnauthorized],
 // [ErrNoCalendar], [ErrLimit], [ErrInsecure], or one of the network's.
 func (m *Monitor) MonitorCalendar(ctx context.Context, mail string, update func(presence.CalendarState)) error {
-	box := &mailbox{cfg: &m.cfg, mail: mail, log: m.cfg.Logger.With("mailbox", mail), refused: m.refused}
-	failures := 0
-	for known := false; ; {
-		appointments, err := m.poll(ctx, box)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err == nil:
-			known, failures = true, 0
-			update(presence.CalendarState{Appointments: appointments, Lifetime: m.lifetime()})
-		case refusal(err), retryAfter(err) == 0 && (!known || failures >= m.cfg.Failures):
-			return err
-		default:
-			failures++
-			box.log.Warn("calendar poll failed", "error", err, "failures", failures)
-		}
-		if !sleep(ctx, m.pause(err)) {
-			return ctx.Err()
-		}
+	box := &mailbox{cfg: &m.cfg, mail: mail, log: m.cfg.Logger.With("mailbox", mail), refused: m.refused, zones: m.zones}
+	return m.poller.Watch(ctx, mail, nil, update, func(ctx context.Context, w calendar.Window) ([]pidf.Appointment, error) {
+		found, err := box.poll(ctx, w)
+		return found, m.judge(err)
+	})
+}
+
+// judge says what follows from the error of a poll.
+func (m *Monitor) judge(err error) error {
+	switch {
+	case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrInsecure):
+		return calendar.Final(err, 0) // the credentials may be others next time
+	case refusal(err):
+		return calendar.Final(err, m.cfg.RefusedPause)
 	}
+	return calendar.Later(err, retryAfter(err))
 }
 
-// lifetime is how long a value lasts without a further poll that succeeds.
-func (m *Monitor) lifetime() time.Duration {
-	return time.Duration(m.cfg.Failures+1) * (m.cfg.Interval*5/4 + m.cfg.Timeout)
-}
-
-// pause is the time until the next poll: the interval, and longer where the
-// server asked for it.
-func (m *Monitor) pause(err error) time.Duration {
-	pause := m.cfg.Interval*3/4 + rand.N(m.cfg.Interval/2+1)
-	return max(pause, min(retryAfter(err), 10*m.cfg.Interval))
-}
-
-// retryAfter is how long the server asked to wait; 0 where it did not. It is
-// waited for here: who calls again after an error does not know of it.
+// retryAfter is how long the server asked to wait; 0 where it did not.
 func retryAfter(err error) time.Duration {
 	if status, ok := errors.AsType[*StatusError](err); ok {
 		return status.RetryAfter
 	}
 	return 0
-}
-
-// poll polls a mailbox once there is room for one more. The deadline starts
-// only then.
-func (m *Monitor) poll(ctx context.Context, box *mailbox) (as appointments, err error) {
-	select {
-	case m.polls <- struct{}{}:
-		defer func() { <-m.polls }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
-	defer cancel()
-	return box.poll(ctx)
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // normalAddress folds a mail address, with or without "mailto:", for comparison.

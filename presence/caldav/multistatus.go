@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/url"
 	"strings"
+
+	"github.com/openblustar/blustar/internal/calendar"
 )
 
 // The requests. go-webdav, which does the discovery, keeps sync-collection and
@@ -21,11 +23,11 @@ const (
 )
 
 // askRange asks for the entity tags of the events in a range (RFC 4791 §7.8).
-func askRange(r span) string {
+func askRange(r calendar.Window) string {
 	const layout = "20060102T150405Z"
 	return xml.Header + `<C:calendar-query ` + xmlNames + `><prop><getetag/></prop>` +
 		`<C:filter><C:comp-filter name="VCALENDAR"><C:comp-filter name="VEVENT"><C:time-range start="` +
-		r.from.UTC().Format(layout) + `" end="` + r.to.UTC().Format(layout) +
+		r.From.UTC().Format(layout) + `" end="` + r.To.UTC().Format(layout) +
 		`"/></C:comp-filter></C:comp-filter></C:filter></C:calendar-query>`
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/teambition/rrule-go"
+
+	"github.com/openblustar/blustar/internal/calendar"
 )
 
 const (
@@ -209,7 +211,7 @@ func untilOn(rule string, until time.Time, start moment) time.Time {
 	value, _, _ = strings.Cut(value, ";")
 	switch {
 	case strings.HasSuffix(value, "Z"):
-		return clockOf(until, start.zone)
+		return calendar.Clock(until, start.zone)
 	case len(value) == len(dateLayout):
 		return until.Add(24*time.Hour - time.Second)
 	}

@@ -3,6 +3,8 @@ package caldav
 import (
 	"slices"
 	"time"
+
+	"github.com/openblustar/blustar/internal/calendar"
 )
 
 // moments is a set of occurrences, as EXDATE and RECURRENCE-ID name them. Its
@@ -57,6 +59,6 @@ func (e *event) changed(m moment) *event {
 // shifted returns when an occurrence planned at m begins after a change: as much
 // earlier or later, on the clock, as the one that the change names.
 func (e *event) shifted(m moment) moment {
-	was, planned := clockOf(e.occurrence.instant(), e.start.zone), clockOf(m.instant(), e.start.zone)
+	was, planned := calendar.Clock(e.occurrence.instant(), e.start.zone), calendar.Clock(m.instant(), e.start.zone)
 	return e.start.moved(planned.Add(e.start.clock.Sub(was)))
 }

@@ -1,17 +1,15 @@
 package caldav
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/emersion/go-ical"
+
+	"github.com/openblustar/blustar/internal/calendar"
 )
 
 const (
@@ -27,31 +25,8 @@ type moment struct {
 	zone  *time.Location
 }
 
-// instant returns when the clock shows it. A time that the clock skips is read
-// with the offset before the gap; of a time that it shows twice, the first
-// counts (RFC 5545 §3.3.5). time.Date promises neither.
-func (m moment) instant() time.Time {
-	before := m.with(m.clock.Add(-24 * time.Hour))
-	if clockOf(before, m.zone).Equal(m.clock) {
-		return before
-	}
-	if after := m.with(m.clock.Add(24 * time.Hour)); clockOf(after, m.zone).Equal(m.clock) {
-		return after
-	}
-	return before
-}
-
-// with returns the instant of m if the offset were that of about t.
-func (m moment) with(t time.Time) time.Time {
-	_, offset := t.In(m.zone).Zone()
-	return m.clock.Add(-time.Duration(offset) * time.Second)
-}
-
-// clockOf returns what the clock of a zone shows at an instant.
-func clockOf(t time.Time, zone *time.Location) time.Time {
-	_, offset := t.In(zone).Zone()
-	return t.UTC().Add(time.Duration(offset) * time.Second)
-}
+// instant returns when the clock shows it.
+func (m moment) instant() time.Time { return calendar.Instant(m.clock, m.zone) }
 
 // moved returns the moment of the same zone at another time of its clock.
 func (m moment) moved(clock time.Time) moment {
@@ -168,11 +143,6 @@ func parseDuration(s string) (length, error) {
 	return l, nil
 }
 
-const (
-	maxTextBytes = 256 // of a subject or location that is shown
-	maxIDBytes   = 255
-)
-
 // text reads a TEXT (RFC 5545 §3.3.11) of one line. It forgives what go-ical
 // does not: commas that should have been escaped, and unknown escapes.
 func text(p *ical.Prop) string {
@@ -183,31 +153,7 @@ func text(p *ical.Prop) string {
 	if strings.Contains(s, `\`) {
 		s = strings.NewReplacer(`\n`, " ", `\N`, " ", `\\`, `\`, `\`, "").Replace(s)
 	}
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == utf8.RuneError {
-			return ' '
-		}
-		return r
-	}, s)
-	s = strings.TrimSpace(s)
-	if len(s) <= maxTextBytes {
-		return s
-	}
-	n := maxTextBytes - len("…")
-	for !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return strings.TrimSpace(s[:n]) + "…"
-}
-
-// boundID returns an ID that is short and printable.
-func boundID(id string) string {
-	printable := strings.IndexFunc(id, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) < 0
-	if len(id) <= maxIDBytes && printable {
-		return id
-	}
-	sum := sha256.Sum256([]byte(id))
-	return hex.EncodeToString(sum[:])
+	return calendar.Text(s)
 }
 
 // inProperty says which property an error is about.

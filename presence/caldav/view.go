@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/openblustar/blustar/internal/calendar"
 	"github.com/openblustar/blustar/pidf"
 )
 
@@ -31,7 +32,7 @@ type View struct {
 // never longer than a few lines, and has none of the texts of an event. Where
 // ctx ends, it is that of ctx.
 func (v View) Appointments(ctx context.Context, data []byte) ([]pidf.Appointment, error) {
-	return v.expand(ctx, data, newZones())
+	return v.expand(ctx, data, newZones(new(calendar.Zones)))
 }
 
 // maxProblems bounds the errors of one object that are told.
@@ -89,7 +90,7 @@ func (x *expansion) add(e *event, id string, start moment, l length) bool {
 		return false
 	}
 	x.found = append(x.found, pidf.Appointment{
-		ID: boundID(id), State: e.state, Subject: e.subject, Location: e.location,
+		ID: calendar.ID(id), State: e.state, Subject: e.subject, Location: e.location,
 		From: from.UTC(), End: end.UTC(), AllDay: e.allDay, Private: e.private, Timestamp: e.stamp,
 	})
 	return x.alive()

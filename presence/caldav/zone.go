@@ -7,56 +7,56 @@ import (
 	"time"
 
 	"github.com/emersion/go-ical"
+
+	"github.com/openblustar/blustar/internal/calendar"
 )
 
-// maxZones bounds the zones that are remembered.
+// maxZones bounds the definitions that are remembered.
 const maxZones = 256
 
-// zones remembers time zones, those that do not exist too: the same few are
-// named by each event of a calendar. It is used by one goroutine.
+// zones finds time zones and remembers definitions, those that cannot be read too:
+// the same few come with each event of a calendar. It is used by one goroutine.
 type zones struct {
-	known map[string]*time.Location // nil: there is none
+	names   *calendar.Zones
+	defined map[string]*time.Location // by fingerprint; nil: it cannot be read
 }
 
-func newZones() *zones { return &zones{known: make(map[string]*time.Location)} }
+func newZones(names *calendar.Zones) *zones {
+	return &zones{names: names, defined: make(map[string]*time.Location)}
+}
 
 // find returns the zone of a TZID: that of the tz database, where the name can
 // mean no other; else the definition that came with it; else, for short names
 // such as "EST", the tz database again.
 func (z *zones) find(id string, definitions map[string]*ical.Component, b *budget) (*time.Location, error) {
 	id = strings.TrimSpace(id)
-	if l := z.once("name "+id, func() *time.Location { return named(id) }); l != nil {
+	if l := z.names.Find(id); l != nil {
 		return l, nil
 	}
 	if d := definitions[id]; d != nil {
-		var err error
-		l := z.once("definition "+fingerprint(d), func() (l *time.Location) {
-			l, err = define(d, b)
-			return l
-		})
-		if l != nil {
-			return l, nil
-		}
-		if err != nil {
-			return nil, err
+		l, err := z.define(d, b)
+		if l != nil || err != nil {
+			return l, err
 		}
 	}
-	if l := z.once("short "+id, func() *time.Location { return load(id) }); l != nil {
+	if l := z.names.FindShort(id); l != nil {
 		return l, nil
 	}
 	return nil, errors.New("caldav: TZID: unknown time zone")
 }
 
-func (z *zones) once(key string, get func() *time.Location) *time.Location {
-	if l, ok := z.known[key]; ok {
-		return l
+// define returns the zone of a definition; nil where it could not be read before.
+func (z *zones) define(d *ical.Component, b *budget) (*time.Location, error) {
+	key := fingerprint(d)
+	if l, ok := z.defined[key]; ok {
+		return l, nil
 	}
-	if len(z.known) >= maxZones {
-		clear(z.known)
+	if len(z.defined) >= maxZones {
+		clear(z.defined)
 	}
-	l := get()
-	z.known[key] = l
-	return l
+	l, err := define(d, b)
+	z.defined[key] = l
+	return l, err
 }
 
 // calendar returns the zone of a calendar-timezone property (RFC 4791 §5.2.2):
@@ -77,46 +77,6 @@ func (z *zones) calendar(data []byte) *time.Location {
 		}
 	}
 	return nil
-}
-
-// named returns the zone of the tz database that a name means, be it one of its
-// own, with or without the prefix of a vendor, or one of Windows; else nil.
-func named(id string) *time.Location {
-	if name, ok := windowsZone(id); ok {
-		return load(name)
-	}
-	if !strings.Contains(id, "/") {
-		if id == "UTC" || id == "GMT" {
-			return time.UTC
-		}
-		return nil
-	}
-	// "/mozilla.org/20050126_1/Europe/Berlin", "/softwarestudio.org/…/America/Indiana/Knox"
-	name := strings.TrimPrefix(id, "/")
-	for {
-		if l := load(name); l != nil {
-			return l
-		}
-		var more bool
-		if _, name, more = strings.Cut(name, "/"); !more || !strings.Contains(name, "/") {
-			return nil
-		}
-	}
-}
-
-const maxZoneName = 64
-
-// load loads a zone of the tz database; nil where there is none.
-func load(name string) *time.Location {
-	// time.LoadLocation gives "" and "Local" a meaning of their own.
-	if name == "" || name == "Local" || len(name) > maxZoneName {
-		return nil
-	}
-	l, err := time.LoadLocation(name)
-	if err != nil {
-		return nil
-	}
-	return l
 }
 
 // fingerprint identifies a VTIMEZONE by all that matters of it.

@@ -1,4 +1,4 @@
-package caldav
+package calendar
 
 // WindowsZones is the table, for the test that all of its zones exist.
 const WindowsZones = windowsZones
