@@ -48,6 +48,7 @@ type dialog struct {
 	underWay    int32  // NOTIFYs without a final response
 	tries       int32  // pauses in a row
 	version     uint32 // of the next RLMI document
+	answered    int64  // when the watcher last answered a NOTIFY, Unix time in nanoseconds
 	unreachable int64  // since when the network has not reached the watcher, Unix time; 0 where it has
 	final       reason // of the last NOTIFY
 	state       dialogState
@@ -83,6 +84,7 @@ type watch struct {
 	gone   bool // is so no more, or never will be
 
 	// Guarded by dialog.mu.
+	sentAt   int64       // when the last NOTIFY left, Unix time in nanoseconds
 	sent     uint64      // version of the presentity that the last NOTIFY showed
 	sentOf   *presentity // whose version that is; nil where it was not taken
 	next     *watch
@@ -219,21 +221,22 @@ func newTag() string { return rand.Text() }
 // with this reason follows those under way, and the dialog is unknown from now
 // on.
 func (s *Server) endDialog(d *dialog, why reason) {
-	if s.close(d, why) {
+	if _, closed := s.close(d, why); closed {
 		s.flush(d)
 	}
 }
 
-// close has a dialog end without sending anything yet, and reports whether this
-// call was the one that did.
-func (s *Server) close(d *dialog, why reason) bool {
-	if !s.unlink(d) {
-		return false
+// close has a dialog end without sending anything yet. It returns what its client
+// had, where that has ended with it, and whether this call was the one that
+// closed it.
+func (s *Server) close(d *dialog, why reason) (gone *departure, closed bool) {
+	gone, closed = s.unlink(d)
+	if closed {
+		d.mu.Lock()
+		d.state, d.final = dialogEnding, why
+		d.mu.Unlock()
 	}
-	d.mu.Lock()
-	d.state, d.final = dialogEnding, why
-	d.mu.Unlock()
-	return true
+	return gone, closed
 }
 
 // flush sends what is due in a dialog, unless somebody is at it.
@@ -247,26 +250,15 @@ func (s *Server) flush(d *dialog) {
 	}
 }
 
-// drop ends a dialog whose watcher is gone: nothing more is sent. It reports
-// whether this call was the one that ended it.
-func (s *Server) drop(d *dialog) bool {
-	if !s.unlink(d) {
-		return false
-	}
-	d.mu.Lock()
-	d.state = dialogEnded
-	d.mu.Unlock()
-	return true
-}
-
-// unlink takes a dialog out of everything that refers to it, and reports whether
-// this call was the one that did.
-func (s *Server) unlink(d *dialog) bool {
+// unlink takes a dialog out of everything that refers to it. It returns what its
+// client had, where that has ended with it, and whether this call was the one
+// that did.
+func (s *Server) unlink(d *dialog) (gone *departure, unlinked bool) {
 	d.mu.Lock()
 	flow := d.flow
 	d.mu.Unlock()
 	if !s.dialogs.remove(d, flow) {
-		return false
+		return nil, false
 	}
 	s.expiries.remove(d)
 	d.mu.Lock()
@@ -274,8 +266,7 @@ func (s *Server) unlink(d *dialog) bool {
 	watches := slices.Clone(d.watches)
 	d.mu.Unlock()
 	s.removeWatches(watches)
-	s.clients.leave(d)
-	return true
+	return s.clients.leave(d), true
 }
 
 // addWatches connects watches, each with a reference to its presentity and
@@ -309,13 +300,47 @@ func (s *Server) removeWatches(watches []*watch) {
 	}
 }
 
-// lost handles the unintended end of a dialog (BSP-2.3-1): its watcher cannot be
-// reached, or no longer knows it.
-func (s *Server) lost(d *dialog, why string) {
-	c, _ := s.clients.of(d)
-	if s.drop(d) && c != nil {
-		s.endClient(c, why)
+// drop ends a dialog that its watcher no longer knows or cannot be reached in:
+// nothing more is sent. It returns what close does.
+func (s *Server) drop(d *dialog) (gone *departure, dropped bool) {
+	gone, dropped = s.unlink(d)
+	if dropped {
+		d.mu.Lock()
+		d.state = dialogEnded
+		d.mu.Unlock()
 	}
+	return gone, dropped
+}
+
+// lost handles the unintended end of a dialog. With its last subscription to the
+// own address a client ends (BSP-2.3-1).
+func (s *Server) lost(d *dialog, why string) {
+	gone, _ := s.drop(d)
+	s.departed(gone, why, reasonTimeout)
+}
+
+// silent ends a dialog whose watcher has not answered, nor anything else that it
+// was sent meanwhile: it is gone, and so is its client.
+func (s *Server) silent(d *dialog, why string) {
+	c := s.clients.current(d)
+	s.lost(d, why)
+	if c != nil {
+		s.endClient(c, why, reasonTimeout)
+	}
+}
+
+// answeredSince reports whether the watcher of d answered a NOTIFY after this
+// moment, in d or in another dialog of its client.
+func (s *Server) answeredSince(d *dialog, at int64) bool {
+	all := []*dialog{d}
+	if c := s.clients.current(d); c != nil {
+		all = append(all, s.clients.dialogsOf(c)...)
+	}
+	return slices.ContainsFunc(all, func(d *dialog) bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.answered > at
+	})
 }
 
 // restart gives a dialog its next lifetime. Where it ends at the same moment,
@@ -333,31 +358,36 @@ func (s *Server) restart(d *dialog, lifetime time.Duration) {
 }
 
 // expired handles a subscription that was not refreshed in time, and ended one
-// that its watcher ends (BSP-2.2-1, BSP-2.2-2): with the subscription to its own
-// address a client ends.
+// that its watcher ends (BSP-2.2-1, BSP-2.2-2): with the last subscription to its
+// own address a client ends.
 func (s *Server) expired(d *dialog) { s.finish(d, "the own subscription was not refreshed") }
 func (s *Server) ended(d *dialog)   { s.finish(d, "it signed out") }
 
 func (s *Server) finish(d *dialog, why string) {
-	c, own := s.clients.of(d)
-	if !s.close(d, reasonTimeout) {
+	gone, closed := s.close(d, reasonTimeout)
+	if !closed {
 		return
 	}
-	if own {
-		s.endClient(c, why)
-	}
+	s.departed(gone, why, reasonTimeout)
 	s.flush(d)
 }
 
 // FlowClosed implements [sipx.FlowObserver]: the dialogs on a connection end with
 // it.
 func (s *Server) FlowClosed(f sipx.Flow) {
+	var ends []*departure
 	for _, d := range s.dialogs.ofConn(f.Conn) {
 		d.mu.Lock()
 		left := d.flow.Conn != f.Conn // it was refreshed over another
 		d.mu.Unlock()
-		if !left {
-			s.lost(d, "its connection is gone")
+		if left {
+			continue
 		}
+		if gone, _ := s.drop(d); gone != nil {
+			ends = append(ends, gone)
+		}
+	}
+	for _, gone := range ends {
+		s.departed(gone, "its connection is gone", reasonTimeout)
 	}
 }

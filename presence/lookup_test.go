@@ -165,7 +165,7 @@ func TestEntryChanges(t *testing.T) {
 	feed := w.server.Feed()
 	require.NoError(t, feed.SetLine("3000", busyLine))
 	s, _ := w.standard("ann", "192.0.2.7").subscribe("sip:tom@example.com")
-	require.Equal(t, "other:unknown", s.one().shown(t).activity)
+	require.Equal(t, "other:signed out", s.one().shown(t).activity)
 	entry.Lines = []string{"3000"}
 	require.NoError(t, w.server.Reload(t.Context(), "tom@example.com"))
 	require.Equal(t, "In a call", s.one().shown(t).note)

@@ -93,9 +93,8 @@ func (m *model) moment(events []event) {
 			m.notifySent(e.notify, before)
 		case notifyDone:
 			tag := e.notify.From.Tag()
-			if tr := m.trackers[tag]; tr != nil && tr.done(e.notify, e.res, e.err) {
-				m.tracef("gone: %s %v", e.notify.CallID, e.err)
-				m.ref.lost(tag)
+			if tr := m.trackers[tag]; tr != nil {
+				m.notifyDone(e, tag, tr)
 			}
 		case connLost:
 			m.tracef("connection %d is gone", e.conn)
@@ -104,6 +103,26 @@ func (m *model) moment(events []event) {
 			m.tracef("the directory has %s", e.address)
 			m.ask(m.ref.resolve(e.address))
 		}
+	}
+}
+
+// notifyDone judges the outcome of a NOTIFY. One that was not answered is sent
+// again where the client answered another meanwhile (BSP-2.3-1).
+func (m *model) notifyDone(e event, tag string, tr *tracker) {
+	gone, silent, sentAt := tr.done(e.notify, e.res, e.err)
+	d := m.ref.dialogs[tag]
+	if c, ok := m.ref.current(d); ok && silent && !d.standard {
+		for _, other := range c.dialogs {
+			silent = silent && !m.trackers[other].answered.After(sentAt)
+		}
+	}
+	if e.res != nil {
+		tr.answered = e.at
+	}
+	if gone || silent {
+		m.tracef("gone: %s %v", e.notify.CallID, e.err)
+		tr.unreachable = true
+		m.ref.lost(tag, silent)
 	}
 }
 
@@ -223,7 +242,7 @@ func (m *model) notifySent(req *sipx.Request, before *reference) {
 		m.fail("NOTIFY %d of %s leaves before the 200", req.CSeq, req.CallID)
 		return
 	}
-	if err := tr.sent(req); err != nil {
+	if err := tr.sent(req, m.judged); err != nil {
 		m.fail("%s: %v", req.CallID, err)
 	}
 	ends := strings.HasPrefix(state, "terminated")

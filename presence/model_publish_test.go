@@ -48,6 +48,9 @@ func (r *reference) publish(ex exchange) (status int, etag string) {
 		r.withdraw(user, u.pubs[i].etag)
 		return 200, ""
 	}
+	if at := refEndpointOf(req); r.at[at] == (refKey{}) && shared {
+		r.at[at] = key
+	}
 	p := refPub{shared: shared, etag: ex.res.Header.Get("SIP-ETag")}
 	if i >= 0 {
 		p = u.pubs[i]
@@ -64,6 +67,9 @@ func (r *reference) publish(ex exchange) (status int, etag string) {
 			c.services = servicesIn(decoded(req.Body))
 		}
 		c.alive, c.published = true, r.now.Add(granted)
+		if p.expires.Before(c.published) {
+			p.expires = c.published
+		}
 		r.clients[key] = c
 	} else {
 		p.etag, p.expires = ex.res.Header.Get("SIP-ETag"), r.now.Add(granted)
@@ -75,7 +81,7 @@ func (r *reference) publish(ex exchange) (status int, etag string) {
 			p.own, p.services, p.tuples = standardIn(doc, r.now), servicesIn(doc), len(doc.Tuples)
 		}
 	}
-	u.pubs, u.rest = append(slices.Clip(u.pubs), p), refOwn{}
+	u.pubs = append(slices.Clip(u.pubs), p)
 	r.users[user] = u
 	return 200, etag
 }
@@ -100,12 +106,19 @@ func (r *reference) honor(ex exchange, p *refPub, exists bool) {
 	p.own = refOwn{status: aa.Status, meaning: string(aa.Status), note: note, at: r.now}
 }
 
-// withdraw ends a Standard publication.
+// published ends a client whose publication expired, if that is all it had.
+func (r *reference) published(key refKey) {
+	c := r.clients[key]
+	if c.published = (time.Time{}); r.hasOwn(c) {
+		r.clients[key] = c
+		return
+	}
+	r.endClient(key)
+}
+
+// withdraw ends a publication.
 func (r *reference) withdraw(user, etag string) {
 	u := r.users[user]
-	if len(u.pubs) == 1 && !r.alive(user) {
-		u.rest = refSignedOut(r.now)
-	}
 	u.pubs = slices.DeleteFunc(slices.Clone(u.pubs), func(p refPub) bool { return p.etag == etag })
 	r.users[user] = u
 }

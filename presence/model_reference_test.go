@@ -25,6 +25,7 @@ type reference struct {
 
 	users     map[string]refUser // by ID, or "?" and the address where it has no entry
 	clients   map[refKey]refClient
+	at        map[refEndpoint]refKey
 	dialogs   map[string]refDialog // by the server's tag
 	lines     map[string]refLine
 	calendars map[string][]pidf.Appointment
@@ -33,7 +34,6 @@ type reference struct {
 
 type refUser struct {
 	pubs []refPub // the one changed last stands last
-	rest refOwn   // what is said once nobody publishes; zero for nothing
 }
 
 type refOwn struct {
@@ -49,13 +49,16 @@ type refPub struct {
 	own      refOwn
 	services string
 	tuples   int
-	expires  time.Time // Standard
+	expires  time.Time
 	callID   string
 	cseq     uint32
 	set      time.Time
 }
 
 type refKey struct{ user, contact string }
+
+// refEndpoint is a Contact, and the From of an AMCC.
+type refEndpoint struct{ contact, from string }
 
 type refClient struct {
 	alive      bool // has an own subscription or a publication
@@ -130,7 +133,7 @@ const (
 
 func newReference(entries []directory.Entry) *reference {
 	r := &reference{now: time.Now(), entries: map[string]directory.Entry{}, ids: map[directory.Address]string{},
-		users: map[string]refUser{}, clients: map[refKey]refClient{}, dialogs: map[string]refDialog{},
+		users: map[string]refUser{}, clients: map[refKey]refClient{}, at: map[refEndpoint]refKey{}, dialogs: map[string]refDialog{},
 		lines: map[string]refLine{}, calendars: map[string][]pidf.Appointment{}, externals: map[string]refExternal{}}
 	for _, e := range entries {
 		r.entries[e.ID] = e
@@ -147,6 +150,7 @@ func newReference(entries []directory.Entry) *reference {
 func (r *reference) clone() *reference {
 	c := *r
 	c.users, c.clients, c.dialogs = maps.Clone(r.users), maps.Clone(r.clients), maps.Clone(r.dialogs)
+	c.at = maps.Clone(r.at)
 	return &c
 }
 
@@ -202,7 +206,7 @@ func (r *reference) advance(t time.Time) {
 			}
 		}
 		for key, c := range r.clients {
-			due(c.published, func() { r.endClient(key) })
+			due(c.published, func() { r.published(key) })
 		}
 		for user, u := range r.users {
 			for _, p := range u.pubs {
@@ -258,6 +262,14 @@ func refContact(req *sipx.Request) string {
 	return a.URI.String()
 }
 
+func refEndpointOf(req *sipx.Request) refEndpoint {
+	at := refEndpoint{contact: refContact(req)}
+	if strings.HasPrefix(at.contact, "sip:fmc@") {
+		at.from = req.From.URI.String()
+	}
+	return at
+}
+
 // locate finds the user of an address as the directory had it.
 func (r *reference) locate(uri string, ex exchange) (directory.Address, string) {
 	a, err := directory.ParseAddress(uri)
@@ -296,10 +308,8 @@ func (r *reference) view(user string, standard bool) string {
 	claims := map[string]bool{}
 	u := r.users[user]
 	var owns []refOwn
-	shared := false
 	for _, p := range slices.Backward(u.pubs) {
 		owns = append(owns, p.own)
-		shared = shared || p.shared
 		if !p.shared {
 			v.open(p.services)
 			if standard {
@@ -307,8 +317,8 @@ func (r *reference) view(user string, standard bool) string {
 			}
 		}
 	}
-	if u.rest.status != "" && !shared {
-		owns = append(owns, u.rest)
+	if len(u.pubs) == 0 && !r.alive(user) { // BSP-2.4-8
+		owns = append(owns, refOwn{status: pidf.StatusSignedOut, meaning: "signed out"})
 	}
 	slices.SortStableFunc(owns, func(a, b refOwn) int { return b.at.Compare(a.at) })
 	if len(owns) > 0 {

@@ -1,12 +1,12 @@
 package presence_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/pidf"
 )
 
 // subscribe is the reference's SUBSCRIBE: RFC 6665 with what §2.1, §2.2, §2.9 and
@@ -40,35 +40,61 @@ func (r *reference) subscribe(ex exchange) (status int, ask []asked) {
 		return 200, nil
 	}
 	if !d.standard {
-		from, user := r.locate(req.From.URI.String(), ex)
-		d.own = user == d.watches[0].user || from == d.watches[0].address
-		d.client, d.hasClient = refKey{user, refContact(req)}, true
-		r.join(tag, &d)
+		r.join(tag, &d, ex)
 	}
 	r.dialogs[tag] = d
 	return 200, nil
 }
 
-// join ties a dialog to its client. One that subscribes to its own address once
-// more has come back: what it had before is no longer its life (BSP-4.1-1).
-func (r *reference) join(tag string, d *refDialog) {
-	c, ok := r.clients[d.client]
+// join ties a dialog to its client (BSP-4.1-1). One that subscribes to its own
+// address once more has come back: what it had before is no longer its life.
+func (r *reference) join(tag string, d *refDialog, ex exchange) {
+	from, user := r.locate(ex.req.From.URI.String(), ex)
+	at, first := refEndpointOf(ex.req), d.watches[0]
+	key, known := r.at[at]
+	d.own = from == first.address
+	switch {
+	case user[0] != '?':
+		d.own = d.own || user == first.user
+		key = refKey{user, at.contact}
+	case !known || key.user == first.user && r.clients[key].alive:
+		d.own = true
+	}
+	if d.own {
+		key = refKey{first.user, at.contact}
+	}
+	if !known {
+		r.at[at] = key
+	}
+	d.client, d.hasClient = key, true
+	c, ok := r.clients[key]
 	if !ok {
 		c.services = refServices
 	}
 	if d.own {
 		c.alive = true
+		same, address := false, false
 		for _, other := range c.dialogs {
-			if o := r.dialogs[other]; o.own && o.list == d.list && o.generation == c.generation {
-				c.generation++
-				break
+			if o := r.dialogs[other]; o.own && o.generation == c.generation {
+				same, address = same || o.list == d.list, address || !o.list
 			}
 		}
+		if same && (!d.list || !address) {
+			c.generation++
+		}
 	}
-	c.amcc = strings.HasPrefix(d.client.contact, "sip:fmc@")
+	c.amcc = strings.HasPrefix(key.contact, "sip:fmc@")
 	c.dialogs = append(slices.Clip(c.dialogs), tag)
 	d.generation = c.generation
-	r.clients[d.client] = c
+	r.clients[key] = c
+}
+
+// hasOwn reports whether a client has a subscription to its own address.
+func (r *reference) hasOwn(c refClient) bool {
+	return slices.ContainsFunc(c.dialogs, func(tag string) bool {
+		d := r.dialogs[tag]
+		return d.own && d.generation == c.generation
+	})
 }
 
 func (r *reference) refresh(ex exchange, tag string, uris []string, list bool, granted time.Duration) (int, []asked) {
@@ -101,6 +127,9 @@ func (r *reference) refresh(ex exchange, tag string, uris []string, list bool, g
 		d.watches = watches
 	}
 	d.expires = r.now.Add(granted)
+	if c, ok := r.clients[d.client]; ok && d.hasClient {
+		d.generation = c.generation
+	}
 	r.dialogs[tag] = d
 	if !list {
 		for _, w := range d.watches {
@@ -133,6 +162,9 @@ func (r *reference) resolve(a directory.Address) (ask []asked) {
 		}
 		if d.client.user == from {
 			d.client.user = to
+			if other, ok := r.clients[d.client]; ok {
+				d.generation = other.generation
+			}
 		}
 		r.dialogs[tag] = d
 	}
@@ -141,6 +173,11 @@ func (r *reference) resolve(a directory.Address) (ask []asked) {
 			continue
 		}
 		delete(r.clients, key)
+		for at, k := range r.at {
+			if k == key {
+				r.at[at] = refKey{to, key.contact}
+			}
+		}
 		key.user = to
 		if other, ok := r.clients[key]; ok {
 			other.dialogs = append(slices.Clip(other.dialogs), c.dialogs...)
@@ -152,57 +189,59 @@ func (r *reference) resolve(a directory.Address) (ask []asked) {
 	return ask
 }
 
-// clientOf returns the client whose end the end of a dialog would be.
-func (r *reference) clientOf(d refDialog) (key refKey, ok bool) {
-	c, ok := r.clients[d.client]
-	return d.client, ok && d.hasClient && d.generation >= c.generation
+// current returns the client of a dialog, unless it has come back since.
+func (r *reference) current(d refDialog) (c refClient, ok bool) {
+	c, ok = r.clients[d.client]
+	return c, ok && d.hasClient && d.generation == c.generation
 }
 
-// end ends a dialog alone.
-func (r *reference) end(tag string, state refState, reason string) {
+// end ends a dialog alone, and reports whether its client ends with it.
+func (r *reference) end(tag string, state refState, reason string) (last bool) {
 	d := r.dialogs[tag]
 	d.state, d.reason, d.endedAt = state, reason, r.now
 	r.dialogs[tag] = d
-	if c, ok := r.clients[d.client]; ok && d.hasClient {
-		c.dialogs = slices.DeleteFunc(slices.Clone(c.dialogs), func(t string) bool { return t == tag })
-		r.clients[d.client] = c
-		if !c.alive && len(c.dialogs) == 0 {
-			delete(r.clients, d.client)
-		}
+	c, ok := r.clients[d.client]
+	if !ok || !d.hasClient {
+		return false
 	}
+	c.dialogs = slices.DeleteFunc(slices.Clone(c.dialogs), func(t string) bool { return t == tag })
+	r.clients[d.client] = c
+	if !c.alive && len(c.dialogs) == 0 {
+		r.forget(d.client)
+	}
+	return d.own && d.generation == c.generation && !r.hasOwn(c)
+}
+
+func (r *reference) forget(key refKey) {
+	delete(r.clients, key)
+	maps.DeleteFunc(r.at, func(_ refEndpoint, k refKey) bool { return k == key })
 }
 
 // finish ends a subscription that its watcher ends, or lets expire.
 func (r *reference) finish(tag string) {
-	d := r.dialogs[tag]
-	key, ok := r.clientOf(d)
-	r.end(tag, refEnded, "timeout")
-	if ok && d.own {
-		r.endClient(key)
+	if r.end(tag, refEnded, "timeout") {
+		r.endClient(r.dialogs[tag].client)
 	}
 }
 
-// lost ends one whose watcher cannot be reached (BSP-2.3-1).
-func (r *reference) lost(tag string) {
+// lost ends one that its watcher does not know, or whose watcher is silent
+// (BSP-2.3-1).
+func (r *reference) lost(tag string, silent bool) {
 	d := r.dialogs[tag]
 	if d.state != refLive {
 		return
 	}
-	key, ok := r.clientOf(d)
-	r.end(tag, refGone, "")
-	if ok {
-		r.endClient(key)
+	_, current := r.current(d)
+	if r.end(tag, refGone, "") || silent && current {
+		r.endClient(d.client)
 	}
 }
 
 func (r *reference) flowClosed(conn uint64) {
 	var ends []refKey
 	for tag, d := range r.dialogs {
-		if d.conn == conn && conn != 0 && d.state == refLive {
-			if key, ok := r.clientOf(d); ok {
-				ends = append(ends, key)
-			}
-			r.end(tag, refGone, "")
+		if d.conn == conn && conn != 0 && d.state == refLive && r.end(tag, refGone, "") {
+			ends = append(ends, d.client)
 		}
 	}
 	for _, key := range ends {
@@ -215,17 +254,16 @@ func (r *reference) endClient(key refKey) {
 	if !ok {
 		return
 	}
-	delete(r.clients, key)
+	r.forget(key)
 	for _, tag := range c.dialogs {
 		if r.dialogs[tag].state == refLive {
-			r.end(tag, refEnded, "deactivated")
+			r.end(tag, refEnded, "timeout")
 		}
 	}
 	if c.alive && !r.alive(key.user) {
 		// BSP-2.2-3: what the clients published ends with the last of them.
 		u := r.users[key.user]
 		u.pubs = slices.DeleteFunc(slices.Clone(u.pubs), func(p refPub) bool { return p.shared })
-		u.rest = refSignedOut(r.now)
 		r.users[key.user] = u
 	}
 }
@@ -237,8 +275,4 @@ func (r *reference) alive(user string) bool {
 		}
 	}
 	return false
-}
-
-func refSignedOut(now time.Time) refOwn {
-	return refOwn{status: pidf.StatusSignedOut, meaning: "signed out", at: now}
 }

@@ -138,12 +138,14 @@ type tracker struct {
 	underWay    int
 	final       string // Subscription-State of the last
 	unreachable bool
+	answered    time.Time              // when a NOTIFY was last answered
 	shown       map[string]*trackedDoc // by entity
 }
 
 type trackedDoc struct {
 	doc      *pidf.Presence // last sent
 	view     string
+	sentAt   time.Time
 	acked    bool // … and answered 2xx
 	underWay bool
 	asked    bool // the next may show the same
@@ -205,7 +207,7 @@ func documents(req *sipx.Request) ([]*pidf.Presence, error) {
 }
 
 // sent checks a NOTIFY as it leaves (BSP-4-2, BSP-4-4, BSX-3).
-func (t *tracker) sent(req *sipx.Request) error {
+func (t *tracker) sent(req *sipx.Request, at time.Time) error {
 	state := req.Header.Get("Subscription-State")
 	if t.final != "" {
 		return fmt.Errorf("NOTIFY %d follows the last one", req.CSeq)
@@ -238,22 +240,23 @@ func (t *tracker) sent(req *sipx.Request) error {
 		if d.acked && !d.asked && pidf.Equal(d.doc, doc) {
 			return fmt.Errorf("NOTIFY %d shows %s as it was:\n  %s\n  %s", req.CSeq, doc.Entity, d.view, seen(doc))
 		}
-		*d = trackedDoc{doc: doc, view: seen(doc), underWay: true}
+		*d = trackedDoc{doc: doc, view: seen(doc), sentAt: at, underWay: true}
 	}
 	return nil
 }
 
-// done takes an outcome and reports whether the watcher is gone.
-func (t *tracker) done(req *sipx.Request, res *sipx.Response, err error) (gone bool) {
+// done takes an outcome. It reports whether the watcher knows the dialog no
+// longer, or did not answer, and when that NOTIFY was sent.
+func (t *tracker) done(req *sipx.Request, res *sipx.Response, err error) (gone, silent bool, sentAt time.Time) {
 	t.underWay--
 	if docs, bad := documents(req); bad == nil {
 		for _, doc := range docs {
 			if d := t.shown[doc.Entity]; d != nil && t.final == "" {
 				d.underWay, d.acked = false, err == nil && res.Status < 300
+				sentAt = d.sentAt
 			}
 		}
 	}
-	gone = errors.Is(err, sipx.ErrTimeout) || errors.Is(err, sipx.ErrFlowClosed) || err == nil && res.Status == 481
-	t.unreachable = t.unreachable || gone
-	return gone
+	silent = errors.Is(err, sipx.ErrTimeout)
+	return errors.Is(err, sipx.ErrFlowClosed) || err == nil && res.Status == 481, silent, sentAt
 }

@@ -123,6 +123,7 @@ func (d *dialog) nextNotify() (*notification, sipx.ResponseHandler) {
 		for w := d.pop(); w != nil; w = d.pop() {
 			if w.watchers {
 				w.force, w.underWay = false, true
+				w.sentAt = time.Now().UnixNano()
 				return d.newWinfo(w, reasonNone), w
 			}
 			p := w.presentity
@@ -132,7 +133,7 @@ func (d *dialog) nextNotify() (*notification, sipx.ResponseHandler) {
 				continue
 			}
 			w.force, w.underWay = false, true
-			w.sentOf, w.sent = p, version
+			w.sentOf, w.sent, w.sentAt = p, version, time.Now().UnixNano()
 			return d.newNotify(w, snap, reasonNone), w
 		}
 		if d.fetch && d.underWay == 0 {
@@ -216,15 +217,21 @@ func (d *dialog) notifyHead(why reason) *notification {
 func (w *watch) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
 	d := w.dialog
 	verdict, pause := judge(res, err)
+	if verdict == silent && d.server.answeredSince(d, w.sentAt) {
+		verdict = missed
+	}
 	d.mu.Lock()
+	if res != nil {
+		d.answered = time.Now().UnixNano()
+	}
 	w.underWay = false
 	again := w.again
 	w.again = false
 	verdict = d.again(verdict, pause)
-	if verdict == notNow {
+	if verdict == notNow || verdict == missed {
 		w.sentOf, again = nil, true // what it showed was not taken
 	}
-	if again && verdict != gone && !w.removed {
+	if again && verdict < gone && !w.removed {
 		d.push(w)
 	}
 	d.settled(res, err, verdict)
@@ -271,11 +278,11 @@ func (d *dialog) resume() {
 func (d *dialog) settled(res *sipx.Response, err error, v verdict) {
 	s := d.server
 	d.underWay--
-	lost := v == gone && d.state == dialogActive
-	if v == gone {
+	lost := v >= gone && d.state == dialogActive
+	if v >= gone {
 		d.state = dialogEnded
 	}
-	drain := !d.draining && v != gone
+	drain := !d.draining && v < gone
 	if drain {
 		d.draining = true
 	}
@@ -284,8 +291,11 @@ func (d *dialog) settled(res *sipx.Response, err error, v verdict) {
 	if drain {
 		s.drain(d)
 	}
-	if lost {
-		s.lost(d, "a NOTIFY failed: "+outcome(res, err))
+	switch why := "a NOTIFY failed: "; {
+	case lost && v == silent:
+		s.silent(d, why+outcome(res, err))
+	case lost:
+		s.lost(d, why+outcome(res, err))
 	}
 	s.sendDone()
 }
@@ -330,7 +340,9 @@ const (
 	delivered   verdict = iota // or refused in a way that trying again would not mend
 	notNow                     // try again later
 	unreachable                // the same, but not for ever
-	gone                       // the watcher is
+	missed                     // this one was, by a watcher that answers others: try again
+	gone                       // the watcher does not know the subscription
+	silent                     // the watcher is gone
 )
 
 // judge tells what an outcome means (RFC 6665 §4.2.2, RFC 5057 §5.1), and how
@@ -341,7 +353,9 @@ func judge(res *sipx.Response, err error) (verdict, time.Duration) {
 		return notNow, time.Second
 	case errors.Is(err, sipx.ErrStackClosed), errors.Is(err, sipx.ErrTooLarge):
 		return delivered, 0
-	case errors.Is(err, sipx.ErrTimeout), errors.Is(err, sipx.ErrFlowClosed):
+	case errors.Is(err, sipx.ErrTimeout):
+		return silent, 0
+	case errors.Is(err, sipx.ErrFlowClosed):
 		return gone, 0
 	case err != nil:
 		return unreachable, 0

@@ -303,7 +303,7 @@ func TestObserverOfTheUnwatched(t *testing.T) {
 		require.NoError(t, feed.SetLine("999", busyLine), "nobody's")
 		time.Sleep(3 * time.Minute)
 		mu.Lock()
-		require.Equal(t, []string{"tom In a call", "tom ", "bob Away", "ann In a meeting", "ann "}, notes)
+		require.Equal(t, []string{"tom In a call", "tom Signed out", "bob Away", "ann In a meeting", "ann Signed out"}, notes)
 		mu.Unlock()
 		require.NoError(t, feed.ClearExternal(t.Context(), "bob@example.com"))
 		time.Sleep(time.Hour)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/pidf"
 )
 
 // presentity is one directory entry in memory (BSP-2.1-7), or an address that
@@ -32,7 +33,7 @@ type presentity struct {
 	winfo    winfo
 	pubs     []*publication // live ones, the oldest first
 	numbered uint64         // the newest Standard one
-	rest     *Own           // what remains said when no publication does: signed out
+	out      time.Time      // since when no client has been live, nor a publication; zero while one is
 	forward  *forwarding
 	lines    []*source[LineState]
 	calendar *source[CalendarState]
@@ -270,26 +271,38 @@ func (p *presentity) address() string {
 	return p.key
 }
 
+// signedOut is what is said of a user without a live client (BSP-2.4-8).
+func signedOut(since time.Time) Own {
+	return Own{
+		Provenance: Provenance{Owner: "server", Received: since},
+		Status:     pidf.StatusSignedOut,
+		Timestamp:  since,
+	}
+}
+
 // state gathers what the sources say. p.mu is held.
 func (p *presentity) state(now time.Time) State {
 	st := State{Services: p.server.clients.services(p)}
 	if p.kind != resolved {
 		return State{}
 	}
-	shared := false
 	for i := len(p.pubs) - 1; i >= 0; i-- {
 		pub := p.pubs[i]
 		own := pub.Own
 		own.Expires = pub.Expires
 		st.Own = append(st.Own, own)
-		if pub.Dialect == bluStar.Name {
-			shared = true
-		} else {
+		if pub.Dialect != bluStar.Name {
 			st.Services = st.Services.or(pub.services)
 		}
 	}
-	if p.rest != nil && !shared {
-		st.Own = append(st.Own, *p.rest)
+	switch out := len(p.pubs) == 0 && !p.server.clients.alive(p); {
+	case !out:
+		p.out = time.Time{}
+	case p.out.IsZero():
+		p.out = now
+		fallthrough
+	default:
+		st.Own = []Own{signedOut(p.out)}
 	}
 	slices.SortStableFunc(st.Own, func(a, b Own) int { return b.Received.Compare(a.Received) })
 	for _, src := range p.lines {

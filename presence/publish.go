@@ -32,6 +32,7 @@ type publishing struct {
 	req     *sipx.Request
 	dialect *Dialect
 	contact sipx.Address // zero where a Standard client sent none
+	at      endpoint
 	expires time.Duration
 	ifMatch string
 	p       *presentity
@@ -69,6 +70,7 @@ func (s *Server) publish(ctx context.Context, req *sipx.Request) (*sipx.Response
 	if refused != nil {
 		return refused, nil, nil
 	}
+	pub.at = endpointOf(req, pub.contact.URI, id)
 	whose := req.To
 	if forward {
 		whose = req.From // BSP-2.4-6
@@ -210,8 +212,8 @@ func (s *Server) publishShared(ctx context.Context, pub *publishing, current *pu
 		}
 		next.callID, next.cseq, next.at = strings.Clone(pub.req.CallID), pub.req.CSeq, now
 	}
-	key := clientKey{user: p.key, contact: contactKey(pub.contact.URI)}
-	if !s.clients.room(key, p) {
+	key := clientKey{user: p.key, contact: pub.at.contact}
+	if !s.clients.room(key, pub.at, p) {
 		return nil, nil, sipx.Errorf(403, "too many clients of one user")
 	}
 	var err error
@@ -223,7 +225,8 @@ func (s *Server) publishShared(ctx context.Context, pub *publishing, current *pu
 		st := servicesOf(pub.doc)
 		services = &st
 	}
-	s.clients.publish(key, p, services, now.Add(pub.expires), pub.req.Header.Get("User-Agent"))
+	next.expiry = s.after(next.Expires.Sub(now), func() { s.publicationExpired(p, next) })
+	s.clients.publish(key, pub.at, p, services, now.Add(pub.expires), pub.req.Header.Get("User-Agent"))
 	return s.publishedOK(pub, next.ETag), s.swap(p, current, next), nil
 }
 
@@ -314,24 +317,10 @@ func (s *Server) swap(p *presentity, current, next *publication) func() {
 	if next != nil {
 		p.pubs = append(p.pubs, next)
 		s.presentities.retain(p)
-		p.setRest(nil)
 	}
 	due := p.refresh()
 	p.mu.Unlock()
 	return func() { s.notify(due) }
-}
-
-// setRest notes what remains said when no publication does. p.mu is held, and
-// the caller has a reference to p.
-func (p *presentity) setRest(own *Own) {
-	had := p.rest != nil
-	p.rest = own
-	switch {
-	case own != nil && !had:
-		p.server.presentities.retain(p)
-	case own == nil && had:
-		p.server.presentities.release(p)
-	}
 }
 
 // publishedOK is the 200 to a PUBLISH (BSP-2.4-1).
@@ -351,8 +340,7 @@ func (s *Server) unpublish(ctx context.Context, pub *publishing, current *public
 		if current != nil {
 			etag = current.ETag
 		}
-		key := clientKey{user: p.key, contact: contactKey(pub.contact.URI)}
-		return s.publishedOK(pub, etag), s.signOut(p, key), nil
+		return s.publishedOK(pub, etag), s.signOut(p, pub.at), nil
 	}
 	if current == nil {
 		return nil, nil, sipx.Errorf(400, "Expires 0 without SIP-If-Match")
@@ -360,54 +348,46 @@ func (s *Server) unpublish(ctx context.Context, pub *publishing, current *public
 	if err := s.cfg.Store.Delete(ctx, p.key, current.ETag); err != nil && !errors.Is(err, ErrNoPublication) {
 		return nil, nil, s.storeFailed(err)
 	}
-	return s.publishedOK(pub, newTag()), s.withdraw(p, current), nil
+	return s.publishedOK(pub, newTag()), s.swap(p, current, nil), nil
 }
 
 // signOut ends a client by its own wish, and returns what notifies it and the
 // watchers. It has ended before it gets its 200: what it sends next is the
 // beginning of another life. p.publishing is held.
-func (s *Server) signOut(p *presentity, key clientKey) func() {
-	c := s.clients.lookup(key)
+func (s *Server) signOut(p *presentity, at endpoint) func() {
+	c := s.clients.lookup(clientKey{user: p.key, contact: at.contact}, at)
 	if c == nil {
 		return nil
 	}
-	dialogs, user := s.takeOut(c, "it signed out")
-	if user == nil {
-		return func() { s.farewell(dialogs) }
+	gone := s.clients.end(c)
+	if gone == nil {
+		return nil
 	}
-	notify := s.settle(user) // which is p: that is in the key
+	s.dismiss(gone, "it signed out", reasonTimeout)
+	if gone.user == nil {
+		return func() { s.farewell(gone) }
+	}
+	notify := s.settle(gone.user) // which is p: that is in the key
 	return func() {
 		notify()
-		s.presentities.release(user)
-		s.farewell(dialogs)
+		s.presentities.release(gone.user)
+		s.farewell(gone)
 	}
 }
 
-// withdraw takes a publication away; with the last thing that a user's clients
-// said the user is signed out. p.publishing is held.
-func (s *Server) withdraw(p *presentity, current *publication) func() {
-	alive := s.clients.alive(p)
-	p.mu.Lock()
-	if !alive && len(p.pubs) == 1 && p.pubs[0] == current {
-		p.setRest(signedOut())
-	}
-	p.mu.Unlock()
-	return s.swap(p, current, nil)
-}
-
-func signedOut() *Own {
-	now := time.Now()
-	return &Own{
-		Provenance: Provenance{Owner: "server", Received: now},
-		Status:     pidf.StatusSignedOut,
-		Timestamp:  now,
-	}
-}
-
-// publicationExpired ends a Standard publication that was not refreshed.
+// publicationExpired ends a publication that was not refreshed. With the one that
+// clients share those end that only publish; the others have not said anything
+// since.
 func (s *Server) publicationExpired(p *presentity, pub *publication) {
 	s.presentities.retain(p)
 	defer s.presentities.release(p)
+	if pub.Dialect == bluStar.Name {
+		for _, c := range s.clients.liveOf(p) {
+			if s.clients.onlyPublished(c, pub.Expires) {
+				s.endClient(c, publicationExpired, reasonTimeout)
+			}
+		}
+	}
 	p.publishing.Lock()
 	p.mu.Lock()
 	live := slices.Contains(p.pubs, pub)
@@ -415,11 +395,13 @@ func (s *Server) publicationExpired(p *presentity, pub *publication) {
 	notify := func() {}
 	if live {
 		s.deleteStored(p, pub)
-		notify = s.withdraw(p, pub)
+		notify = s.swap(p, pub, nil)
 	}
 	p.publishing.Unlock()
 	notify()
 }
+
+const publicationExpired = "its publication expired"
 
 // settle sees to a user after one of their clients has ended: where it was the
 // last, what the clients published ends with it and the user is signed out
@@ -432,9 +414,6 @@ func (s *Server) settle(p *presentity) func() {
 	}
 	p.mu.Lock()
 	shared := p.shared()
-	if p.kind == resolved {
-		p.setRest(signedOut())
-	}
 	p.mu.Unlock()
 	if shared != nil {
 		s.deleteStored(p, shared)

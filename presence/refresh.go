@@ -38,6 +38,7 @@ func (s *Server) resubscribe(ctx context.Context, d *dialog, sub *subscription) 
 		s.lookAgain(ctx, d)
 	}
 	s.restart(d, sub.expires)
+	s.clients.refreshed(d)
 	return d.granted(sub), func() { s.refreshed(d, added) }, nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
@@ -30,10 +31,12 @@ func firstly(req *sipx.Request) *sipx.Request {
 	return req
 }
 
+// printedWorld has the directory that the document tells of: its SIP column has
+// the mail addresses, and the number of the printed client, 67251, is in none.
 func printedWorld(t *testing.T, configure ...func(*presence.Config)) *world {
 	dir, err := directory.NewMemory([]directory.Entry{
-		{ID: "tom", Account: `de\ptest`, SIP: []string{"tom.hanks@astra.com", "67251@astra.com"}, Lines: []string{"2719"}},
-		{ID: "bill", SIP: []string{"bill@aastra.com", "bill@example.com", "67251@aastra.com"}},
+		{ID: "tom", Account: `de\ptest`, SIP: []string{"tom.hanks@astra.com"}, Lines: []string{"2719"}},
+		{ID: "bill", SIP: []string{"bill@aastra.com", "bill@example.com"}},
 		{ID: "joe", SIP: []string{"joe@example.org"}},
 		{ID: "ted", SIP: []string{"ted@example.net"}},
 	})
@@ -55,7 +58,7 @@ func TestPrintedRequests(t *testing.T) {
 				require.Equal(t, entity, sent[i].doc(t).Entity)
 			}
 		}
-		require.True(t, w.server.Subscriptions()[0].Own, "67251 and bill are one entry")
+		require.True(t, w.server.Subscriptions()[0].Own, "bill is the first that 67251 subscribes to")
 	})
 	t.Run("§4.1 SUBSCRIBE", func(t *testing.T) {
 		w := printedWorld(t)
@@ -105,6 +108,30 @@ func TestPrintedRequests(t *testing.T) {
 		require.Equal(t, 200, w.send(req).Status)
 		require.Equal(t, []string{"tom→sip:sean.connery@astra.com"}, x.calls)
 	})
+}
+
+// BSP-4.1-1, BSP-2.2-2: the requests of §4.1 and §4.3 are of one client, that of
+// tom.hanks, whether somebody was authenticated or not; its sign-out ends both.
+func TestPrintedRequestsAreOfOneClient(t *testing.T) {
+	for _, decision := range []auth.Decision{{Verdict: auth.Accept}, as(`de\ptest`)} {
+		w := printedWorld(t, func(c *presence.Config) { c.Guard = &gate{decision: decision} })
+		require.Equal(t, 200, w.send(firstly(printed(t, "4.1-subscribe"))).Status)
+		publish := printed(t, "4.3-publish")
+		drop(publish, "SIP-If-Match")
+		require.Equal(t, 200, w.send(publish).Status)
+		require.Len(t, w.server.Clients(), 1)
+		require.Equal(t, "tom", w.server.Clients()[0].User)
+		require.Equal(t, 1, w.server.Clients()[0].Subscriptions)
+		w.net.take()
+		bye := printed(t, "4.3-publish")
+		drop(bye, "SIP-If-Match")
+		drop(bye, "Expires")
+		bye.Header.Add("Expires", "0")
+		bye.Body = nil
+		require.Equal(t, 200, w.send(bye).Status)
+		require.Equal(t, "terminated;reason=timeout", w.net.take()[0].state())
+		require.Zero(t, w.server.Stats().Clients)
+	}
 }
 
 func drop(req *sipx.Request, name string) {

@@ -61,15 +61,15 @@ func (s *Server) resolve(from *presentity, entry directory.Entry) {
 	s.update(to) // the clients that came along open its services
 	s.notify(moved)
 	for _, c := range impostors {
-		s.endClient(c, "it is not of this user")
+		s.endClient(c, "it is not of this user", reasonDeactivated)
 	}
 }
 
-// resolvedEntry returns the directory entry, where there is one.
-func (p *presentity) resolvedEntry() (directory.Entry, bool) {
+// whose returns the directory entry, where kind says that there is one.
+func (p *presentity) whose() (directory.Entry, presentityKind) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.entry, p.kind == resolved
+	return p.entry, p.kind
 }
 
 // watched returns a copy of the watches.

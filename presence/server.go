@@ -67,7 +67,7 @@ func New(cfg Config) (*Server, error) {
 	s.presentities = presentities{server: s, m: make(map[string]*presentity)}
 	s.dialogs = dialogs{byTag: make(map[string]*dialog), byConn: make(map[uint64]map[*dialog]struct{})}
 	s.expiries = expiries{server: s}
-	s.clients = clients{server: s, m: make(map[clientKey]*client), live: make(map[*presentity][]*client)}
+	s.clients = clients{server: s, m: make(map[clientKey]*client), at: make(map[endpoint]*client), live: make(map[*presentity][]*client)}
 	s.lines = newSources(s, cfg.MaxSources, lineLifetime, equalLine, checkLine)
 	s.calendars = newSources(s, cfg.MaxSources, calendarLifetime, equalCalendar, checkCalendar(cfg.MaxAppointments))
 	s.externals = newSources(s, cfg.MaxSources, externalLifetime, equalExternal, checkExternal)

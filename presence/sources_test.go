@@ -48,14 +48,14 @@ func TestLineState(t *testing.T) {
 		n := watcher.one()
 		require.Equal(t, pidf.LineRinging, n.doc(t).Devices[0].Line.State)
 		require.True(t, at.Equal(n.doc(t).Devices[0].Timestamp))
-		require.Equal(t, "other:unknown", n.shown(t).activity, "ringing says nothing")
+		require.Equal(t, "other:signed out", n.shown(t).activity, "ringing says nothing")
 		time.Sleep(time.Second)
 		require.NoError(t, feed.SetLine("200", busyLine))
-		require.Equal(t, shown{"sip:ann@example.com", "busy", "In a call", "unknown", ""}, watcher.one().shown(t))
+		require.Equal(t, shown{"sip:ann@example.com", "busy", "In a call", "signed out", ""}, watcher.one().shown(t))
 		require.NoError(t, feed.SetLine("200", busyLine))
 		require.Empty(t, w.net.take(), "BSP-2.5-2")
 		require.NoError(t, feed.SetLine("200", idleLine))
-		require.Equal(t, "other:unknown", watcher.one().shown(t).activity)
+		require.Equal(t, "other:signed out", watcher.one().shown(t).activity)
 	})
 }
 
@@ -208,7 +208,7 @@ func TestLifetime(t *testing.T) {
 		require.Empty(t, w.net.take())
 		time.Sleep(2 * time.Second)
 		n := watcher.one()
-		require.Equal(t, "other:unknown", n.shown(t).activity)
+		require.Equal(t, "other:signed out", n.shown(t).activity)
 		require.Equal(t, pidf.LineUnknown, n.doc(t).Devices[0].Line.State)
 	})
 }
@@ -393,7 +393,7 @@ func TestMonitorFails(t *testing.T) {
 		time.Sleep(59 * time.Second)
 		require.Empty(t, w.net.take())
 		time.Sleep(2 * time.Second)
-		require.Equal(t, "other:unknown", watcher.one().shown(t).activity)
+		require.Equal(t, "other:signed out", watcher.one().shown(t).activity)
 	})
 }
 

@@ -145,7 +145,7 @@ func TestStandardSubscribe(t *testing.T) {
 	require.Zero(t, w.server.Stats().Clients)
 	view, err := w.server.Presence(t.Context(), "sip:tom@example.com")
 	require.NoError(t, err)
-	require.Equal(t, presence.StatusUnknown, view.Result.Status)
+	require.Equal(t, presence.StatusSignedOut, view.Result.Status)
 }
 
 // The dialect is told from the request that opens a dialog or publication, and

@@ -118,11 +118,7 @@ func (s *Server) open(ctx context.Context, sub *subscription, event sipx.Event) 
 			return nil, nil, err
 		}
 		if !s.dialogs.live(d) { // its connection has closed meanwhile
-			c, _ := s.clients.of(d)
-			s.clients.leave(d)
-			if c != nil { // nil where it has come back since, elsewhere
-				s.endClient(c, "its connection is gone")
-			}
+			s.departed(s.clients.leave(d), "its connection is gone", reasonTimeout)
 		}
 	}
 	return d.granted(sub), func() { s.begin(d, sub.expires) }, nil

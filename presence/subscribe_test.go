@@ -35,7 +35,7 @@ func TestSubscribe(t *testing.T) {
 		require.Equal(t, "active;expires=300", n.state())
 		require.Equal(t, "application/pidf+xml", n.Header.Get("Content-Type"))
 		require.Equal(t, udp("192.0.2.7:5060"), n.Flow)
-		require.Equal(t, shown{entity: "sip:tom@example.com", activity: "other:unknown", blustar: "unknown"}, n.shown(t))
+		require.Equal(t, shown{entity: "sip:tom@example.com", activity: "other:signed out", note: "Signed out", blustar: "signed out"}, n.shown(t))
 	})
 }
 

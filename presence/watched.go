@@ -66,35 +66,45 @@ func (s *Server) newWatches(d *dialog, list []watched, id auth.Identity) []*watc
 	return watches
 }
 
-// joinClient ties a dialog to its client: to the user, where the first address
-// has the same entry as From (BSP-4.1-1). The error is for the peer.
+// joinClient ties a dialog to its client, and to the user where its first
+// address is the user's own (BSP-4.1-1): that of the authenticated account; where
+// nobody was authenticated, that of From; where From has none, the first that
+// the client subscribes to. The error is for the peer.
 func (s *Server) joinClient(d *dialog, sub *subscription, user, first watched) error {
-	key := clientKey{contact: contactKey(sub.contact.URI)}
-	var claims *auth.Identity
-	if user.result.Err == nil {
-		key.user = user.result.Entry.ID
-	} else if key.user, key.as = "?"+user.address.String(), whoIs(sub.id); !sub.id.IsZero() {
-		claims = &sub.id // to be judged when the directory is back
-	}
-	own := user.address == first.address
-	if !own && user.result.Err == nil && first.result.Err == nil {
-		own = user.result.Entry.ID == first.result.Entry.ID
-	}
 	p := d.first()
-	if own {
-		key.user = p.key
-		if entry, ok := p.resolvedEntry(); ok { // now, if not when it was looked up
-			if !mayActFor(sub.id, &entry) {
-				return errNotFrom
-			}
-			key.as, claims = "", nil
+	entry, kind := p.whose()
+	from := user.address == first.address
+	j := joining{
+		at:    endpointOf(sub.req, sub.contact.URI, sub.id),
+		first: p, userAgent: sub.req.Header.Get("User-Agent"),
+		own: from,
+	}
+	if user.result.Err == nil {
+		j.user = user.result.Entry.ID
+	}
+	switch one := !sub.id.IsZero() && !sub.id.AMCC; {
+	case kind == resolved && one:
+		j.own = auth.SameAccount(sub.id, entry.Account, entry.ID)
+		if from && !j.own {
+			return errNotFrom
+		}
+	case kind == resolved && j.user != "":
+		j.own = from || j.user == entry.ID
+	case kind == resolved, kind == unresolved && j.user == "":
+		j.ifFirst = true
+	}
+	j.key = clientKey{user: p.key, contact: j.at.contact}
+	if kind != resolved {
+		if j.key.as = whoIs(sub.id); !sub.id.IsZero() {
+			j.claims = &sub.id // to be judged when the directory is back
 		}
 	}
-	if s.clients.join(d, key, sub.contact.URI.User == amccUser, own, p, sub.req.Header.Get("User-Agent"), claims) != nil {
+	own, err := s.clients.join(d, j)
+	if err != nil {
 		return sipx.Errorf(403, "too many clients of one user")
 	}
 	if now := d.first(); own && now != p {
-		if entry, ok := now.resolvedEntry(); ok { // the directory has come back meanwhile
+		if entry, kind := now.whose(); kind == resolved { // the directory has come back meanwhile
 			s.resolve(p, entry)
 		}
 	}
