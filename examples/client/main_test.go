@@ -175,7 +175,7 @@ func TestWatchAndPublish(t *testing.T) {
 			common := []string{"-server", at[transport], "-ca", ca}
 			watcher := launch(t, "tom-secret\n", append(common, "-user", `DE\tom`, "-as", tom, "watch", ann, "tel:2719")...)
 			watcher.prints("tel:2719 unknown")
-			watcher.prints(ann + " unknown")
+			watcher.prints(ann + " signed out")
 
 			publisher := launch(t, "ann-secret\n", append(common, "publish", "-user", `DE\ann`, "-as", ann, "-status", "busy", "-note", "HELLO")...)
 			watcher.prints(ann + ` busy "HELLO"`)
@@ -200,7 +200,7 @@ func TestPublishOnceAndSignOut(t *testing.T) {
 		return launch(t, "", append([]string{"-server", at["udp"], "-user", `DE\ann`, "-as", ann, "-password-file", file}, args...)...)
 	}
 	watcher := launch(t, "tom-secret", "-server", at["udp"], "-user", `DE\tom`, "-as", tom, "watch", "-xml", ann)
-	watcher.prints("<rpid:other>unknown</rpid:other>")
+	watcher.prints("<rpid:other>signed out</rpid:other>")
 	annSays("publish", "-once", "-status", "do not disturb").ends(exitOK)
 	watcher.prints("<rpid:other>unavailable</rpid:other>")
 	annSays("signout").ends(exitOK)

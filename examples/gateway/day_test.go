@@ -90,7 +90,7 @@ func TestDay(t *testing.T) {
 	require.ErrorIs(t, stranger.SignIn(t.Context()), client.ErrUnauthorized)
 	watcher := p.phone(bob, "bob", slapd["USER_PW"])
 	require.NoError(t, watcher.Watch(t.Context(), alice))
-	watcher.sees(alice, "unknown", "", pidf.LineIdle)
+	watcher.sees(alice, "signed out", "Signed out", pidf.LineIdle)
 	phone := p.phone(alice, "alice", slapd["USER_PW"])
 	require.NoError(t, phone.SignIn(t.Context()))
 	require.NoError(t, phone.Publish(t.Context(), client.Publication{Status: pidf.StatusAvailable}))

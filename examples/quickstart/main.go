@@ -202,7 +202,7 @@ func run(ctx context.Context, out io.Writer) error {
 		sees     string
 		whatElse func() error
 	}{
-		{"Tom signs in, and watches Ann, who is not there yet.", watch(tom, ann), tom, ann, "unknown", nothing},
+		{"Tom signs in, and watches Ann, who is not there yet.", watch(tom, ann), tom, ann, "signed out, Signed out", nothing},
 		{"Ann signs in, and watches Tom, who has said nothing yet.", watch(ann, tom), ann, tom, "unknown", nothing},
 		{"Ann is available.", publish(ann, pidf.StatusAvailable, ""), tom, ann, "available, Available", nothing},
 		{"So is Tom.", publish(tom, pidf.StatusAvailable, ""), ann, tom, "available, Available", nothing},

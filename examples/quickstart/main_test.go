@@ -19,7 +19,7 @@ func TestDay(t *testing.T) {
 	transcript := out.String()
 	for _, line := range []string{
 		"A presence server listens on udp 127.0.0.1:",
-		"Tom sees that Ann is unknown\n",
+		"Tom sees that Ann is signed out, Signed out\n",
 		"Tom sees that Ann is available, Available\n",
 		"Ann sees that Tom is busy, Writing the report\n",
 		"Ann sees that Tom is available, Available (telephone 2719: ringing)\n",

@@ -116,7 +116,9 @@ func TestSources(t *testing.T) {
 		require.Equal(t, "In a call", v["note"])
 		require.Equal(t, map[string]any{"audio": "closed", "video": "closed", "message": "closed", "global": "closed"}, v["services"])
 		require.Equal(t, []any{map[string]any{"dn": "2719", "state": "busy", "forward": "6894"}}, v["devices"])
-		require.Equal(t, map[string]any{"status": "unknown", "note": "", "timestamp": nil}, v["blustar"])
+		own := v["blustar"].(map[string]any)
+		require.Equal(t, "signed out", own["status"])
+		require.Empty(t, own["note"])
 		require.Equal(t, []any{map[string]any{ // BSP-3.2-6: private
 			"id": "1", "state": "busy", "subject": "", "location": "", "from": from, "end": end, "allday": false, "private": true,
 		}}, v["calendar"])
@@ -141,14 +143,14 @@ func TestSources(t *testing.T) {
 	require.Equal(t, "call", e["rule"])
 	require.Equal(t, end, e["next_change"])
 	sources := e["sources"].([]any)
-	require.Len(t, sources, 3)
-	line := sources[0].(map[string]any)
+	require.Len(t, sources, 4, "the server says that nobody has signed in")
+	line := sources[1].(map[string]any)
 	require.Equal(t, "line 2719", line["source"])
 	require.Equal(t, "busy", line["value"])
 	require.Regexp(t, `^\d+s$`, line["age"])
 	require.Equal(t, "", line["lifetime"])
 	require.Equal(t, true, line["won"])
-	calendar := sources[1].(map[string]any)
+	calendar := sources[2].(map[string]any)
 	require.Equal(t, "calendar 1", calendar["source"])
 	require.Regexp(t, `^(1h0m0s|59m\d+s)$`, calendar["lifetime"])
 
@@ -157,9 +159,9 @@ func TestSources(t *testing.T) {
 	require.Equal(t, 204, p.request("PUT", "/v1/calendars/tom.hanks@example.com", `[]`).status)
 	require.Equal(t, 204, p.request("PUT", "/v1/lines/2719?lifetime=1h", `{"state":"idle"}`).status)
 	e = p.object("/v1/explain/tel:2719")
-	require.Equal(t, "unknown", e["status"])
+	require.Equal(t, "signed out", e["status"])
 	require.NotNil(t, e["next_change"], "the line's lifetime ends")
-	require.Regexp(t, `^(1h0m0s|59m\d+s)$`, e["sources"].([]any)[0].(map[string]any)["lifetime"])
+	require.Regexp(t, `^(1h0m0s|59m\d+s)$`, e["sources"].([]any)[1].(map[string]any)["lifetime"])
 }
 
 func TestAPIErrors(t *testing.T) {

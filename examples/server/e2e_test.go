@@ -110,7 +110,7 @@ func mainJob(t *testing.T, transport string) {
 	ann := p.phone(transport, annURI, `de\ANN`, canary)
 
 	require.NoError(t, ann.Watch(t.Context(), tomURI))
-	ann.hears(tomURI, "the first NOTIFY", is("unknown", ""))
+	ann.hears(tomURI, "the first NOTIFY", is("signed out", "Signed out"))
 	require.NoError(t, tom.SignIn(t.Context()))
 	require.NoError(t, tom.Publish(t.Context(), client.Publication{Status: pidf.StatusAvailable, Note: "HELLO"}))
 	ann.hears(tomURI, "that Tom is available", is("available", "HELLO"))

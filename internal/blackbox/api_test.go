@@ -52,8 +52,8 @@ func TestPresenceCall(t *testing.T) {
 
 	// Nothing known: the same keys, and lists that are lists.
 	v = s.object("/v1/presence/" + ted)
-	require.Equal(t, "unknown", v["status"])
-	require.Equal(t, "", v["note"])
+	require.Equal(t, "signed out", v["status"], "BSP-2.4-8")
+	require.Equal(t, "Signed out", v["note"])
 	require.Equal(t, []any{}, v["devices"])
 	require.Equal(t, []any{}, v["calendar"])
 
@@ -86,7 +86,7 @@ func TestAddresses(t *testing.T) {
 	s.line("2719", "idle")
 	require.Equal(t, "In a meeting", s.object("/v1/presence/tom@example.com")["note"])
 	s.put("/v1/calendars/TOM@example.com", `[]`)
-	require.Equal(t, "unknown", s.status(tom))
+	require.Equal(t, "signed out", s.status(tom))
 	// An address without an entry is an error for an operator, who mistyped it.
 	for _, c := range [][2]string{{"GET", "/v1/presence/"}, {"GET", "/v1/explain/"}, {"PUT", "/v1/external/"}} {
 		code, _, answer := s.call(c[0], c[1]+"sip:nobody@example.com", `{"status":"busy"}`, "Accept", "application/json")
@@ -142,7 +142,7 @@ func TestErrors(t *testing.T) {
 	}
 	code, _, _ := s.call("PUT", "/v1/lines/2719", `{"state":"idle","forward":"`+strings.Repeat("1", 3<<20)+`"}`)
 	require.Contains(t, []int{400, 413}, code)
-	require.Equal(t, "unknown", s.status(tom))
+	require.Equal(t, "signed out", s.status(tom))
 }
 
 // Explain says which rule won and what each source says (BSX-1).
@@ -173,7 +173,7 @@ func TestExplain_BSX_1(t *testing.T) {
 	require.GreaterOrEqual(t, len(sources), 4, "%v", v)
 	require.Regexp(t, `^(1h0m0s|59m\d+s)$`, sources["blustar"]["lifetime"], "as long as the publication (BSX-2)")
 	v = s.object("/v1/explain/" + ted)
-	require.Equal(t, "unknown", v["status"])
+	require.Equal(t, "signed out", v["status"])
 }
 
 // Lists are paged, and empty when all has ended; metrics are Prometheus'.
@@ -206,7 +206,7 @@ func TestListsEndEmpty(t *testing.T) {
 		p.do(p.publishRequest("0", "", ""), 200)
 	}
 	for _, d := range dialogs {
-		d.ended("deactivated")
+		d.ended("timeout")
 	}
 	for _, path := range []string{"/v1/subscriptions", "/v1/clients", "/v1/publications"} {
 		require.Eventually(t, func() bool { return len(s.list(path)) == 0 }, patience, 10*time.Millisecond, path)

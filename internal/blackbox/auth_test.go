@@ -29,7 +29,7 @@ func TestRequired_BSP_2_10_1(t *testing.T) {
 			require.Empty(t, r.get("WWW-Authenticate"), "no Digest for a BluStar client")
 			require.Empty(t, r.get("SIP-ETag"))
 		}
-		require.Equal(t, "unknown", s.status(p.aor))
+		require.Equal(t, "signed out", s.status(p.aor))
 		p.creds = `DE\` + user + ":" + passwords[`DE\`+user]
 		d := p.subscribe(p.aor)
 		d.doc()
@@ -194,7 +194,7 @@ func TestWhoPublishes_BSP_2_4_7(t *testing.T) {
 	p.do(m, 403)
 	m = p.publishRequest("3600", "", statusBody("busy", "")).set("From", "<"+bill+">;tag=x").set("To", "<"+bill+">")
 	p.do(m, 403)
-	require.Equal(t, "unknown", s.status(bill))
+	require.Equal(t, "signed out", s.status(bill))
 	// By any address of one's own entry.
 	p.publish("", statusBody("busy", ""))
 	p.aor = "sip:tom.hanks@astra.com"

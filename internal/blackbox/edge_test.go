@@ -63,7 +63,7 @@ func TestOwnAddressInList_BSP_4_1_1(t *testing.T) {
 		list.refresh("0")
 		list.ended("timeout")
 		if c.own {
-			other.ended("deactivated")
+			other.ended("timeout")
 			require.Equal(t, "signed out", s.status(tom), "%v", c)
 		} else {
 			other.refresh("300")
@@ -272,7 +272,7 @@ func TestOutAndInAgain_BSP_2_2_2(t *testing.T) {
 		r := p.response(in, begin, patience)
 		require.Equal(t, 200, r.code())
 		fresh := &dialog{p: p, last: in.clone(), to: r.get("To")}
-		own.ended([]string{"deactivated", "timeout"}[i%2])
+		own.ended("timeout")
 		fresh.refresh("300")
 		require.Len(t, s.list("/v1/clients"), 1)
 		require.Len(t, s.list("/v1/publications"), 1, "round %d", i)

@@ -15,7 +15,7 @@ func TestClientEnds(t *testing.T) {
 	t.Parallel()
 	notified := func(t *testing.T, dialogs ...*dialog) {
 		for _, d := range dialogs {
-			d.ended("deactivated")
+			d.ended("timeout")
 		}
 	}
 	for _, c := range []struct {
@@ -43,15 +43,13 @@ func TestClientEnds(t *testing.T) {
 		{name: "own not refreshed", network: "udp", expires: "1", end: func(t *testing.T, s *server, p *phone, own, other *dialog, etag string) {
 			own.ended("timeout")
 		}},
-		{name: "publication expired", network: "udp", publish: "1", end: func(t *testing.T, s *server, p *phone, own, other *dialog, etag string) {
-		}},
 		{name: "NOTIFY answered 481", network: "udp", end: func(t *testing.T, s *server, p *phone, own, other *dialog, etag string) {
 			p.answering(func(*message) int { return 481 })
-			s.line("6725", "busy") // tom watches bill
+			s.put("/v1/calendars/tom@example.com", "["+appointment("1", "tentative", stamp(-time.Hour), stamp(time.Hour))+"]")
 		}},
 		{name: "NOTIFY answered 404", network: "tcp", end: func(t *testing.T, s *server, p *phone, own, other *dialog, etag string) {
 			p.answering(func(*message) int { return 404 })
-			s.line("6725", "busy")
+			s.put("/v1/calendars/tom@example.com", "["+appointment("1", "tentative", stamp(-time.Hour), stamp(time.Hour))+"]")
 		}},
 		{name: "connection gone", network: "tcp", end: func(t *testing.T, s *server, p *phone, own, other *dialog, etag string) {
 			p.close()
@@ -256,7 +254,7 @@ func TestAMCs_BSP_2_11_2(t *testing.T) {
 	amcc.do(as(joe, amcc.publishRequest("3600", "", statusBody("available", "joe"))), 200)
 	require.Equal(t, "tom", s.object("/v1/presence/" + tom)["note"])
 	amcc.do(as(tom, amcc.publishRequest("0", "", "")), 200)
-	toms.ended("deactivated")
+	toms.ended("timeout")
 	require.Equal(t, "signed out", s.status(tom))
 	require.Equal(t, "available", s.status(joe))
 	s.line("2001", "ringing")

@@ -104,7 +104,7 @@ func TestPublishRefused(t *testing.T) {
 		`<!DOCTYPE p [<!ENTITY a "busy">]>` + body} {
 		p.do(p.publishRequest("3600", "", bad), 400)
 	}
-	require.Equal(t, "unknown", s.status(tom))
+	require.Equal(t, "signed out", s.status(tom))
 
 	soft := s.softphone("udp", joe)
 	pidf := `<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:joe@example.org"><tuple id="a"><status><basic>open</basic></status></tuple></presence>`
@@ -180,7 +180,7 @@ func TestPresentityOfPublish_BSP_2_4_6(t *testing.T) {
 		m.start = "PUBLISH sip:bill@example.com SIP/2.0"
 		r := p.do(m, 200)
 		require.Equal(t, "busy", s.status(tom), namespace)
-		require.Equal(t, "unknown", s.status(bill))
+		require.Equal(t, "signed out", s.status(bill))
 		p.do(p.publishRequest("0", r.get("SIP-ETag"), ""), 200)
 		require.Equal(t, "signed out", s.status("tel:2719"))
 	}

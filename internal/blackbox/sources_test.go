@@ -26,9 +26,9 @@ func TestLines_BSP_2_5_1(t *testing.T) {
 	watcher := s.phone("udp", bill).subscribe(joe)
 	require.Len(t, watcher.doc().Devices, 2)
 	s.line("2001", "idle")
-	require.Equal(t, "unknown", watcher.doc().status(), "an idle line says nothing (BSP-3.2-3)")
+	require.Equal(t, "signed out", watcher.doc().status(), "an idle line says nothing (BSP-3.2-3)")
 	s.line("2001", "ringing")
-	require.Equal(t, "unknown", watcher.doc().status())
+	require.Equal(t, "signed out", watcher.doc().status())
 	s.line("2002", "busy")
 	doc := watcher.doc()
 	require.Equal(t, "busy", doc.status())
@@ -37,7 +37,7 @@ func TestLines_BSP_2_5_1(t *testing.T) {
 	require.Contains(t, doc.raw, "<rpid:busy")
 	s.put("/v1/lines/2002", `{"state":"idle","forward":"6894"}`)
 	doc = watcher.doc()
-	require.Equal(t, "unknown", doc.status())
+	require.Equal(t, "signed out", doc.status())
 	for _, device := range doc.Devices {
 		require.Equal(t, device.Line.DN == "2002", device.Line.Forward != nil)
 		if device.Line.Forward != nil {
@@ -137,7 +137,7 @@ func TestAppointmentBeginsAndEnds_BSP_3_2_4(t *testing.T) {
 	s.put("/v1/calendars/tom@example.com", "["+appointment("AQ1", "busy", from, end, `,"allday":true`)+","+
 		appointment("later", "busy", stamp(24*time.Hour), stamp(25*time.Hour))+"]")
 	doc := watcher.doc()
-	require.Equal(t, "unknown", doc.status())
+	require.Equal(t, "signed out", doc.status())
 	require.Len(t, doc.Person.Presence.Calendar, 1, "the next one")
 	item := doc.Person.Presence.Calendar[0]
 	require.Equal(t, []string{"AQ1", "busy", "Merger", "Room 7"}, []string{item.ID, item.State, item.Subject, item.Location})
@@ -152,7 +152,7 @@ func TestAppointmentBeginsAndEnds_BSP_3_2_4(t *testing.T) {
 	require.False(t, time.Now().Before(item.From))
 	require.Equal(t, end, s.object("/v1/explain/" + tom)["next_change"])
 	doc = watcher.doc()
-	require.Equal(t, "unknown", doc.status())
+	require.Equal(t, "signed out", doc.status())
 	require.False(t, time.Now().Before(item.End))
 	require.Equal(t, "later", doc.Person.Presence.Calendar[0].ID)
 }
@@ -207,5 +207,5 @@ func TestExternal_BSP_2_7_1(t *testing.T) {
 	}
 	doc = watcher.doc()
 	require.Nil(t, doc.Person.Presence.External)
-	require.Equal(t, "unknown", doc.status())
+	require.Equal(t, "signed out", doc.status())
 }

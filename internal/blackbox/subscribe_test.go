@@ -45,7 +45,7 @@ func TestFirstNotify(t *testing.T) {
 		require.Regexp(t, `branch=z9hG4bK`, n.get("Via"))
 		doc := parseDocument(t, n.body)
 		require.Equal(t, "sip:tom.hanks@astra.com", doc.Entity)
-		require.Equal(t, "unknown", doc.status(), "BSP-2.4-8")
+		require.Equal(t, "signed out", doc.status(), "BSP-2.4-8")
 		require.Equal(t, []string{"closed", "closed", "closed", "closed"}, []string{
 			doc.service("global service"), doc.service("audio"), doc.service("video"), doc.service("message")})
 		require.Len(t, doc.Devices, 1)

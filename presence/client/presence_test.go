@@ -100,7 +100,7 @@ func TestWithTheServer(t *testing.T) {
 		annMobile, _ := phone(t, network, "192.0.2.12:5060", ann, "amcc")
 
 		require.NoError(t, tomPhone.Watch(t.Context(), ann))
-		require.Equal(t, "unknown ", newest(toms, ann))
+		require.Equal(t, "signed out Signed out", newest(toms, ann))
 		require.NoError(t, annPhone.SignIn(t.Context()))
 		require.NoError(t, annPhone.Publish(t.Context(), client.Publication{Status: pidf.StatusBusy, Note: "HELLO"}))
 		require.Equal(t, "busy HELLO", newest(toms, ann))
