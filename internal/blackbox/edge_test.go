@@ -19,10 +19,13 @@ func TestDeadClientIsSignedOut_BSP_2_3_1(t *testing.T) {
 	s := start(t)
 	watcher := s.phone("udp", joe).subscribe(tom)
 	p := s.phone("udp", tom)
-	p.subscribe(tom).doc()
+	own := p.subscribe(tom)
+	own.doc()
 	p.subscribe(bill).doc()
 	p.publish("", statusBody("busy", ""))
-	watcher.until("busy", func(d *document) bool { return d.own() == "busy" })
+	for _, d := range []*dialog{own, watcher} {
+		d.until("busy", func(d *document) bool { return d.own() == "busy" })
+	}
 	p.answering(func(*message) int { return 0 })
 	s.line("6725", "busy")
 	begin := time.Now()
