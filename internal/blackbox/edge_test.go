@@ -86,13 +86,17 @@ func TestConnectionOfAMCC_BSP_2_11_2(t *testing.T) {
 		amcc.subscribe(aor).doc()
 		amcc.publish("", statusBody("busy", ""))
 	}
-	amcc.close()
-	out := map[string]bool{}
-	for len(out) < 2 {
-		if doc := watcher.doc(); doc.status() == "signed out" {
-			out[doc.Entity] = true
+	both := func(status string) {
+		shown := map[string]bool{}
+		for len(shown) < 2 {
+			if doc := watcher.doc(); doc.status() == status {
+				shown[doc.Entity] = true
+			}
 		}
 	}
+	both("busy")
+	amcc.close()
+	both("signed out")
 	require.Empty(t, s.list("/v1/clients"))
 }
 
