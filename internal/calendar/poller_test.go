@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,25 +32,41 @@ func polling() calendar.Polling {
 	}
 }
 
-// polls is a mailbox that answers with err, and notes when it was asked.
+// polls is a mailbox that answers with an error, and notes when it was asked.
 type polls struct {
+	mu   sync.Mutex
 	err  error
 	at   []time.Duration // since the start
 	from time.Time
 }
 
 func (p *polls) poll(context.Context, calendar.Window) ([]pidf.Appointment, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.at = append(p.at, time.Since(p.from))
 	return nil, p.err
 }
 
+func (p *polls) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err = err
+}
+
+func (p *polls) asked() []time.Duration {
+	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.at
+}
+
 // watch starts a watch of a mailbox, and returns what it ends with.
-func watch(t *testing.T, p *calendar.Poller, box *polls, wake <-chan struct{}) (values *int, ended <-chan error) {
+func watch(t *testing.T, p *calendar.Poller, box *polls, wake <-chan struct{}) (values *atomic.Int32, ended <-chan error) {
 	box.from = time.Now()
 	end := make(chan error, 1)
-	values = new(int)
+	values = new(atomic.Int32)
 	go func() {
-		end <- p.Watch(t.Context(), "tom@example.com", wake, func(presence.CalendarState) { *values++ }, box.poll)
+		end <- p.Watch(t.Context(), "tom@example.com", wake, func(presence.CalendarState) { values.Add(1) }, box.poll)
 	}()
 	synctest.Wait()
 	return values, end
@@ -63,15 +81,15 @@ func TestFailuresTolerated(t *testing.T) {
 		_, ended := watch(t, p, box, nil)
 		require.ErrorIs(t, <-ended, errDown, "nothing is known yet")
 
-		box.err = nil
+		box.fail(nil)
 		values, ended := watch(t, p, box, nil)
-		require.Equal(t, 1, *values)
-		box.err = errDown
+		require.EqualValues(t, 1, values.Load())
+		box.fail(errDown)
 		began := time.Now()
 		require.ErrorIs(t, <-ended, errDown)
 		require.Greater(t, time.Since(began), 3*45*time.Second)
 		require.Less(t, time.Since(began), p.Lifetime())
-		require.Equal(t, 1, *values)
+		require.EqualValues(t, 1, values.Load())
 	})
 }
 
@@ -90,10 +108,10 @@ func TestLater(t *testing.T) {
 			}()
 			wake <- struct{}{}
 			time.Sleep(min(wait, time.Hour) - time.Second)
-			require.Len(t, box.at, 1)
+			require.Len(t, box.asked(), 1)
 			time.Sleep(min(wait, time.Hour)/10 + 2*time.Second)
 			synctest.Wait()
-			require.Len(t, box.at, 2)
+			require.Len(t, box.asked(), 2)
 			cancel()
 			require.ErrorIs(t, <-done, context.Canceled)
 		}
@@ -108,26 +126,26 @@ func TestFinal(t *testing.T) {
 		p := calendar.NewPoller(polling())
 		box := new(polls)
 		_, ended := watch(t, p, box, nil)
-		box.err = fmt.Errorf("reading: %w", calendar.Final(errDown, 10*time.Minute))
+		box.fail(fmt.Errorf("reading: %w", calendar.Final(errDown, 10*time.Minute)))
 		err := <-ended
 		require.ErrorIs(t, err, errDown)
 		require.EqualError(t, err, "reading: down")
-		asked := len(box.at)
+		asked := len(box.asked())
 		for range 10 {
 			time.Sleep(time.Minute - time.Second)
 			_, ended := watch(t, p, box, nil)
 			require.Equal(t, err, <-ended)
-			require.Len(t, box.at, asked)
+			require.Len(t, box.asked(), asked)
 		}
 		time.Sleep(2 * time.Minute)
 		_, ended = watch(t, p, box, nil)
 		require.Error(t, <-ended)
-		require.Len(t, box.at, asked+1)
+		require.Len(t, box.asked(), asked+1)
 
 		other := &polls{err: calendar.Final(errDown, 0)}
 		for n := range 3 {
 			require.ErrorIs(t, p.Watch(t.Context(), "meg@example.com", nil, nil, other.poll), errDown)
-			require.Len(t, other.at, n+1)
+			require.Len(t, other.asked(), n+1)
 		}
 	})
 }
@@ -144,15 +162,15 @@ func TestWake(t *testing.T) {
 		time.Sleep(30 * time.Minute)
 		wake <- struct{}{}
 		synctest.Wait()
-		require.Equal(t, []time.Duration{0, 30 * time.Minute}, box.at)
+		require.Equal(t, []time.Duration{0, 30 * time.Minute}, box.asked())
 		time.Sleep(75 * time.Minute)
-		require.Len(t, box.at, 3)
-		box.err = errDown
+		require.Len(t, box.asked(), 3)
+		box.fail(errDown)
 		wake <- struct{}{}
 		time.Sleep(14 * time.Second)
-		require.Len(t, box.at, 5)
+		require.Len(t, box.asked(), 5)
 		require.ErrorIs(t, <-ended, errDown)
-		require.Equal(t, 3, *values)
+		require.EqualValues(t, 3, values.Load())
 	})
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // client sends the requests for one mailbox. Every answer that it returns is a
-// success with a bounded body. It is an HTTPClient of go-webdav.
+// success with a bounded body.
 type client struct {
 	http        *http.Client // follows no redirections itself
 	credentials Credentials
@@ -132,23 +132,40 @@ func plain(u *url.URL) string {
 }
 
 // send sends an XML request and returns the answer, which must be a
-// multi-status.
-func (c *client) send(ctx context.Context, method string, u *url.URL, depth, body string) (io.ReadCloser, error) {
+// multi-status, and the URL that gave it.
+func (c *client) send(ctx context.Context, method string, u *url.URL, depth, body string) (io.ReadCloser, *url.URL, error) {
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), strings.NewReader(body))
 	if err != nil {
-		return nil, errors.New("caldav: malformed request")
+		return nil, nil, errors.New("caldav: malformed request")
 	}
 	req.Header.Set("Content-Type", `application/xml; charset="utf-8"`)
 	req.Header.Set("Depth", depth)
 	resp, err := c.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if resp.StatusCode != http.StatusMultiStatus {
 		resp.Body.Close()
-		return nil, statusError(req, resp)
+		return nil, nil, statusError(req, resp)
 	}
-	return resp.Body, nil
+	if resp.Request != nil {
+		u = resp.Request.URL
+	}
+	return resp.Body, u, nil
+}
+
+// propfind reads properties, and calls each with each response and the URL that gave
+// them.
+func (c *client) propfind(ctx context.Context, u *url.URL, depth, ask string, max int, each func(*url.URL, *response)) error {
+	body, at, err := c.send(ctx, "PROPFIND", u, depth, ask)
+	if err != nil {
+		return err
+	}
+	_, err = readMultiStatus(body, max, func(r *response) error {
+		each(at, r)
+		return nil
+	})
+	return err
 }
 
 // boundedBody is a body that fails, rather than ends, at the bound.

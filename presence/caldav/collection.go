@@ -157,22 +157,15 @@ func (c *collection) list(ctx context.Context) error {
 
 // state reads properties of the collection.
 func (c *collection) state(ctx context.Context, ask string) (properties, error) {
-	body, err := c.client.send(ctx, "PROPFIND", c.url, "0", ask)
-	if err != nil {
-		return properties{}, err
-	}
 	var p properties
-	_, err = readMultiStatus(body, 1, func(r *response) error {
-		p = r.found()
-		return nil
-	})
+	err := c.client.propfind(ctx, c.url, "0", ask, 1, func(_ *url.URL, r *response) { p = r.found() })
 	return p, err
 }
 
 // refresh lists what lies in the calendar.Window and makes objects the same, fetching
 // those whose entity tag is new.
 func (c *collection) refresh(ctx context.Context, s calendar.Window, objects map[string]*object) error {
-	body, err := c.client.send(ctx, "REPORT", c.url, "1", askRange(calendar.Window{From: s.From.Add(-widest), To: s.To.Add(widest)}))
+	body, _, err := c.client.send(ctx, "REPORT", c.url, "1", askRange(calendar.Window{From: s.From.Add(-widest), To: s.To.Add(widest)}))
 	if err != nil {
 		return err
 	}
@@ -216,7 +209,7 @@ func (c *collection) sync(ctx context.Context) error {
 			return errTooManyChanges
 		}
 		more = false
-		body, err := c.client.send(ctx, "REPORT", c.url, "0", askChanges(token))
+		body, _, err := c.client.send(ctx, "REPORT", c.url, "0", askChanges(token))
 		if err != nil {
 			return err
 		}
@@ -290,7 +283,7 @@ func (c *collection) fetch(ctx context.Context, s calendar.Window, hrefs []strin
 // fetchPart halves what is too large for one response, so that one large object
 // does not hide others.
 func (c *collection) fetchPart(ctx context.Context, s calendar.Window, hrefs []string, objects map[string]*object) error {
-	body, err := c.client.send(ctx, "REPORT", c.url, "1", askObjects(hrefs))
+	body, _, err := c.client.send(ctx, "REPORT", c.url, "1", askObjects(hrefs))
 	if err != nil {
 		return err
 	}

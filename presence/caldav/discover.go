@@ -7,15 +7,16 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-
-	webdav "github.com/emersion/go-webdav/caldav"
 )
 
 const (
 	// wellKnown is where a server says where its CalDAV is (RFC 6764 §5).
 	wellKnown = "/.well-known/caldav"
 	// maxDiscoveryBytes bounds each answer of discovery.
-	maxDiscoveryBytes = 256 << 10
+	maxDiscoveryBytes = 1 << 20
+	maxHomes          = 8    // calendar homes of a principal
+	maxMembers        = 1000 // collections and objects of a home
+	maxAddresses      = 64
 )
 
 // discover finds the calendars of the user of the client's credentials, and
@@ -27,49 +28,49 @@ func discover(ctx context.Context, c *client, base string) (calendars []*url.URL
 	}
 	small := *c
 	small.maxBody = min(c.maxBody, maxDiscoveryBytes)
-	dav, principal, err := findPrincipal(ctx, &small, start)
+	principal, err := findPrincipal(ctx, &small, start)
 	if err != nil {
 		return nil, nil, err
 	}
-	home, err := dav.FindCalendarHomeSet(ctx, principal)
+	homes, addresses, err := findHomes(ctx, &small, principal)
 	if err != nil {
 		return nil, nil, fmt.Errorf("caldav: calendar-home-set: %w", err)
 	}
-	found, err := dav.FindCalendars(ctx, home)
-	if err != nil {
-		return nil, nil, fmt.Errorf("caldav: calendars: %w", err)
-	}
-	for _, f := range found {
-		// A server that does not say what a calendar may hold lets it hold all.
-		if len(f.SupportedComponentSet) == 0 || slices.ContainsFunc(f.SupportedComponentSet, isEvent) {
-			calendars = append(calendars, start.ResolveReference(&url.URL{Path: f.Path}))
+	var failed error
+	for _, home := range homes {
+		found, err := findCalendars(ctx, &small, home)
+		switch {
+		case err == nil:
+			for _, u := range found {
+				if !slices.ContainsFunc(calendars, func(k *url.URL) bool { return *k == *u }) {
+					calendars = append(calendars, u)
+				}
+			}
+		case withheld(err): // a home of others, shared for less than reading
+			failed = err
+		default:
+			return nil, nil, fmt.Errorf("caldav: calendars: %w", err)
 		}
 	}
-	// Only some servers know the addresses. Without them, the mailbox is one.
-	addresses, err = findAddresses(ctx, &small, start.ResolveReference(&url.URL{Path: principal}))
-	if err != nil {
-		return calendars, nil, ctx.Err()
+	if len(calendars) == 0 && failed != nil {
+		return nil, nil, fmt.Errorf("caldav: calendars: %w", failed)
 	}
 	return calendars, addresses, nil
 }
 
-func isEvent(component string) bool { return strings.EqualFold(component, "VEVENT") }
-
-// findPrincipal asks at the URL and, where that does not know, at the well-known
-// one.
-func findPrincipal(ctx context.Context, c *client, start *url.URL) (*webdav.Client, string, error) {
+// findPrincipal asks at the URL, then at the same with a slash, which some servers
+// want for a collection (RFC 4918 §5.2), and then at the well-known one.
+func findPrincipal(ctx context.Context, c *client, start *url.URL) (*url.URL, error) {
+	places := []*url.URL{start}
+	if !strings.HasSuffix(start.Path, "/") {
+		places = append(places, start.JoinPath("/"))
+	}
+	places = append(places, start.ResolveReference(&url.URL{Path: wellKnown}))
 	var first error
-	for _, u := range []*url.URL{start, start.ResolveReference(&url.URL{Path: wellKnown})} {
-		dav, err := webdav.NewClient(c, u.String())
-		if err != nil {
-			return nil, "", fmt.Errorf("caldav: %w", err)
-		}
-		principal, err := dav.FindCurrentUserPrincipal(ctx)
-		if err == nil && principal != "" {
-			return dav, principal, nil
-		}
+	for _, u := range places {
+		principal, err := principalAt(ctx, c, u)
 		if err == nil {
-			err = errors.New("no current-user-principal")
+			return principal, nil
 		}
 		if first == nil {
 			first = fmt.Errorf("caldav: current-user-principal: %w", err)
@@ -78,27 +79,71 @@ func findPrincipal(ctx context.Context, c *client, start *url.URL) (*webdav.Clie
 			break
 		}
 	}
-	return nil, "", first
+	return nil, first
 }
 
-// findAddresses reads calendar-user-address-set (RFC 6638 §2.4.1).
-func findAddresses(ctx context.Context, c *client, principal *url.URL) ([]string, error) {
-	body, err := c.send(ctx, "PROPFIND", principal, "0", askAddresses)
-	if err != nil {
-		return nil, err
+// principalAt reads current-user-principal (RFC 5397). That there is none is an
+// [ErrNoCalendar].
+func principalAt(ctx context.Context, c *client, u *url.URL) (principal *url.URL, err error) {
+	err = c.propfind(ctx, u, "0", askPrincipal, 1, func(at *url.URL, r *response) {
+		principal = hrefOn(at, r.found().Principal.Href)
+	})
+	if err == nil && principal == nil {
+		err = ErrNoCalendar
 	}
-	var addresses []string
-	_, err = readMultiStatus(body, 1, func(r *response) error {
-		for _, set := range r.found().Addresses {
-			for _, href := range set.Hrefs {
-				if strings.Contains(href, "@") && len(addresses) < maxAddresses {
-					addresses = append(addresses, normalAddress(href))
-				}
+	return principal, err
+}
+
+// findHomes reads calendar-home-set (RFC 4791 §6.2.1), and calendar-user-address-set
+// (RFC 6638 §2.4.1), which only some servers have.
+func findHomes(ctx context.Context, c *client, principal *url.URL) (homes []*url.URL, addresses []string, err error) {
+	err = c.propfind(ctx, principal, "0", askHomes, 1, func(at *url.URL, r *response) {
+		p := r.found()
+		for _, href := range p.Homes.Hrefs {
+			if u := hrefOn(at, href); u != nil && len(homes) < maxHomes {
+				homes = append(homes, u)
 			}
 		}
-		return nil
+		for _, href := range p.Addresses.Hrefs {
+			if strings.Contains(href, "@") && len(addresses) < maxAddresses {
+				addresses = append(addresses, normalAddress(href))
+			}
+		}
 	})
-	return addresses, err
+	if err == nil && len(homes) == 0 {
+		err = ErrNoCalendar
+	}
+	return homes, addresses, err
 }
 
-const maxAddresses = 64
+// findCalendars returns the calendars in a home that may hold events. Those that the
+// server does not let us see are left out: each response stands alone
+// (RFC 4918 §14.24).
+func findCalendars(ctx context.Context, c *client, home *url.URL) (calendars []*url.URL, err error) {
+	err = c.propfind(ctx, home, "1", askCalendars, maxMembers, func(at *url.URL, r *response) {
+		p := r.found()
+		u := hrefOn(at, r.Href)
+		// A server that does not say what a calendar may hold lets it hold all.
+		if u != nil && p.Type.Calendar != nil && (len(p.Components) == 0 || slices.ContainsFunc(p.Components, component.isEvent)) {
+			calendars = append(calendars, u)
+		}
+	})
+	return calendars, err
+}
+
+func (c component) isEvent() bool { return strings.EqualFold(c.Name, "VEVENT") }
+
+// hrefOn returns the URL of an href in an answer from base; nil where it is none, or
+// on another host.
+func hrefOn(base *url.URL, href string) *url.URL {
+	href = strings.TrimSpace(href)
+	if href == "" {
+		return nil
+	}
+	u, err := base.Parse(href)
+	if err != nil || !sameHost(base, u) {
+		return nil
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u
+}

@@ -20,6 +20,7 @@ type dav struct {
 	user, password         string // "": none needed
 	properties             string // further ones of the calendar
 	failing                string // response, with a %s for its href, for the data of the object "failing"
+	place                  string // path of the calendar
 
 	mu       sync.Mutex
 	before   func(w http.ResponseWriter, r *http.Request) bool // answers, where it is true
@@ -31,7 +32,7 @@ type dav struct {
 }
 
 func newDAV() *dav {
-	return &dav{objects: make(map[string]string), versions: make(map[string]int)}
+	return &dav{place: "/tom/work/", objects: make(map[string]string), versions: make(map[string]int)}
 }
 
 func (d *dav) put(name string, data []byte) {
@@ -112,6 +113,10 @@ func (d *dav) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if ask.XMLName.Local != "propfind" && r.URL.Path != d.place {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
 	switch ask.XMLName.Local {
 	case "propfind":
 		d.propfind(w, r.URL.Path, r.Header.Get("Depth") == "1")
@@ -124,7 +129,7 @@ func (d *dav) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "calendar-multiget":
 		var b strings.Builder
 		for _, href := range ask.Hrefs {
-			b.WriteString(d.response(strings.TrimPrefix(href, "/tom/work/"), true))
+			b.WriteString(d.response(strings.TrimPrefix(href, d.place), true))
 		}
 		multistatus(w, b.String())
 	case "sync-collection":
@@ -143,13 +148,13 @@ func (d *dav) propfind(w http.ResponseWriter, path string, members bool) {
 		all := found("/tom/", `<resourcetype><collection/></resourcetype><C:calendar-home-set><href>/tom/</href></C:calendar-home-set>`+
 			`<C:calendar-user-address-set><href>mailto:alias@example.com</href><href>/tom/</href></C:calendar-user-address-set>`)
 		if members {
-			all += found("/tom/work/", `<resourcetype><collection/><C:calendar/></resourcetype>`) +
+			all += found(d.place, `<resourcetype><collection/><C:calendar/></resourcetype>`) +
 				found("/tom/todo/", `<resourcetype><collection/><C:calendar/></resourcetype><C:supported-calendar-component-set><C:comp name="VTODO"/></C:supported-calendar-component-set>`) +
 				found("/tom/contacts/", `<resourcetype><collection/></resourcetype>`)
 		}
 		multistatus(w, all)
 		return
-	case "/tom/work/":
+	case d.place:
 		props = d.properties
 		if !d.noSync {
 			props += fmt.Sprintf("<sync-token>t%d</sync-token>", len(d.changes))
@@ -184,10 +189,10 @@ func (d *dav) sync(w http.ResponseWriter, token string) {
 func (d *dav) response(name string, withData bool) string {
 	data, ok := d.objects[name]
 	if !ok {
-		return `<response><href>/tom/work/` + name + `</href><status>HTTP/1.1 404 Not Found</status></response>`
+		return `<response><href>` + d.place + name + `</href><status>HTTP/1.1 404 Not Found</status></response>`
 	}
 	if withData && d.failing != "" && name == "failing" {
-		return fmt.Sprintf(d.failing, "/tom/work/"+name)
+		return fmt.Sprintf(d.failing, d.place+name)
 	}
 	props := ""
 	if !d.noETag {
@@ -198,7 +203,7 @@ func (d *dav) response(name string, withData bool) string {
 		_ = xml.EscapeText(&b, []byte(data))
 		props += `<C:calendar-data>` + b.String() + `</C:calendar-data>`
 	}
-	return found("/tom/work/"+name, props)
+	return found(d.place+name, props)
 }
 
 func found(href, props string) string {

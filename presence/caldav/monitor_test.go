@@ -123,7 +123,7 @@ func TestPolling(t *testing.T) {
 				require.Equal(t, []string{"a"}, ids(w.last()))
 				require.Positive(t, w.last().Lifetime) // BSX-2
 				require.Equal(t, []string{
-					"propfind /", "propfind /tom/", "propfind /tom/", "propfind /tom/",
+					"propfind /", "propfind /tom/", "propfind /tom/",
 					"propfind /tom/work/", "calendar-query", "calendar-multiget",
 				}, d.asked())
 

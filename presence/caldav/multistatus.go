@@ -11,15 +11,18 @@ import (
 	"github.com/openblustar/blustar/internal/calendar"
 )
 
-// The requests. go-webdav, which does the discovery, keeps sync-collection and
-// ctag to itself, and lets one broken object spoil a whole answer.
+// The requests. No library of CalDAV is used for them: those that there are keep
+// sync-collection and ctag to themselves, take one calendar home of several, and let
+// one broken response spoil a whole answer.
 const (
 	xmlNames = `xmlns="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav" xmlns:S="http://calendarserver.org/ns/"`
 
 	askState = xml.Header + `<propfind ` + xmlNames + `><prop><sync-token/><S:getctag/><C:calendar-timezone/>` +
 		`<C:schedule-calendar-transp/></prop></propfind>`
 	askCTag      = xml.Header + `<propfind ` + xmlNames + `><prop><S:getctag/></prop></propfind>`
-	askAddresses = xml.Header + `<propfind ` + xmlNames + `><prop><C:calendar-user-address-set/></prop></propfind>`
+	askPrincipal = xml.Header + `<propfind ` + xmlNames + `><prop><current-user-principal/></prop></propfind>`
+	askHomes     = xml.Header + `<propfind ` + xmlNames + `><prop><C:calendar-home-set/><C:calendar-user-address-set/></prop></propfind>`
+	askCalendars = xml.Header + `<propfind ` + xmlNames + `><prop><resourcetype/><C:supported-calendar-component-set/></prop></propfind>`
 )
 
 // askRange asks for the entity tags of the events in a range (RFC 4791 §7.8).
@@ -66,18 +69,35 @@ type propstat struct {
 }
 
 type properties struct {
-	ETag        string        `xml:"DAV: getetag"`
-	SyncToken   string        `xml:"DAV: sync-token"`
-	CTag        string        `xml:"http://calendarserver.org/ns/ getctag"`
-	Data        string        `xml:"urn:ietf:params:xml:ns:caldav calendar-data"`
-	Timezone    string        `xml:"urn:ietf:params:xml:ns:caldav calendar-timezone"`
-	Transparent *struct{}     `xml:"urn:ietf:params:xml:ns:caldav schedule-calendar-transp>transparent"`
-	Addresses   []addressHref `xml:"urn:ietf:params:xml:ns:caldav calendar-user-address-set"`
+	ETag        string    `xml:"DAV: getetag"`
+	SyncToken   string    `xml:"DAV: sync-token"`
+	CTag        string    `xml:"http://calendarserver.org/ns/ getctag"`
+	Data        string    `xml:"urn:ietf:params:xml:ns:caldav calendar-data"`
+	Timezone    string    `xml:"urn:ietf:params:xml:ns:caldav calendar-timezone"`
+	Transparent *struct{} `xml:"urn:ietf:params:xml:ns:caldav schedule-calendar-transp>transparent"`
+
+	// For discovery.
+	Principal  one         `xml:"DAV: current-user-principal"`
+	Homes      hrefs       `xml:"urn:ietf:params:xml:ns:caldav calendar-home-set"`
+	Addresses  hrefs       `xml:"urn:ietf:params:xml:ns:caldav calendar-user-address-set"`
+	Type       types       `xml:"DAV: resourcetype"`
+	Components []component `xml:"urn:ietf:params:xml:ns:caldav supported-calendar-component-set>comp"`
 }
 
-type addressHref struct {
-	Hrefs []string `xml:"DAV: href"`
-}
+type (
+	one struct {
+		Href string `xml:"DAV: href"`
+	}
+	hrefs struct {
+		Hrefs []string `xml:"DAV: href"`
+	}
+	types struct {
+		Calendar *struct{} `xml:"urn:ietf:params:xml:ns:caldav calendar"`
+	}
+	component struct {
+		Name string `xml:"name,attr"`
+	}
+)
 
 // found returns the properties that the server has.
 func (r *response) found() properties {
