@@ -87,19 +87,6 @@ func TestThrottle_BSP_2_10_8(t *testing.T) {
 	}
 }
 
-// A client that sends two requests at once gets two keys, and each of its answers
-// is right (BSP-2.10-3).
-func TestTwoKeysAtOnce_BSP_2_10_3(t *testing.T) {
-	t.Parallel()
-	s := start(t, required)
-	p := s.phone("udp", tom)
-	first := p.do(p.subscribeRequest(tom, "300"), 401).get("X-BSS-auth")
-	second := p.do(p.subscribeRequest(bill, "300"), 401).get("X-BSS-auth")
-	good := `DE\tom:` + passwords[`DE\tom`]
-	p.do(p.subscribeRequest(tom, "300").add("X-BSS-rauth", tuzBase64(first, good)), 200)
-	p.do(p.subscribeRequest(bill, "300").add("X-BSS-rauth", tuzBase64(second, good)), 200)
-}
-
 // A BluStar client that its User-Agent does not show gets X-BSS-auth beside Digest,
 // and is let in by it (BSP-2.10-2).
 func TestUnmarkedClient_BSP_2_10_2(t *testing.T) {

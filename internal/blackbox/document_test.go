@@ -117,6 +117,16 @@ func (d *document) line(dn string) string {
 	return ""
 }
 
+// forward is where the line is forwarded to.
+func (d *document) forward(dn string) string {
+	for _, device := range d.Devices {
+		if device.Line.DN == dn && device.Line.Forward != nil {
+			return device.Line.Forward.To
+		}
+	}
+	return ""
+}
+
 // own is the BluStar status that the document repeats.
 func (d *document) own() string {
 	if d.Person.Presence.BluStar == nil {

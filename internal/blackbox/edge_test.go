@@ -31,7 +31,8 @@ func TestDeadClientIsSignedOut_BSP_2_3_1(t *testing.T) {
 	begin := time.Now()
 	var doc *document
 	for doc == nil || doc.own() != "signed out" {
-		n := watcher.poll(45 * time.Second)
+		// Twice, where an answer to what came before arrives after the NOTIFY left.
+		n := watcher.poll(80 * time.Second)
 		require.NotNil(t, n, "tom is never signed out")
 		doc = parseDocument(t, n.body)
 	}
@@ -52,7 +53,6 @@ func TestOwnAddressInList_BSP_4_1_1(t *testing.T) {
 	}{
 		{tom, []string{tom, bill}, true},
 		{tom, []string{"tel:2719", bill}, true},
-		{"sip:67251@astra.com:5060", []string{"sip:tom.hanks@astra.com", bill}, true},
 		{tom, []string{bill, tom}, false},
 	} {
 		p := s.phone("udp", c.from)

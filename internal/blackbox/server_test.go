@@ -26,8 +26,8 @@ const patience = 15 * time.Second
 
 // users is the directory that every test server has.
 const users = `{"users":[
- {"id":"tom","account":"DE\\tom","display_name":"Tom Hanks","sip":["tom@example.com","tom.hanks@astra.com","67251@astra.com"],"tel":["2719"],"lines":["2719"],"mail":"tom@example.com"},
- {"id":"bill","account":"DE\\bill","display_name":"Bill Murray","sip":["bill@example.com","bill@aastra.com","67251@aastra.com"],"tel":["6725"],"lines":["6725"],"mail":"bill@example.com"},
+ {"id":"tom","account":"DE\\tom","display_name":"Tom Hanks","sip":["tom@example.com","tom.hanks@astra.com"],"tel":["2719"],"lines":["2719"],"mail":"tom@example.com"},
+ {"id":"bill","account":"DE\\bill","display_name":"Bill Murray","sip":["bill@example.com","bill@aastra.com"],"tel":["6725"],"lines":["6725"],"mail":"bill@example.com"},
  {"id":"joe","account":"DE\\joe","display_name":"Joe","sip":["joe@example.org"],"tel":["2001"],"lines":["2001","2002"],"mail":"joe@example.org"},
  {"id":"ted","account":"DE\\ted","display_name":"Ted","sip":["ted@example.net"],"tel":["2003"],"lines":[],"mail":"ted@example.net"},
  {"id":"sean","account":"DE\\sean","display_name":"Sean Connery","sip":["sean.connery@astra.com"],"tel":["2720"],"lines":["2720"],"mail":"sean@astra.com"},
