@@ -117,7 +117,7 @@ func (s *Server) respond(w sipx.ResponseWriter, req *sipx.Request, res *sipx.Res
 		level = slog.LevelWarn
 	}
 	if s.cfg.Logger.Enabled(s.ctx, level) {
-		s.cfg.Logger.Log(s.ctx, level, "request", "method", req.Method, "from", req.From.URI.String(), "to", req.To.URI.String(),
+		s.cfg.Logger.Log(s.ctx, level, "request", "method", req.Method, "from", req.From.URI, "to", req.To.URI,
 			"flow", req.Flow.String(), "call_id", req.CallID, "status", res.Status, "reason", res.ReasonPhrase())
 	}
 	if err := w.Respond(res); err != nil {

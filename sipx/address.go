@@ -2,7 +2,6 @@ package sipx
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 )
 
@@ -32,7 +31,7 @@ func ParseAddress(s string) (Address, error) {
 	}
 	end := strings.IndexByte(s[open:], '>')
 	if end < 0 {
-		return Address{}, fmt.Errorf("sipx: address %q: unclosed <", s)
+		return Address{}, errors.New("sipx: address: unclosed <")
 	}
 	end += open
 	u, err := ParseURI(strings.TrimSpace(s[open+1 : end]))
@@ -41,7 +40,7 @@ func ParseAddress(s string) (Address, error) {
 	}
 	params := strings.TrimSpace(s[end+1:])
 	if params != "" && params[0] != ';' {
-		return Address{}, fmt.Errorf("sipx: address %q: text after >", s)
+		return Address{}, errors.New("sipx: address: text after >")
 	}
 	return Address{Display: unquote(strings.TrimSpace(s[:open])), URI: u, Params: params}, nil
 }
@@ -88,11 +87,11 @@ func (a Address) AppendTo(dst []byte) []byte {
 	if a.Display != "" {
 		dst = append(dst, '"')
 		for i := range len(a.Display) {
-			switch c := a.Display[i]; c {
-			case '"', '\\':
-				dst = append(dst, '\\', c)
-			case '\r', '\n': // it must not end the field
+			switch c := a.Display[i]; {
+			case c == '\r', c == '\n': // it must not end the field
 				dst = append(dst, ' ')
+			case c == '"', c == '\\', isControl(c):
+				dst = append(dst, '\\', c)
 			default:
 				dst = append(dst, c)
 			}

@@ -58,7 +58,7 @@ func NewRequest(method, uri string, h Header, body []byte) (*Request, error) {
 	kept := h[:0]
 	for _, f := range h {
 		f.Name = longName(f.Name)
-		if !isToken(f.Name) || hasControl(f.Value) {
+		if !isToken(f.Name) || badControl(f.Value) {
 			return nil, Errorf(400, "bad header field")
 		}
 		switch {
@@ -123,12 +123,40 @@ func (o *once) set(v string) { o.value = v; o.n++ }
 
 func hasControl(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+		if isControl(s[i]) {
 			return true
 		}
 	}
 	return false
 }
+
+// badControl reports whether s has a control character where RFC 3261 §25.1 allows
+// none. It allows them in quoted strings and comments, behind a backslash.
+func badControl(s string) bool {
+	if !hasControl(s) {
+		return false
+	}
+	quoted, comment := false, 0
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && (quoted || comment > 0):
+			if i++; i < len(s) && (s[i] == '\r' || s[i] == '\n') {
+				return true
+			}
+		case isControl(c):
+			return true
+		case c == '"' && comment == 0:
+			quoted = !quoted
+		case c == '(' && !quoted:
+			comment++
+		case c == ')' && !quoted && comment > 0:
+			comment--
+		}
+	}
+	return false
+}
+
+func isControl(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
 
 // AppendTo appends the whole message to dst. via is the value of the Via field
 // that the sender adds, or "" to leave it to Header. Max-Forwards is added where

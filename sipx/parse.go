@@ -16,7 +16,8 @@ const (
 // ParseRequest reads one whole request, as in a datagram. The body ends where
 // Content-Length says, or with the data where there is none (RFC 3261 §18.3).
 // The error is an [*Error] with the status to answer. The result keeps no
-// reference to data.
+// reference to data. Its strings are parts of one copy of the header: who keeps one
+// of them for long clones it (strings.Clone).
 func ParseRequest(data []byte) (*Request, error) {
 	start, h, body, err := parse(data)
 	if err != nil {
@@ -57,26 +58,29 @@ func ParseResponse(data []byte) (*Response, error) {
 	return r, nil
 }
 
-// parse splits a message into its start line, fields (folds joined) and body. With an
-// error it returns what it could read before.
+// parse splits a message into its start line, fields (folds joined) and body. With
+// an error it returns what it could read before. The strings it returns are parts
+// of one copy of the header.
 func parse(data []byte) (start string, h Header, body []byte, err error) {
 	if len(data) > maxMessage {
 		return "", nil, nil, Errorf(513, "message of %d bytes", len(data))
 	}
 	data = bytes.TrimLeft(data, "\r\n") // RFC 3261 §7.5
-	line, rest, ok := cutLine(data)
+	end := headEnd(data)
+	head := string(data[:end])
+	start, rest, ok := cutLine(head)
 	if !ok {
 		return "", nil, nil, Errorf(400, "no header")
 	}
-	start = string(line)
 	if hasControl(start) {
 		return "", nil, nil, Errorf(400, "bad start line")
 	}
 	for lines := 0; ; lines++ {
+		var line string
 		if line, rest, ok = cutLine(rest); !ok {
 			return start, h, nil, Errorf(400, "header without end")
 		}
-		if len(line) == 0 {
+		if line == "" {
 			break
 		}
 		if len(line) > maxLine || lines == maxFields {
@@ -87,42 +91,41 @@ func parse(data []byte) (start string, h Header, body []byte, err error) {
 				return start, h, nil, Errorf(400, "fold before the first field")
 			}
 			last := &h[len(h)-1]
-			last.Value = strings.TrimSpace(last.Value + " " + string(bytes.TrimSpace(line)))
+			last.Value = strings.TrimSpace(last.Value + " " + strings.TrimSpace(line))
 			if len(last.Value) > maxLine {
 				return start, h, nil, Errorf(513, "header too large")
 			}
 			continue
 		}
-		name, value, ok := bytes.Cut(line, []byte{':'})
+		name, value, ok := strings.Cut(line, ":")
 		if !ok {
 			return start, h, nil, Errorf(400, "field without colon")
 		}
 		if h == nil {
-			h = make(Header, 0, min(bytes.Count(rest, []byte{'\n'})+1, 24))
+			h = make(Header, 0, min(strings.Count(rest, "\n"), 24))
 		}
-		h = append(h, Field{fieldName(bytes.TrimRight(name, " \t")), string(bytes.TrimSpace(value))})
+		h = append(h, Field{strings.TrimRight(name, " \t"), strings.TrimSpace(value)})
 	}
-	body, err = cutBody(h, rest)
+	body, err = cutBody(h, data[end:])
 	return start, h, body, err
 }
 
-// usual holds the names that need no memory of their own when they are read.
-var usual = func() map[string]string {
-	m := make(map[string]string)
-	for _, name := range []string{"Via", "From", "To", "Call-ID", "CSeq", "Contact", "Max-Forwards",
-		"Content-Length", "Content-Type", "Content-Disposition", "Event", "Expires", "Route", "Record-Route",
-		"Subscription-State", "User-Agent", "Server", "Accept", "Allow", "Supported", "Require",
-		"Authorization", "SIP-If-Match", "SIP-ETag", "X-BSS-rauth", "Allow-Events", "Date"} {
-		m[name] = name
+// headEnd returns the length of the header with the empty line after it, or that
+// of data where there is none.
+func headEnd(data []byte) int {
+	for i := 0; ; {
+		j := bytes.IndexByte(data[i:], '\n')
+		if j < 0 {
+			return len(data)
+		}
+		i += j + 1
+		switch rest := data[i:]; {
+		case len(rest) > 0 && rest[0] == '\n':
+			return i + 1
+		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
+			return i + 2
+		}
 	}
-	return m
-}()
-
-func fieldName(name []byte) string {
-	if s, ok := usual[string(name)]; ok {
-		return s
-	}
-	return string(name)
 }
 
 func cutBody(h Header, rest []byte) ([]byte, error) {
@@ -144,10 +147,7 @@ func cutBody(h Header, rest []byte) ([]byte, error) {
 }
 
 // cutLine cuts at LF, and drops a CR before it.
-func cutLine(data []byte) (line, rest []byte, ok bool) {
-	i := bytes.IndexByte(data, '\n')
-	if i < 0 {
-		return nil, nil, false
-	}
-	return bytes.TrimSuffix(data[:i], []byte{'\r'}), data[i+1:], true
+func cutLine(s string) (line, rest string, ok bool) {
+	line, rest, ok = strings.Cut(s, "\n")
+	return strings.TrimSuffix(line, "\r"), rest, ok
 }

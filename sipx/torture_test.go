@@ -45,7 +45,10 @@ var torture = map[string]struct {
 		require.Equal(t, "0.33", q)
 		require.Len(t, r.Body, 150)
 	}},
-	"intmeth": {status: 400}, // control characters, though escaped, are nothing that a presence server passes on
+	"intmeth": {also: func(t *testing.T, r *sipx.Request) {
+		require.Equal(t, "BEL:\a NUL:\x00 DEL:\x7f", r.To.Display)
+		require.Contains(t, r.To.String(), "BEL:\\\a NUL:\\\x00 DEL:\\\x7f", "escaped again when it is written")
+	}},
 	"esc01":   {also: func(t *testing.T, r *sipx.Request) { require.Equal(t, "sips%3Auser%40example.com", r.URI.User) }},
 	"escnull": {also: func(t *testing.T, r *sipx.Request) { require.Equal(t, 2, r.Header.Count("Contact")) }},
 	"esc02": {also: func(t *testing.T, r *sipx.Request) {

@@ -2,6 +2,7 @@ package sipx
 
 import (
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 )
@@ -29,11 +30,11 @@ func ParseURI(s string) (URI, error) {
 		return URI{}, fmt.Errorf("sipx: URI of %d bytes, at most %d are taken", len(s), maxURI)
 	}
 	if i := strings.IndexFunc(s, notInURI); i >= 0 {
-		return URI{}, fmt.Errorf("sipx: URI %q: character %q", s, s[i])
+		return URI{}, fmt.Errorf("sipx: URI %q: character %q", redacted(s), s[i])
 	}
 	scheme, rest, ok := strings.Cut(s, ":")
 	if !ok || rest == "" || !isToken(scheme) {
-		return URI{}, fmt.Errorf("sipx: URI %q: no scheme", s)
+		return URI{}, fmt.Errorf("sipx: URI %q: no scheme", redacted(s))
 	}
 	u := URI{Scheme: strings.ToLower(scheme)}
 	switch u.Scheme {
@@ -42,7 +43,7 @@ func ParseURI(s string) (URI, error) {
 	case "tel":
 		u.User, u.Params = cutKeep(rest, ';')
 		if u.User == "" {
-			return URI{}, fmt.Errorf("sipx: URI %q: no number", s)
+			return URI{}, fmt.Errorf("sipx: URI %q: no number", redacted(s))
 		}
 	default:
 		u.User = rest
@@ -55,10 +56,10 @@ func (u URI) parseSIP(s, rest string) (URI, error) {
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
 		u.User, rest = rest[:i], rest[i+1:]
 		if u.User == "" {
-			return URI{}, fmt.Errorf("sipx: URI %q: empty user", s)
+			return URI{}, fmt.Errorf("sipx: URI %q: empty user", redacted(s))
 		}
 		if strings.IndexByte(u.User, '@') >= 0 {
-			return URI{}, fmt.Errorf("sipx: URI %q: two @", s)
+			return URI{}, fmt.Errorf("sipx: URI %q: two @", redacted(s))
 		}
 	}
 	rest, u.Headers = cutKeep(rest, '?')
@@ -67,23 +68,23 @@ func (u URI) parseSIP(s, rest string) (URI, error) {
 	if strings.HasPrefix(rest, "[") {
 		i := strings.IndexByte(rest, ']')
 		if i < 0 {
-			return URI{}, fmt.Errorf("sipx: URI %q: unclosed [", s)
+			return URI{}, fmt.Errorf("sipx: URI %q: unclosed [", redacted(s))
 		}
 		host, port = rest[:i+1], rest[i+1:]
 		if port != "" && port[0] != ':' {
-			return URI{}, fmt.Errorf("sipx: URI %q: text after ]", s)
+			return URI{}, fmt.Errorf("sipx: URI %q: text after ]", redacted(s))
 		}
 	} else if i := strings.IndexByte(rest, ':'); i >= 0 {
 		host, port = rest[:i], rest[i:]
 	}
 	if host == "" || strings.ContainsAny(host, "/,\\") {
-		return URI{}, fmt.Errorf("sipx: URI %q: no host", s)
+		return URI{}, fmt.Errorf("sipx: URI %q: no host", redacted(s))
 	}
 	u.Host = host
 	if port != "" {
 		n, err := strconv.ParseUint(port[1:], 10, 16)
 		if err != nil || n == 0 {
-			return URI{}, fmt.Errorf("sipx: URI %q: bad port", s)
+			return URI{}, fmt.Errorf("sipx: URI %q: bad port", redacted(s))
 		}
 		u.Port = int(n)
 	}
@@ -103,6 +104,29 @@ func (u URI) String() string {
 		return ""
 	}
 	return string(u.AppendTo(make([]byte, 0, 64)))
+}
+
+// LogValue implements slog.LogValuer: the URI without the password that its user
+// part may hold (RFC 3261 §19.1.1).
+func (u URI) LogValue() slog.Value {
+	if user, _, ok := strings.Cut(u.User, ":"); ok && u.Host != "" {
+		u.User = user
+	}
+	return slog.StringValue(u.String())
+}
+
+// redacted is s, as it stands in an error, without what may be a password: what is
+// between the second colon and the last @.
+func redacted(s string) string {
+	at := strings.LastIndexByte(s, '@')
+	first := strings.IndexByte(s, ':')
+	if first < 0 || at < first {
+		return s
+	}
+	if second := strings.IndexByte(s[first+1:at], ':'); second >= 0 {
+		return s[:first+1+second] + s[at:]
+	}
+	return s
 }
 
 // AppendTo appends the URI to dst.

@@ -103,3 +103,34 @@ func TestParseAddresses(t *testing.T) {
 	_, err = sipx.ParseAddresses("<sip:a@b>,<x>", 2)
 	require.Error(t, err)
 }
+
+// What may be a password gets neither into a log nor into an error (BSP-2.10-7).
+func TestPasswordsOfURIs(t *testing.T) {
+	u, err := sipx.ParseURI("sip:tom:secret@example.com:5060;lr")
+	require.NoError(t, err)
+	require.Equal(t, "sip:tom@example.com:5060;lr", u.LogValue().String())
+	require.Equal(t, "sip:tom:secret@example.com:5060;lr", u.String())
+	for _, bad := range []string{"sip:tom:secret@example.com:0", "sip:tom:secret@", "sip:tom:secret@a b", "sip:tom:secret@x@y"} {
+		_, err := sipx.ParseURI(bad)
+		require.Error(t, err, bad)
+		require.NotContains(t, err.Error(), "secret")
+	}
+	_, err = sipx.ParseAddress("<sip:tom:secret@example.com")
+	require.NotContains(t, err.Error(), "secret")
+}
+
+// RFC 3261 §25.1: in quoted strings and comments control characters may stand
+// behind a backslash; elsewhere they may not.
+func TestControlCharacters(t *testing.T) {
+	message := func(field string) []byte {
+		return []byte("OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP a\r\nFrom: <sip:a>\r\nTo: <sip:a>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n" + field + "\r\n\r\n")
+	}
+	for _, good := range []string{"A: \"\\\x01\"", "A: (\\\x01 (\\\x7f))", "A: \"\\\"\\\x00\" b"} {
+		_, err := sipx.ParseRequest(message(good))
+		require.NoError(t, err, "%q", good)
+	}
+	for _, bad := range []string{"A: \x01", "A: \"\x01\"", "A: \\\x01", "A: \"a\" \\\x01", "A: (a) \\\x01", "A: \"\\\\\x01\"", "A: \"\\\r\""} {
+		_, err := sipx.ParseRequest(message(bad))
+		require.Error(t, err, "%q", bad)
+	}
+}

@@ -186,10 +186,13 @@ const branchCookie = "z9hG4bK"
 // TransactionKey returns what a retransmission of r has in common with it
 // (RFC 3261 §17.2.3), and nothing else that came over the same flow has. It
 // needs a Via; without one it is "".
-func (r *Request) TransactionKey() string {
+func (r *Request) TransactionKey() string { return string(r.AppendTransactionKey(nil)) }
+
+// AppendTransactionKey appends the [Request.TransactionKey] to dst.
+func (r *Request) AppendTransactionKey(dst []byte) []byte {
 	via, err := r.Header.TopVia()
 	if err != nil {
-		return ""
+		return dst
 	}
 	method := r.Method
 	if method == "ACK" {
@@ -197,9 +200,12 @@ func (r *Request) TransactionKey() string {
 	}
 	if branch := via.Branch(); len(branch) > len(branchCookie) &&
 		strings.EqualFold(branch[:len(branchCookie)], branchCookie) {
-		return branch + "\n" + via.Host + "\n" + strconv.Itoa(via.Port) + "\n" + method
+		dst = append(append(dst, branch...), '\n')
+		dst = append(append(dst, via.Host...), '\n')
+		dst = append(strconv.AppendInt(dst, int64(via.Port), 10), '\n')
+		return append(dst, method...)
 	}
 	// An element of RFC 2543, which knows no unique branch.
-	return strings.Join([]string{r.URI.String(), r.To.Tag(), r.From.Tag(), r.CallID,
-		strconv.FormatUint(uint64(r.CSeq), 10), method, r.Header.Get("Via")}, "\n")
+	return append(dst, strings.Join([]string{r.URI.String(), r.To.Tag(), r.From.Tag(), r.CallID,
+		strconv.FormatUint(uint64(r.CSeq), 10), method, r.Header.Get("Via")}, "\n")...)
 }
