@@ -196,7 +196,7 @@ func (s *udpStack) handle(a *datagramAnswer) {
 		Lane:        dispatch.LaneOf(req),
 		Source:      req.Flow.Remote.Addr(),
 		Established: established,
-		Run: func() {
+		Task: dispatch.TaskFunc(func() {
 			s.mu.Lock()
 			h, ctx, leaving := s.handler, s.handling, s.leaving
 			s.mu.Unlock()
@@ -205,7 +205,7 @@ func (s *udpStack) handle(a *datagramAnswer) {
 				return
 			}
 			dispatch.Serve(ctx, h, a, req, slog.New(slog.DiscardHandler))
-		},
+		}),
 	})
 	if !taken {
 		_ = a.Respond(busy)

@@ -8,7 +8,7 @@
 //	taken := d.Submit(dispatch.Job{
 //		Lane:        dispatch.LaneOf(req),
 //		Established: dispatch.IsEstablished(req),
-//		Run:         func() { dispatch.Serve(ctx, handler, w, req, logger) },
+//		Task:        dispatch.TaskFunc(func() { dispatch.Serve(ctx, handler, w, req, logger) }),
 //	})
 //	if !taken {
 //		w.Respond(…) // 503 with Retry-After
@@ -39,8 +39,17 @@ type Job struct {
 	Source netip.Addr
 	// Group is the connection that the request came by, or nil.
 	Group *Group
-	Run   func()
+	Task  Task
 }
+
+// Task is what a job does. It may block: that holds up its own lane only.
+type Task interface{ Run() }
+
+// TaskFunc makes a function a [Task].
+type TaskFunc func()
+
+// Run calls f.
+func (f TaskFunc) Run() { f() }
 
 // Group counts the jobs of a connection. The zero value is ready.
 type Group struct {
@@ -58,7 +67,8 @@ type Dispatcher struct {
 	started bool
 	stopped bool
 	lanes   map[Lane]*lane
-	ready   [2][]*lane         // lanes that wait for a goroutine, by class
+	ready   [2]queue           // lanes that wait for a goroutine, by class
+	free    []*lane            // to be used again
 	running [2]int             // jobs that run, by class
 	waiting [2]int             // jobs that wait, by class
 	sources map[netip.Addr]int // jobs that wait, by source
@@ -74,8 +84,30 @@ const (
 // lane is a queue of jobs of which at most one runs.
 type lane struct {
 	key  Lane
-	jobs []Job // the first one runs, or is ready to
-	job  Job   // the one that runs, for who runs it
+	job  Job   // the one that runs, or is ready to
+	jobs []Job // those after it
+	next *lane // in a queue
+}
+
+// maxFree bounds the lanes that are kept to be used again.
+const maxFree = 256
+
+// queue is a list of lanes.
+type queue struct{ first, last *lane }
+
+func (q *queue) push(l *lane) {
+	if q.first == nil {
+		q.first = l
+	} else {
+		q.last.next = l
+	}
+	q.last = l
+}
+
+func (q *queue) pop() *lane {
+	l := q.first
+	q.first, l.next = l.next, nil
+	return l
 }
 
 // New makes a dispatcher. Jobs wait until Start.
@@ -114,13 +146,13 @@ func (d *Dispatcher) Submit(j Job) bool {
 		j.Source.IsValid() && d.sources[j.Source] >= limit-limit/2 {
 		return false
 	}
-	l := d.lanes[j.Lane]
-	if l == nil {
-		l = &lane{key: j.Lane}
+	if l := d.lanes[j.Lane]; l != nil {
+		l.jobs = append(l.jobs, j)
+	} else {
+		l = d.newLane(j)
 		d.lanes[j.Lane] = l
-		d.ready[class] = append(d.ready[class], l)
+		d.ready[class].push(l)
 	}
-	l.jobs = append(l.jobs, j)
 	d.waiting[class]++
 	d.sources[j.Source]++
 	if j.Group != nil {
@@ -129,6 +161,17 @@ func (d *Dispatcher) Submit(j Job) bool {
 	}
 	d.fill()
 	return true
+}
+
+func (d *Dispatcher) newLane(j Job) *lane {
+	n := len(d.free)
+	if n == 0 {
+		return &lane{key: j.Lane, job: j}
+	}
+	l := d.free[n-1]
+	d.free[n-1], d.free = nil, d.free[:n-1]
+	l.key, l.job = j.Lane, j
+	return l
 }
 
 func classOf(j Job) int {
@@ -156,18 +199,15 @@ func (d *Dispatcher) next() *lane {
 		return nil
 	}
 	class := established
-	if len(d.ready[class]) == 0 {
+	if d.ready[class].first == nil {
 		class = fresh
-		if len(d.ready[class]) == 0 || d.running[fresh] >= max(1, d.cfg.Running-d.cfg.Running/4) {
+		if d.ready[class].first == nil || d.running[fresh] >= max(1, d.cfg.Running-d.cfg.Running/4) {
 			return nil
 		}
 	}
-	l := d.ready[class][0]
-	d.ready[class][0] = nil
-	d.ready[class] = d.ready[class][1:]
+	l := d.ready[class].pop()
 	d.waiting[class]--
 	d.running[class]++
-	l.job = l.jobs[0]
 	if source := l.job.Source; d.sources[source] > 1 {
 		d.sources[source]--
 	} else {
@@ -193,7 +233,7 @@ func (d *Dispatcher) step(l *lane) (next *lane) {
 			go d.work(next)
 		}
 	}()
-	job.Run()
+	job.Task.Run()
 	returned = true
 	return nil // set by the deferred function
 }
@@ -220,12 +260,17 @@ func (d *Dispatcher) done(l *lane, job Job) *lane {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.running[classOf(job)]--
-	l.jobs[0], l.job = Job{}, Job{}
-	if l.jobs = l.jobs[1:]; len(l.jobs) == 0 {
+	if len(l.jobs) == 0 {
 		delete(d.lanes, l.key)
+		if len(d.free) < maxFree {
+			l.key, l.job, l.jobs = Lane{}, Job{}, nil
+			d.free = append(d.free, l)
+		}
 	} else {
-		class := classOf(l.jobs[0])
-		d.ready[class] = append(d.ready[class], l)
+		l.job = l.jobs[0]
+		l.jobs[0] = Job{}
+		l.jobs = l.jobs[1:]
+		d.ready[classOf(l.job)].push(l)
 	}
 	next := d.next()
 	d.fill()
@@ -260,7 +305,7 @@ func (d *Dispatcher) Stop(ctx context.Context) error {
 	if !d.started {
 		clear(d.lanes)
 		clear(d.sources)
-		d.ready, d.waiting = [2][]*lane{}, [2]int{}
+		d.ready, d.waiting = [2]queue{}, [2]int{}
 	}
 	if d.busy() == 0 {
 		d.mu.Unlock()

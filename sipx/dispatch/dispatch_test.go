@@ -24,12 +24,12 @@ func TestLanesKeepOrder(t *testing.T) {
 		got := map[string][]int{}
 		for i := range 20 {
 			for _, user := range []string{"a", "b", "c", "d"} {
-				require.True(t, d.Submit(dispatch.Job{Lane: lane(user), Established: i%3 == 0, Run: func() {
+				require.True(t, d.Submit(dispatch.Job{Lane: lane(user), Established: i%3 == 0, Task: dispatch.TaskFunc(func() {
 					time.Sleep(time.Duration(20-i) * time.Millisecond)
 					mu.Lock()
 					got[user] = append(got[user], i)
 					mu.Unlock()
-				}}))
+				})}))
 			}
 		}
 		require.NoError(t, d.Stop(t.Context()))
@@ -38,7 +38,7 @@ func TestLanesKeepOrder(t *testing.T) {
 			require.Len(t, list, 20)
 			require.IsIncreasing(t, list, user)
 		}
-		require.False(t, d.Submit(dispatch.Job{Run: func() {}}), "after Stop")
+		require.False(t, d.Submit(dispatch.Job{Task: dispatch.TaskFunc(func() {})}), "after Stop")
 	})
 }
 
@@ -49,7 +49,7 @@ func TestBounds(t *testing.T) {
 		running, most := 0, 0
 		var mu sync.Mutex
 		submit := func(user string, established bool, source string) bool {
-			j := dispatch.Job{Lane: lane(user), Established: established, Run: func() {
+			j := dispatch.Job{Lane: lane(user), Established: established, Task: dispatch.TaskFunc(func() {
 				mu.Lock()
 				running++
 				most = max(most, running)
@@ -58,7 +58,7 @@ func TestBounds(t *testing.T) {
 				mu.Lock()
 				running--
 				mu.Unlock()
-			}}
+			})}
 			if source != "" {
 				j.Source = netip.MustParseAddr(source)
 			}
@@ -95,7 +95,7 @@ func TestStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := dispatch.New(dispatch.Config{})
 		ran := false
-		require.True(t, d.Submit(dispatch.Job{Run: func() { ran = true }}))
+		require.True(t, d.Submit(dispatch.Job{Task: dispatch.TaskFunc(func() { ran = true })}))
 		synctest.Wait()
 		require.False(t, ran, "jobs wait for Start")
 		d.Start()
@@ -103,7 +103,7 @@ func TestStart(t *testing.T) {
 		require.True(t, ran)
 
 		d = dispatch.New(dispatch.Config{})
-		require.True(t, d.Submit(dispatch.Job{Run: func() { t.Error("ran") }}))
+		require.True(t, d.Submit(dispatch.Job{Task: dispatch.TaskFunc(func() { t.Error("ran") })}))
 		require.NoError(t, d.Stop(t.Context()), "what never started is dropped")
 		d.Start()
 		synctest.Wait()
@@ -115,7 +115,7 @@ func TestStopEndsWithItsContext(t *testing.T) {
 		d := dispatch.New(dispatch.Config{})
 		d.Start()
 		release := make(chan struct{})
-		require.True(t, d.Submit(dispatch.Job{Run: func() { <-release }}))
+		require.True(t, d.Submit(dispatch.Job{Task: dispatch.TaskFunc(func() { <-release })}))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, d.Stop(ctx), context.DeadlineExceeded)
@@ -133,7 +133,7 @@ func TestAfter(t *testing.T) {
 		var told []string
 		d.After(&g, func() { told = append(told, "never had a job") })
 		for range 3 {
-			require.True(t, d.Submit(dispatch.Job{Group: &g, Run: func() { <-release }}))
+			require.True(t, d.Submit(dispatch.Job{Group: &g, Task: dispatch.TaskFunc(func() { <-release })}))
 		}
 		d.After(&g, func() { told = append(told, "done") })
 		synctest.Wait()
@@ -152,8 +152,8 @@ func TestGoexit(t *testing.T) {
 		d := dispatch.New(dispatch.Config{Running: 1})
 		d.Start()
 		ran := false
-		require.True(t, d.Submit(dispatch.Job{Run: runtime.Goexit}))
-		require.True(t, d.Submit(dispatch.Job{Run: func() { ran = true }}))
+		require.True(t, d.Submit(dispatch.Job{Task: dispatch.TaskFunc(runtime.Goexit)}))
+		require.True(t, d.Submit(dispatch.Job{Task: dispatch.TaskFunc(func() { ran = true })}))
 		require.NoError(t, d.Stop(t.Context()))
 		require.True(t, ran)
 	})

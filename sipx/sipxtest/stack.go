@@ -172,7 +172,7 @@ func (s *Stack) serve(w *responder, r *sipx.Request, group *dispatch.Group) {
 		Lane:        dispatch.LaneOf(r),
 		Established: established,
 		Group:       group,
-		Run: func() {
+		Task: dispatch.TaskFunc(func() {
 			s.mu.Lock()
 			h, ctx, leaving := s.handler, s.ctx, s.leaving
 			s.mu.Unlock()
@@ -181,7 +181,7 @@ func (s *Stack) serve(w *responder, r *sipx.Request, group *dispatch.Group) {
 				return
 			}
 			dispatch.Serve(ctx, h, w, r, slog.New(slog.DiscardHandler))
-		},
+		}),
 	})
 	if !taken {
 		_ = w.Respond(unavailable())

@@ -250,7 +250,7 @@ func (s *Stack) handle(x *exchange, group *dispatch.Group) {
 		Source:      r.Flow.Remote.Addr(),
 		Established: established,
 		Group:       group,
-		Run: func() {
+		Task: dispatch.TaskFunc(func() {
 			s.mu.Lock()
 			h, ctx, leaving := s.handler, s.serving, s.leaving
 			s.mu.Unlock()
@@ -260,7 +260,7 @@ func (s *Stack) handle(x *exchange, group *dispatch.Group) {
 			}
 			dispatch.Serve(ctx, h, x, r, s.log)
 			x.returned()
-		},
+		}),
 	})
 	if !taken {
 		s.refuse(x, "too many requests wait")
