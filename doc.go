@@ -16,8 +16,8 @@
 //	directory                 who is this address? in memory, from a file
 //	directory/ldapdir         … and from LDAP and Active Directory, with its passwords
 //	sipx                      the little SIP that all of this needs, free of any stack
-//	sipx/sipgostack           the default stack, on github.com/emiago/sipgo
-//	sipx/gosipstack           the stack on github.com/ghettovoice/gosip (a module of its own)
+//	sipx/stack                the stack: udp, tcp, tls, ws, wss; no SIP library
+//	sipx/gosipstack           a gosip.Server on its sockets (a module of its own)
 //	sipx/dispatch             for a stack of a host's own: handlers in order and bounded
 //	…test                     tests for a host's own stack, directory and store; SIP in memory
 //	examples/…                programs to run and to copy from
@@ -29,14 +29,14 @@
 //
 // A server is put together in a few lines:
 //
-//	stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{"udp:192.0.2.1:5060", "tcp:192.0.2.1:5060"}})
+//	sip, err := stack.Listen(stack.Config{Listen: []string{"udp:192.0.2.1:5060", "tcp:192.0.2.1:5060"}})
 //	users, err := directory.LoadUsers("users.json")
 //	accounts, err := auth.LoadAccounts("accounts.json")
 //	guard, err := auth.New(auth.Config{Verifier: accounts})
 //	server, err := presence.New(presence.Config{
-//		Sender: stack, Directory: users, Guard: guard, Domains: []string{"example.com"},
+//		Sender: sip, Directory: users, Guard: guard, Domains: []string{"example.com"},
 //	})
-//	err = stack.Serve(ctx, server)
+//	err = sip.Serve(ctx, server)
 //
 // The example of package presence is the same as a tested program. A day in the
 // life of such a server is shown by

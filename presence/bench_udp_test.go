@@ -10,7 +10,7 @@ import (
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 // BenchmarkFanOutUDP measures PUBLISH → NOTIFY over real UDP on loopback: server
@@ -19,20 +19,20 @@ import (
 func BenchmarkFanOutUDP(b *testing.B) {
 	for _, watchers := range []int{1, 10, 100, 1000} {
 		b.Run(strconv.Itoa(watchers), func(b *testing.B) {
-			listen := func() *sipgostack.Stack {
-				stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}})
+			listen := func() *stack.Stack {
+				sip, err := stack.Listen(stack.Config{Listen: []string{"udp:127.0.0.1:0"}})
 				require.NoError(b, err)
-				b.Cleanup(func() { _ = stack.Shutdown(context.Background()) })
-				return stack
+				b.Cleanup(func() { _ = sip.Shutdown(context.Background()) })
+				return sip
 			}
-			stack, peer := listen(), listen()
+			sip, peer := listen(), listen()
 			dir, err := directory.NewMemory([]directory.Entry{{ID: "u0", SIP: []string{"u0@example.com"}}})
 			require.NoError(b, err)
-			server, err := presence.New(presence.Config{Sender: stack, Directory: dir, Domains: []string{"example.com"}})
+			server, err := presence.New(presence.Config{Sender: sip, Directory: dir, Domains: []string{"example.com"}})
 			require.NoError(b, err)
 			b.Cleanup(func() { _ = server.Shutdown(context.Background()) })
 			arrived := make(chan struct{}, watchers)
-			go stack.Serve(context.Background(), server)
+			go sip.Serve(context.Background(), server)
 			go peer.Serve(context.Background(), sipx.HandlerFunc(func(_ context.Context, w sipx.ResponseWriter, req *sipx.Request) {
 				_ = w.Respond(sipx.NewResponse(200))
 				arrived <- struct{}{}
@@ -45,7 +45,7 @@ func BenchmarkFanOutUDP(b *testing.B) {
 			do := func(req *sipx.Request) *sipx.Response {
 				req.Header = append(sipx.Header{{Name: "Contact", Value: peer.Contact(sipx.Flow{Transport: "udp"})}},
 					withoutRouting(req.Header)...)
-				req.Flow = sipx.Flow{Transport: "udp", Remote: stack.Listening()[0].Local}
+				req.Flow = sipx.Flow{Transport: "udp", Remote: sip.Listening()[0].Local}
 				res, err := sipx.Do(b.Context(), peer, req)
 				require.NoError(b, err)
 				require.Equal(b, 200, res.Status)

@@ -18,14 +18,14 @@ import (
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 // crowd is a server on a real stack and socket, and a crowd of watchers behind
 // another socket, which loses packets both ways.
 type crowd struct {
 	server *presence.Server
-	stack  *sipgostack.Stack
+	stack  *stack.Stack
 	served chan error
 	to     netip.AddrPort
 	conn   *net.UDPConn
@@ -64,7 +64,7 @@ type crowdCall struct {
 }
 
 func newCrowd(t testing.TB, users int) *crowd {
-	stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}, MaxWaiting: 20_000})
+	sip, err := stack.Listen(stack.Config{Listen: []string{"udp:127.0.0.1:0"}, MaxWaiting: 20_000})
 	require.NoError(t, err)
 	entries := make([]directory.Entry, users)
 	for i := range entries {
@@ -73,14 +73,14 @@ func newCrowd(t testing.TB, users int) *crowd {
 	}
 	dir, err := directory.NewMemory(entries)
 	require.NoError(t, err)
-	server, err := presence.New(presence.Config{Sender: stack, Directory: dir, Domains: []string{"example.com"}})
+	server, err := presence.New(presence.Config{Sender: sip, Directory: dir, Domains: []string{"example.com"}})
 	require.NoError(t, err)
 	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
 	_ = conn.SetReadBuffer(4 << 20)
-	f := &crowd{server: server, stack: stack, served: make(chan error, 1), to: stack.Listening()[0].Local, conn: conn,
+	f := &crowd{server: server, stack: sip, served: make(chan error, 1), to: sip.Listening()[0].Local, conn: conn,
 		stop: make(chan struct{}), watched: map[string]*member{}, calls: map[string]*crowdCall{}, heard: func(*member, string) {}}
-	go func() { f.served <- stack.Serve(context.Background(), server) }()
+	go func() { f.served <- sip.Serve(context.Background(), server) }()
 	f.work.Go(f.read)
 	f.work.Go(f.resend)
 	return f

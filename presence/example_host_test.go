@@ -53,7 +53,7 @@ func (p pbx) MonitorLine(ctx context.Context, dn string, update func(presence.Li
 // Tom's telephone runs while somebody watches Tom.
 func ExampleLineMonitor() {
 	ctx := context.Background()
-	network := sipxtest.NewNetwork(sipxtest.Config{}) // in memory; sipgostack.Listen, usually
+	network := sipxtest.NewNetwork(sipxtest.Config{}) // in memory; stack.Listen, usually
 	stack, phone := network.NewStack("192.0.2.1:5060"), network.NewStack("192.0.2.7:5060")
 	guard, err := auth.New(auth.Config{Verifier: auth.VerifierFunc(verify)})
 	if err != nil {

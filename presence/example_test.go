@@ -9,13 +9,13 @@ import (
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence"
-	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 // A presence server in a host's process: on a SIP stack of its own, with users
 // and accounts in memory, and a line state from the host's PBX.
 func Example() {
-	stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0"}})
+	sip, err := stack.Listen(stack.Config{Listen: []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0"}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -33,19 +33,19 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	server, err := presence.New(presence.Config{Sender: stack, Directory: users, Guard: guard, Domains: []string{"example.com"}})
+	server, err := presence.New(presence.Config{Sender: sip, Directory: users, Guard: guard, Domains: []string{"example.com"}})
 	if err != nil {
 		log.Fatal(err)
 	}
 	ctx := context.Background()
-	go stack.Serve(ctx, server)
+	go sip.Serve(ctx, server)
 
 	_ = server.Feed().SetLine("2719", presence.LineState{State: pidf.LineBusy})
 	view, _ := server.Presence(ctx, "sip:tom@example.com")
 	fmt.Println(view.Result.Status, "/", view.Result.Note)
 
 	_ = server.Shutdown(ctx) // last NOTIFYs
-	_ = stack.Shutdown(ctx)
+	_ = sip.Shutdown(ctx)
 	// Output: busy / In a call
 }
 

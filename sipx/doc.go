@@ -7,8 +7,9 @@
 //   - A [Sender] takes requests and reports their final response.
 //   - A [Stack] is both ends on real sockets: it feeds a Handler and is a Sender.
 //
-// Package sipx/sipgostack is the default stack, module sipx/gosipstack the one
-// for programs that use ghettovoice/gosip, sipx/sipxtest one in memory for tests.
+// Package sipx/stack is the stack on real sockets, sipx/sipxtest one in memory for
+// tests. Module sipx/gosipstack puts a ghettovoice/gosip server on the sockets of the
+// former.
 //
 // # Wiring your own stack
 //

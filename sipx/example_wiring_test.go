@@ -181,6 +181,8 @@ func (s *udpStack) request(data []byte, from netip.AddrPort) {
 		a.repeat()
 	case full: // it will come again
 	case req.Method == "ACK":
+	case req.Method == "INVITE": // there are no calls here
+		_ = a.Respond(sipx.NewResponse(405, sipx.Field{Name: "Allow", Value: "SUBSCRIBE, PUBLISH, NOTIFY, OPTIONS"}))
 	case req.Method == "CANCEL":
 		_ = a.Respond(sipx.NewResponse(481))
 	default:

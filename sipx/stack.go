@@ -21,6 +21,20 @@ func (f Flow) Secure() bool { return f.Transport == "tls" || f.Transport == "wss
 // Reliable reports whether the flow is a connection.
 func (f Flow) Reliable() bool { return f.Transport != "udp" && f.Transport != "" }
 
+// Source stands for the peer where shares and rates are counted: its address, and
+// of an IPv6 address the first 64 bits, because a host has all the rest.
+func (f Flow) Source() netip.Addr { return SourceOf(f.Remote.Addr()) }
+
+// SourceOf is the [Flow.Source] of an address.
+func SourceOf(a netip.Addr) netip.Addr {
+	a = a.Unmap().WithZone("")
+	if !a.Is6() {
+		return a
+	}
+	p, _ := a.Prefix(64) // fails for no IPv6 address
+	return p.Addr()
+}
+
 // String writes the transport and the peer's address, or the local one where there
 // is no peer, as of what [Stack] Listening returns: "udp:127.0.0.1:5060".
 func (f Flow) String() string {
@@ -41,8 +55,9 @@ type Handler interface {
 	// stack calls it from many goroutines, but for requests that came over one
 	// flow from one From address, and so for those of one dialog, one call
 	// after another in the order of their arrival. It absorbs retransmissions,
-	// never calls it for ACK and CANCEL, answers 500 where it panics, and bounds
-	// how many calls run at once. It may block: that holds up its own lane only.
+	// never calls it for INVITE, which it answers 405 itself, nor for ACK and
+	// CANCEL, answers 500 where it panics, and bounds how many calls run at once.
+	// ServeSIP may block: that holds up its own lane only.
 	// ctx has the values of the context of Serve, and ends when the stack is shut
 	// down.
 	ServeSIP(ctx context.Context, w ResponseWriter, req *Request)

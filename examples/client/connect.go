@@ -19,7 +19,7 @@ import (
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 // leaveTime bounds signing out and closing the sockets.
@@ -28,7 +28,7 @@ const leaveTime = 5 * time.Second
 // A session is a client on a stack of its own.
 type session struct {
 	*client.Client
-	stack  *sipgostack.Stack
+	stack  *stack.Stack
 	served sync.WaitGroup
 }
 
@@ -61,18 +61,18 @@ func (o *options) connect(e env, change func(*client.Config)) (*session, error) 
 		change(&cfg)
 	}
 
-	stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{local}, TLS: roots, Logger: cfg.Logger})
+	sip, err := stack.Listen(stack.Config{Listen: []string{local}, TLS: roots, Logger: cfg.Logger})
 	if err != nil {
 		return nil, err
 	}
-	cfg.Sender = stack
+	cfg.Sender = sip
 	c, err := client.New(cfg)
 	if err != nil {
-		_ = stack.Shutdown(context.Background())
+		_ = sip.Shutdown(context.Background())
 		return nil, usageError(strings.TrimPrefix(err.Error(), "client: "))
 	}
-	s := &session{Client: c, stack: stack}
-	s.served.Go(func() { _ = stack.Serve(context.Background(), c) })
+	s := &session{Client: c, stack: sip}
+	s.served.Go(func() { _ = sip.Serve(context.Background(), c) })
 	return s, nil
 }
 

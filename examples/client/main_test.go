@@ -29,7 +29,7 @@ import (
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -44,7 +44,7 @@ const (
 func bss(t *testing.T) (addresses map[string]string, ca string) {
 	t.Helper()
 	certificate, ca := certificate(t)
-	stack, err := sipgostack.Listen(sipgostack.Config{
+	sip, err := stack.Listen(stack.Config{
 		Listen: []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0", "tls:127.0.0.1:0"},
 		TLS:    &tls.Config{Certificates: []tls.Certificate{certificate}},
 	})
@@ -65,20 +65,20 @@ func bss(t *testing.T) (addresses map[string]string, ca string) {
 	guard, err := auth.New(auth.Config{Verifier: accounts})
 	require.NoError(t, err)
 	server, err := presence.New(presence.Config{
-		Sender: stack, Directory: users, Guard: guard, Domains: []string{"example.com"},
+		Sender: sip, Directory: users, Guard: guard, Domains: []string{"example.com"},
 	})
 	require.NoError(t, err)
 	served := make(chan error, 1)
-	go func() { served <- stack.Serve(context.Background(), server) }()
+	go func() { served <- sip.Serve(context.Background(), server) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		require.NoError(t, server.Shutdown(ctx))
-		require.NoError(t, stack.Shutdown(ctx))
+		require.NoError(t, sip.Shutdown(ctx))
 		require.NoError(t, <-served)
 	})
 	addresses = make(map[string]string)
-	for _, f := range stack.Listening() {
+	for _, f := range sip.Listening() {
 		addresses[f.Transport] = f.Transport + ":" + f.Local.String()
 	}
 	return addresses, ca

@@ -38,7 +38,7 @@ import (
 	"github.com/openblustar/blustar/presence/caldav"
 	"github.com/openblustar/blustar/presence/dialoginfo"
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 // closeTime bounds the shutdown: the last NOTIFYs to clients, and the farewells to
@@ -95,7 +95,7 @@ func serve(ctx context.Context, name string, stderr io.Writer) error {
 // gateway is what runs until it is shut down.
 type gateway struct {
 	log     *slog.Logger
-	stack   *sipgostack.Stack
+	stack   *stack.Stack
 	server  *presence.Server
 	handler sipx.Handler // the PBX's NOTIFYs, and everything else for the server
 	running sync.WaitGroup
@@ -120,7 +120,7 @@ func (g *gateway) open(c *config) error {
 	if err != nil {
 		return err
 	}
-	g.stack, err = sipgostack.Listen(sipgostack.Config{Listen: c.Listen, Advertise: c.Advertise, TLS: secure, Logger: g.log})
+	g.stack, err = stack.Listen(stack.Config{Listen: c.Listen, Advertise: c.Advertise, TLS: secure, Logger: g.log})
 	if _, taken := errors.AsType[*net.OpError](err); taken {
 		return err
 	} else if err != nil {

@@ -18,7 +18,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -64,7 +64,7 @@ type program struct {
 	t      *testing.T
 	cancel context.CancelFunc
 	ended  chan int
-	client *sipgostack.Stack
+	client *stack.Stack
 
 	mu     sync.Mutex
 	stderr bytes.Buffer
@@ -127,19 +127,19 @@ func (p *program) address() sipx.URI {
 var silent = sipx.HandlerFunc(func(context.Context, sipx.ResponseWriter, *sipx.Request) {})
 
 // newStack makes a stack at a port of its own.
-func newStack(t *testing.T, h sipx.Handler) *sipgostack.Stack {
+func newStack(t *testing.T, h sipx.Handler) *stack.Stack {
 	t.Helper()
-	stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}})
+	sip, err := stack.Listen(stack.Config{Listen: []string{"udp:127.0.0.1:0"}})
 	require.NoError(t, err)
 	var served sync.WaitGroup
-	served.Go(func() { _ = stack.Serve(context.Background(), h) })
+	served.Go(func() { _ = sip.Serve(context.Background(), h) })
 	t.Cleanup(func() {
 		now, cancel := context.WithCancel(context.Background())
 		cancel()
-		_ = stack.Shutdown(now)
+		_ = sip.Shutdown(now)
 		served.Wait()
 	})
-	return stack
+	return sip
 }
 
 // The sample is a configuration.
@@ -176,7 +176,7 @@ func TestMistakes(t *testing.T) {
 		{"unknown key", set("pbx", "url", "sip:pbx"), `unknown key "url"`},
 		{"wrong kind", set("pbx", "expires", "5m"), "pbx.expires: cannot be a string"},
 		{"nowhere to listen", set("", "listen", []string{}), "listen: "},
-		{"transport", set("", "listen", []string{"sctp:127.0.0.1:0"}), `listen: sipx: Config.Listen: "sctp:127.0.0.1:0": want`},
+		{"transport", set("", "listen", []string{"sctp:127.0.0.1:0"}), `listen: stack: Config.Listen: "sctp:127.0.0.1:0": want`},
 		{"no certificate", set("", "listen", []string{"tls:127.0.0.1:0"}), `listen: "tls:127.0.0.1:0" needs tls.cert and tls.key`},
 		{"certificate", set("", "tls", object{"cert": "none.pem", "key": "none.pem"}), "tls: open "},
 		{"authority", set("", "tls", object{"ca": "password"}), "tls: "},

@@ -22,7 +22,7 @@ import (
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 func main() {
@@ -60,7 +60,7 @@ func startServer() (*presence.Server, sipx.Stack, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	stack, err := sipgostack.Listen(sipgostack.Config{
+	sip, err := stack.Listen(stack.Config{
 		Listen:             []string{"udp:127.0.0.1:0"},
 		TransactionTimeout: 2 * time.Second, // who does not answer a NOTIFY is gone; 32 s by default
 	})
@@ -68,13 +68,13 @@ func startServer() (*presence.Server, sipx.Stack, error) {
 		return nil, nil, err
 	}
 	server, err := presence.New(presence.Config{
-		Sender: stack, Directory: users, Guard: guard, Domains: []string{"example.com"},
+		Sender: sip, Directory: users, Guard: guard, Domains: []string{"example.com"},
 	})
 	if err != nil {
-		return nil, nil, errors.Join(err, stack.Shutdown(context.Background()))
+		return nil, nil, errors.Join(err, sip.Shutdown(context.Background()))
 	}
-	go stack.Serve(context.Background(), server) // until stack.Shutdown
-	return server, stack, nil
+	go sip.Serve(context.Background(), server) // until stack.Shutdown
+	return server, sip, nil
 }
 
 const password = "correct horse"
@@ -97,19 +97,19 @@ func newPerson(name string, server sipx.Flow) (*person, error) {
 	if err != nil {
 		return nil, err
 	}
-	stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}})
+	sip, err := stack.Listen(stack.Config{Listen: []string{"udp:127.0.0.1:0"}})
 	if err != nil {
 		return nil, err
 	}
-	p := &person{name: name, address: "sip:" + id + "@example.com", stack: stack, heard: make(chan client.Notification, 64)}
+	p := &person{name: name, address: "sip:" + id + "@example.com", stack: sip, heard: make(chan client.Notification, 64)}
 	p.Client, err = client.New(client.Config{
-		Sender: stack, Server: uri, Address: p.address, Credentials: credentials,
+		Sender: sip, Server: uri, Address: p.address, Credentials: credentials,
 		Notify: func(n client.Notification) { p.heard <- n },
 	})
 	if err != nil {
-		return nil, errors.Join(err, stack.Shutdown(context.Background()))
+		return nil, errors.Join(err, sip.Shutdown(context.Background()))
 	}
-	go stack.Serve(context.Background(), p) // until stack.Shutdown
+	go sip.Serve(context.Background(), p) // until stack.Shutdown
 	return p, nil
 }
 
@@ -149,13 +149,13 @@ func (p *person) sees(ctx context.Context, other *person, want string) error {
 
 // run is the day.
 func run(ctx context.Context, out io.Writer) error {
-	server, stack, err := startServer()
+	server, sip, err := startServer()
 	if err != nil {
 		return err
 	}
-	defer stack.Shutdown(ctx)
+	defer sip.Shutdown(ctx)
 	defer server.Shutdown(ctx)
-	at := stack.Listening()[0]
+	at := sip.Listening()[0]
 	fmt.Fprintf(out, "A presence server listens on %s %s.\n", at.Transport, at.Local)
 	tom, err := newPerson("Tom", at)
 	if err != nil {

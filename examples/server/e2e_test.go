@@ -18,7 +18,7 @@ import (
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 const (
@@ -43,7 +43,7 @@ func (p *program) phone(transport, address, account, password string) *phone {
 	if transport == "tls" {
 		listen = "tcp" // it dials, and is notified over the same connection
 	}
-	stack, err := sipgostack.Listen(sipgostack.Config{
+	sip, err := stack.Listen(stack.Config{
 		Listen: []string{listen + ":127.0.0.1:0"}, TLS: &tls.Config{RootCAs: p.roots},
 	})
 	require.NoError(t, err)
@@ -53,20 +53,20 @@ func (p *program) phone(transport, address, account, password string) *phone {
 	require.NoError(t, err)
 	ph := &phone{t: t, heard: make(chan client.Notification, 100)}
 	ph.Client, err = client.New(client.Config{
-		Sender: stack, Server: server, Address: address, Credentials: credentials,
+		Sender: sip, Server: server, Address: address, Credentials: credentials,
 		Notify: func(n client.Notification) { ph.heard <- n },
 	})
 	require.NoError(t, err)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		_ = stack.Serve(context.Background(), ph.Client)
+		_ = sip.Serve(context.Background(), ph.Client)
 	}()
 	ph.vanish = sync.OnceFunc(func() {
 		ph.Abandon()
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		_ = stack.Shutdown(ctx)
+		_ = sip.Shutdown(ctx)
 		<-served
 	})
 	t.Cleanup(ph.vanish)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/presence"
-	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 const (
@@ -26,7 +26,7 @@ type server struct {
 	cfg      *config
 	log      *slog.Logger
 	backends *backends
-	stack    *sipgostack.Stack
+	stack    *stack.Stack
 	guard    *auth.Guard
 	presence *presence.Server
 	events   *events
@@ -55,7 +55,7 @@ func (s *server) open() (err error) {
 	if s.guard, err = c.newGuard(s.backends, log); err != nil {
 		return c.bad("auth", err)
 	}
-	if s.stack, err = sipgostack.Listen(sipgostack.Config{
+	if s.stack, err = stack.Listen(stack.Config{
 		Listen:     c.Listen,
 		Advertise:  c.Advertise,
 		TLS:        cmp.Or(s.backends.tls, new(tls.Config)),

@@ -14,7 +14,7 @@ import (
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 // kamailio is a Kamailio, as an SBC.
@@ -155,7 +155,7 @@ func TestBorderOwnClient(t *testing.T) {
 // phone makes a client behind an SBC.
 func phone(t *testing.T, sbc *kamailio, transport string, cfg client.Config) *client.Client {
 	t.Helper()
-	stack, err := sipgostack.Listen(sipgostack.Config{Listen: []string{transport + ":127.0.0.1:0"}})
+	sip, err := stack.Listen(stack.Config{Listen: []string{transport + ":127.0.0.1:0"}})
 	require.NoError(t, err)
 	account := "ann"
 	if !cfg.Standard {
@@ -163,17 +163,17 @@ func phone(t *testing.T, sbc *kamailio, transport string, cfg client.Config) *cl
 	}
 	cfg.Credentials, err = auth.NewCredentials(account, []byte(password))
 	require.NoError(t, err)
-	cfg.Sender, cfg.Server = stack, sipx.URI{Scheme: "sip", Host: domain}
+	cfg.Sender, cfg.Server = sip, sipx.URI{Scheme: "sip", Host: domain}
 	cfg.Route = []string{"<sip:" + sbc.address + ";lr;transport=" + transport + ">"}
 	c, err := client.New(cfg)
 	require.NoError(t, err)
 	served := make(chan error, 1)
-	go func() { served <- stack.Serve(context.Background(), c) }()
+	go func() { served <- sip.Serve(context.Background(), c) }()
 	t.Cleanup(func() {
 		c.Abandon()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		require.NoError(t, stack.Shutdown(ctx))
+		require.NoError(t, sip.Shutdown(ctx))
 		require.NoError(t, <-served)
 	})
 	return c

@@ -67,7 +67,7 @@ func ExampleMux() {
 	go stack.Serve(ctx, mux)
 	for _, user := range []string{"sip:tom@example.com", "sip:ann@example.com"} {
 		c, err := client.New(client.Config{
-			Sender:      stack, // sipgostack.Listen, usually
+			Sender:      stack, // stack.Listen, usually
 			Mux:         mux,
 			Server:      sipx.URI{Scheme: "sip", Host: "192.0.2.1", Port: 5060},
 			Address:     user,

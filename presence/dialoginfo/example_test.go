@@ -21,7 +21,7 @@ func Example() {
 	pbx := network.NewStack("192.0.2.1:5060")
 	go pbx.Serve(context.Background(), examplePBX(pbx))
 
-	stack := network.NewStack("192.0.2.7:5060") // sipgostack.Listen, usually
+	stack := network.NewStack("192.0.2.7:5060") // stack.Listen, usually
 	monitor, err := dialoginfo.New(dialoginfo.Config{
 		Sender: stack,
 		PBX:    sipx.URI{Scheme: "sip", Host: "pbx.example.com"},

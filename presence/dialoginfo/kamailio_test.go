@@ -23,7 +23,7 @@ import (
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/dialoginfo"
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 // A kamailio is Kamailio's presence server, as a PBX whose telephones PUBLISH
@@ -33,7 +33,7 @@ type kamailio struct {
 	program string
 	port    int
 	defines []string
-	stack   *sipgostack.Stack // the telephones' and the monitor's
+	stack   *stack.Stack // the telephones' and the monitor's
 	monitor *dialoginfo.Monitor
 
 	cmd *exec.Cmd
@@ -44,7 +44,7 @@ type kamailio struct {
 func newKamailio(t *testing.T, change func(*dialoginfo.Config), defines ...string) *kamailio {
 	k := &kamailio{t: t, program: findKamailio(t), port: freePort(t), defines: defines}
 	var err error
-	k.stack, err = sipgostack.Listen(sipgostack.Config{
+	k.stack, err = stack.Listen(stack.Config{
 		Listen:             []string{"udp:127.0.0.1:0"},
 		TransactionTimeout: 2 * time.Second, // a PBX that is down is to be noticed soon
 	})

@@ -328,3 +328,10 @@ func (d *Dispatcher) Stop(ctx context.Context) error {
 func (d *Dispatcher) busy() int {
 	return d.running[0] + d.running[1] + d.waiting[0] + d.waiting[1]
 }
+
+// Len returns how many jobs run and how many wait.
+func (d *Dispatcher) Len() (running, waiting int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.running[0] + d.running[1], d.waiting[0] + d.waiting[1]
+}

@@ -100,6 +100,8 @@ func (s *Stack) receive(flow sipx.Flow, c *conn, data []byte) {
 			w.write(answer)
 		}
 	case closed:
+	case req.Method == "INVITE":
+		_ = w.Respond(sipx.NewResponse(405, sipx.Field{Name: "Allow", Value: "SUBSCRIBE, PUBLISH, NOTIFY, OPTIONS"}))
 	case req.Method == "CANCEL": // nothing here can be canceled (RFC 3261 §9.2)
 		_ = w.Respond(sipx.NewResponse(481))
 	default:

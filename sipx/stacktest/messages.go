@@ -33,20 +33,20 @@ func (s *suite) request() {
 	for _, transport := range s.both {
 		p := s.dial(stack, transport)
 		p.request(`PUBLISH sip:tom@example.com;x=1
-f: "Tom \"T\" Hanks" <sip:tom@example.com:5060>;tag=93521f1ee5
+f: "Tom \"T\" Hanks" <sip:tom@example.com:5060>;tag=%s
 Record-Route: <sip:proxy.example.com;lr>
 o: presence
 X-Folded: one
   two
 c: text/plain
 
-some body`)
+some body`, transport)
 		p.response()
 		r := within(s, got, "a request")
 		require.Equal(s, "PUBLISH", r.Method)
 		require.Equal(s, "sip:tom@example.com;x=1", r.URI.String())
 		require.Equal(s, `Tom "T" Hanks`, r.From.Display)
-		require.Equal(s, "93521f1ee5", r.From.Tag())
+		require.Equal(s, transport, r.From.Tag())
 		require.Equal(s, "sip:bob@example.com", r.To.URI.String())
 		require.Equal(s, "call-1", r.CallID)
 		require.EqualValues(s, 1, r.CSeq)

@@ -65,7 +65,7 @@ func Run(t *testing.T, newStack func(t *testing.T) sipx.Stack) {
 		{"OrderOfSending", (*suite).orderOfSending},
 		{"ResponseLeavesFirst", (*suite).responseLeavesFirst},
 		{"RetransmissionsAbsorbed", (*suite).retransmissions},
-		{"RetransmissionsOfAcknowledged", (*suite).ackAndCancel},
+		{"Calls", (*suite).calls},
 		{"OneOutcome", (*suite).oneOutcome},
 		{"DeadHost", (*suite).deadHost},
 		{"Flows", (*suite).flows},
@@ -214,7 +214,7 @@ func (s *suite) addr(stack sipx.Stack, transport string) string {
 	return ""
 }
 
-// branch numbers the branches of all peers.
+// branch numbers the branches of all peers, and what makes other requests unique.
 var branch atomic.Uint64
 
 // peer is a client that writes its own bytes.
@@ -258,9 +258,10 @@ func (p *peer) message(format string, args ...any) string {
 			lines = append(lines, name+": "+value)
 		}
 	}
-	add("Via", fmt.Sprintf("SIP/2.0/%s %s;branch=z9hG4bKpeer%d;rport", strings.ToUpper(p.transport), p.LocalAddr(), branch.Add(1)))
+	n := branch.Add(1)
+	add("Via", fmt.Sprintf("SIP/2.0/%s %s;branch=z9hG4bKpeer%d;rport", strings.ToUpper(p.transport), p.LocalAddr(), n))
 	add("Max-Forwards", "70")
-	add("From", "<sip:alice@example.com>;tag=a1")
+	add("From", fmt.Sprintf("<sip:alice@example.com>;tag=a%d", n))
 	add("To", "<sip:bob@example.com>")
 	add("Call-ID", "call-1")
 	add("CSeq", "1 "+method)
@@ -402,7 +403,7 @@ func options(target string, n int) *sipx.Request {
 	if err != nil {
 		panic(err)
 	}
-	from, _ := sipx.ParseAddress("<sip:server@example.com>;tag=s1")
+	from, _ := sipx.ParseAddress(fmt.Sprintf("<sip:server@example.com>;tag=s%d", branch.Add(1)))
 	to, _ := sipx.ParseAddress("<sip:peer@example.com>")
 	return &sipx.Request{Method: "OPTIONS", URI: uri, From: from, To: to,
 		CallID: "from-server", CSeq: uint32(n)}

@@ -1,10 +1,11 @@
-package wire
+package stack
 
 import (
 	"bufio"
 	"bytes"
 	"io"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -12,25 +13,38 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// upgrade does the WebSocket handshake of a server (RFC 7118 §4).
+// upgrade does the WebSocket handshake of a server. A client that does not offer
+// the subprotocol is no SIP client (RFC 7118 §4.1).
 func upgrade(nc net.Conn) error {
-	u := ws.Upgrader{Protocol: func(p []byte) bool { return string(p) == "sip" }}
+	offered := false
+	u := ws.Upgrader{
+		Protocol: func(p []byte) bool {
+			offered = offered || string(p) == "sip"
+			return string(p) == "sip"
+		},
+		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
+			if offered {
+				return nil, nil
+			}
+			return nil, ws.RejectConnectionError(ws.RejectionStatus(http.StatusBadRequest),
+				ws.RejectionReason("the subprotocol sip is required"))
+		},
+	}
 	_, err := u.Upgrade(nc)
 	return err
 }
 
 // frames has one message in each WebSocket message (RFC 7118 §5).
 type frames struct {
-	conn  *conn
-	net   net.Conn
-	in    *bufio.Reader
-	out   *bufio.Writer
-	first bool
-	msg   bytes.Buffer
+	conn *conn
+	net  net.Conn
+	in   *bufio.Reader
+	out  *bufio.Writer
+	msg  bytes.Buffer
 }
 
 func newFrames(c *conn, nc net.Conn) *frames {
-	return &frames{conn: c, net: nc, first: true,
+	return &frames{conn: c, net: nc,
 		in: bufio.NewReaderSize(nc, readSize), out: bufio.NewWriterSize(nc, readSize)}
 }
 
@@ -40,14 +54,11 @@ func (f *frames) next() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		f.first = false
 		if len(bytes.Trim(msg, "\r\n")) > 0 {
 			return msg, nil
 		}
 		if len(msg) >= 4 { // a ping (RFC 5626 §3.5.1)
-			pong := getBuffer()
-			*pong = append((*pong)[:0], "\r\n"...)
-			_ = f.conn.enqueue(pong)
+			f.conn.pong("\r\n")
 		}
 	}
 }
@@ -55,11 +66,7 @@ func (f *frames) next() ([]byte, error) {
 // read reads one WebSocket message.
 func (f *frames) read() ([]byte, error) {
 	cfg := &f.conn.stack.cfg
-	wait := cfg.IdleTimeout
-	if f.first {
-		wait = cfg.ReadTimeout
-	}
-	_ = f.net.SetReadDeadline(time.Now().Add(wait))
+	_ = f.net.SetReadDeadline(time.Now().Add(f.conn.silence()))
 	if f.msg.Reset(); f.msg.Cap() > 16*readSize {
 		f.msg = bytes.Buffer{}
 	}
@@ -91,10 +98,19 @@ func (f *frames) read() ([]byte, error) {
 		}
 		ws.Cipher(f.msg.Bytes()[at:], h.Mask, 0)
 		if h.Fin {
+			f.conn.stack.stats.bytesIn.Add(uint64(f.msg.Len()))
 			return f.msg.Bytes(), nil
 		}
 		state = state.Set(ws.StateFragmented)
 	}
+}
+
+// pong answers a ping.
+func (c *conn) pong(text string) {
+	buf := newBuffer()
+	buf.b = append(buf.b, text...)
+	_ = c.enqueue(buf) // who does not read needs none
+	buf.drop()
 }
 
 // control reads a control frame, and answers a ping.
@@ -108,21 +124,19 @@ func (f *frames) control(h ws.Header) error {
 	case ws.OpClose:
 		return io.EOF
 	case ws.OpPing:
-		pong := getBuffer()
-		*pong = append(append((*pong)[:0], pongMark), payload...)
-		return f.conn.enqueue(pong)
+		f.conn.pong(string(pongMark) + string(payload))
 	}
 	return nil
 }
 
 // pongMark starts what is to be sent as a pong; no SIP message starts so.
-const pongMark = 0
+const pongMark = "\x00"
 
-func (f *frames) write(batch []*[]byte) error {
+func (f *frames) write(batch []*buffer) error {
 	for _, b := range batch {
-		frame := ws.NewTextFrame(*b)
-		if len(*b) > 0 && (*b)[0] == pongMark {
-			frame = ws.NewPongFrame((*b)[1:])
+		frame := ws.NewTextFrame(b.b)
+		if payload, ok := bytes.CutPrefix(b.b, []byte(pongMark)); ok {
+			frame = ws.NewPongFrame(payload)
 		}
 		if err := ws.WriteFrame(f.out, frame); err != nil {
 			return err

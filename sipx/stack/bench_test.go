@@ -1,6 +1,6 @@
 //go:build unix
 
-package sipgostack_test
+package stack_test
 
 import (
 	"context"
@@ -13,17 +13,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/sipgostack"
 	"github.com/openblustar/blustar/sipx/sipxtest"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 // benchNotify measures a whole NOTIFY transaction of 1.4 KB, both ends of it in
 // this process.
 func benchNotify(b *testing.B, transport string) {
-	server, err := sipgostack.Listen(sipgostack.Config{Listen: []string{transport + ":127.0.0.1:0"}})
+	server, err := stack.Listen(stack.Config{Listen: []string{transport + ":127.0.0.1:0"}})
 	require.NoError(b, err)
 	defer server.Shutdown(context.Background())
-	client, err := sipgostack.Listen(sipgostack.Config{Listen: []string{transport + ":127.0.0.1:0"}})
+	client, err := stack.Listen(stack.Config{Listen: []string{transport + ":127.0.0.1:0"}})
 	require.NoError(b, err)
 	defer client.Shutdown(context.Background())
 	go func() {

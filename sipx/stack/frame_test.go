@@ -1,4 +1,4 @@
-package wire_test
+package stack_test
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/openblustar/blustar/sipx/internal/wire"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 // chunks is a connection that delivers data in parts of some size.
@@ -30,11 +30,31 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Framing looks at each byte once, however a message comes (BSX-4): the time for a
+// byte does not depend on the size of the message, nor on that of its parts.
+func BenchmarkFrames(b *testing.B) {
+	for _, size := range []int{1 << 10, 1 << 13, 1 << 16} {
+		for _, part := range []int{1, 100, 4096} {
+			b.Run(fmt.Sprintf("%d_in_%d", size, part), func(b *testing.B) {
+				data := []byte("A\r\nl: " + fmt.Sprint(size/2) + "\r\n" + strings.Repeat("a\n", size/4) + "\r\n" + strings.Repeat("x", size/2))
+				b.SetBytes(int64(len(data)))
+				for b.Loop() {
+					n := 0
+					_ = stack.Frames(&chunks{data: data, size: part}, 1<<20, func([]byte, bool) { n++ })
+					if n != 1 {
+						b.Fatal(n, "messages")
+					}
+				}
+			})
+		}
+	}
+}
+
 func (c *chunks) SetReadDeadline(time.Time) error { return nil }
 
 // frames cuts a stream that comes in parts of a size.
 func frames(data []byte, size, limit int) (messages []string) {
-	_ = wire.Frames(&chunks{data: slices.Clone(data), size: size}, limit, func(msg []byte, bad bool) {
+	_ = stack.Frames(&chunks{data: slices.Clone(data), size: size}, limit, func(msg []byte, bad bool) {
 		messages = append(messages, fmt.Sprintf("%v %s", bad, msg))
 	})
 	return messages

@@ -1,4 +1,4 @@
-package wire
+package stack
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/openblustar/blustar/sipx"
@@ -20,18 +21,21 @@ import (
 type conn struct {
 	stack     *Stack
 	transport string
-	id        uint64
 	hop       hop            // where the stack opened it
 	group     dispatch.Group // of the requests that came
 	flow      sipx.Flow      // set before reading starts
+	via       []byte         // "SIP/2.0/TCP host:port;branch="; immutable
 	codec     codec          // set before reading and writing start
+	proven    atomic.Bool    // a request was accepted over it, or the stack opened it
 
-	calls map[*call]struct{} // under way; guarded by Stack.mu
+	from  *source // guarded by conns.mu, as is place
+	place place
 
 	mu      sync.Mutex
 	net     net.Conn // nil while it is being opened
-	out     []*[]byte
+	out     []*buffer
 	size    int // of out, in bytes
+	calls   *call
 	writing bool
 	closing bool // to be closed when out is empty
 	closed  bool
@@ -44,7 +48,7 @@ type codec interface {
 	// *frameError is about a message; others end the connection.
 	next() ([]byte, error)
 	// write writes messages, within the deadline that was set.
-	write(batch []*[]byte) error
+	write(batch []*buffer) error
 }
 
 // writeBatch is how many messages have Config.WriteTimeout together.
@@ -53,6 +57,12 @@ const writeBatch = 64
 // maxQueued is how many bytes may wait for a connection besides the last
 // message.
 const maxQueued = 4 << 20
+
+// listener is a listening socket for connections.
+type listener struct {
+	net.Listener
+	transport string
+}
 
 // accept takes connections until its listener is closed.
 func (s *Stack) accept(l *listener) {
@@ -72,31 +82,23 @@ func (s *Stack) accept(l *listener) {
 		}
 		c := &conn{stack: s, transport: l.transport, net: nc,
 			flow: sipx.Flow{Transport: l.transport, Local: addrPort(nc.LocalAddr()), Remote: addrPort(nc.RemoteAddr())}}
-		s.mu.Lock()
-		taken := s.register(c, c.serve)
-		s.mu.Unlock()
-		if !taken {
+		c.via = s.viaOf(c.flow)
+		taken, yields := s.conns.accept(c)
+		if yields != nil {
+			s.stats.yielded.Add(1)
+			yields.close()
+		}
+		if !taken || !s.spawn(c.serve) {
+			s.stats.refused[refusedConnection].Add(1)
 			s.log.Debug("connection refused", "remote", nc.RemoteAddr().String())
+			s.conns.remove(c)
 			_ = nc.Close()
 		}
 	}
 }
 
-// register makes the connection known and runs f on it; s.mu is held.
-func (s *Stack) register(c *conn, f func()) bool {
-	if s.closed || len(s.conns) >= s.cfg.MaxConnections {
-		return false
-	}
-	s.number++
-	c.id = s.number
-	c.flow.Conn = c.id
-	c.calls = make(map[*call]struct{})
-	s.conns[c.id] = c
-	s.wg.Go(f)
-	return true
-}
-
-// serve reads an accepted connection until it ends.
+// serve reads an accepted connection until it ends. Handshakes take their time
+// here, and hold up nobody else.
 func (c *conn) serve() {
 	s := c.stack
 	nc := c.net
@@ -147,6 +149,7 @@ func (c *conn) read() error {
 	for {
 		msg, err := c.codec.next()
 		if frame, ok := errors.AsType[*frameError](err); ok {
+			s.stats.malformed.Add(1)
 			s.reject(c.flow, way{conn: c}, frame.head, frame.err)
 			if frame.fatal {
 				c.linger()
@@ -158,6 +161,28 @@ func (c *conn) read() error {
 			return err
 		}
 		s.receive(c.flow, way{conn: c}, msg)
+	}
+}
+
+// silence is how long the connection may be silent between messages.
+func (c *conn) silence() time.Duration {
+	if c.proven.Load() {
+		return c.stack.cfg.IdleTimeout
+	}
+	return c.stack.cfg.ReadTimeout
+}
+
+// accepted notes that a request was accepted over the connection. It is silent for
+// longer from then on.
+func (c *conn) accepted() {
+	if c.proven.Load() || c.proven.Swap(true) {
+		return
+	}
+	c.stack.conns.proven(c)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.codec != nil && !c.closed { // the reader waits by the short time, most likely
+		_ = c.net.SetReadDeadline(time.Now().Add(c.stack.cfg.IdleTimeout))
 	}
 }
 
@@ -197,45 +222,58 @@ func (c *conn) dial(to netip.AddrPort, name string) {
 	c.ended(c.read())
 }
 
-// carry notes that a call is under way over the connection. The error is why it
-// is closed.
-func (c *conn) carry(call *call) error {
-	c.stack.mu.Lock()
-	open := c.stack.conns[c.id] == c
-	if open {
-		c.calls[call] = struct{}{}
-	}
-	c.stack.mu.Unlock()
-	if open {
-		return nil
-	}
+// add notes that a call is under way over the connection. The error is why it is
+// closed.
+func (c *conn) add(k *call) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.why
+	if c.closed {
+		return c.why
+	}
+	if k.connNext = c.calls; k.connNext != nil {
+		k.connNext.connPrev = k
+	}
+	c.calls, k.onConn = k, true
+	return nil
 }
 
-// enqueue has a message sent, after those enqueued before. It keeps buf.
-func (c *conn) enqueue(buf *[]byte) error {
+// remove notes that a call is over.
+func (c *conn) remove(k *call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var err error
+	if !k.onConn {
+		return
+	}
+	if k.connPrev != nil {
+		k.connPrev.connNext = k.connNext
+	} else {
+		c.calls = k.connNext
+	}
+	if k.connNext != nil {
+		k.connNext.connPrev = k.connPrev
+	}
+	k.connNext, k.connPrev, k.onConn = nil, nil, false
+}
+
+// enqueue has a message sent, after those enqueued before. It holds buf for as
+// long as it needs it.
+func (c *conn) enqueue(buf *buffer) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
 	case c.closed:
-		err = c.why
+		return c.why
 	case c.closing:
-		err = sipx.ErrFlowClosed
+		return sipx.ErrFlowClosed
 	case len(c.out) >= c.stack.cfg.SendQueue || c.size > maxQueued:
-		err = sipx.ErrQueueFull
-	default:
-		c.out = append(c.out, buf)
-		c.size += len(*buf)
-		if c.codec != nil && !c.writing {
-			c.startWriting()
-		}
-		return nil
+		return sipx.ErrQueueFull
 	}
-	putBuffer(buf)
-	return err
+	c.out = append(c.out, buf.hold())
+	c.size += len(buf.b)
+	if c.codec != nil && !c.writing {
+		c.startWriting()
+	}
+	return nil
 }
 
 // startWriting starts the writer; c.mu is held.
@@ -253,9 +291,11 @@ func (c *conn) write() {
 			batch = batch[:writeBatch:writeBatch]
 		}
 		c.out = c.out[len(batch):]
+		bytes := 0
 		for _, buf := range batch {
-			c.size -= len(*buf)
+			bytes += len(buf.b)
 		}
+		c.size -= bytes
 		if len(batch) == 0 || c.closed {
 			c.out, c.writing = nil, false
 			last := c.closing && !c.closed
@@ -269,11 +309,13 @@ func (c *conn) write() {
 		_ = c.net.SetWriteDeadline(time.Now().Add(c.stack.cfg.WriteTimeout))
 		err := c.codec.write(batch)
 		for _, buf := range batch {
-			putBuffer(buf)
+			buf.drop()
 		}
 		if err != nil {
 			c.stack.log.Debug("connection does not take messages", "flow", c.flow.String(), "error", err)
 			c.close()
+		} else {
+			c.stack.stats.bytesOut.Add(uint64(bytes))
 		}
 	}
 }
@@ -298,21 +340,14 @@ func (c *conn) fail(err error) {
 	if !c.writing {
 		c.out = nil
 	}
-	c.mu.Unlock()
-
-	s := c.stack
-	s.mu.Lock()
-	delete(s.conns, c.id)
-	if s.dialed[c.hop] == c {
-		delete(s.dialed, c.hop)
-	}
 	var calls []*call
-	for call := range c.calls {
-		calls = append(calls, call)
+	for k := c.calls; k != nil; k = k.connNext {
+		calls = append(calls, k)
 	}
-	s.mu.Unlock()
-	for _, call := range calls {
-		call.finish(nil, err)
+	c.mu.Unlock()
+	c.stack.conns.remove(c)
+	for _, k := range calls {
+		k.finish(nil, err)
 	}
 }
 

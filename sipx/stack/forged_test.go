@@ -1,4 +1,4 @@
-package sipgostack_test
+package stack_test
 
 import (
 	"net"
@@ -9,14 +9,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 // A response belongs to the request with its branch, whoever sends it. So a peer
 // that has seen some branches must not know those of others: with a forged 481 it
 // could end their subscriptions.
 func TestBranchesCannotBeGuessed(t *testing.T) {
-	s := listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}, TransactionTimeout: 100 * time.Millisecond})
+	s := listen(t, stack.Config{Listen: []string{"udp:127.0.0.1:0"}, TransactionTimeout: 100 * time.Millisecond})
 	peer, err := net.ListenPacket("udp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = peer.Close() }()

@@ -1,4 +1,4 @@
-package wire
+package stack
 
 import (
 	"context"
@@ -21,11 +21,39 @@ type hop struct {
 	port      int // 0: to be found by DNS
 }
 
-// lookup is a host name that is being resolved, with the calls that wait for it.
-type lookup struct{ waiting []*call }
+// names resolves host names, few at a time: each look-up holds a descriptor or two
+// for as long as a server is silent. What was found, and what was not, is good for
+// some time.
+type names struct {
+	turns chan struct{} // one for each look-up that may run
 
-// maxLookups bounds the host names that are being resolved.
-const maxLookups = 1024
+	mu      sync.Mutex
+	closed  bool
+	waiting map[hop]*lookup
+	known   map[hop]resolved
+}
+
+// lookup is a host name that is being resolved, with the calls that wait for it.
+type lookup struct{ calls []*call }
+
+// resolved is what became of a look-up.
+type resolved struct {
+	to  netip.AddrPort
+	err error
+	at  time.Time
+}
+
+const (
+	maxRunning = 32   // look-ups that run
+	maxLookups = 1024 // host names that are being resolved or wait for that
+	maxKnown   = 4096 // host names whose address is known
+	goodFor    = 30 * time.Second
+)
+
+func (n *names) init() {
+	n.turns = make(chan struct{}, maxRunning)
+	n.waiting, n.known = make(map[hop]*lookup), make(map[hop]resolved)
+}
 
 var errNoSocket = errors.New("sipx: no udp socket to send from")
 
@@ -34,9 +62,7 @@ func (s *Stack) route(c *call) error {
 	f := c.req.Flow
 	switch {
 	case f.Conn != 0:
-		s.mu.Lock()
-		conn := s.conns[f.Conn]
-		s.mu.Unlock()
+		conn := s.conns.find(f.Conn)
 		if conn == nil {
 			return sipx.ErrFlowClosed
 		}
@@ -121,63 +147,84 @@ func (s *Stack) head(c *call, transport string, to netip.AddrPort, name string) 
 
 // connect returns the connection that the stack has to a hop, or opens one.
 func (s *Stack) connect(h hop, to netip.AddrPort) (*conn, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c := s.dialed[h]; c != nil {
-		return c, nil
+	c, fresh, err := s.conns.dial(h, func() *conn {
+		c := &conn{stack: s, transport: h.transport, hop: h, flow: sipx.Flow{Transport: h.transport, Remote: to}}
+		c.proven.Store(true)
+		c.via = s.viaOf(c.flow)
+		return c
+	})
+	if fresh && !s.spawn(func() { c.dial(to, strings.Trim(h.host, "[]")) }) {
+		c.fail(sipx.ErrStackClosed)
 	}
-	if len(s.dialed) >= (s.cfg.MaxConnections+1)/2 {
-		return nil, sipx.ErrQueueFull // who names many hosts must not shut out who connects
-	}
-	c := &conn{stack: s, transport: h.transport, hop: h,
-		flow: sipx.Flow{Transport: h.transport, Remote: to}}
-	if !s.register(c, func() { c.dial(to, strings.Trim(h.host, "[]")) }) {
-		return nil, sipx.ErrQueueFull
-	}
-	s.dialed[h] = c
-	return c, nil
+	return c, err
 }
 
 // resolve starts a call when the address of its hop is known. Calls for one hop
 // keep their order.
 func (s *Stack) resolve(c *call, h hop) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.names[h]
+	n := &s.names
+	n.mu.Lock()
+	l := n.waiting[h]
+	if l == nil {
+		if r, ok := n.known[h]; ok && time.Since(r.at) < goodFor {
+			n.mu.Unlock()
+			if r.err != nil {
+				return r.err
+			}
+			return s.head(c, h.transport, r.to, h.host)
+		}
+	}
+	defer n.mu.Unlock()
 	switch {
-	case s.closed:
+	case n.closed:
 		return sipx.ErrStackClosed
-	case l == nil && len(s.names) >= maxLookups, l != nil && len(l.waiting) >= s.cfg.SendQueue:
+	case l == nil && len(n.waiting) >= maxLookups, l != nil && len(l.calls) >= s.cfg.SendQueue:
 		return sipx.ErrQueueFull
 	case l == nil:
 		l = &lookup{}
-		s.names[h] = l
-		s.wg.Go(func() { s.look(h, l) })
+		if !s.spawn(func() { s.look(h, l) }) {
+			return sipx.ErrStackClosed
+		}
+		n.waiting[h] = l
 	}
-	l.waiting = append(l.waiting, c)
+	l.calls = append(l.calls, c)
 	return nil
 }
 
 // look resolves a hop and starts the calls that wait for it.
 func (s *Stack) look(h hop, l *lookup) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.DialTimeout)
-	to, err := s.address(ctx, h)
-	cancel()
+	n := &s.names
+	ctx, cancel := context.WithTimeout(s.ctx, 2*s.cfg.DialTimeout) // to wait for a turn, too
+	defer cancel()
+	r := resolved{err: sipx.ErrQueueFull}
+	select {
+	case n.turns <- struct{}{}:
+		ctx, cancel := context.WithTimeout(ctx, s.cfg.DialTimeout)
+		r.to, r.err = s.address(ctx, h)
+		cancel()
+		<-n.turns
+	case <-ctx.Done():
+	}
+	r.at = time.Now()
 	for {
-		s.mu.Lock()
-		calls := l.waiting
-		l.waiting = nil
+		n.mu.Lock()
+		calls := l.calls
+		l.calls = nil
 		if len(calls) == 0 {
-			delete(s.names, h)
+			delete(n.waiting, h)
+			if len(n.known) >= maxKnown {
+				clear(n.known)
+			}
+			n.known[h] = r
 		}
-		s.mu.Unlock()
+		n.mu.Unlock()
 		if len(calls) == 0 {
 			return
 		}
 		for _, c := range calls {
-			failed := err
+			failed := r.err
 			if failed == nil {
-				failed = s.head(c, h.transport, to, h.host)
+				failed = s.head(c, h.transport, r.to, h.host)
 			}
 			if failed != nil {
 				c.finish(nil, failed)
@@ -217,6 +264,15 @@ func (s *Stack) Contact(f sipx.Flow) string {
 	if f.Transport == "" {
 		f = s.listening[0]
 	}
+	for i, l := range s.listening {
+		if l.Transport == f.Transport && l.Local == f.Local && s.contacts[i] != "" {
+			return s.contacts[i]
+		}
+	}
+	return s.contact(f)
+}
+
+func (s *Stack) contact(f sipx.Flow) string {
 	name, port := s.place(f)
 	params := ""
 	if f.Transport != "udp" {
@@ -268,23 +324,23 @@ func (s *Stack) advertisedFor(transport string) (host, bool) {
 	return h, ok
 }
 
-// via returns the Via field of a request that goes by w.
-func (s *Stack) via(transport string, w way, branch string) string {
-	sentBy := ""
-	if k := w.socket; k != nil && k.sentBy != "" {
-		sentBy = k.sentBy
-	} else {
-		f := sipx.Flow{Transport: transport, Remote: w.to}
-		if w.socket != nil {
-			f.Local = w.socket.local
-		}
-		if w.conn != nil {
-			f.Remote = w.conn.flow.Remote
-		}
-		name, port := s.place(f)
-		sentBy = name + ":" + strconv.Itoa(port)
+// appendVia appends the Via field of the request with this number, which goes by w.
+func (s *Stack) appendVia(dst []byte, w way, id uint64) []byte {
+	switch {
+	case w.conn != nil:
+		dst = append(dst, w.conn.via...)
+	case w.socket.via != nil:
+		dst = append(dst, w.socket.via...)
+	default:
+		dst = append(dst, s.viaOf(sipx.Flow{Transport: "udp", Local: w.socket.local, Remote: w.to})...)
 	}
-	return "SIP/2.0/" + strings.ToUpper(transport) + " " + sentBy + ";branch=" + branch + ";rport"
+	return append(s.appendBranch(dst, id), ";rport"...)
+}
+
+// viaOf returns the start of the Via field of requests that go by f.
+func (s *Stack) viaOf(f sipx.Flow) []byte {
+	name, port := s.place(f)
+	return []byte("SIP/2.0/" + strings.ToUpper(f.Transport) + " " + name + ":" + strconv.Itoa(port) + ";branch=")
 }
 
 // ways knows by which of its addresses the machine reaches others, for sockets

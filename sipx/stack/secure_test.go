@@ -1,4 +1,4 @@
-package sipgostack_test
+package stack_test
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 // certificate makes a certificate for 127.0.0.1, and trusts it.
@@ -29,7 +29,7 @@ func certificate(t *testing.T) *tls.Config {
 	require.NoError(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
-		Subject:      pkix.Name{CommonName: "sipgostack test"},
+		Subject:      pkix.Name{CommonName: "stack test"},
 		NotBefore:    time.Now().Add(-time.Hour),
 		NotAfter:     time.Now().Add(time.Hour),
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
@@ -47,13 +47,13 @@ func certificate(t *testing.T) *tls.Config {
 // BSP-4-6
 func TestTLS(t *testing.T) {
 	cfg := certificate(t)
-	server := listen(t, sipgostack.Config{Listen: []string{"tls:127.0.0.1:0"}, TLS: cfg})
+	server := listen(t, stack.Config{Listen: []string{"tls:127.0.0.1:0"}, TLS: cfg})
 	flows := make(chan sipx.Flow, 1)
 	serve(t, server, sipx.HandlerFunc(func(ctx context.Context, w sipx.ResponseWriter, r *sipx.Request) {
 		flows <- r.Flow
 		ok(ctx, w, r)
 	}))
-	client := listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}, TLS: cfg})
+	client := listen(t, stack.Config{Listen: []string{"udp:127.0.0.1:0"}, TLS: cfg})
 	serve(t, client, sipx.HandlerFunc(ok))
 	for _, target := range []string{"sip:" + address(server, "tls") + ";transport=tls", "sips:" + address(server, "tls")} {
 		req := options(target)
@@ -71,7 +71,7 @@ func TestTLS(t *testing.T) {
 		require.Equal(t, "<sip:"+address(server, "tls")+";transport=tls>", server.Contact(flow))
 	}
 	// A server whose certificate nobody vouches for is not spoken to.
-	stranger := listen(t, sipgostack.Config{Listen: []string{"udp:127.0.0.1:0"}, TLS: &tls.Config{RootCAs: x509.NewCertPool()}})
+	stranger := listen(t, stack.Config{Listen: []string{"udp:127.0.0.1:0"}, TLS: &tls.Config{RootCAs: x509.NewCertPool()}})
 	_, err := sipx.Do(t.Context(), stranger, options("sips:"+address(server, "tls")))
 	require.ErrorContains(t, err, "certificate")
 }
@@ -79,7 +79,7 @@ func TestTLS(t *testing.T) {
 // RFC 7118
 func TestWebSocket(t *testing.T) {
 	cfg := certificate(t)
-	s := listen(t, sipgostack.Config{Listen: []string{"ws:127.0.0.1:0", "wss:127.0.0.1:0"}, TLS: cfg})
+	s := listen(t, stack.Config{Listen: []string{"ws:127.0.0.1:0", "wss:127.0.0.1:0"}, TLS: cfg})
 	flows := make(chan sipx.Flow, 10)
 	h := observed{closed: make(chan sipx.Flow, 1), HandlerFunc: func(ctx context.Context, w sipx.ResponseWriter, r *sipx.Request) {
 		flows <- r.Flow
@@ -135,7 +135,7 @@ func TestWebSocket(t *testing.T) {
 // A frame that claims more than Config.MaxMessage ends the connection before
 // anything is kept of it.
 func TestWebSocketTooLarge(t *testing.T) {
-	s := listen(t, sipgostack.Config{Listen: []string{"ws:127.0.0.1:0"}})
+	s := listen(t, stack.Config{Listen: []string{"ws:127.0.0.1:0"}})
 	c, _, _, err := ws.Dialer{Protocols: []string{"sip"}}.Dial(t.Context(), "ws://"+address(s, "ws"))
 	require.NoError(t, err)
 	defer c.Close()

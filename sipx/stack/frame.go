@@ -1,4 +1,4 @@
-package wire
+package stack
 
 import (
 	"bytes"
@@ -24,21 +24,24 @@ type frameError struct {
 
 func (e *frameError) Error() string { return e.err.Error() }
 
-// stream finds messages in a stream of bytes (RFC 3261 §18.3).
+// stream finds messages in a stream of bytes (RFC 3261 §18.3). What has come is
+// looked at once, however it came.
 type stream struct {
 	conn  *conn
 	net   net.Conn
 	buf   []byte
 	start int  // of what was not handed out
 	end   int  // of what was read
+	seen  int  // bytes from start on in which no header ends
+	head  int  // length of the header, once it is known
+	whole int  // length of the message, likewise
 	skip  int  // bytes of a body to get over
 	crlf  int  // line ends before a message
-	first bool // no message has come yet
 	begun bool // part of a message has come, and its deadline is set
 }
 
 func newStream(c *conn, nc net.Conn) *stream {
-	return &stream{conn: c, net: nc, buf: make([]byte, readSize), first: true}
+	return &stream{conn: c, net: nc, buf: make([]byte, readSize)}
 }
 
 func (s *stream) next() ([]byte, error) {
@@ -47,7 +50,7 @@ func (s *stream) next() ([]byte, error) {
 		if s.skip == 0 && s.start < s.end {
 			msg, err := s.cut()
 			if msg != nil || err != nil {
-				s.first, s.begun = false, false
+				s.seen, s.head, s.whole, s.begun = 0, 0, 0, false
 				return msg, err
 			}
 		}
@@ -68,9 +71,7 @@ func (s *stream) jump() {
 		if s.buf[s.start] == '\n' {
 			if s.crlf++; s.crlf == 2 {
 				s.crlf = 0
-				pong := getBuffer()
-				*pong = append((*pong)[:0], "\r\n"...)
-				_ = s.conn.enqueue(pong)
+				s.conn.pong("\r\n")
 			}
 		}
 		s.start++
@@ -83,31 +84,33 @@ func (s *stream) jump() {
 // cut takes a message off the buffer, where a whole one is there.
 func (s *stream) cut() ([]byte, error) {
 	data := s.buf[s.start:s.end]
-	head := headEnd(data)
-	if head < 0 {
-		if len(data) > maxHead {
+	if s.head == 0 {
+		s.head, s.seen = headEnd(data, s.seen)
+		switch {
+		case s.head == 0 && len(data) > maxHead:
 			return nil, &frameError{data, sipx.Errorf(513, "header too large"), true}
+		case s.head == 0:
+			return nil, nil
 		}
+		length, err := contentLength(data[:s.head])
+		if err != nil {
+			return nil, &frameError{data[:s.head], err, true}
+		}
+		if s.whole = s.head + length; s.whole > s.conn.stack.cfg.MaxMessage {
+			s.start += s.head
+			s.skip = length
+			return nil, &frameError{data[:s.head], sipx.Errorf(413, ""), length > maxSkip}
+		}
+	}
+	if s.whole > len(data) {
 		return nil, nil
 	}
-	length, err := contentLength(data[:head])
-	switch {
-	case err != nil:
-		return nil, &frameError{data[:head], err, true}
-	case head+length > s.conn.stack.cfg.MaxMessage:
-		s.start += head
-		s.skip = length
-		return nil, &frameError{data[:head], sipx.Errorf(413, ""), length > maxSkip}
-	case head+length > len(data):
-		return nil, nil
-	}
-	s.start += head + length
-	return data[:head+length], nil
+	s.start += s.whole
+	return data[:s.whole], nil
 }
 
 // fill reads more.
 func (s *stream) fill() error {
-	cfg := &s.conn.stack.cfg
 	switch {
 	case s.start == s.end:
 		if s.start, s.end = 0, 0; len(s.buf) > 16*readSize {
@@ -121,48 +124,52 @@ func (s *stream) fill() error {
 		s.buf = append(s.buf, make([]byte, len(s.buf))...)
 	}
 	switch waiting := s.start == s.end && s.skip == 0; {
-	case waiting && !s.first:
-		_ = s.net.SetReadDeadline(time.Now().Add(cfg.IdleTimeout))
+	case waiting:
+		_ = s.net.SetReadDeadline(time.Now().Add(s.conn.silence()))
 	case !s.begun:
-		_ = s.net.SetReadDeadline(time.Now().Add(cfg.ReadTimeout))
-		s.begun = !waiting
+		_ = s.net.SetReadDeadline(time.Now().Add(s.conn.stack.cfg.ReadTimeout))
+		s.begun = true
 	}
 	n, err := s.net.Read(s.buf[s.end:])
 	s.end += n
+	s.conn.stack.stats.bytesIn.Add(uint64(n))
 	if n > 0 {
 		return nil
 	}
 	return err
 }
 
-func (s *stream) write(batch []*[]byte) error {
+func (s *stream) write(batch []*buffer) error {
 	if len(batch) == 1 {
-		_, err := s.net.Write(*batch[0])
+		_, err := s.net.Write(batch[0].b)
 		return err
 	}
-	buffers := make(net.Buffers, len(batch))
+	list := make(net.Buffers, len(batch))
 	for i, b := range batch {
-		buffers[i] = *b
+		list[i] = b.b
 	}
-	_, err := buffers.WriteTo(s.net)
+	_, err := list.WriteTo(s.net)
 	return err
 }
 
 // headEnd returns the length of a message's header with the empty line after it,
-// or -1. Lines may end in LF alone.
-func headEnd(data []byte) int {
-	for i := 0; ; {
+// or 0. Lines may end in LF alone. It does not look at the first seen bytes again,
+// and returns how many those are next time.
+func headEnd(data []byte, seen int) (end, next int) {
+	for i := seen; ; {
 		j := bytes.IndexByte(data[i:], '\n')
 		if j < 0 {
-			return -1
+			return 0, len(data)
+		}
+		switch rest := data[i+j+1:]; {
+		case len(rest) > 0 && rest[0] == '\n':
+			return i + j + 2, 0
+		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
+			return i + j + 3, 0
+		case len(rest) == 0, len(rest) == 1 && rest[0] == '\r':
+			return 0, i + j // what follows this line end has not come
 		}
 		i += j + 1
-		switch rest := data[i:]; {
-		case len(rest) > 0 && rest[0] == '\n':
-			return i + 1
-		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
-			return i + 2
-		}
 	}
 }
 

@@ -1,4 +1,4 @@
-package wire_test
+package stack_test
 
 import (
 	"net"
@@ -7,7 +7,7 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/stretchr/testify/require"
 
-	"github.com/openblustar/blustar/sipx/internal/wire"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 // BSX-4: memory is for what has come of a message, not for what its length
@@ -33,9 +33,22 @@ func TestWebSocketMemory(t *testing.T) {
 				_ = client.Close()
 				wrote <- err
 			}()
-			held := wire.WebSocketBuffer(server, 256<<10)
+			held := stack.WebSocketBuffer(server, 256<<10)
 			require.NoError(t, <-wrote)
 			require.LessOrEqual(t, held, 64<<10)
 		})
 	}
+}
+
+// RFC 7118 §4: a handshake without the subprotocol is refused.
+func TestWebSocketSubprotocol(t *testing.T) {
+	s := listen(t, stack.Config{Listen: []string{"ws:127.0.0.1:0"}})
+	for name, protocols := range map[string][]string{"none": nil, "another": {"chat"}} {
+		_, _, _, err := ws.Dialer{Protocols: protocols}.Dial(t.Context(), "ws://"+address(s, "ws"))
+		require.ErrorContains(t, err, "400", name)
+	}
+	c, _, shake, err := ws.Dialer{Protocols: []string{"chat", "sip"}}.Dial(t.Context(), "ws://"+address(s, "ws"))
+	require.NoError(t, err)
+	require.Equal(t, "sip", shake.Protocol)
+	require.NoError(t, c.Close())
 }

@@ -1,4 +1,4 @@
-package wire
+package stack
 
 import (
 	"net"
@@ -37,3 +37,6 @@ func WebSocketBuffer(nc net.Conn, maxMessage int) int {
 		}
 	}
 }
+
+// Forget forgets the answers that are so old.
+func Forget(s *Stack, age time.Duration) { s.answers.expire(time.Now().Add(age)) }

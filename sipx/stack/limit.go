@@ -1,4 +1,4 @@
-package wire
+package stack
 
 import (
 	"crypto/rand"
@@ -10,13 +10,23 @@ import (
 )
 
 // rates bounds the requests per second of each source: a bucket of as many
-// tokens as the rate, that fills within a second.
+// tokens as the rate, that fills within a second, and another one of four times as
+// many for requests that say to keep or end something.
 type rates struct {
 	rate float64
 
 	mu      sync.Mutex
-	buckets map[netip.Addr]bucket
+	buckets map[rateKey]bucket
 }
+
+type rateKey struct {
+	source      netip.Addr
+	established bool
+}
+
+// establishedShare is how many times the rate those requests may come that say to
+// keep or end something.
+const establishedShare = 4
 
 type bucket struct {
 	tokens float64
@@ -28,37 +38,42 @@ type bucket struct {
 const maxBuckets = 1 << 16
 
 func newRates(perSecond int) *rates {
-	return &rates{rate: float64(perSecond), buckets: make(map[netip.Addr]bucket)}
+	return &rates{rate: float64(perSecond), buckets: make(map[rateKey]bucket)}
 }
 
-func (r *rates) allow(source netip.Addr, now time.Time) bool {
+func (r *rates) allow(source netip.Addr, established bool, now time.Time) bool {
 	if r.rate == 0 {
 		return true
 	}
+	rate := r.rate
+	if established {
+		rate *= establishedShare
+	}
+	key := rateKey{source, established}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b, ok := r.buckets[source]
+	b, ok := r.buckets[key]
 	if !ok {
 		if len(r.buckets) >= maxBuckets && !r.sweep(now) {
 			return false
 		}
-		b = bucket{r.rate, now}
+		b = bucket{rate, now}
 	}
-	b.tokens = min(r.rate, b.tokens+now.Sub(b.at).Seconds()*r.rate)
+	b.tokens = min(rate, b.tokens+now.Sub(b.at).Seconds()*rate)
 	b.at = now
 	allowed := b.tokens >= 1
 	if allowed {
 		b.tokens--
 	}
-	r.buckets[source] = b
+	r.buckets[key] = b
 	return allowed
 }
 
 // sweep forgets the buckets that have filled up; r.mu is held.
 func (r *rates) sweep(now time.Time) bool {
-	for source, b := range r.buckets {
+	for key, b := range r.buckets {
 		if now.Sub(b.at) > time.Second {
-			delete(r.buckets, source)
+			delete(r.buckets, key)
 		}
 	}
 	return len(r.buckets) < maxBuckets
@@ -70,21 +85,3 @@ func retryAfter() string { return strconv.Itoa(5 + mathrand.IntN(10)) }
 
 // token returns n random characters that nobody can guess.
 func token(n int) string { return rand.Text()[:n] }
-
-// buffers are for messages on their way out.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-func getBuffer() *[]byte { return buffers.Get().(*[]byte) }
-
-func putBuffer(b *[]byte) {
-	if cap(*b) <= 64<<10 {
-		buffers.Put(b)
-	}
-}
-
-// newRandom returns a source that nobody can foretell.
-func newRandom() *mathrand.ChaCha8 {
-	var seed [32]byte
-	_, _ = rand.Read(seed[:]) // never fails
-	return mathrand.NewChaCha8(seed)
-}

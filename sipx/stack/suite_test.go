@@ -1,4 +1,4 @@
-package sipgostack_test
+package stack_test
 
 import (
 	"testing"
@@ -7,13 +7,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/sipx"
-	"github.com/openblustar/blustar/sipx/sipgostack"
+	"github.com/openblustar/blustar/sipx/stack"
 	"github.com/openblustar/blustar/sipx/stacktest"
 )
 
 func TestSuite(t *testing.T) {
 	stacktest.Run(t, func(t *testing.T) sipx.Stack {
-		s, err := sipgostack.Listen(sipgostack.Config{
+		s, err := stack.Listen(stack.Config{
 			Listen:             []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0"},
 			TransactionTimeout: 2 * time.Second,
 		})

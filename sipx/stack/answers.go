@@ -1,0 +1,245 @@
+package stack
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// answers absorbs retransmissions of what came by datagram (RFC 3261 §17.2.2).
+// It knows the exchanges that are under way and, for as long as a client may
+// repeat itself (timer J), the answers that were given. At thousands of requests
+// in a second those are what a server has most of, so they are packed into pages
+// of bytes, which the garbage collector need not look into. It is in parts, each
+// with a lock of its own.
+type answers struct {
+	sockets []*socket // immutable
+	seed    maphash.Seed
+	parts   [shards]answersPart
+}
+
+type answersPart struct {
+	max int
+
+	mu    sync.Mutex
+	open  map[uint64]struct{} // not answered yet
+	kept  map[uint64]spot     // where the answer is
+	pages []*page             // the oldest first
+	size  int                 // of the pages' data, in bytes
+	next  uint32              // number of the next page
+
+	// merged has the requests without a To tag by what copies of them have in
+	// common that came another way (RFC 3261 §8.2.2.2), and before those of the
+	// time before.
+	merged, before map[uint64]uint64
+	since          time.Time
+	_              [64]byte // of another processor's memory
+}
+
+// answerSize is how many bytes an answer may take on average: an answer repeats
+// what the request says of its way, which may be a whole datagram.
+const answerSize = 1 << 10
+
+// spot is where a record is: in which page, and at which of its bytes.
+type spot struct{ page, at uint32 }
+
+// page holds records one behind the other, and is never changed but at its end.
+type page struct {
+	data []byte
+	end  time.Time // when the last of its records may be forgotten
+}
+
+const pageSize = 16 << 10
+
+// A record is the hash of the request, the address and port of the peer, the
+// number of the socket, the length of the answer, and the answer.
+const recordHead = 8 + 16 + 2 + 2 + 4
+
+func (a *answers) init(sockets []*socket, max int) {
+	a.sockets, a.seed = sockets, maphash.MakeSeed()
+	for i := range a.parts {
+		p := &a.parts[i]
+		p.max = (max + shards - 1) / shards
+		p.open, p.kept = make(map[uint64]struct{}), make(map[uint64]spot)
+		p.merged, p.before = make(map[uint64]uint64), make(map[uint64]uint64)
+	}
+}
+
+// What becomes of a request, as answers knows it.
+type verdict int
+
+const (
+	isNew    verdict = iota
+	isOpen           // it came again, and is not answered yet
+	isKept           // it came again, and was answered
+	isMerged         // a copy that came another way
+)
+
+// admit tells what a request is. A new one is known from then on. What it returns
+// stays as it is.
+func (a *answers) admit(x *exchange) (v verdict, to netip.AddrPort, k *socket, data []byte) {
+	var scratch [256]byte
+	x.hash = a.hash(x.req.Flow, x.req.AppendTransactionKey(scratch[:0]))
+	if x.way.conn == nil {
+		p := &a.parts[x.hash%shards]
+		p.mu.Lock()
+		_, open := p.open[x.hash]
+		if to, k, data = p.find(a.sockets, x.hash); !open && data == nil {
+			p.open[x.hash] = struct{}{}
+		}
+		p.mu.Unlock()
+		switch {
+		case data != nil:
+			return isKept, to, k, data
+		case open:
+			return isOpen, to, k, nil
+		}
+	}
+	if x.req.To.Tag() != "" {
+		return isNew, to, k, nil
+	}
+	x.copies = a.copies(x.req)
+	p := &a.parts[x.copies%shards]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); now.Sub(p.since) > timerF || len(p.merged) >= p.max {
+		p.merged, p.before, p.since = make(map[uint64]uint64, len(p.merged)/2), p.merged, now
+	}
+	other, seen := p.merged[x.copies]
+	if !seen {
+		other, seen = p.before[x.copies]
+	}
+	if seen && other != x.hash {
+		x.copies = 0
+		return isMerged, to, k, nil
+	}
+	p.merged[x.copies] = x.hash
+	return isNew, to, k, nil
+}
+
+// hash tells the requests of all peers apart. Nobody outside can make two that
+// have the same.
+func (a *answers) hash(f sipx.Flow, key []byte) uint64 {
+	var h maphash.Hash
+	h.SetSeed(a.seed)
+	ip := f.Remote.Addr().As16()
+	var rest [10]byte
+	binary.BigEndian.PutUint16(rest[:], f.Remote.Port())
+	binary.BigEndian.PutUint64(rest[2:], f.Conn)
+	_, _ = h.Write(ip[:])
+	_, _ = h.Write(rest[:])
+	_, _ = h.Write(key)
+	return max(h.Sum64(), 1)
+}
+
+// copies is what a request has in common with its copies.
+func (a *answers) copies(r *sipx.Request) uint64 {
+	var h maphash.Hash
+	h.SetSeed(a.seed)
+	_, _ = h.WriteString(r.CallID)
+	_ = h.WriteByte(0)
+	_, _ = h.WriteString(r.From.Tag())
+	_ = h.WriteByte(0)
+	_, _ = h.WriteString(r.Method)
+	var cseq [4]byte
+	binary.BigEndian.PutUint32(cseq[:], r.CSeq)
+	_, _ = h.Write(cseq[:])
+	return max(h.Sum64(), 1)
+}
+
+// keep has an answer instead of the exchange.
+func (a *answers) keep(x *exchange, answer []byte) {
+	p := &a.parts[x.hash%shards]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.open, x.hash)
+	to := p.room(recordHead + len(answer))
+	p.kept[x.hash] = spot{p.next - 1, uint32(len(to.data))}
+	ip := x.way.to.Addr().As16()
+	to.data = binary.BigEndian.AppendUint64(to.data, x.hash)
+	to.data = append(to.data, ip[:]...)
+	to.data = binary.BigEndian.AppendUint16(to.data, x.way.to.Port())
+	to.data = binary.BigEndian.AppendUint16(to.data, x.way.socket.number)
+	to.data = binary.BigEndian.AppendUint32(to.data, uint32(len(answer)))
+	to.data = append(to.data, answer...)
+	to.end = time.Now().Add(timerF)
+	p.size += recordHead + len(answer)
+	for (len(p.kept) > p.max || p.size > p.max*answerSize) && len(p.pages) > 1 {
+		p.forget()
+	}
+}
+
+// done forgets an exchange over a connection: nothing comes again there.
+func (a *answers) done(x *exchange) {
+	if x.copies == 0 {
+		return
+	}
+	p := &a.parts[x.copies%shards]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.merged, x.copies)
+	delete(p.before, x.copies)
+}
+
+// room returns the last page, or a new one where that has not so much room.
+func (p *answersPart) room(size int) *page {
+	if n := len(p.pages); n > 0 {
+		if last := p.pages[n-1]; cap(last.data)-len(last.data) >= size {
+			return last
+		}
+	}
+	fresh := &page{data: make([]byte, 0, max(size, pageSize))}
+	p.pages = append(p.pages, fresh)
+	p.next++
+	return fresh
+}
+
+// find returns the answer to a request, and how to send it; p.mu is held.
+func (p *answersPart) find(sockets []*socket, hash uint64) (to netip.AddrPort, k *socket, data []byte) {
+	at, ok := p.kept[hash]
+	if !ok {
+		return to, nil, nil
+	}
+	first := p.next - uint32(len(p.pages))
+	record := p.pages[at.page-first].data[at.at:]
+	ip := netip.AddrFrom16([16]byte(record[8:])).Unmap()
+	to = netip.AddrPortFrom(ip, binary.BigEndian.Uint16(record[24:]))
+	k = sockets[binary.BigEndian.Uint16(record[26:])]
+	return to, k, record[recordHead:][:binary.BigEndian.Uint32(record[28:])]
+}
+
+// forget drops the oldest page; p.mu is held.
+func (p *answersPart) forget() {
+	number := p.next - uint32(len(p.pages))
+	for record := p.pages[0].data; len(record) > 0; {
+		hash := binary.BigEndian.Uint64(record)
+		if at, ok := p.kept[hash]; ok && at.page == number {
+			delete(p.kept, hash)
+		}
+		record = record[recordHead+binary.BigEndian.Uint32(record[28:]):]
+	}
+	p.size -= len(p.pages[0].data)
+	p.pages[0] = nil
+	p.pages = p.pages[1:]
+}
+
+// expire forgets what is too old.
+func (a *answers) expire(now time.Time) {
+	for i := range a.parts {
+		p := &a.parts[i]
+		p.mu.Lock()
+		had := len(p.pages)
+		for len(p.pages) > 0 && !p.pages[0].end.After(now) {
+			p.forget()
+		}
+		if had > 0 && len(p.pages) == 0 {
+			// A map does not shrink; a burst is not remembered for ever.
+			p.pages, p.kept = nil, make(map[uint64]spot)
+		}
+		p.mu.Unlock()
+	}
+}
