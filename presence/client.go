@@ -50,6 +50,7 @@ type client struct {
 	dialogs   []*dialog
 	services  ServiceState
 	published time.Time // when its publication expires; zero where it has none
+	started   bool      // has published a document since it opened its own subscription
 	expiry    *time.Timer
 	ended     bool
 	claims    *auth.Identity // who it is, where the directory could not say yet whose address that is
@@ -145,6 +146,7 @@ func (cs *clients) join(d *dialog, j joining) (own bool, err error) {
 		if c.comesBack(d) {
 			c.generation++
 		}
+		c.started = c.started && c.hasOwn() // else it starts
 		if j.claims != nil {
 			c.claims = j.claims
 		}
@@ -178,7 +180,7 @@ func (cs *clients) publish(key clientKey, at endpoint, user *presentity, service
 	c := cs.get(key, at)
 	cs.enliven(c, user, userAgent)
 	if services != nil {
-		c.services = *services
+		c.services, c.started = *services, true
 	}
 	c.published = expires
 	stopTimer(&c.expiry)
@@ -201,6 +203,15 @@ func (cs *clients) onlyPublished(c *client, expires time.Time) bool {
 // those that it opened since it last came back. clients.mu is held.
 func (c *client) hasOwn() bool {
 	return slices.ContainsFunc(c.dialogs, func(d *dialog) bool { return d.own && d.generation == c.generation })
+}
+
+// starts reports whether a client has not published a document since it opened
+// its own subscription (BSP-2.4-3).
+func (cs *clients) starts(key clientKey, at endpoint) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.find(key, at)
+	return c == nil || !c.started
 }
 
 // room reports whether a client is live, or may become so. Where a user's clients
@@ -297,6 +308,21 @@ func (cs *clients) lookup(key clientKey, at endpoint) *client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	return cs.find(key, at)
+}
+
+// ownDialogs returns the subscriptions of a client to its own address, the newest
+// first.
+func (cs *clients) ownDialogs(key clientKey) (list []*dialog) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c := cs.m[key]; c != nil {
+		for _, d := range slices.Backward(c.dialogs) {
+			if d.own {
+				list = append(list, d)
+			}
+		}
+	}
+	return list
 }
 
 // dialogsOf returns a copy of a client's dialogs.

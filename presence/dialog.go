@@ -123,6 +123,40 @@ type dialogs struct {
 	byTag  map[string]*dialog
 	byConn map[uint64]map[*dialog]struct{}
 	serial atomic.Uint64
+	ended  map[string]parted // by our tag, the newest maxParted
+	order  []string          // of their tags, the oldest first
+}
+
+// parted is a dialog that has just ended.
+type parted struct {
+	callID, remoteTag string
+	until             time.Time
+}
+
+// Who ends one subscription after the other may end some that have ended with
+// the client.
+const (
+	partedTime = 32 * time.Second
+	maxParted  = 4096
+)
+
+// part notes that a dialog has ended. ds.mu is held.
+func (ds *dialogs) part(d *dialog) {
+	now := time.Now()
+	for len(ds.order) > 0 && (len(ds.order) == maxParted || ds.ended[ds.order[0]].until.Before(now)) {
+		delete(ds.ended, ds.order[0])
+		ds.order = ds.order[1:]
+	}
+	ds.ended[d.localTag()] = parted{d.callID, d.remoteTag(), now.Add(partedTime)}
+	ds.order = append(ds.order, d.localTag())
+}
+
+// hasEnded reports whether a request is in a dialog that has just ended.
+func (ds *dialogs) hasEnded(req *sipx.Request) bool {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	p, ok := ds.ended[req.To.Tag()]
+	return ok && p.callID == req.CallID && p.remoteTag == req.From.Tag() && time.Now().Before(p.until)
 }
 
 // find returns the live dialog that an in-dialog request belongs to, or nil.
@@ -191,6 +225,9 @@ func (ds *dialogs) remove(d *dialog, flow sipx.Flow) bool {
 	}
 	delete(ds.byTag, d.localTag())
 	ds.offConn(d, flow)
+	if d.dialect.ClientLife {
+		ds.part(d)
+	}
 	return true
 }
 

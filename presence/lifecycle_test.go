@@ -44,8 +44,11 @@ func TestSignOutByPublish(t *testing.T) {
 			for _, s := range []*sub{own, list} {
 				require.Len(t, s.of(sent), 1)
 				require.Equal(t, "terminated;reason=timeout", s.of(sent)[0].state())
+				require.Equal(t, "signed out", s.of(sent)[0].shown(t).blustar, "the last NOTIFY shows it too")
 				require.Equal(t, 481, s.refresh().Status)
+				require.Equal(t, 200, s.end().Status, "it may end what has just ended")
 			}
+			require.Equal(t, 200, e.publish("", "", "Expires: 0").Status)
 			require.Equal(t, signedOut, watcher.of(sent)[0].shown(t))
 			require.Equal(t, 412, e.publish(etag(res), "").Status, "its publication has ended too")
 			require.Zero(t, w.server.Stats().Clients)

@@ -7,31 +7,38 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/sipx"
 )
 
 // publish is the reference's PUBLISH: RFC 3903 §6 with what §2.4, §2.8 and §4.3
 // make of it. An empty entity-tag stands for any.
-func (r *reference) publish(ex exchange) (status int, etag string) {
+func (r *reference) publish(ex exchange) (status int, etag string, ask []asked) {
 	req := ex.req
 	granted, ok := refGranted(req, refMaxPublish)
 	if !ok {
-		return 423, ""
+		return 423, "", ask
 	}
 	a, user := r.locate(req.To.URI.String(), ex)
 	switch {
 	case user[0] == '?' && ex.failed[a]:
-		return 503, ""
+		return 503, "", ask
 	case user[0] == '?':
-		return 404, ""
+		return 404, "", ask
 	}
 	u := r.users[user]
 	i, shared := -1, isBluStar(req)
-	if match := req.Header.Get("SIP-If-Match"); match != "" {
+	match := req.Header.Get("SIP-If-Match")
+	if match != "" {
 		if i = slices.IndexFunc(u.pubs, func(p refPub) bool { return p.etag == match }); i < 0 {
-			return 412, ""
+			if !shared || granted > 0 && len(req.Body) == 0 {
+				return 412, "", nil
+			}
+			match = "" // BSP-2.4-5
+		} else {
+			shared = u.pubs[i].shared
 		}
-		shared = u.pubs[i].shared
-	} else if shared {
+	}
+	if i < 0 && shared {
 		i = slices.IndexFunc(u.pubs, func(p refPub) bool { return p.shared })
 	}
 	key := refKey{user, refContact(req)}
@@ -41,12 +48,12 @@ func (r *reference) publish(ex exchange) (status int, etag string) {
 			etag = u.pubs[i].etag
 		}
 		r.endClient(key)
-		return 200, etag
+		return 200, etag, ask
 	case granted == 0 && i < 0, len(req.Body) == 0 && i < 0:
-		return 400, ""
+		return 400, "", ask
 	case granted == 0:
 		r.withdraw(user, u.pubs[i].etag)
-		return 200, ""
+		return 200, "", ask
 	}
 	if at := refEndpointOf(req); r.at[at] == (refKey{}) && shared {
 		r.at[at] = key
@@ -57,14 +64,22 @@ func (r *reference) publish(ex exchange) (status int, etag string) {
 		u.pubs = slices.Delete(slices.Clone(u.pubs), i, i+1)
 	}
 	if shared {
-		r.honor(ex, &p, i >= 0)
-		etag = p.etag
 		c, ok := r.clients[key]
 		if !ok {
 			c.services = refServices
 		}
+		switch {
+		case len(req.Body) == 0:
+		case p.callID == req.CallID && req.CSeq < p.cseq && r.now.Sub(p.set) < 32*time.Second:
+			return 500, "", nil // a newer one of the client has overtaken it
+		case i >= 0 && match == "" && !c.started:
+			ask = r.remind(c, user) // BSP-2.4-3
+		default:
+			r.honor(req, &p)
+		}
+		etag = p.etag
 		if len(req.Body) > 0 {
-			c.services = servicesIn(decoded(req.Body))
+			c.services, c.started = servicesIn(decoded(req.Body)), true
 		}
 		c.alive, c.published = true, r.now.Add(granted)
 		if p.expires.Before(c.published) {
@@ -74,7 +89,7 @@ func (r *reference) publish(ex exchange) (status int, etag string) {
 	} else {
 		p.etag, p.expires = ex.res.Header.Get("SIP-ETag"), r.now.Add(granted)
 		if i >= 0 && p.etag == req.Header.Get("SIP-If-Match") {
-			return 200, "a new one"
+			return 200, "a new one", ask
 		}
 		if len(req.Body) > 0 {
 			doc := decoded(req.Body)
@@ -83,20 +98,24 @@ func (r *reference) publish(ex exchange) (status int, etag string) {
 	}
 	u.pubs = append(slices.Clip(u.pubs), p)
 	r.users[user] = u
-	return 200, etag
+	return 200, etag, ask
 }
 
-// honor takes the status in a PUBLISH of a shared publication where it counts
-// (BSP-2.4-3, BSP-2.4-4), and is not overtaken by a newer one of the client.
-func (r *reference) honor(ex exchange, p *refPub, exists bool) {
-	req := ex.req
-	if len(req.Body) == 0 || exists && req.Header.Get("SIP-If-Match") == "" {
-		return
+// remind has a client whose status was ignored told what is shown.
+func (r *reference) remind(c refClient, user string) []asked {
+	for _, tag := range slices.Backward(c.dialogs) {
+		d := r.dialogs[tag]
+		for _, w := range d.watches {
+			if d.own && w.user == user {
+				return []asked{{tag, w.entity, true}}
+			}
+		}
 	}
-	overtaken := p.callID == req.CallID && req.CSeq < p.cseq && r.now.Sub(p.set) < 32*time.Second
-	if overtaken {
-		return
-	}
+	return nil
+}
+
+// honor takes the status in a PUBLISH of a shared publication.
+func (r *reference) honor(req *sipx.Request, p *refPub) {
 	p.callID, p.cseq, p.set = req.CallID, req.CSeq, r.now
 	aa := decoded(req.Body).Persons[0].BluStar.BluStar
 	note := p.own.note

@@ -67,6 +67,7 @@ type refClient struct {
 	generation int
 	services   string
 	published  time.Time
+	started    bool // has published a document since it opened its own subscription
 }
 
 type refDialog struct {
@@ -229,7 +230,7 @@ func (r *reference) apply(ex exchange) ([]asked, error) {
 	case "SUBSCRIBE":
 		status, ask = r.subscribe(ex)
 	case "PUBLISH":
-		status, etag = r.publish(ex)
+		status, etag, ask = r.publish(ex)
 	}
 	if ex.res.Status != status {
 		return nil, fmt.Errorf("%s %s was answered %d %s, want %d", ex.req.Method, ex.req.CallID, ex.res.Status, ex.res.Reason, status)

@@ -17,6 +17,9 @@ func (r *reference) subscribe(ex exchange) (status int, ask []asked) {
 	tag := req.To.Tag()
 	if tag != "" {
 		if d, ok := r.dialogs[tag]; !ok || d.state != refLive || d.callID != req.CallID || d.remoteTag != req.From.Tag() {
+			if ok && !d.standard && req.Header.Get("Expires") == "0" && r.now.Before(d.endedAt.Add(32*time.Second)) {
+				return 200, nil // BSP-2.2-2: it has just ended
+			}
 			return 481, nil
 		}
 	}
@@ -82,6 +85,7 @@ func (r *reference) join(tag string, d *refDialog, ex exchange) {
 		if same && (!d.list || !address) {
 			c.generation++
 		}
+		c.started = c.started && r.hasOwn(c)
 	}
 	c.amcc = strings.HasPrefix(key.contact, "sip:fmc@")
 	c.dialogs = append(slices.Clip(c.dialogs), tag)

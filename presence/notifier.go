@@ -148,14 +148,14 @@ func (d *dialog) nextNotify() (*notification, sipx.ResponseHandler) {
 	return nil, nil
 }
 
-// lastNotify makes the NOTIFY that ends the subscription. At the watcher's wish
-// it shows the state once more (RFC 6665 §4.2.1.4), which makes a fetch of a
-// SUBSCRIBE with Expires 0. d.mu is held.
+// lastNotify makes the NOTIFY that ends the subscription. At the watcher's wish,
+// and in a dialect with clients always, it shows the state once more (RFC 6665
+// §4.2.1.4), which makes a fetch of a SUBSCRIBE with Expires 0. d.mu is held.
 func (d *dialog) lastNotify() (*notification, sipx.ResponseHandler) {
 	d.state = dialogEnded
 	var w *watch
 	var snap *snapshot
-	if !d.list && d.final == reasonTimeout {
+	if d.dialect.ClientLife || !d.list && d.final == reasonTimeout {
 		w = d.watches[0]
 		if w.watchers {
 			return d.newWinfo(w, d.final), (*finalNotify)(d)

@@ -39,6 +39,7 @@ type publishing struct {
 	doc     *pidf.Presence // nil for a refresh
 	own     Own            // what doc says
 	keeps   bool           // doc leaves the note as it is
+	ignored bool           // what doc says does not count: the client starts
 }
 
 // publish handles a PUBLISH (RFC 3903 §6, §2.4, §2.8).
@@ -164,7 +165,10 @@ func (p *presentity) matching(pub *publishing) (*publication, error) {
 				return c, nil
 			}
 		}
-		return nil, sipx.Errorf(412, "")
+		if !pub.dialect.SharedPublication || pub.doc == nil && pub.expires > 0 {
+			return nil, sipx.Errorf(412, "")
+		}
+		pub.ifMatch = "" // BSP-2.4-5, BSP-2.2-2: a status and an end count all the same
 	}
 	if pub.dialect.SharedPublication {
 		return p.shared(), nil
@@ -205,14 +209,18 @@ func (s *Server) publishShared(ctx context.Context, pub *publishing, current *pu
 			next.Expires = now.Add(pub.expires)
 		}
 	}
-	if current == nil || pub.honored(current, now) {
+	key := clientKey{user: p.key, contact: pub.at.contact}
+	if current != nil && pub.overtakenBy(current, now) {
+		return nil, nil, sipx.Errorf(500, "CSeq out of order")
+	}
+	pub.ignored = current != nil && pub.doc != nil && pub.ifMatch == "" && s.clients.starts(key, pub.at)
+	if current == nil || pub.honored() {
 		next.Own = pub.own
 		if pub.keeps && current != nil {
 			next.Own.Note = current.Own.Note
 		}
 		next.callID, next.cseq, next.at = strings.Clone(pub.req.CallID), pub.req.CSeq, now
 	}
-	key := clientKey{user: p.key, contact: pub.at.contact}
 	if !s.clients.room(key, pub.at, p) {
 		return nil, nil, sipx.Errorf(403, "too many clients of one user")
 	}
@@ -227,21 +235,45 @@ func (s *Server) publishShared(ctx context.Context, pub *publishing, current *pu
 	}
 	next.expiry = s.after(next.Expires.Sub(now), func() { s.publicationExpired(p, next) })
 	s.clients.publish(key, pub.at, p, services, now.Add(pub.expires), pub.req.Header.Get("User-Agent"))
-	return s.publishedOK(pub, next.ETag), s.swap(p, current, next), nil
+	notify := s.swap(p, current, next)
+	if !pub.ignored {
+		return s.publishedOK(pub, next.ETag), notify, nil
+	}
+	return s.publishedOK(pub, next.ETag), func() {
+		s.remind(p, key)
+		notify()
+	}, nil
 }
 
-// honored reports whether the status in a PUBLISH counts.
-func (pub *publishing) honored(current *publication, now time.Time) bool {
-	if pub.doc == nil || pub.ifMatch == "" {
-		return false // a refresh; or a client that starts (BSP-2.4-3)
+// honored reports whether the status in a PUBLISH counts. Where its client starts
+// it does not (BSP-2.4-3), nor in tuples alone, which say what the client can do
+// (BSP-4.3-5), not what its user does.
+func (pub *publishing) honored() bool {
+	return pub.doc != nil && !pub.ignored && len(pub.doc.Persons) > 0
+}
+
+// overtakenBy reports whether a newer request of the same client has overtaken
+// this one on its way. RFC 3903 leaves that to the entity-tag, which stays the
+// same here.
+func (pub *publishing) overtakenBy(current *publication, now time.Time) bool {
+	return pub.doc != nil && current.callID == pub.req.CallID && pub.req.CSeq < current.cseq && now.Sub(current.at) < 32*time.Second
+}
+
+// remind tells a client whose status was ignored what is shown instead.
+func (s *Server) remind(p *presentity, key clientKey) {
+	for _, d := range s.clients.ownDialogs(key) {
+		d.mu.Lock()
+		i := slices.IndexFunc(d.watches, func(w *watch) bool { return w.presentity == p })
+		var w *watch
+		if i >= 0 {
+			w = d.watches[i]
+		}
+		d.mu.Unlock()
+		if w != nil {
+			s.enqueue(d, true, w)
+			return
+		}
 	}
-	if len(pub.doc.Persons) == 0 {
-		return false // tuples alone say what the client can do (BSP-4.3-5), not what its user does
-	}
-	// One that a newer request of the same client has overtaken on its way does
-	// not: RFC 3903 leaves that to the entity-tag, which stays the same here.
-	overtaken := current.callID == pub.req.CallID && pub.req.CSeq < current.cseq && now.Sub(current.at) < 32*time.Second
-	return !overtaken
 }
 
 // publishOwn handles the PUBLISH of a client with a publication of its own

@@ -48,20 +48,60 @@ func TestFirstPublishOfAnotherClient(t *testing.T) {
 	require.Equal(t, tag, etag(res))
 	require.Equal(t, shown{"sip:tom@example.com", "busy", "HELLO", "busy", "gavm"}, watcher.one().shown(t))
 
-	res = w.client("tom", "192.0.2.8").status("", "available", "") // it starts again
-	require.Equal(t, tag, etag(res))
-	require.Empty(t, w.net.take())
+	require.Equal(t, tag, etag(second.status("", "available", "NEW")), "clients from before 01.06 know no ETags")
+	require.Equal(t, shown{"sip:tom@example.com", "other:available", "NEW", "available", "gam"}, watcher.one().shown(t))
 }
 
-// BSP-2.4-5, BSP-2.8-1: an unknown entity-tag is 412; a refresh keeps, prolongs
-// and notifies nobody.
+// BSP-2.4-3: a client that starts, or starts again, is told what is shown where
+// what it published was ignored; what it publishes next counts.
+func TestIgnoredPublishIsTold(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		w.client("tom", "192.0.2.8").status("", "do not disturb", "HELLO")
+		kept := shown{"sip:tom@example.com", "other:unavailable", "HELLO", "do not disturb", "gam"}
+		e := w.number("192.0.2.9")
+		for _, next := range []string{"busy", "away"} { // before the second it has crashed
+			own, _ := e.subscribe("sip:tom@example.com")
+			list, _ := e.list("sip:tom@example.com", "sip:bob@example.com")
+			w.net.take()
+			require.Equal(t, 200, e.publishAs("tom", "", bluStarBody("available", "")).Status)
+			sent := w.net.take()
+			require.Len(t, sent, 1, "one of its own subscriptions is told")
+			require.Equal(t, kept, append(own.of(sent), list.of(sent)...)[0].shown(t))
+			require.Equal(t, 200, e.publishAs("tom", "", bluStarBody(next, "x")).Status)
+			kept = watcher.of(w.net.take())[0].shown(t)
+			require.Equal(t, next, kept.blustar)
+			require.Equal(t, 200, own.refresh().Status)
+			require.Equal(t, 200, list.refresh().Status)
+		}
+	})
+}
+
+// BSP-2.4-5: a status with an entity-tag from before counts as one without; where
+// its client starts, it is ignored as that.
+func TestPublishWithOldTag(t *testing.T) {
+	w := newWorld(t)
+	e := w.number("192.0.2.9")
+	own, _ := e.subscribe("sip:tom@example.com")
+	w.net.take()
+	require.Equal(t, 200, e.publishAs("tom", "18762", bluStarBody("busy", "")).Status)
+	require.Equal(t, "busy", own.one().shown(t).activity)
+	require.Equal(t, 200, e.publishAs("tom", "18762", bluStarBody("available", "")).Status)
+	require.Equal(t, "other:available", own.one().shown(t).activity)
+	require.Equal(t, 200, w.client("tom", "192.0.2.8").status("18762", "do not disturb", "").Status)
+	require.Empty(t, w.net.take(), "it starts")
+}
+
+// BSP-2.4-5, BSP-2.8-1: an unknown entity-tag in a refresh is 412; a refresh
+// keeps, prolongs and notifies nobody.
 func TestPublishRefresh(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		tom := w.client("tom", "192.0.2.8")
 		require.Equal(t, 412, tom.publish("18762", "").Status)
-		require.Equal(t, 412, tom.status("18762", "busy", "").Status)
-		require.Equal(t, 412, tom.publish("18762", "", "Expires: 0").Status)
+		require.Equal(t, 412, w.standard("tom", "192.0.2.7").publish("18762", pidfBody("open", "", "")).Status)
+		require.Equal(t, 200, tom.publish("18762", "", "Expires: 0").Status, "it has ended, whatever it was")
 		require.Equal(t, 400, tom.publish("", "").Status)
 
 		tag := etag(tom.status("", "busy", "HELLO"))
@@ -255,21 +295,21 @@ func TestNothingNew(t *testing.T) {
 	})
 }
 
-// A PUBLISH that a newer one of the same client has overtaken does not count,
-// although the entity-tag stays the same in this dialect.
+// A PUBLISH that a newer one of the same client has overtaken is refused, although
+// the entity-tag stays the same in this dialect.
 func TestOvertakenPublish(t *testing.T) {
 	w := newWorld(t)
 	tom := w.client("tom", "192.0.2.8")
 	own, _ := tom.subscribe("sip:tom@example.com")
 	tag := etag(tom.status("", "busy", ""))
 	w.net.take()
-	send := func(cseq int, status string) {
+	send := func(cseq int, status string, want int) {
 		req := tom.request("PUBLISH", "sip:192.0.2.1", "<sip:tom@example.com>", "same", cseq, bluStarBody(status, strconv.Itoa(cseq)),
 			"Event: presence", "Expires: 3600", "SIP-If-Match: "+tag, "Content-Type: application/pidf+xml")
-		require.Equal(t, 200, w.send(req).Status)
+		require.Equal(t, want, w.send(req).Status)
 	}
-	send(3, "available")
-	send(2, "do not disturb")
+	send(3, "available", 200)
+	send(2, "do not disturb", 500)
 	require.Equal(t, "3", own.one().shown(t).note)
 }
 

@@ -24,6 +24,9 @@ func (s *Server) resubscribe(ctx context.Context, d *dialog, sub *subscription) 
 	d.refreshing.Lock()
 	defer d.refreshing.Unlock()
 	if err := d.advance(s, sub); err != nil {
+		if sub.expires == 0 && s.dialogs.hasEnded(sub.req) {
+			return s.unknownDialog(sub.req), nil, nil // it has ended meanwhile
+		}
 		return nil, nil, err
 	}
 	if sub.expires == 0 {

@@ -65,7 +65,7 @@ func New(cfg Config) (*Server, error) {
 	s.actives = make(activeTexts, min(cfg.MaxSubscribeExpires/time.Second, 3600)+1)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.presentities = presentities{server: s, m: make(map[string]*presentity)}
-	s.dialogs = dialogs{byTag: make(map[string]*dialog), byConn: make(map[uint64]map[*dialog]struct{})}
+	s.dialogs = dialogs{byTag: make(map[string]*dialog), byConn: make(map[uint64]map[*dialog]struct{}), ended: make(map[string]parted)}
 	s.expiries = expiries{server: s}
 	s.clients = clients{server: s, m: make(map[clientKey]*client), at: make(map[endpoint]*client), live: make(map[*presentity][]*client)}
 	s.lines = newSources(s, cfg.MaxSources, lineLifetime, equalLine, checkLine)

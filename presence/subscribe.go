@@ -51,7 +51,7 @@ func (s *Server) subscribe(ctx context.Context, req *sipx.Request) (*sipx.Respon
 	sub.dialect = s.dialectOf(req, sub.contact)
 	if req.To.Tag() != "" {
 		if d = s.dialogs.find(req); d == nil {
-			return sipx.NewResponse(481), nil, nil
+			return s.unknownDialog(req), nil, nil
 		}
 		sub.dialect = d.dialect
 		if d.event != event.String() {
@@ -73,6 +73,17 @@ func (s *Server) subscribe(ctx context.Context, req *sipx.Request) (*sipx.Respon
 		return s.resubscribe(ctx, d, sub)
 	}
 	return s.open(ctx, sub, event)
+}
+
+// unknownDialog answers a SUBSCRIBE in a dialog that is not there. A client may
+// end what has ended with it a moment before (BSP-2.2-2).
+func (s *Server) unknownDialog(req *sipx.Request) *sipx.Response {
+	if n, ok := sipx.Seconds(req.Header.Get("Expires")); !ok || n != 0 || !s.dialogs.hasEnded(req) {
+		return sipx.NewResponse(481)
+	}
+	return sipx.NewResponse(200,
+		sipx.Field{Name: "Contact", Value: s.contact(req.Flow)},
+		sipx.Field{Name: "Expires", Value: "0"})
 }
 
 // open makes a new subscription.
