@@ -2,6 +2,10 @@ package pidf
 
 import "time"
 
+// MaxNote is how long a note that a user publishes may be, in bytes of UTF-8,
+// unless a server is configured otherwise. A longer one is answered 413.
+const MaxNote = 1024
+
 // BluStarPresence is aa:presence, the sources of a consolidated status (§1.3 and §3.2 of the interface description).
 type BluStarPresence struct {
 	BluStar    *BluStar

@@ -51,6 +51,7 @@ type client struct {
 	services  ServiceState
 	published time.Time // when its publication expires; zero where it has none
 	started   bool      // has published a document since it opened its own subscription
+	out       bool      // … which said signed out
 	expiry    *time.Timer
 	ended     bool
 	claims    *auth.Identity // who it is, where the directory could not say yet whose address that is
@@ -146,7 +147,12 @@ func (cs *clients) join(d *dialog, j joining) (own bool, err error) {
 		if c.comesBack(d) {
 			c.generation++
 		}
-		c.started = c.started && c.hasOwn() // else it starts
+		if !c.hasOwn() { // it starts
+			if c.out {
+				c.services = defaultServices
+			}
+			c.started, c.out = false, false
+		}
 		if j.claims != nil {
 			c.claims = j.claims
 		}
@@ -173,14 +179,15 @@ func (c *client) comesBack(d *dialog) bool {
 }
 
 // publish notes that a client, for which there was room, published until expires.
-// services is nil where the request said nothing about them.
-func (cs *clients) publish(key clientKey, at endpoint, user *presentity, services *ServiceState, expires time.Time, userAgent string) {
+// services is nil where the request said nothing about them; out tells that it said
+// signed out.
+func (cs *clients) publish(key clientKey, at endpoint, user *presentity, services *ServiceState, out bool, expires time.Time, userAgent string) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := cs.get(key, at)
 	cs.enliven(c, user, userAgent)
 	if services != nil {
-		c.services, c.started = *services, true
+		c.services, c.started, c.out = *services, true, out
 	}
 	c.published = expires
 	stopTimer(&c.expiry)
@@ -366,6 +373,14 @@ func (cs *clients) liveOf(p *presentity) []*client {
 	return slices.Clone(cs.live[p])
 }
 
+// othersIn reports whether a client of the user's is live but the one of a key, and
+// has not published that it is signed out.
+func (cs *clients) othersIn(p *presentity, but clientKey) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return slices.ContainsFunc(cs.live[p], func(c *client) bool { return !c.out && c.key != but })
+}
+
 // alive reports whether the user has a live client.
 func (cs *clients) alive(p *presentity) bool {
 	cs.mu.Lock()
@@ -380,8 +395,10 @@ func (cs *clients) services(p *presentity) ServiceState {
 	defer cs.mu.Unlock()
 	var st ServiceState
 	for _, c := range cs.live[p] {
-		st = st.or(c.services)
-		st.Global = true
+		if !c.out {
+			st = st.or(c.services)
+			st.Global = true
+		}
 	}
 	return st
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -32,6 +33,7 @@ type Config struct {
 	Calendar CalendarMonitor      // likewise
 	External ExternalMonitor      // likewise
 	Rules    []Rule               // consolidation; nil: DefaultRules
+	Showing  Showing              // what BluStar watchers are shown, but for Own, which the server finds out
 	Hooks    Hooks                // for metrics and events
 	Logger   *slog.Logger         // default: silent
 
@@ -41,6 +43,7 @@ type Config struct {
 	MaxPublishExpires   time.Duration // longest PUBLISH; default 3600 s (BSP-4.3-1)
 	MinExpires          time.Duration // shortest of both that is not 0; default 60 s, at most the maxima
 
+	MaxNote          int // bytes of a published note, beyond it 413; default pidf.MaxNote
 	MaxBody          int // bytes of a request body, beyond it 413; default 65536
 	MaxList          int // entries of a list, beyond it 403; default 500
 	MaxSubscriptions int // watched addresses over all dialogs, beyond it 503; default 200,000
@@ -134,6 +137,7 @@ func (c *Config) complete() error {
 		v    *int
 		def  int
 	}{
+		{"MaxNote", &c.MaxNote, pidf.MaxNote},
 		{"MaxBody", &c.MaxBody, 65536},
 		{"MaxList", &c.MaxList, 500},
 		{"MaxSubscriptions", &c.MaxSubscriptions, 200_000},
@@ -156,6 +160,7 @@ func (c *Config) complete() error {
 		}
 	}
 	c.MinExpires = min(c.MinExpires, c.MaxSubscribeExpires, c.MaxPublishExpires)
+	c.Showing.Own = false
 	if c.Rules == nil {
 		c.Rules = DefaultRules()
 	}

@@ -1,6 +1,7 @@
 package presence_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -74,13 +75,67 @@ func TestAppointmentCounts(t *testing.T) {
 	}
 }
 
-// BSP-3.2-7: a setting collapses what the table of §3.2 does not map.
-func TestFiveStatuses(t *testing.T) {
-	for _, status := range []pidf.Status{"away", "inactive", "be right back", "other"} {
-		state := presence.State{Own: []presence.Own{own(status)}}
-		require.Equal(t, presence.StatusBusy, presence.Consolidate(presence.FiveStatuses(presence.DefaultRules()), &state, at).Status)
+// BSP-3.2-3, BSP-3.2-7, BSP-3.2-1, BSP-3.2-2: all combinations of what a user
+// published, their line, an appointment that is running and external presence. The
+// first of the guide's order wins; BluStar watchers see one of the five statuses,
+// whatever it is, and the text of what won.
+func TestAllCombinations(t *testing.T) {
+	owns := []pidf.Status{"", "available", "busy", "away", "do not disturb", "signed out", "inactive", "be right back", "other", "unknown"}
+	lines := []pidf.LineState{pidf.LineIdle, pidf.LineRinging, pidf.LineBusy, pidf.LineUnknown}
+	calendars := []pidf.CalendarState{"", "free", "tentative", "busy", "out of office", "unknown"}
+	externals := []pidf.Status{"", "available", "busy", "away", "do not disturb", "signed out", "inactive", "be right back", "unknown", "on-the-phone"}
+	type row struct {
+		value, note string
+		five, own   string // the activity shown to BluStar watchers, and to others
 	}
-	require.Equal(t, presence.StatusAway, presence.DefaultRules()[4].Status, "the default rules are untouched")
+	guide := []row{
+		{"do not disturb", "Unavailable", "other:unavailable", "other:unavailable"},
+		{"call", "In a call", "busy", "busy"},
+		{"meeting", "In a meeting", "busy", "busy"},
+		{"busy", "Busy", "busy", "busy"},
+		{"away", "Away", "busy", "away"},
+		{"inactive", "Inactive", "busy", "away"},
+		{"be right back", "Be right back", "busy", "away"},
+		{"other", "Other", "busy", "other:other"},
+		{"available", "Available", "other:available", "other:available"},
+		{"signed out", "Signed out", "other:signed out", "other:signed out"},
+		{"", "", "other:unknown", "other:unknown"},
+	}
+	n := 0
+	for _, published := range owns {
+		for _, line := range lines {
+			for _, calendar := range calendars {
+				for _, external := range externals {
+					n++
+					state := presence.State{Lines: []presence.Line{{DN: "2719", State: line}}}
+					says := map[string]bool{"": true, string(published): true, string(external): true,
+						"call": line == pidf.LineBusy || external == "on-the-phone", "meeting": calendar == "busy"}
+					if published != "" {
+						state.Own = []presence.Own{own(published)}
+					}
+					if calendar != "" {
+						state.Calendar = []presence.Meeting{meeting(calendar)}
+					}
+					switch external {
+					case "":
+					case "on-the-phone":
+						state.External = &presence.External{TelephoneEvent: "on-the-phone"}
+					default:
+						state.External = &presence.External{Status: external}
+					}
+					want := guide[slices.IndexFunc(guide, func(r row) bool { return says[r.value] })]
+					result := presence.Consolidate(presence.DefaultRules(), &state, at)
+					for all, activity := range map[bool]string{false: want.five, true: want.own} {
+						doc := presence.Document("sip:tom@example.com", &state, result, at, presence.Showing{AllStatuses: all})
+						got := shownOf(doc)
+						require.Equal(t, []string{activity, want.note}, []string{got.activity, got.note},
+							"own %q, line %q, calendar %q, external %q", published, line, calendar, external)
+					}
+				}
+			}
+		}
+	}
+	require.Equal(t, 2400, n)
 }
 
 // BSP-3.2-3: the table is data: a host reorders it and adds to it.

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"crypto/rand"
+	"math/big"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -253,6 +254,16 @@ func (ds *dialogs) ofConn(conn uint64) []*dialog {
 
 // newTag makes a tag or entity-tag: 128 random bits in characters of a token.
 func newTag() string { return rand.Text() }
+
+// newSharedTag makes an entity-tag as the document prints it, up to 9 digits. It
+// is no secret: clients of a user know it.
+func newSharedTag() string {
+	n, err := rand.Int(rand.Reader, big.NewInt(1e9))
+	if err != nil {
+		panic(err) // which crypto/rand never returns
+	}
+	return n.String()
+}
 
 // endDialog ends a dialog from our side or at the watcher's wish: a last NOTIFY
 // with this reason follows those under way, and the dialog is unknown from now

@@ -9,12 +9,23 @@ import (
 // noteLang is the language tag that the document prints everywhere.
 const noteLang = "Eng"
 
-// Document builds the consolidated document of §3 for a presentity. Private
-// appointments keep their times and state; subject and location are left out
-// unless own is set, which is for the user's own authenticated eyes (BSP-3.2-6).
+// Showing says what of a state a document shows. The zero value is what BluStar
+// watchers are shown by default.
+type Showing struct {
+	// Own shows private appointments in full, for the user's own authenticated
+	// eyes. Others see their times and state, never subject and location.
+	Own bool
+	// AllStatuses shows away and other as RPID has them. Else every status but the
+	// five of §3.2 is shown as busy; the note says which it is.
+	AllStatuses bool
+	// NextAppointment shows the next appointment where none is running.
+	NextAppointment bool
+}
+
+// Document builds the consolidated document of §3 for a presentity.
 // [pidf.Presence.Template] writes the same document for other spellings of the
 // entity.
-func Document(entity string, state *State, result Result, now time.Time, own bool) *pidf.Presence {
+func Document(entity string, state *State, result Result, now time.Time, show Showing) *pidf.Presence {
 	doc := &pidf.Presence{
 		Entity: entity,
 		Tuples: []pidf.Tuple{
@@ -27,7 +38,7 @@ func Document(entity string, state *State, result Result, now time.Time, own boo
 	for i := range state.Lines {
 		doc.Devices = append(doc.Devices, device(&state.Lines[i]))
 	}
-	activities := &pidf.Activities{Values: []pidf.Activity{activity(result.Status)}}
+	activities := &pidf.Activities{Values: []pidf.Activity{activity(result.Status, show.AllStatuses)}}
 	if result.Note != "" {
 		activities.Notes = []pidf.Note{{Lang: noteLang, Text: result.Note}}
 	}
@@ -35,9 +46,9 @@ func Document(entity string, state *State, result Result, now time.Time, own boo
 		ID:         entity,
 		Activities: activities,
 		BluStar: &pidf.BluStarPresence{
-			BluStar:    blustar(state),
+			BluStar:    blustar(state, now),
 			ExternalUC: externalUC(state.External),
-			Calendar:   appointments(state.Calendar, now, own),
+			Calendar:   appointments(state.Calendar, now, show),
 		},
 	}}
 	return doc
@@ -51,10 +62,20 @@ func basic(open bool) pidf.Basic {
 }
 
 // activity writes a consolidated status as RPID (BSP-3.2-1, BSP-3.2-7).
-func activity(s Status) pidf.Activity {
+func activity(s Status, all bool) pidf.Activity {
 	switch s {
-	case StatusBusy, StatusAway:
+	case StatusAvailable, StatusUnavailable, StatusSignedOut, StatusUnknown:
+	case StatusBusy:
 		return pidf.Activity{Name: string(s)}
+	case StatusAway:
+		if all {
+			return pidf.Activity{Name: string(s)}
+		}
+		fallthrough
+	default:
+		if !all {
+			return pidf.Activity{Name: string(StatusBusy)}
+		}
 	}
 	return pidf.Activity{Name: "other", Text: string(s)}
 }
@@ -67,10 +88,11 @@ func device(l *Line) pidf.Device {
 	return pidf.Device{ID: "tel:" + l.DN, Line: line, Timestamp: l.Changed}
 }
 
-// blustar writes the last status that the user published.
-func blustar(state *State) *pidf.BluStar {
+// blustar writes the last status that the user published. Note and timestamp are
+// always there: clients look for them.
+func blustar(state *State, now time.Time) *pidf.BluStar {
 	if len(state.Own) == 0 {
-		return &pidf.BluStar{Status: pidf.StatusUnknown}
+		return &pidf.BluStar{Status: pidf.StatusUnknown, Note: &pidf.Note{Lang: noteLang}, Timestamp: now}
 	}
 	own := &state.Own[0]
 	return &pidf.BluStar{
@@ -106,14 +128,14 @@ const (
 )
 
 // appointments picks the relevant ones (BSP-3.2-5): those that are running, else
-// the next. They are sorted by start.
-func appointments(all []Meeting, now time.Time, own bool) []pidf.Appointment {
+// the next where that is to be shown. They are sorted by start.
+func appointments(all []Meeting, now time.Time, show Showing) []pidf.Appointment {
 	var list []pidf.Appointment
 	text := 0
 	for i := range all {
 		a := &all[i].Appointment
-		if running(a, now) || len(list) == 0 && a.From.After(now) {
-			shown := seen(*a, own)
+		if running(a, now) || show.NextAppointment && len(list) == 0 && a.From.After(now) {
+			shown := seen(*a, show.Own)
 			if text += len(shown.ID) + len(shown.Subject) + len(shown.Location); text > maxShownText && len(list) > 0 {
 				break
 			}

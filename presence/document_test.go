@@ -62,7 +62,7 @@ func TestDocument(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			now := day("15:00:00")
 			result := presence.Consolidate(presence.DefaultRules(), &state, now)
-			doc := presence.Document("sip:tom.hanks@astra.com", &state, result, now, false)
+			doc := presence.Document("sip:tom.hanks@astra.com", &state, result, now, presence.Showing{})
 			require.NoError(t, doc.Validate(pidf.BluStarDialect))
 			got := doc.AppendXML(nil)
 			file := filepath.Join("testdata", "documents", name+".xml")

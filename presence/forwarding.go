@@ -76,7 +76,7 @@ func (p *presentity) forwardTag(ifMatch string) (etag string, ok bool) {
 		return "", false
 	}
 	if etag == "" {
-		etag = newTag()
+		etag = newSharedTag()
 	}
 	return etag, true
 }

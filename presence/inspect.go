@@ -30,7 +30,7 @@ func (s *Server) Presence(ctx context.Context, address string) (View, error) {
 	}
 	defer s.presentities.release(p)
 	snap := p.current.Load()
-	return View{Entity: entity, State: snap.state, Result: snap.result, Document: snap.consolidated(false)}, nil
+	return View{Entity: entity, State: snap.state, Result: snap.result, Document: snap.document(bluStar, false)}, nil
 }
 
 // Explain tells why an address is shown as it is (BSX-1). The error wraps

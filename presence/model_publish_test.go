@@ -68,6 +68,7 @@ func (r *reference) publish(ex exchange) (status int, etag string, ask []asked) 
 		if !ok {
 			c.services = refServices
 		}
+		out := false
 		switch {
 		case len(req.Body) == 0:
 		case p.callID == req.CallID && req.CSeq < p.cseq && r.now.Sub(p.set) < 32*time.Second:
@@ -75,11 +76,19 @@ func (r *reference) publish(ex exchange) (status int, etag string, ask []asked) 
 		case i >= 0 && match == "" && !c.started:
 			ask = r.remind(c, user) // BSP-2.4-3
 		default:
+			before, existed := p.own, i >= 0
 			r.honor(req, &p)
+			if out = p.own.status == pidf.StatusSignedOut; out && r.othersIn(user, key) { // BSP-4.3-3
+				if p.own = before; !existed {
+					p.own = refOwn{status: pidf.StatusUnknown, at: r.now}
+				}
+			}
 		}
 		etag = p.etag
 		if len(req.Body) > 0 {
-			c.services, c.started = servicesIn(decoded(req.Body)), true
+			if c.services, c.started, c.out = servicesIn(decoded(req.Body)), true, out; c.out {
+				c.services = ""
+			}
 		}
 		c.alive, c.published = true, r.now.Add(granted)
 		if p.expires.Before(c.published) {
@@ -99,6 +108,16 @@ func (r *reference) publish(ex exchange) (status int, etag string, ask []asked) 
 	u.pubs = append(slices.Clip(u.pubs), p)
 	r.users[user] = u
 	return 200, etag, ask
+}
+
+// othersIn reports whether another client of a user is in.
+func (r *reference) othersIn(user string, but refKey) bool {
+	for key, c := range r.clients {
+		if key.user == user && c.alive && !c.out && key != but {
+			return true
+		}
+	}
+	return false
 }
 
 // remind has a client whose status was ignored told what is shown.

@@ -67,6 +67,7 @@ type refClient struct {
 	generation int
 	services   string
 	published  time.Time
+	out        bool // has published that it is signed out
 	started    bool // has published a document since it opened its own subscription
 }
 
@@ -303,9 +304,9 @@ func refURIs(req *sipx.Request) (uris []string, list bool) {
 func (r *reference) view(user string, standard bool) string {
 	entry, ok := r.entries[user]
 	if !ok {
-		return viewOf(&viewed{activity: "unknown", blustar: "unknown", tuples: 4})
+		return viewOf(&viewed{activity: "unknown", blustar: "unknown/", tuples: 4})
 	}
-	v := &viewed{tuples: 4, blustar: "unknown"}
+	v := &viewed{tuples: 4, blustar: "unknown/"}
 	claims := map[string]bool{}
 	u := r.users[user]
 	var owns []refOwn
@@ -345,13 +346,11 @@ func (r *reference) view(user string, standard bool) string {
 		claims["call"] = claims["call"] || l.state == pidf.LineBusy
 		v.lines = append(v.lines, fmt.Sprintf("%s=%s>%s", dn, l.state, l.forward))
 	}
-	next := true
 	calendar := slices.Clone(r.calendars[strings.ToLower(entry.Mail)])
 	slices.SortStableFunc(calendar, func(a, b pidf.Appointment) int { return a.From.Compare(b.From) })
 	for _, a := range calendar {
 		running := !a.From.After(r.now) && a.End.After(r.now)
-		if running || next && a.From.After(r.now) {
-			next = false
+		if running {
 			if a.Private {
 				a.Subject = ""
 			}
@@ -367,6 +366,9 @@ func (r *reference) view(user string, standard bool) string {
 	for _, row := range refRules {
 		if claims[row[0]] || row[0] == "" {
 			v.activity, v.note = row[1], cmp.Or(v.note, row[2])
+			if !standard && (v.activity == "away" || v.activity == "other") {
+				v.activity = "busy" // BSP-3.2-7
+			}
 			break
 		}
 	}

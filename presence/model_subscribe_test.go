@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/pidf"
 )
 
 // subscribe is the reference's SUBSCRIBE: RFC 6665 with what §2.1, §2.2, §2.9 and
@@ -85,7 +86,12 @@ func (r *reference) join(tag string, d *refDialog, ex exchange) {
 		if same && (!d.list || !address) {
 			c.generation++
 		}
-		c.started = c.started && r.hasOwn(c)
+		if !r.hasOwn(c) {
+			if c.out {
+				c.services = refServices
+			}
+			c.started, c.out = false, false
+		}
 	}
 	c.amcc = strings.HasPrefix(key.contact, "sip:fmc@")
 	c.dialogs = append(slices.Clip(c.dialogs), tag)
@@ -263,6 +269,18 @@ func (r *reference) endClient(key refKey) {
 		if r.dialogs[tag].state == refLive {
 			r.end(tag, refEnded, "timeout")
 		}
+	}
+	if c.alive && r.alive(key.user) && !r.othersIn(key.user, refKey{}) {
+		u := r.users[key.user]
+		u.pubs = slices.Clone(u.pubs)
+		for i, p := range u.pubs {
+			if p.shared {
+				u.pubs = append(slices.Delete(u.pubs, i, i+1), p)
+				u.pubs[len(u.pubs)-1].own = refOwn{status: pidf.StatusSignedOut, meaning: "signed out", at: r.now}
+				break
+			}
+		}
+		r.users[key.user] = u
 	}
 	if c.alive && !r.alive(key.user) {
 		// BSP-2.2-3: what the clients published ends with the last of them.

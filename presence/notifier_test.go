@@ -52,7 +52,8 @@ func TestOneNotifyAtATime(t *testing.T) {
 func TestListNotifiesTogether(t *testing.T) {
 	w := newWorld(t)
 	w.net.hold()
-	s, _ := w.client("ann", "192.0.2.7").list("sip:ann@example.com", "sip:tom@example.com", "sip:bob@example.com")
+	s, _ := w.client("ann", "192.0.2.7").list("sip:eve@example.com", "sip:ann@example.com", "sip:tom@example.com", "sip:bob@example.com")
+	s.one().ok()
 	sent := s.of(w.net.take())
 	require.Len(t, sent, 3)
 	tag := etag(w.client("tom", "192.0.2.8").status("", "busy", "1"))
@@ -63,7 +64,39 @@ func TestListNotifiesTogether(t *testing.T) {
 	sent[1].ok()
 	n := s.one()
 	require.Equal(t, "2", n.note(t))
-	require.Equal(t, uint32(4), n.CSeq)
+	require.Equal(t, uint32(5), n.CSeq)
+}
+
+// BSX-9: until a watcher has answered, one NOTIFY of its dialog is under way; then
+// three over UDP, and 32 over a connection. All of a long list arrive.
+func TestNotifyWindow(t *testing.T) {
+	for _, tt := range []struct {
+		flow   sipx.Flow
+		window int
+	}{{sipx.Flow{}, 3}, {tcp(7), 32}} {
+		w := newWorld(t)
+		w.net.hold()
+		e := w.client("ann", "192.0.2.7")
+		e.flow = tt.flow
+		uris := []string{"sip:ann@example.com"}
+		for i := range 199 {
+			uris = append(uris, "sip:friend"+strconv.Itoa(i)+"@example.com")
+		}
+		s, _ := e.list(uris...)
+		waiting := s.of(w.net.take())
+		require.Len(t, waiting, 1)
+		shown := map[string]bool{}
+		for len(waiting) > 0 {
+			shown[waiting[0].doc(t).Entity] = true
+			waiting[0].ok()
+			waiting = append(waiting[1:], s.of(w.net.take())...)
+			require.LessOrEqual(t, len(waiting), tt.window)
+			if len(shown) < 100 {
+				require.Len(t, waiting, tt.window)
+			}
+		}
+		require.Len(t, shown, 200)
+	}
 }
 
 // The last NOTIFY of a subscription follows the one under way.

@@ -232,7 +232,7 @@ func (p *presentity) refresh() []*watch {
 	state := p.state(now)
 	result := Consolidate(p.server.cfg.Rules, &state, now)
 	before := p.current.Load()
-	next := newSnapshot(p.address(), before, p.pubs, &state, result, now)
+	next := newSnapshot(p.address(), p.server.cfg.Showing, before, p.pubs, &state, result, now)
 	p.current.Store(next)
 
 	stopTimer(&p.change)

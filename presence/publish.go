@@ -89,7 +89,7 @@ func (s *Server) publish(ctx context.Context, req *sipx.Request) (*sipx.Response
 	if forward {
 		return s.publishForward(ctx, pub, entry)
 	}
-	if err := pub.read(); err != nil {
+	if err := pub.read(s.cfg.MaxNote); err != nil {
 		return nil, nil, err
 	}
 	return s.apply(ctx, pub)
@@ -112,7 +112,7 @@ func (s *Server) presentityOf(ctx context.Context, whose sipx.Address) (*present
 }
 
 // read decodes the body.
-func (pub *publishing) read() error {
+func (pub *publishing) read(maxNote int) error {
 	req := pub.req
 	if len(req.Body) == 0 || pub.expires == 0 {
 		return nil
@@ -129,7 +129,7 @@ func (pub *publishing) read() error {
 	if !pub.contact.URI.IsZero() {
 		owner = contactKey(pub.contact.URI)
 	}
-	pub.own, pub.keeps, err = ownOf(doc, owner, time.Now())
+	pub.own, pub.keeps, err = ownOf(doc, owner, maxNote, time.Now())
 	return err
 }
 
@@ -199,7 +199,7 @@ func (s *Server) publishShared(ctx context.Context, pub *publishing, current *pu
 	p := pub.p
 	now := time.Now()
 	next := &publication{Publication: Publication{
-		Presentity: p.key, ETag: newTag(), Dialect: pub.dialect.Name, Own: pub.own, Expires: now.Add(pub.expires),
+		Presentity: p.key, ETag: newSharedTag(), Dialect: pub.dialect.Name, Own: pub.own, Expires: now.Add(pub.expires),
 	}}
 	replaces := ""
 	if current != nil {
@@ -214,10 +214,17 @@ func (s *Server) publishShared(ctx context.Context, pub *publishing, current *pu
 		return nil, nil, sipx.Errorf(500, "CSeq out of order")
 	}
 	pub.ignored = current != nil && pub.doc != nil && pub.ifMatch == "" && s.clients.starts(key, pub.at)
+	out := false
 	if current == nil || pub.honored() {
-		next.Own = pub.own
-		if pub.keeps && current != nil {
-			next.Own.Note = current.Own.Note
+		out = pub.own.Status == pidf.StatusSignedOut
+		switch {
+		case !out || !s.clients.othersIn(p, key): // else their status stays (BSP-4.3-3)
+			next.Own = pub.own
+			if pub.keeps && current != nil {
+				next.Own.Note = current.Own.Note
+			}
+		case current == nil:
+			next.Own.Status, next.Own.Meaning, next.Own.Note = pidf.StatusUnknown, "", ""
 		}
 		next.callID, next.cseq, next.at = strings.Clone(pub.req.CallID), pub.req.CSeq, now
 	}
@@ -231,10 +238,13 @@ func (s *Server) publishShared(ctx context.Context, pub *publishing, current *pu
 	var services *ServiceState
 	if pub.doc != nil {
 		st := servicesOf(pub.doc)
+		if out {
+			st = ServiceState{}
+		}
 		services = &st
 	}
 	next.expiry = s.after(next.Expires.Sub(now), func() { s.publicationExpired(p, next) })
-	s.clients.publish(key, pub.at, p, services, now.Add(pub.expires), pub.req.Header.Get("User-Agent"))
+	s.clients.publish(key, pub.at, p, services, out, now.Add(pub.expires), pub.req.Header.Get("User-Agent"))
 	notify := s.swap(p, current, next)
 	if !pub.ignored {
 		return s.publishedOK(pub, next.ETag), notify, nil
@@ -368,7 +378,7 @@ func (s *Server) publishedOK(pub *publishing, etag string) *sipx.Response {
 func (s *Server) unpublish(ctx context.Context, pub *publishing, current *publication) (*sipx.Response, func(), error) {
 	p := pub.p
 	if pub.dialect.ClientLife {
-		etag := newTag()
+		etag := newSharedTag()
 		if current != nil {
 			etag = current.ETag
 		}
@@ -437,16 +447,28 @@ const publicationExpired = "its publication expired"
 
 // settle sees to a user after one of their clients has ended: where it was the
 // last, what the clients published ends with it and the user is signed out
-// (BSP-2.2-3); else only the services may have changed (BSP-2.2-4). It returns
-// what notifies the watchers. p.publishing is held, and the caller has a
-// reference to p.
+// (BSP-2.2-3); else only the services may have changed (BSP-2.2-4), and the status
+// where all that remain have published that they are signed out. It returns what
+// notifies the watchers. p.publishing is held, and the caller has a reference to
+// p.
 func (s *Server) settle(p *presentity) func() {
-	if s.clients.alive(p) {
-		return s.swap(p, nil, nil)
-	}
 	p.mu.Lock()
 	shared := p.shared()
 	p.mu.Unlock()
+	if s.clients.alive(p) {
+		if shared == nil || s.clients.othersIn(p, clientKey{}) {
+			return s.swap(p, nil, nil)
+		}
+		next := *shared
+		next.Own = signedOut(time.Now())
+		if revision, err := s.cfg.Store.Put(s.ctx, next.Publication, shared.ETag); err == nil {
+			next.Revision = revision
+		} else {
+			s.cfg.Logger.Error("publication store", "presentity", p.key, "error", err)
+		}
+		next.expiry = s.after(time.Until(next.Expires), func() { s.publicationExpired(p, &next) })
+		return s.swap(p, shared, &next)
+	}
 	if shared != nil {
 		s.deleteStored(p, shared)
 	}

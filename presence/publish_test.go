@@ -8,7 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/sipx"
 )
 
 // BSP-2.4-1, BSP-2.4-2, BSP-2.4-4: the first PUBLISH creates the entity-tag,
@@ -150,17 +152,89 @@ func TestPresentityOfPublish(t *testing.T) {
 	require.Equal(t, "busy", watcher.one().shown(t).activity)
 }
 
+// BSP-3.2-7: watchers of the Standard dialect see away and other as RPID has them,
+// and BluStar watchers too where a setting says so.
+func TestAllStatuses(t *testing.T) {
+	for _, all := range []bool{true, false} {
+		w := newWorld(t, func(c *presence.Config) { c.Showing.AllStatuses = all })
+		blu, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		rfc, _ := w.standard("bob", "192.0.2.9").subscribe("sip:tom@example.com")
+		w.client("tom", "192.0.2.8").status("", "inactive", "")
+		sent := w.net.take()
+		require.Equal(t, "away", rfc.of(sent)[len(rfc.of(sent))-1].shown(t).activity)
+		require.Equal(t, map[bool]string{true: "away", false: "busy"}[all], blu.of(sent)[len(blu.of(sent))-1].shown(t).activity)
+		view, err := w.server.Presence(t.Context(), "sip:tom@example.com")
+		require.NoError(t, err)
+		require.Equal(t, map[bool]string{true: "away", false: "busy"}[all], shownOf(view.Document).activity)
+		require.Equal(t, presence.StatusAway, view.Result.Status)
+	}
+}
+
+// BSP-2.10-3, BSP-2.4-1: entity-tags are up to 9 digits, as printed.
+func TestEntityTagAsPrinted(t *testing.T) {
+	w := newWorld(t)
+	for range 100 {
+		tag := etag(w.client("tom", "192.0.2.8").status("", "busy", ""))
+		require.Regexp(t, `^[0-9]{1,9}$`, tag)
+		require.Equal(t, tag, etag(w.client("tom", "192.0.2.8").publish(tag, "", "Expires: 0")))
+	}
+}
+
+// BSP-4.3-8: a note of more than 1024 bytes, or what is configured, is 413, which
+// says how many there may be.
+func TestLongNote(t *testing.T) {
+	for most, configured := range map[int]int{pidf.MaxNote: 0, 2000: 2000} {
+		w := newWorld(t, func(c *presence.Config) { c.MaxNote = configured })
+		tom := w.client("tom", "192.0.2.8")
+		require.Equal(t, 200, tom.status("", "busy", strings.Repeat("é", most/2)).Status)
+		for _, res := range []*sipx.Response{
+			tom.status("", "busy", strings.Repeat("é", most/2)+"x"),
+			w.standard("ann", "192.0.2.9").publish("", pidfBody("open", "", strings.Repeat("x", most+1))),
+		} {
+			require.Equal(t, 413, res.Status)
+			require.Contains(t, res.Reason, strconv.Itoa(most))
+		}
+	}
+}
+
+// BSP-4.3-3: publishing "signed out" closes the services of that client; the user
+// is shown signed out where no other client is live that has not.
+func TestPublishedSignedOut(t *testing.T) {
+	w := newWorld(t)
+	watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+	desk, mobile := w.client("tom", "192.0.2.8"), w.client("tom", "192.0.2.9")
+	own, _ := desk.subscribe("sip:tom@example.com")
+	video := strings.Replace(bluStarBody("busy", "HELLO"), `"video"><status><basic>closed`, `"video"><status><basic>open`, 1)
+	tag := etag(desk.publish("", video))
+	require.Equal(t, 200, mobile.status(tag, "busy", "HELLO").Status)
+	w.net.take()
+	newest := func() shown {
+		list := watcher.of(w.net.take())
+		require.NotEmpty(t, list)
+		return list[len(list)-1].shown(t)
+	}
+	require.Equal(t, 200, desk.status(tag, "signed out", "").Status)
+	require.Equal(t, shown{"sip:tom@example.com", "busy", "HELLO", "busy", "gam"}, newest())
+	require.Equal(t, 200, mobile.status(tag, "signed out", "").Status)
+	require.Equal(t, signedOut, newest())
+	require.Equal(t, 200, desk.status(tag, "available", "").Status)
+	require.Equal(t, shown{"sip:tom@example.com", "other:available", "Available", "available", "gam"}, newest())
+	require.Equal(t, 200, own.refresh().Status)
+	require.Equal(t, 200, own.end().Status)
+	require.Equal(t, signedOut, newest(), "who remains has signed out")
+	require.Equal(t, tag, etag(mobile.publish(tag, "")), "and is still there")
+}
+
 // BSP-4.3-2, BSP-3.2-1: which statuses are taken, and how they are shown.
 func TestPublishedStatuses(t *testing.T) {
 	for status, want := range map[string]shown{
 		"available":      {activity: "other:available", note: "Available"},
 		"busy":           {activity: "busy", note: "Busy"},
 		"do not disturb": {activity: "other:unavailable", note: "Unavailable"},
-		"signed out":     {activity: "other:signed out", note: "Signed out"},
-		"away":           {activity: "away", note: "Away"},
-		"inactive":       {activity: "away", note: "Inactive"},
-		"be right back":  {activity: "away", note: "Be right back"},
-		"other":          {activity: "other:other", note: "Other"},
+		"away":           {activity: "busy", note: "Away"},
+		"inactive":       {activity: "busy", note: "Inactive"},
+		"be right back":  {activity: "busy", note: "Be right back"},
+		"other":          {activity: "busy", note: "Other"},
 		"unknown":        {activity: "other:unknown"},
 		" busy ":         {activity: "busy", note: "Busy", blustar: "busy"},
 	} {
@@ -197,7 +271,7 @@ func TestPublishedNote(t *testing.T) {
 	require.Equal(t, 200, tom.publish(tag, strings.Replace(noNote, `</aa:status>`, `</aa:status><aa:note xml:lang="Eng" />`, 1)).Status)
 	require.Equal(t, "Available", own.one().shown(t).note)
 	require.Equal(t, 200, tom.status(tag, "signed out", "").Status)
-	require.Equal(t, shown{"sip:tom@example.com", "other:signed out", "Signed out", "signed out", "gam"}, own.one().shown(t))
+	require.Equal(t, signedOut, own.one().shown(t))
 	require.Equal(t, 200, own.refresh().Status)
 	require.Equal(t, 200, tom.publish(tag, "").Status)
 }

@@ -12,7 +12,7 @@ import (
 // where it has one (BSP-4.3-2), else what RFC 4480 and RFC 3863 say (BSX-6).
 // keepsNote tells that the document does not speak of a note: an empty one
 // deletes it (BSP-4.3-3).
-func ownOf(doc *pidf.Presence, owner string, now time.Time) (own Own, keepsNote bool, err error) {
+func ownOf(doc *pidf.Presence, owner string, maxNote int, now time.Time) (own Own, keepsNote bool, err error) {
 	own = Own{Provenance: Provenance{Owner: owner, Received: now}, Timestamp: now}
 	for i := range doc.Persons {
 		aa := doc.Persons[i].BluStar
@@ -27,8 +27,8 @@ func ownOf(doc *pidf.Presence, owner string, now time.Time) (own Own, keepsNote 
 		if b.Note != nil {
 			own.Note = strings.Clone(strings.TrimSpace(b.Note.Text)) // the document must not stay for it
 		}
-		if len(own.Note) > maxText {
-			return own, false, sipx.Errorf(400, "aa:note is longer than %d bytes", maxText)
+		if len(own.Note) > maxNote {
+			return own, false, longNote(maxNote)
 		}
 		if !b.Timestamp.IsZero() {
 			own.Timestamp = b.Timestamp
@@ -37,11 +37,13 @@ func ownOf(doc *pidf.Presence, owner string, now time.Time) (own Own, keepsNote 
 	}
 	own.Meaning = standardMeaning(doc)
 	own.Status = statusOf(own.Meaning)
-	if own.Note = standardNote(doc); len(own.Note) > maxText {
-		return own, false, sipx.Errorf(400, "a note is longer than %d bytes", maxText)
+	if own.Note = standardNote(doc); len(own.Note) > maxNote {
+		return own, false, longNote(maxNote)
 	}
 	return own, false, nil
 }
+
+func longNote(most int) error { return sipx.Errorf(413, "a note of more than %d bytes", most) }
 
 func validStatus(s pidf.Status) bool {
 	switch s {

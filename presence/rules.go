@@ -62,19 +62,6 @@ func DefaultRules() []Rule {
 	}
 }
 
-// FiveStatuses returns the rules with Away and Other collapsed to Busy, so that
-// watchers see only the five statuses that the table of §3.2 maps (BSP-3.2-7).
-// The notes still say which it is.
-func FiveStatuses(rules []Rule) []Rule {
-	rules = slices.Clone(rules)
-	for i := range rules {
-		if s := rules[i].Status; s == StatusAway || s == StatusOther {
-			rules[i].Status = StatusBusy
-		}
-	}
-	return rules
-}
-
 // Result is a consolidated presence.
 type Result struct {
 	Status Status

@@ -22,6 +22,7 @@ type snapshot struct {
 	result   Result
 	tuples   []pidf.Tuple // of Standard publications, for Standard watchers
 	private  bool         // own eyes see more
+	showing  Showing      // what BluStar watchers are shown
 
 	mu    sync.Mutex
 	views [viewKinds]view
@@ -57,9 +58,9 @@ type body struct {
 // bodies for; more are rendered each time.
 const maxBodies = 16
 
-func newSnapshot(entity string, before *snapshot, pubs []*publication, state *State, result Result, now time.Time) *snapshot {
+func newSnapshot(entity string, showing Showing, before *snapshot, pubs []*publication, state *State, result Result, now time.Time) *snapshot {
 	n := &snapshot{
-		entity: entity, at: now, state: *state, result: result,
+		entity: entity, showing: showing, at: now, state: *state, result: result,
 		tuples: publishedTuples(pubs), private: hasPrivate(state.Calendar),
 	}
 	if before == nil {
@@ -104,11 +105,16 @@ func sameTuples(a, b []pidf.Tuple) bool {
 
 // consolidated builds the document that both dialects share.
 func (n *snapshot) consolidated(own bool) *pidf.Presence {
-	return Document(n.entity, &n.state, n.result, n.at, own && n.private)
+	show := n.showing
+	show.Own = own && n.private
+	return Document(n.entity, &n.state, n.result, n.at, show)
 }
 
 func (n *snapshot) document(d *Dialect, own bool) *pidf.Presence {
 	doc := n.consolidated(own)
+	if !d.FiveStatuses {
+		doc.Persons[0].Activities.Values[0] = activity(n.result.Status, true)
+	}
 	if !d.SharedPublication {
 		doc.Tuples = append(doc.Tuples, n.tuples...)
 	}

@@ -97,11 +97,11 @@ func TestCalendar(t *testing.T) {
 			synctest.Wait()
 		}
 		require.Equal(t, []moment{
-			{0, "Available", "1"},
 			{60 * time.Second, "In a meeting", "1"},
 			{90 * time.Second, "In a meeting", "12"},
 			{120 * time.Second, "Available", "2"},
-			{150 * time.Second, "Available", "3"},
+			{150 * time.Second, "Available", ""},
+			{180 * time.Second, "Available", "3"},
 			{200 * time.Second, "Available", ""},
 		}, got)
 		_ = tag
@@ -127,6 +127,21 @@ func TestPrivateAppointment(t *testing.T) {
 	}
 }
 
+// BSP-3.2-5: a setting adds the next appointment.
+func TestNextAppointment(t *testing.T) {
+	w := newWorld(t, func(c *presence.Config) { c.Showing.NextAppointment = true })
+	watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+	w.net.take()
+	now := time.Now()
+	require.NoError(t, w.server.Feed().SetCalendar("tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{
+		{ID: "2", State: pidf.CalendarBusy, From: now.Add(2 * time.Hour), End: now.Add(3 * time.Hour)},
+		{ID: "1", State: pidf.CalendarBusy, From: now.Add(time.Hour), End: now.Add(2 * time.Hour)},
+	}}))
+	shown := watcher.one().doc(t).Persons[0].BluStar.Calendar
+	require.Len(t, shown, 1)
+	require.Equal(t, "1", shown[0].ID)
+}
+
 // BSP-2.7-1, BSP-3.2-3: external presence, and that signed out plus external
 // available is available.
 func TestExternal(t *testing.T) {
@@ -139,7 +154,7 @@ func TestExternal(t *testing.T) {
 	external := presence.ExternalState{Status: pidf.StatusAvailable, FreeText: "Working on BluStar", FwdDestination: "sip:x@example.com"}
 	require.NoError(t, feed.SetExternal(t.Context(), "tel:2719", external))
 	n := watcher.one()
-	require.Equal(t, shown{"sip:tom@example.com", "other:available", "Available", "signed out", "gam"}, n.shown(t))
+	require.Equal(t, shown{"sip:tom@example.com", "other:available", "Available", "signed out", ""}, n.shown(t))
 	uc := n.doc(t).Persons[0].BluStar.ExternalUC
 	require.Equal(t, "Working on BluStar", uc.FreeText)
 	require.Equal(t, "sip:x@example.com", uc.FwdDestination)

@@ -61,7 +61,7 @@ func (s *Server) subscribe(ctx context.Context, req *sipx.Request) (*sipx.Respon
 	if sub.expires, err = s.granted(req, s.cfg.MaxSubscribeExpires); err != nil {
 		return nil, nil, err
 	}
-	if !accepts(req.Header, media) {
+	if !sub.dialect.AnyAccept && !accepts(req.Header, media) {
 		return sipx.NewResponse(406, sipx.Field{Name: "Accept", Value: media}), nil, nil
 	}
 	id, refused := s.check(ctx, req, sub.contact, sub.dialect)

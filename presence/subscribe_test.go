@@ -311,7 +311,8 @@ func TestBadSubscribe(t *testing.T) {
 		{"template package", plain("Event: presence.nothing"), 489, "Allow-Events"},
 		{"bad require", plain("Event: presence", "Require: gold, recipient-list-subscribe"), 420, "Unsupported"},
 		{"two contacts", plain("Event: presence", "Contact: <sip:b@192.0.2.8>"), 400, ""},
-		{"not acceptable", plain("Event: presence", "Accept: text/html"), 406, "Accept"},
+		{"not acceptable", w.standard("ann", "192.0.2.7").request("SUBSCRIBE", "sip:192.0.2.1", "<sip:tom@example.com>", "b", 1, "",
+			"Event: presence", "Accept: text/html"), 406, "Accept"},
 		{"encoded", plain("Event: presence", "Content-Encoding: gzip"), 415, "Accept-Encoding"},
 		{"list required, none there", plain("Event: presence", "Require: recipient-list-subscribe"), 400, ""},
 		{"too large", list(rl(strings.Repeat(" ", 2000))), 413, ""},
@@ -333,9 +334,15 @@ func TestBadSubscribe(t *testing.T) {
 			require.Empty(t, w.net.take())
 		})
 	}
+	// A BluStar client may write what it likes there: §4.3 prints another type.
+	s, res := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com", "Expires: 300", "Accept: application/dialog-info+xml")
+	require.Equal(t, 200, res.Status)
+	require.Equal(t, 200, s.end().Status)
+	w.net.take()
+
 	body := list("x")
 	body.Header = append(body.Header[:0:0], sipx.Field{Name: "Event", Value: "presence"}, sipx.Field{Name: "Contact", Value: "<sip:a@192.0.2.7>"}, sipx.Field{Name: "Content-Type", Value: "text/plain"})
-	res := w.send(body)
+	res = w.send(body)
 	require.Equal(t, 415, res.Status)
 	require.Equal(t, "application/resource-lists+xml", res.Header.Get("Accept"))
 	require.Zero(t, w.server.Stats().Subscriptions)

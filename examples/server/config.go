@@ -32,7 +32,13 @@ type config struct {
 	Dialect string `json:"dialect"`
 	// NAT says where NOTIFYs over UDP go: "auto", "always" (back to where the
 	// SUBSCRIBE came from) or "never" (to the Contact).
-	NAT  string     `json:"nat"`
+	NAT string `json:"nat"`
+	// AllStatuses shows BluStar clients away and other as RPID has them; else as
+	// busy, with a text that says which it is (§3.2 has five statuses).
+	AllStatuses bool `json:"all_statuses"`
+	// NextAppointment shows the next appointment where none is running.
+	NextAppointment bool `json:"next_appointment"`
+
 	Auth authConfig `json:"auth"`
 	// Accounts is the file of local accounts; AMCCs and Digest need it even
 	// where Active Directory checks everybody else.
@@ -105,6 +111,7 @@ type limitsConfig struct {
 	MaxSubscribeExpires int `json:"max_subscribe_expires"`
 	MaxPublishExpires   int `json:"max_publish_expires"`
 	MinExpires          int `json:"min_expires"`
+	MaxNote             int `json:"max_note"`
 	MaxBody             int `json:"max_body"`
 	MaxList             int `json:"max_list"`
 	MaxSubscriptions    int `json:"max_subscriptions"`
@@ -131,7 +138,7 @@ func defaultConfig() *config {
 		},
 		Limits: limitsConfig{
 			MaxSubscribeExpires: 300, MaxPublishExpires: 3600, MinExpires: 60,
-			MaxBody: 65536, MaxList: 500, MaxSubscriptions: 200_000,
+			MaxNote: 1024, MaxBody: 65536, MaxList: 500, MaxSubscriptions: 200_000,
 		},
 		HTTP: httpConfig{Listen: "127.0.0.1:8080"},
 		Log:  logConfig{Level: "info", Format: "text"},

@@ -145,7 +145,7 @@ func TestDefaults(t *testing.T) {
 		Mode: "required", Cipher: "tuz", Session: duration(8 * time.Hour), ChallengeLifetime: duration(5 * time.Minute),
 		MaxFailures: 4, FailureWindow: duration(15 * time.Minute),
 	}, c.Auth)
-	require.Equal(t, limitsConfig{300, 3600, 60, 65536, 500, 200000}, c.Limits) // BSP-4.1-2, BSP-4.3-1
+	require.Equal(t, limitsConfig{300, 3600, 60, 1024, 65536, 500, 200000}, c.Limits) // BSP-4.1-2, BSP-4.3-1
 	require.Nil(t, c.ActiveDirectory)
 
 	l := c.Directory.LDAP
@@ -175,7 +175,7 @@ func TestDocumentedExample(t *testing.T) {
 	  "directory": {"file": "users.json"},
 	  "active_directory": null,
 	  "limits": {"max_subscribe_expires": 300, "max_publish_expires": 3600, "min_expires": 60,
-	             "max_body": 65536, "max_list": 500, "max_subscriptions": 200000},
+	             "max_note": 1024, "max_body": 65536, "max_list": 500, "max_subscriptions": 200000},
 	  "http": {"listen": "127.0.0.1:8080", "token_file": ""},
 	  "log": {"level": "info", "format": "text"}
 	}`})

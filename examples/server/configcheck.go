@@ -127,6 +127,7 @@ func (c *config) checkLimits() error {
 		{"limits.max_publish_expires", c.Limits.MaxPublishExpires, 1, math.MaxInt32},
 		{"limits.min_expires", c.Limits.MinExpires, 0, math.MaxInt32},
 		{"limits.max_body", c.Limits.MaxBody, 1, maxMessage - headerRoom},
+		{"limits.max_note", c.Limits.MaxNote, 1, math.MaxInt32},
 		{"limits.max_list", c.Limits.MaxList, 1, math.MaxInt32},
 		{"limits.max_subscriptions", c.Limits.MaxSubscriptions, 1, math.MaxInt32},
 	} {

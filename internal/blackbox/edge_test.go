@@ -26,6 +26,14 @@ func TestDeadClientIsSignedOut_BSP_2_3_1(t *testing.T) {
 	for _, d := range []*dialog{own, watcher} {
 		d.until("busy", func(d *document) bool { return d.own() == "busy" })
 	}
+	require.Eventually(t, func() bool {
+		for _, d := range s.list("/v1/subscriptions") {
+			if d.(map[string]any)["under_way"] != float64(0) {
+				return false
+			}
+		}
+		return true
+	}, patience, 10*time.Millisecond, "all is answered")
 	p.answering(func(*message) int { return 0 })
 	s.line("6725", "busy")
 	begin := time.Now()

@@ -33,10 +33,10 @@ func TestPublishStatuses_BSP_4_3_2(t *testing.T) {
 		{"busy", "busy", "Busy"},
 		{"do not disturb", "unavailable", "Unavailable"},
 		{"signed out", "signed out", "Signed out"},
-		{"away", "away", "Away"},
-		{"inactive", "away", "Inactive"},
-		{"be right back", "away", "Be right back"},
-		{"other", "other", "Other"},
+		{"away", "busy", "Away"}, // BSP-3.2-7
+		{"inactive", "busy", "Inactive"},
+		{"be right back", "busy", "Be right back"},
+		{"other", "busy", "Other"},
 		{"available", "available", "Available"},
 	} {
 		require.Equal(t, etag, p.publish(etag, statusBody(c.own, "")), "the entity-tag stays (§2.4)")

@@ -317,7 +317,8 @@ func TestSubscribeRefused_BSP_4_5(t *testing.T) {
 		p.do(m, 481)
 
 		p.do(p.subscribeRequest(tom, "300").del("Contact"), 400)
-		p.do(p.subscribeRequest(tom, "300").set("Accept", "text/html"), 406)
+		soft := s.softphone("udp", tom)
+		soft.do(soft.subscribeRequest(tom, "300").set("Accept", "text/html"), 406)
 
 		for _, method := range []string{"INVITE", "MESSAGE", "REGISTER", "REFER", "FROBNICATE"} {
 			r = p.do(p.request(method, tom), 405)

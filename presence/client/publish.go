@@ -14,7 +14,8 @@ type Publication struct {
 	// Status is the user's; by default available. BluStar servers support
 	// available, busy, do not disturb and signed out (§4.3).
 	Status pidf.Status
-	// Note is the user's text. An empty one deletes it.
+	// Note is the user's text, of at most Config.MaxNote bytes. An empty one
+	// deletes it.
 	Note string
 	// Audio, Video and Message say what the client can do. Those that are empty
 	// are left to the server: audio and message open, video closed.
@@ -33,7 +34,7 @@ type Publication struct {
 // already (§2.4); unless p.AsDefault, a second PUBLISH with the entity-tag that
 // the first was given follows.
 func (c *Client) Publish(ctx context.Context, p Publication) error {
-	if err := p.check(); err != nil {
+	if err := p.check(c.cfg.MaxNote); err != nil {
 		return err
 	}
 	ctx, done, err := c.begin(ctx)
@@ -44,12 +45,12 @@ func (c *Client) Publish(ctx context.Context, p Publication) error {
 	return c.publications.publish(ctx, p)
 }
 
-func (p *Publication) check() error {
+func (p *Publication) check(maxNote int) error {
 	if p.Status == "" {
 		p.Status = pidf.StatusAvailable
 	}
-	if len(p.Note) > 4096 {
-		return fmt.Errorf("client: a note of %d bytes, at most 4096 are possible", len(p.Note))
+	if len(p.Note) > maxNote {
+		return fmt.Errorf("client: a note of %d bytes, at most %d are possible", len(p.Note), maxNote)
 	}
 	return nil
 }
