@@ -31,12 +31,15 @@
 //
 // # Clients
 //
-// In the BluStar dialect a client is a Contact of a user: it comes with the
-// subscription to its own address, or with a PUBLISH, and goes with Expires 0,
-// or when that subscription or publication expires, a NOTIFY fails, or its
-// connection is lost. With the last client of a user the user is signed out. A
-// connection that closes ends the subscriptions made over it; a client that
-// only publishes may connect for each PUBLISH, and lives until that expires.
+// In the BluStar dialect a client is a Contact of a user: it comes with a
+// subscription to its own address, or with a PUBLISH. Own is what belongs to the
+// authenticated account; where nobody authenticated, to From; where From has no
+// entry, the first address that a Contact subscribes to. A client goes with the
+// last of its own subscriptions, of which a PC client has two, its address and its
+// list, or with a PUBLISH with Expires 0; when it answers nothing that it is sent;
+// or when its connection is lost. With the last client of a user the user is
+// signed out. A client that only publishes may connect for each PUBLISH, and lives
+// until that expires.
 //
 // # References
 //
