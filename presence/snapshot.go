@@ -81,13 +81,15 @@ func (n *snapshot) version(d *Dialect, own bool) uint64 { return n.versions[view
 // changes reports which watchers of n see something else than those of before.
 func (n *snapshot) changes(before *snapshot) (changed [viewKinds]bool) {
 	all := [viewKinds]bool{true, true, true, true}
-	if n.result.Status != before.result.Status || n.result.Note != before.result.Note || n.state.Services != before.state.Services {
+	shown := activity(n.result.Status, n.showing.AllStatuses) != activity(before.result.Status, n.showing.AllStatuses)
+	if shown || n.result.Note != before.result.Note || n.state.Services != before.state.Services {
 		return all // most changes are of these, and found without a look at the documents
 	}
 	if !pidf.Equal(n.consolidated(false), before.consolidated(false)) {
 		return all
 	}
-	tuples := !sameTuples(n.tuples, before.tuples)
+	// What Standard watchers alone see: tuples, and a status that is none of the five.
+	tuples := !sameTuples(n.tuples, before.tuples) || n.result.Status != before.result.Status
 	own := (n.private || before.private) && !pidf.Equal(n.consolidated(true), before.consolidated(true))
 	for _, d := range []*Dialect{bluStar, standard} {
 		changed[viewKind(d, false)] = tuples && !d.SharedPublication

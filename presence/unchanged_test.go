@@ -51,6 +51,22 @@ func TestUnchangedForOthers(t *testing.T) {
 	}
 }
 
+// BSP-2.5-2, BSP-3.2-7: a status that BluStar watchers are shown as busy, like the
+// one before, is no change to them.
+func TestUnchangedBusy(t *testing.T) {
+	w := newWorld(t)
+	blu, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+	rfc, _ := w.standard("bob", "192.0.2.9").subscribe("sip:tom@example.com")
+	desk := w.standard("tom", "192.0.2.8")
+	tag := etag(desk.publish("", pidfBody("open", "<rpid:busy/>", "x")))
+	w.standard("tom", "192.0.2.10").publish("", pidfBody("open", "<rpid:away/>", "x"))
+	w.net.take()
+	require.Equal(t, 200, desk.publish(tag, "", "Expires: 0").Status)
+	sent := w.net.take()
+	require.Equal(t, "away", rfc.of(sent)[0].shown(t).activity)
+	require.Empty(t, blu.of(sent))
+}
+
 // BSX-4: a client of an address that has no entry leaves nothing behind.
 func TestNobodyLeavesNothing(t *testing.T) {
 	w := newWorld(t)
