@@ -1,11 +1,13 @@
 package blackbox_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -207,6 +209,27 @@ func (c *client) publish(etag, status, note string) string {
 	return etag
 }
 
+// ignored publishes what must be ignored, and gives the answer, and the document
+// by which the client is told what is shown instead (BSP-2.4-3).
+func (c *client) ignored(m *message) (*message, *document) {
+	c.t.Helper()
+	c.mu.Lock()
+	begin := len(c.requests)
+	c.mu.Unlock()
+	r := c.ask(m, 200)
+	var body string
+	require.True(c.t, c.wait(patience, func() bool {
+		for _, n := range c.requests[begin:] {
+			if uri(n.get("From")) == c.address {
+				body = n.body
+				return true
+			}
+		}
+		return false
+	}), "it is told what is shown")
+	return r, parseDocument(c.t, body)
+}
+
 // unpublish is the end of a client by PUBLISH (§4.3).
 func (c *client) unpublish(etag string) {
 	c.t.Helper()
@@ -310,3 +333,71 @@ const (
 	signedOut = "signed out/Signed out"
 	isUnknown = "unknown/"
 )
+
+// restart ends the server with the signal and starts it again where it was.
+// The phones keep their sockets, and what they believe.
+func (s *server) restart(sig syscall.Signal) *server {
+	s.t.Helper()
+	if sig == syscall.SIGKILL {
+		s.kill()
+	} else {
+		s.terminate(sig)
+	}
+	file := s.cmd.Args[2]
+	data, err := os.ReadFile(file)
+	require.NoError(s.t, err)
+	var c map[string]any
+	require.NoError(s.t, json.Unmarshal(data, &c))
+	c["listen"], c["http"] = []string{"udp:" + s.udp, "tcp:" + s.tcp}, map[string]string{"listen": s.http}
+	writeJSON(s.t, file, c)
+	fresh := launch(s.t, "-config", file)
+	fresh.phones, s.phones = s.phones, nil
+	for _, p := range fresh.phones {
+		p.s = fresh
+		if p.conn != nil {
+			p.dial()
+		}
+	}
+	return fresh
+}
+
+// amc makes one of the AMCs of an AMCC.
+func (amcc *phone) amc(number, address string) *client {
+	amcc.contact = "<sip:fmc@" + amcc.local + ">"
+	amcc.creds = "amcc:" + passwords["amcc"]
+	return &client{phone: amcc, number: number, address: address}
+}
+
+// replaceRequest is a refresh with another list (§4.2).
+func (c *client) replaceRequest(favorites ...string) *message {
+	m := c.list.refreshRequest("7200").set("Content-Type", "application/resource-lists+xml").
+		set("Content-Disposition", "recipient-list").set("Require", "recipient-list-subscribe")
+	m.body = listBody(append([]string{c.address}, favorites...)...)
+	return m
+}
+
+// ends reads NOTIFYs until the final one, which says why, and has a document
+// (BSP-2.2-2).
+func (d *dialog) ends(reason string) *document {
+	d.p.t.Helper()
+	d.ended(reason)
+	d.p.mu.Lock()
+	last := d.p.requests[d.read-1]
+	d.p.mu.Unlock()
+	return parseDocument(d.p.t, last.body)
+}
+
+// leaves is the end of a client that left by itself: it is not called back.
+func (d *dialog) leaves() {
+	d.p.t.Helper()
+	d.ends("timeout")
+}
+
+// colleagues are the addresses of those.
+func colleagues(n int) []string {
+	var list []string
+	for i := range n {
+		list = append(list, fmt.Sprintf("sip:colleague%d@astra.com", i))
+	}
+	return list
+}

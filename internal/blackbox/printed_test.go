@@ -174,3 +174,156 @@ func TestSignedOutUnknown_BSP_2_4_8(t *testing.T) {
 	require.Equal(t, "unknown", s.status(hanks))
 	require.Equal(t, "signed out", s.status(sean))
 }
+
+// A client has ended with the last of its own subscriptions; one that expires,
+// or whose NOTIFY is answered 481, ends alone while another is live (BSP-2.2-2,
+// BSP-2.3-1).
+func TestOneOfTwoEnds_BSP_2_3_1(t *testing.T) {
+	t.Parallel()
+	s := startMail(t, required)
+	g := s.watched(hanks, "2719")
+	g.see(signedOut)
+	c := s.client("udp", hanksNumber, hanks, `DE\tom`)
+	for name, end := range map[string]func(d *dialog){
+		"not refreshed": func(d *dialog) {
+			d.refresh("1")
+			d.ends("timeout")
+		},
+		"answered 481": func(d *dialog) {
+			c.answering(func(n *message) int {
+				if n.get("Call-ID") == d.last.get("Call-ID") {
+					return 481
+				}
+				return 200
+			})
+			s.line("2719", "ringing")
+			require.Eventually(t, func() bool { return c.send(d.refreshRequest("300")).code() == 481 }, patience, 10*time.Millisecond)
+		},
+	} {
+		for _, first := range []string{"own", "list"} {
+			c.signIn(sean)
+			c.publish("", "busy", name)
+			g.come("busy/" + name)
+			one, other := c.own, c.list
+			if first == "list" {
+				one, other = other, one
+			}
+			end(one)
+			g.see("busy/" + name)
+			one.gone()
+			other.refresh("300")
+			end(other)
+			g.come(signedOut)
+			c.answering(nil)
+		}
+	}
+}
+
+// Only the first PUBLISH of a client that starts is ignored. Clients from before
+// version 01.06 know no entity-tags: theirs are honored (BSP-2.4-3, BSP-2.4-5).
+func TestOnlyTheFirst_BSP_2_4_3(t *testing.T) {
+	t.Parallel()
+	for _, network := range []string{"udp", "tcp"} {
+		t.Run(network, func(t *testing.T) {
+			t.Parallel()
+			s := startMail(t, required)
+			g := s.watched(hanks, "2719")
+			g.see(signedOut)
+			c := s.client(network, hanksNumber, hanks, `DE\tom`)
+			c.signIn(sean)
+			g.come(isUnknown)
+			etag := c.publish("", "available", "one") // nothing is live yet
+			g.see("available/one")
+			for _, status := range []string{"busy", "available", "busy"} {
+				require.Equal(t, etag, c.publish("", status, status))
+				g.see(status + "/" + status)
+			}
+
+			// It starts again at the same Contact, before the server knows of its
+			// end: its status from before is live.
+			c.signIn(sean)
+			c.own.doc()
+			c.list.told(hanks, sean)
+			r, doc := c.ignored(c.publishRequest("3600", "", statusBody("available", "START")))
+			require.Equal(t, etag, r.get("SIP-ETag"))
+			require.Equal(t, "busy", doc.ownNote())
+			g.see("busy/busy")
+			require.Equal(t, etag, c.publish("", "available", "now"))
+			g.see("available/now")
+
+			// A second client: the first PUBLISH is ignored, its services count.
+			second := s.client(network, hanksNumber, hanks, `DE\tom`)
+			second.signIn()
+			second.own.doc()
+			second.list.told(hanks)
+			r, doc = second.ignored(second.publishRequest("3600", "", tuplesBody("do not disturb", `<aa:note xml:lang="Eng" />`, "closed", "open", "closed")))
+			require.Equal(t, etag, r.get("SIP-ETag"))
+			require.Equal(t, "available", doc.own())
+			doc = second.own.until("its video", func(d *document) bool { return d.service("video") == "open" })
+			require.Equal(t, "available", doc.status())
+			require.Equal(t, "now", doc.ownNote())
+			g.see("available/now")
+			require.Equal(t, etag, second.publish("", "busy", "second"))
+			g.see("busy/second")
+			require.Equal(t, etag, c.publish("", "available", "first"))
+			g.see("available/first")
+
+			// An entity-tag of long ago: with a body as if there were none, as a
+			// refresh 412 (BSP-2.4-5).
+			require.Equal(t, etag, c.publish("1", "busy", "old tag"))
+			g.see("busy/old tag")
+			c.ask(c.publishRequest("3600", "1", ""), 412)
+			g.see("busy/old tag")
+			third := s.client(network, hanksNumber, hanks, `DE\tom`)
+			third.signIn()
+			require.Equal(t, etag, third.publish("1", "available", "START"))
+			g.see("busy/old tag")
+		})
+	}
+}
+
+// A CSeq that is lower than the last of its Call-ID is not answered 200 without
+// effect.
+func TestLowerCSeqOfPublish_BSP_2_4_2(t *testing.T) {
+	t.Parallel()
+	s := startMail(t, required)
+	g := s.watched(hanks, "2719")
+	c := s.client("udp", hanksNumber, hanks, `DE\tom`)
+	c.signIn()
+	etag := c.publish("", "available", "one")
+	m := c.publishRequest("3600", etag, statusBody("busy", "two"))
+	require.Equal(t, 200, c.send(m).code())
+	g.come("busy/two")
+	low := again(m).set("CSeq", "7 PUBLISH")
+	low.body = statusBody("available", "three")
+	if r := c.send(low); r.code() == 200 {
+		g.see("available/three")
+	} else {
+		g.see("busy/two")
+	}
+}
+
+// A whole day behind an SBC that strips User-Agent (dialects).
+func TestStrippedUserAgent(t *testing.T) {
+	t.Parallel()
+	s := startMail(t, required)
+	g := s.watched(hanks, "2719")
+	g.see(signedOut)
+	c := s.client("udp", hanksNumber, hanks, `DE\tom`)
+	bare := func(m *message) *message { return m.del("User-Agent") }
+	dialogs := c.open(bare(c.ownRequest("300")), bare(c.listRequest(sean)))
+	c.own, c.list = dialogs[0], dialogs[1]
+	c.list.told(hanks, sean)
+	require.Equal(t, "open", c.own.doc().service("global service"))
+	g.see(isUnknown)
+	etag := c.ask(bare(c.publishRequest("3600", "", statusBody("busy", "one"))), 200).get("SIP-ETag")
+	g.see("busy/one")
+	require.Equal(t, etag, c.ask(bare(c.publishRequest("3600", etag, statusBody("available", "two"))), 200).get("SIP-ETag"))
+	g.see("available/two")
+	require.Equal(t, etag, c.ask(bare(c.publishRequest("3600", etag, "")), 200).get("SIP-ETag"))
+	c.own.refresh("300")
+	c.ask(bare(c.publishRequest("0", etag, "")), 200)
+	c.own.leaves()
+	c.list.leaves()
+	g.see(signedOut)
+}
