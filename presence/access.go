@@ -4,15 +4,17 @@ import (
 	"cmp"
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
 )
 
-// check has the guard judge a request. A response means that it is refused.
-func (s *Server) check(ctx context.Context, req *sipx.Request, contact sipx.Address, d *Dialect) (auth.Identity, *sipx.Response) {
+// check has the guard judge a request. The error is its answer to the peer.
+func (s *Server) check(ctx context.Context, req *sipx.Request, contact sipx.Address, d *Dialect) (auth.Identity, error) {
 	if s.cfg.Guard == nil {
 		return auth.Identity{}, nil
 	}
@@ -47,7 +49,7 @@ func (s *Server) check(ctx context.Context, req *sipx.Request, contact sipx.Addr
 	switch decision.Verdict {
 	case auth.Challenge:
 		if !d.Digest { // as printed in §2.10
-			res.Header.Add("Contact", s.contact(req.Flow))
+			res.Header.Add("Contact", s.cfg.Sender.Contact(req.Flow))
 			if v := req.Header.Get("Expires"); v != "" {
 				res.Header.Add("Expires", v)
 			}
@@ -64,7 +66,16 @@ func (s *Server) check(ctx context.Context, req *sipx.Request, contact sipx.Addr
 	}
 	s.cfg.Logger.Debug("not let in", "status", res.Status, "method", req.Method, "client", r.Client,
 		"source", r.Source.String(), "reason", decision.Reason)
-	return auth.Identity{}, res
+	return auth.Identity{}, &refused{res}
+}
+
+// party is whose part of the bounds a request takes: that of the account, else of the
+// source (IPv6: /64).
+func (s *Server) party(req *sipx.Request, id auth.Identity) string {
+	if who := whoIs(id); who != "" {
+		return strings.ToLower(who)
+	}
+	return subscription.SourceOf(req.Flow).String()
 }
 
 // whoIs names an identity, in any case; "" where nobody was identified.

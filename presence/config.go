@@ -2,15 +2,18 @@ package presence
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/internal/conf"
+	"github.com/openblustar/blustar/internal/logqueue"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence/consolidation"
+	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -21,42 +24,54 @@ type Config struct {
 	Sender    sipx.Sender         // sends NOTIFYs: usually the stack
 	Directory directory.Directory // who is this address?
 	Guard     Guard               // who sends this request? nil: everybody is let in
-	Domains   []string            // served domains, for Request-URIs (BSP-2.1-3); none: the To address counts
+	Policy    Policy              // what may a watcher see? nil: everything but the details of private appointments
+	Domains   []string            // served domains, for Request-URIs; none: the To address counts
 	Dialect   DialectMode         // default: told from each request
 	// UserAgents are the words that mark a User-Agent as one of BluStar, in any case.
 	// nil: "blustar" and "aastra 8000i".
 	UserAgents []string
 
-	Store    PublicationStore     // default: in memory
 	Forward  ForwardingController // for Event: lyncforwarding; nil: answered 489
 	Lines    LineMonitor          // nil: lines come through the Feed only
 	Calendar CalendarMonitor      // likewise
 	External ExternalMonitor      // likewise
-	Rules    []Rule               // consolidation; nil: DefaultRules
-	Showing  Showing              // what BluStar watchers are shown, but for Own, which the server finds out
 	Hooks    Hooks                // for metrics and events
-	Logger   *slog.Logger         // default: silent
+	Logger   *slog.Logger         // default: silent; a slow handler holds up nothing: lines that it cannot take are dropped, and counted in Stats
 
-	NAT NATMode // where NOTIFYs over UDP go; default: auto (BSX-5)
+	Rules []consolidation.Rule // nil: consolidation.DefaultRules
+	// Decorate adds what the host wants to each document before it is sent, or nil. It
+	// is called with locks held, by several goroutines at once: it must be quick, must
+	// not block and must not call the server.
+	Decorate        func(Decoration)
+	AllStatuses     bool // BluStar watchers are shown "away" and "other" as such; else as "busy", with their text (§3.2)
+	NextAppointment bool // the next appointment is shown where none is running
 
-	MaxSubscribeExpires time.Duration // longest SUBSCRIBE; default 300 s (BSP-4.1-2)
-	MaxPublishExpires   time.Duration // longest PUBLISH; default 3600 s (BSP-4.3-1)
+	NAT subscription.NATMode // where NOTIFYs over UDP go; default: auto
+
+	MaxSubscribeExpires time.Duration // longest SUBSCRIBE; default 300 s
+	MaxPublishExpires   time.Duration // longest PUBLISH; default 3600 s
 	MinExpires          time.Duration // shortest of both that is not 0; default 60 s, at most the maxima
 
-	MaxNote          int // bytes of a published note, beyond it 413; default pidf.MaxNote
-	MaxBody          int // bytes of a request body, beyond it 413; default 65536
-	MaxList          int // entries of a list, beyond it 403; default 500
-	MaxSubscriptions int // watched addresses over all dialogs, beyond it 503; default 200,000
-	MaxPublications  int // live publications of one presentity, beyond it 403; default 32
-	MaxClients       int // live clients of one user, beyond it 403; default 32
-	MaxSources       int // each of lines, calendars and external users that are held; default 200,000
-	MaxAppointments  int // of one calendar; default 1000
-	MaxLookups       int // directory look-ups under way, beyond it the directory counts as down; default 256
+	MaxBody          int            // bytes of a request body, beyond it 413; default 65536
+	MaxNote          int            // bytes of a note, beyond it 413; default pidf.MaxNote
+	MaxList          int            // entries of a list, beyond it 403; default 500
+	MaxSubscriptions int            // watched addresses over all dialogs, beyond it 503; default 200,000
+	AccountShare     int            // of them by one account, beyond it 403; default a quarter, or 1000
+	SourceShare      int            // of them from one source (IPv6: /64), beyond it 503; default half, or 1000
+	SharedSources    []netip.Prefix // sources of many, without such a share: SBCs, proxies
+	Window           int            // NOTIFYs of one dialog under way over UDP; default 3; over connections 32
+	MaxPublications  int            // live publications of one presentity, beyond it 403; default 32
+	MaxClients       int            // live clients of one user, beyond it 403; default 32
+	MaxSources       int            // each of lines, calendars and external users that are held; default 200,000
+	MaxAppointments  int            // of one calendar; default 1000
+	MaxLookups       int            // directory look-ups under way, beyond it the directory counts as down; default 256; one account or source has a quarter
 
 	LookupTimeout time.Duration // for one look-up while a client waits; default 2 s
 	LookupRetry   time.Duration // first pause before a failed look-up is tried again; doubles up to 60 times this; default 1 s
 	Linger        time.Duration // monitors run on after the last watcher has gone; default 30 s
-	Grace         time.Duration // values of a failed monitor stay; default 60 s (BSX-2)
+	Grace         time.Duration // values of a failed monitor stay; default 60 s
+
+	log *logqueue.Queue // before Logger; nil where there is none
 }
 
 // Guard decides who is let in. [*auth.Guard] is one.
@@ -77,105 +92,53 @@ const (
 	DialectStandard DialectMode = "standard"
 )
 
-// NATMode says whether NOTIFYs over UDP go to the Contact or back to where the
-// SUBSCRIBE came from (BSX-5).
-type NATMode string
-
-// NAT modes. Auto sends them back where the Contact's address is private,
-// link-local, loopback or a carrier's (RFC 6598), and differs from the source.
-const (
-	NATAuto   NATMode = ""
-	NATAlways NATMode = "always"
-	NATNever  NATMode = "never"
-)
-
 func (c *Config) complete() error {
-	if c.Sender == nil {
-		return errors.New("presence: Config.Sender is missing")
-	}
-	if c.Directory == nil {
-		return errors.New("presence: Config.Directory is missing")
-	}
-	switch c.Dialect {
-	case DialectAuto, DialectBluStar, DialectStandard:
-	default:
-		return fmt.Errorf("presence: Config.Dialect %q: want blustar, standard or nothing", c.Dialect)
-	}
+	check := conf.Of("presence: Config")
+	check.Require("Sender", c.Sender != nil)
+	check.Require("Directory", c.Directory != nil)
+	conf.OneOf(check, "Dialect", c.Dialect, DialectAuto, DialectBluStar, DialectStandard)
 	if c.UserAgents == nil {
 		c.UserAgents = []string{"blustar", "aastra 8000i"}
 	}
 	if slices.Contains(c.UserAgents, "") {
-		return errors.New("presence: Config.UserAgents has an empty word, which every User-Agent holds")
+		check.Failf("UserAgents", "an empty word, which every User-Agent holds")
 	}
-	switch c.NAT {
-	case NATAuto, NATAlways, NATNever:
-	default:
-		return fmt.Errorf("presence: Config.NAT %q: want always, never or nothing", c.NAT)
-	}
-	for _, d := range []struct {
-		name string
-		v    *time.Duration
-		def  time.Duration
-	}{
-		{"MaxSubscribeExpires", &c.MaxSubscribeExpires, 300 * time.Second},
-		{"MaxPublishExpires", &c.MaxPublishExpires, 3600 * time.Second},
-		{"MinExpires", &c.MinExpires, 60 * time.Second},
-		{"LookupTimeout", &c.LookupTimeout, 2 * time.Second},
-		{"LookupRetry", &c.LookupRetry, time.Second},
-		{"Linger", &c.Linger, 30 * time.Second},
-		{"Grace", &c.Grace, 60 * time.Second},
+	conf.Default(check, "MaxSubscribeExpires", &c.MaxSubscribeExpires, 300*time.Second)
+	conf.Default(check, "MaxPublishExpires", &c.MaxPublishExpires, 3600*time.Second)
+	conf.Default(check, "MinExpires", &c.MinExpires, 60*time.Second)
+	for name, d := range map[string]time.Duration{
+		"MaxSubscribeExpires": c.MaxSubscribeExpires, "MaxPublishExpires": c.MaxPublishExpires, "MinExpires": c.MinExpires,
 	} {
-		if *d.v < 0 {
-			return fmt.Errorf("presence: Config.%s is %v", d.name, *d.v)
-		}
-		if *d.v == 0 {
-			*d.v = d.def
-		}
-	}
-	for _, n := range []struct {
-		name string
-		v    *int
-		def  int
-	}{
-		{"MaxNote", &c.MaxNote, pidf.MaxNote},
-		{"MaxBody", &c.MaxBody, 65536},
-		{"MaxList", &c.MaxList, 500},
-		{"MaxSubscriptions", &c.MaxSubscriptions, 200_000},
-		{"MaxPublications", &c.MaxPublications, 32},
-		{"MaxClients", &c.MaxClients, 32},
-		{"MaxSources", &c.MaxSources, 200_000},
-		{"MaxAppointments", &c.MaxAppointments, 1000},
-		{"MaxLookups", &c.MaxLookups, 256},
-	} {
-		if *n.v < 0 {
-			return fmt.Errorf("presence: Config.%s is %d", n.name, *n.v)
-		}
-		if *n.v == 0 {
-			*n.v = n.def
-		}
-	}
-	for _, d := range []time.Duration{c.MaxSubscribeExpires, c.MaxPublishExpires, c.MinExpires} {
-		if d < time.Second || d >= 1<<31*time.Second {
-			return fmt.Errorf("presence: an expiry of %v: want one second to 2^31 - 1", d)
-		}
+		conf.Within(check, name, d, time.Second, (1<<31-1)*time.Second)
 	}
 	c.MinExpires = min(c.MinExpires, c.MaxSubscribeExpires, c.MaxPublishExpires)
-	c.Showing.Own = false
+	conf.Default(check, "MaxBody", &c.MaxBody, 65536)
+	conf.Default(check, "MaxNote", &c.MaxNote, pidf.MaxNote)
+	conf.Default(check, "MaxList", &c.MaxList, 500)
+	conf.Default(check, "MaxSubscriptions", &c.MaxSubscriptions, 200_000)
+	conf.Default(check, "AccountShare", &c.AccountShare, max(1000, c.MaxSubscriptions/4))
+	conf.Default(check, "SourceShare", &c.SourceShare, max(1000, c.MaxSubscriptions/2))
+	conf.Default(check, "Window", &c.Window, 3)
+	conf.Default(check, "MaxPublications", &c.MaxPublications, 32)
+	conf.Default(check, "MaxClients", &c.MaxClients, 32)
+	conf.Default(check, "MaxSources", &c.MaxSources, 200_000)
+	conf.Default(check, "MaxAppointments", &c.MaxAppointments, 1000)
+	conf.Default(check, "MaxLookups", &c.MaxLookups, 256)
+	conf.Default(check, "LookupTimeout", &c.LookupTimeout, 2*time.Second)
+	conf.Default(check, "LookupRetry", &c.LookupRetry, time.Second)
+	conf.Default(check, "Linger", &c.Linger, 30*time.Second)
+	conf.Default(check, "Grace", &c.Grace, 60*time.Second)
 	if c.Rules == nil {
-		c.Rules = DefaultRules()
+		c.Rules = consolidation.DefaultRules()
 	}
-	for i, r := range c.Rules {
-		if r.Name == "" || r.Match == nil || r.Status == "" {
-			return fmt.Errorf("presence: Config.Rules[%d] needs Name, Match and Status", i)
-		}
-	}
-	if c.Store == nil {
-		c.Store = NewMemoryStore()
-	}
+	check.Fail("Rules", consolidation.CheckRules(c.Rules))
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	} else {
+		c.log = logqueue.New(c.Logger)
+		c.Logger = c.log.Logger()
 	}
-	return nil
+	return check.Err()
 }
 
 // Hooks are functions to be told what happens. Each may be nil. They are called
@@ -200,7 +163,7 @@ type Hooks struct {
 // Change is a change of what watchers of a presentity see.
 type Change struct {
 	Entity    string // the presentity's preferred address
-	Status    Status
+	Status    consolidation.Status
 	Note      string
 	Timestamp time.Time
 }

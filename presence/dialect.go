@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -19,27 +20,22 @@ type Dialect struct {
 	Documents pidf.Dialect
 	// SharedPublication has the clients of one presentity share one publication,
 	// whose entity-tag stays when it is modified (§2.4, §2.8), and ignores the
-	// status in the first PUBLISH of a client that starts where there is one already
+	// status in the first PUBLISH of a client where there is one already
 	// (BSP-2.4-3); else there is one for each entity-tag, which is a new one with
 	// each PUBLISH (RFC 3903 §6), and they are composed.
 	SharedPublication bool
-	// ClientLife ties a user's subscriptions and publication together: a client
-	// ends, with all its dialogs, with the last subscription to its own address or
-	// a PUBLISH with Expires 0 (§2.2, §2.3); else each stands alone (RFC 6665).
+	// ClientLife ties a user's subscriptions and publication together: where
+	// one of them ends the client does, with all its dialogs (§2.2, §2.3);
+	// else each stands alone (RFC 6665).
 	ClientLife bool
-	// FiveStatuses shows every status but the five that the table of §3.2 has as
-	// busy, with a note that says which it is; else as RPID has them. See
-	// [Showing].
-	FiveStatuses bool
-	// AnyAccept does not look at the Accept of a SUBSCRIBE; else what a watcher
-	// does not take is refused (RFC 6665 §4.1.2.2).
-	AnyAccept bool
 	// NotifyOnRefresh answers each refreshing SUBSCRIBE with a NOTIFY
 	// (RFC 6665 §4.2.1); else only those of an AMCC (§2.9).
 	NotifyOnRefresh bool
-	// ListByEntry sends one document for each entry of a list (§4.4); else
-	// they go into one RLMI body (RFC 4662).
-	ListByEntry bool
+	// Style is how NOTIFYs look: one for each entry of a list (§4.4), or one RLMI body
+	// for all (RFC 4662), and whose address is in From.
+	Style subscription.Style
+	// Accept has the Accept field of a SUBSCRIBE looked at (RFC 6665 §4.1.2.1).
+	Accept bool
 	// ListInRefresh lets a refresh replace the list (§4.2); else it is
 	// answered 415 (RFC 5367 §5.1).
 	ListInRefresh bool
@@ -47,9 +43,6 @@ type Dialect struct {
 	Digest bool
 	// ContactAndExpires makes both mandatory in a PUBLISH (§4.3).
 	ContactAndExpires bool
-	// FromEntity writes the presentity's own address into the From of NOTIFYs
-	// (§4.4); else that of the dialog.
-	FromEntity bool
 }
 
 var (
@@ -58,16 +51,15 @@ var (
 		Documents:         pidf.BluStarDialect,
 		SharedPublication: true,
 		ClientLife:        true,
-		FiveStatuses:      true,
-		AnyAccept:         true,
-		ListByEntry:       true,
+		Style:             subscription.Style{Name: "BluStar", FromEntity: true, FinalBody: true},
 		ListInRefresh:     true,
 		ContactAndExpires: true,
-		FromEntity:        true,
 	}
 	standard = &Dialect{
 		Name:            "Standard",
 		Documents:       pidf.StandardDialect,
+		Style:           subscription.Style{Name: "Standard", Lists: rlmi{}},
+		Accept:          true,
 		NotifyOnRefresh: true,
 		Digest:          true,
 	}

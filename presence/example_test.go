@@ -40,7 +40,7 @@ func Example() {
 	ctx := context.Background()
 	go sip.Serve(ctx, server)
 
-	_ = server.Feed().SetLine("2719", presence.LineState{State: pidf.LineBusy})
+	_ = server.Feed().SetLine(ctx, "2719", presence.LineState{State: pidf.LineBusy})
 	view, _ := server.Presence(ctx, "sip:tom@example.com")
 	fmt.Println(view.Result.Status, "/", view.Result.Note)
 

@@ -8,14 +8,15 @@ import (
 	"strings"
 
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/presence/source"
 )
 
 // Feed takes what a host is told by its PBX, calendar and external presence
 // systems, where they push (events, web hooks) rather than being watched by a
-// monitor. Values are kept whether or not anybody watches (BSP-2.5-1, 2.6-1,
-// 2.7-1), up to Config.MaxSources of each kind. It is safe for concurrent use;
-// watchers are notified before a call returns. The error is an [*InputError],
-// [ErrTooMany], or one of the directory's.
+// monitor. Values are kept whether or not anybody watches, up to Config.MaxSources of
+// each kind. It is safe for concurrent use; watchers are notified before a call
+// returns. Errors are an [*InputError], [ErrTooMany], or one of the directory's; that
+// of a look-up is only for those that take an address.
 type Feed struct{ server *Server }
 
 // Feed returns the server's feed.
@@ -29,34 +30,51 @@ type InputError struct {
 
 func (e *InputError) Error() string { return fmt.Sprintf("presence: %s: %s", e.Field, e.Reason) }
 
+// ErrTooMany says that a bound of [Config] is reached.
+var ErrTooMany = source.ErrTooMany
+
 // maxText bounds each text of a source's value, in bytes.
 const maxText = 1024
 
 // SetLine sets the state of the device with this directory number, written in any
 // way that [directory.ParseTel] reads: "2719", "tel:2719", "+49 89 1234-20". A
 // number that no entry has is no error: the state is kept for when one has it.
-func (f Feed) SetLine(dn string, v LineState) error {
+func (f Feed) SetLine(ctx context.Context, dn string, v LineState) error {
 	if strings.TrimSpace(dn) == "" || len(dn) > maxText {
 		return &InputError{"dn", "must not be empty or longer than 1024 bytes"}
 	}
 	key := lineKey(dn)
-	return f.server.lines.put(key, v, func() *presentity {
-		return f.server.observed("tel:"+key, func(e *directory.Entry) bool { return slices.Contains(e.Lines, key) })
-	})
+	p := f.server.observed(ctx, "tel:"+key, func(e *directory.Entry) bool { return slices.Contains(e.Lines, key) })
+	defer f.server.presentities.unpin(p)
+	return f.server.lines.Set(key, v)
 }
+
+// Line returns what was last said of a device, and whether anything was.
+func (f Feed) Line(dn string) (source.Value[LineState], bool) { return f.server.lines.Get(lineKey(dn)) }
+
+// ClearLine makes the state of a device unknown.
+func (f Feed) ClearLine(dn string) { f.server.lines.Clear(lineKey(dn)) }
 
 // SetCalendar replaces the calendar of a mailbox. One that no entry has is no
 // error.
-func (f Feed) SetCalendar(mail string, v CalendarState) error {
-	if mailKey(mail) == "" || len(mail) > maxText {
+func (f Feed) SetCalendar(ctx context.Context, mail string, v CalendarState) error {
+	key := mailKey(mail)
+	if key == "" || len(mail) > maxText {
 		return &InputError{"mail", "must not be empty or longer than 1024 bytes"}
 	}
 	v.Appointments = slices.Clone(v.Appointments)
-	key := mailKey(mail)
-	return f.server.calendars.put(key, v, func() *presentity {
-		return f.server.observed("sip:"+key, func(e *directory.Entry) bool { return mailKey(e.Mail) == key })
-	})
+	p := f.server.observed(ctx, "sip:"+key, func(e *directory.Entry) bool { return mailKey(e.Mail) == key })
+	defer f.server.presentities.unpin(p)
+	return f.server.calendars.Set(key, v)
 }
+
+// Calendar returns what was last said of a mailbox, and whether anything was.
+func (f Feed) Calendar(mail string) (source.Value[CalendarState], bool) {
+	return f.server.calendars.Get(mailKey(mail))
+}
+
+// ClearCalendar makes the calendar of a mailbox unknown.
+func (f Feed) ClearCalendar(mail string) { f.server.calendars.Clear(mailKey(mail)) }
 
 // SetExternal sets the external presence of the user with this address;
 // [directory.ErrNotFound] where there is none.
@@ -68,49 +86,44 @@ func (f Feed) SetExternal(ctx context.Context, address string, v ExternalState) 
 	if err != nil {
 		return err
 	}
-	return f.server.externals.put(entry.ID, v, func() *presentity {
-		if f.server.cfg.Hooks.Changed == nil {
-			return nil
-		}
-		return f.server.presentities.acquire(entry.ID, resolved, entry)
-	})
+	if f.server.cfg.Hooks.Changed != nil {
+		p := f.server.presentities.pin(entry)
+		defer f.server.presentities.unpin(p)
+	}
+	return f.server.externals.Set(entry.ID, v)
+}
+
+// External returns what was last said of the user with this address, and whether
+// anything was.
+func (f Feed) External(ctx context.Context, address string) (v source.Value[ExternalState], known bool, err error) {
+	entry, err := f.server.entry(ctx, address)
+	if err != nil {
+		return v, false, err
+	}
+	v, known = f.server.externals.Get(entry.ID)
+	return v, known, nil
 }
 
 // ClearExternal removes the external presence of the user with this address.
 func (f Feed) ClearExternal(ctx context.Context, address string) error {
 	entry, err := f.server.entry(ctx, address)
-	if err != nil {
-		return err
+	if err == nil {
+		f.server.externals.Clear(entry.ID)
 	}
-	f.server.externals.mu.Lock()
-	src := f.server.externals.m[entry.ID]
-	f.server.externals.mu.Unlock()
-	if src != nil {
-		src.clear()
-	}
-	return nil
+	return err
 }
 
-// observed returns the presentity of an address, referred to once more, where a
-// hook wants to hear of it although nobody watches, and its entry is of the
-// kind that is asked for; else nil.
-func (s *Server) observed(address string, is func(*directory.Entry) bool) *presentity {
+// observed pins the presentity of an address where a hook wants to hear of it although
+// nobody watches, and its entry is of the kind that is asked for; else nil.
+func (s *Server) observed(ctx context.Context, address string, is func(*directory.Entry) bool) *presentity {
 	if s.cfg.Hooks.Changed == nil {
 		return nil
 	}
-	entry, err := s.entry(s.ctx, address)
+	entry, err := s.entry(ctx, address)
 	if err != nil || !is(&entry) {
 		return nil
 	}
-	return s.presentities.acquire(entry.ID, resolved, entry)
-}
-
-// lineKey writes a directory number as directory entries have it.
-func lineKey(dn string) string {
-	if a, err := directory.ParseTel(strings.TrimSpace(dn)); err == nil {
-		return a.Value
-	}
-	return strings.TrimSpace(dn)
+	return s.presentities.pin(entry)
 }
 
 // entry looks up the directory entry of an address.
@@ -119,9 +132,24 @@ func (s *Server) entry(ctx context.Context, address string) (directory.Entry, er
 	if err != nil {
 		return directory.Entry{}, &InputError{"address", err.Error()}
 	}
-	r := s.lookup(ctx, []directory.Address{a})[0]
+	r := s.lookup(ctx, "", []directory.Address{a})[0]
 	if r.Err != nil && !errors.Is(r.Err, directory.ErrNotFound) {
 		return r.Entry, fmt.Errorf("presence: directory: %w", r.Err)
 	}
 	return r.Entry, r.Err
+}
+
+// Reload looks an address up again and takes over what has changed in its
+// directory entry, its devices say. The server does so by itself with each request
+// that needs the entry; this is for hosts that hear of changes. The error is that
+// of the directory.
+func (s *Server) Reload(ctx context.Context, address string) error {
+	entry, err := s.entry(ctx, address)
+	if err != nil {
+		return err
+	}
+	p := s.presentities.pin(entry)
+	p.update()
+	s.presentities.unpin(p)
+	return nil
 }

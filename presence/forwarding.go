@@ -6,12 +6,15 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/presence/publication"
+	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
 )
 
 // ForwardingController forwards a user's calls in the external system such as
 // Lync (§4.3). It is safe for concurrent use; calls for one user come one at a
-// time.
+// time, which holds up other forwardings of that user while one runs, and nothing
+// else.
 type ForwardingController interface {
 	// Forward has calls to user forwarded to destination, a sip or tel URI;
 	// empty ends it. An error of [ErrRefused] is answered 403, any other 503.
@@ -22,105 +25,82 @@ type ForwardingController interface {
 // it will not do.
 var ErrRefused = errors.New("presence: refused")
 
-// forwarding is a user's wish to have calls forwarded, while it lives.
-type forwarding struct {
-	destination string
-	etag        string
-	owner       string
-	since       time.Time
-	expiry      *time.Timer
-}
-
-// publishForward handles Event: lyncforwarding (BSP-4.3-6).
-func (s *Server) publishForward(ctx context.Context, pub *publishing, entry directory.Entry) (*sipx.Response, func(), error) {
+// forward handles Event: lyncforwarding (§4.3).
+func (s *Server) forward(ctx context.Context, pub *publishing, entry directory.Entry) error {
 	p := pub.p
 	destination := bareURI(pub.req.To.URI)
 	if to, err := directory.ParseAddress(destination); err != nil {
-		return nil, nil, sipx.Errorf(400, "To is no address to forward to")
+		return sipx.Errorf(400, "To is no address to forward to")
 	} else if from, err := directory.ParseAddress(bareURI(pub.req.From.URI)); err == nil && from == to {
 		destination = ""
 	}
 	if pub.expires == 0 {
 		destination = ""
 	}
-	p.publishing.Lock()
-	defer p.publishing.Unlock()
-	p.mu.Lock()
-	etag, known := p.forwardTag(pub.ifMatch)
-	p.mu.Unlock()
-	if !known {
-		return nil, nil, sipx.Errorf(412, "")
+	p.forwarding.Lock()
+	defer p.forwarding.Unlock()
+	if !s.mayForward(p.id, pub.ifMatch) {
+		return sipx.Errorf(412, "")
 	}
 	if err := s.cfg.Forward.Forward(ctx, entry, destination); err != nil {
 		if errors.Is(err, ErrRefused) {
-			return nil, nil, sipx.Errorf(403, "forwarding was refused")
+			return sipx.Errorf(403, "forwarding was refused")
 		}
-		s.cfg.Logger.Error("forwarding", "presentity", p.key, "error", err)
-		return nil, nil, sipx.Errorf(503, "forwarding is not available")
+		s.cfg.Logger.Error("forwarding", "presentity", p.id, "error", err)
+		return sipx.Errorf(503, "forwarding is not available")
 	}
-	return s.publishedOK(pub, etag), s.setForward(p, destination, etag, pub), nil
+	etag := ""
+	if destination == "" {
+		if c := s.publications.RemoveOne(p.id, publication.Forwarding); c != nil {
+			etag = c.ETag
+		} else if shared := s.publications.One(p.id, publication.Shared); shared != nil {
+			etag = shared.ETag
+		} else {
+			etag = "0"
+		}
+	} else {
+		c, err := s.publications.Publish(publication.Request{
+			Presentity: p.id, Owner: pub.owner, Rule: publication.Forwarding, IfMatch: pub.ifMatch, Expires: pub.until,
+			Said: &publication.Said{Target: destination},
+		})
+		if err != nil {
+			return publishError(err)
+		}
+		etag = c.ETag
+	}
+	due := p.renew()
+	pub.accept(s, etag)
+	subscription.Notify(due)
+	return nil
 }
 
-// forwardTag returns the entity-tag of a forwarding PUBLISH: that of the user's
-// publication, else that of the forwarding, else a new one; and whether ifMatch
-// names it. p.mu is held.
-func (p *presentity) forwardTag(ifMatch string) (etag string, ok bool) {
-	shared := p.shared()
-	switch {
-	case shared != nil:
-		etag = shared.ETag
-	case p.forward != nil:
-		etag = p.forward.etag
-	}
-	if ifMatch != "" && ifMatch != etag && (p.forward == nil || ifMatch != p.forward.etag) {
-		return "", false
-	}
+// mayForward reports whether an entity-tag, which may be empty, is one of those that
+// a forwarding goes by: the one of the user's shared publication, or its own.
+func (s *Server) mayForward(id, etag string) bool {
 	if etag == "" {
-		etag = newSharedTag()
+		return true
 	}
-	return etag, true
-}
-
-// setForward notes what was accepted, and returns what notifies the watchers, as
-// swap does. p.publishing is held.
-func (s *Server) setForward(p *presentity, destination, etag string, pub *publishing) func() {
-	var next *forwarding
-	if destination != "" {
-		next = &forwarding{destination: destination, etag: etag, owner: contactKey(pub.contact.URI), since: time.Now()}
-		next.expiry = s.after(pub.expires, func() { s.forwardExpired(p, next) })
-	}
-	p.mu.Lock()
-	if p.forward != nil {
-		stopTimer(&p.forward.expiry)
-		s.presentities.release(p) // never the last reference: the caller has one
-	}
-	if p.forward = next; next != nil {
-		s.presentities.retain(p)
-	}
-	due := p.refresh()
-	p.mu.Unlock()
-	return func() { s.notify(due) }
-}
-
-// forwardExpired ends a forwarding that was not refreshed.
-func (s *Server) forwardExpired(p *presentity, f *forwarding) {
-	s.presentities.retain(p)
-	defer s.presentities.release(p)
-	p.publishing.Lock()
-	p.mu.Lock()
-	current, entry := p.forward == f, p.entry
-	p.mu.Unlock()
-	notify := func() {}
-	if current {
-		ctx, cancel := context.WithTimeout(s.ctx, forwardTimeout)
-		if err := s.cfg.Forward.Forward(ctx, entry, ""); err != nil {
-			s.cfg.Logger.Error("forwarding has expired, and could not be ended", "presentity", p.key, "error", err)
+	for _, c := range s.publications.Of(id) {
+		if c.ETag == etag && c.Rule != publication.Separate {
+			return true
 		}
-		cancel()
-		notify = s.setForward(p, "", "", nil)
 	}
-	p.publishing.Unlock()
-	notify()
+	return false
+}
+
+// endForwarding ends a forwarding that was not refreshed, unless there is another by
+// now.
+func (s *Server) endForwarding(p *presentity) {
+	p.forwarding.Lock()
+	defer p.forwarding.Unlock()
+	if s.publications.One(p.id, publication.Forwarding) != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, forwardTimeout)
+	defer cancel()
+	if err := s.cfg.Forward.Forward(ctx, p.entryNow(), ""); err != nil {
+		s.cfg.Logger.Error("forwarding has expired, and could not be ended", "presentity", p.id, "error", err)
+	}
 }
 
 // forwardTimeout bounds a call of the controller that no request waits for.

@@ -141,7 +141,7 @@ func TestDialogIsItsOpeners(t *testing.T) {
 func TestPrivateAppointmentForOwnEyes(t *testing.T) {
 	w, g := guarded(t, as(`de\tom`))
 	now := time.Now()
-	require.NoError(t, w.server.Feed().SetCalendar("tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{{
+	require.NoError(t, w.server.Feed().SetCalendar(t.Context(), "tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{{
 		ID: "1", State: pidf.CalendarBusy, Subject: "DOCTOR", Private: true, From: now.Add(-time.Hour), End: now.Add(time.Hour),
 	}}}))
 	own, _ := w.client("tom", "192.0.2.8").subscribe("sip:tom@example.com")

@@ -9,13 +9,15 @@ import (
 
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence/consolidation"
+	"github.com/openblustar/blustar/presence/publication"
 )
 
 // View is what is known about one presentity now.
 type View struct {
 	Entity string // the address that was asked for
-	State  State
-	Result Result
+	State  consolidation.State
+	Result consolidation.Result
 	// Document is what BluStar watchers are sent, with the user's preferred address
 	// for its entity.
 	Document *pidf.Presence
@@ -28,40 +30,44 @@ func (s *Server) Presence(ctx context.Context, address string) (View, error) {
 	if err != nil {
 		return View{}, err
 	}
-	defer s.presentities.release(p)
+	defer s.presentities.unpin(p)
 	snap := p.current.Load()
-	return View{Entity: entity, State: snap.state, Result: snap.result, Document: snap.document(bluStar, false)}, nil
+	return View{Entity: entity, State: snap.state, Result: snap.result, Document: snap.document(viewOf(consolidation.SightOthers, bluStar))}, nil
 }
 
-// Explain tells why an address is shown as it is (BSX-1). The error wraps
+// Explain tells why an address is shown as it is. The error wraps
 // [directory.ErrNotFound] where it has no entry.
-func (s *Server) Explain(ctx context.Context, address string) (Explanation, error) {
+func (s *Server) Explain(ctx context.Context, address string) (consolidation.Explanation, error) {
 	p, _, err := s.inspected(ctx, address)
 	if err != nil {
-		return Explanation{}, err
+		return consolidation.Explanation{}, err
 	}
-	defer s.presentities.release(p)
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer s.presentities.unpin(p)
 	now := time.Now()
+	p.mu.Lock()
 	state := p.state(now)
-	return Explain(s.cfg.Rules, &state, now), nil
+	p.mu.Unlock()
+	return consolidation.Explain(s.cfg.Rules, &state, now), nil
 }
 
-// inspected returns the presentity of an address, referred to once more.
+// inspected returns the presentity of an address, to be unpinned.
 func (s *Server) inspected(ctx context.Context, address string) (*presentity, string, error) {
 	entry, err := s.entry(ctx, address)
 	if err != nil {
 		return nil, "", err
 	}
 	a, err := directory.ParseAddress(address)
-	return s.presentities.acquire(entry.ID, resolved, entry), a.String(), err
+	if err != nil {
+		return nil, "", err
+	}
+	return s.presentities.pin(entry), a.String(), nil
 }
 
 // SubscriptionInfo describes a live subscription.
 type SubscriptionInfo struct {
 	ID        string    `json:"id"` // our tag of its dialog
 	Watcher   string    `json:"watcher"`
+	Account   string    `json:"account"` // who was authenticated
 	Contact   string    `json:"contact"`
 	Dialect   string    `json:"dialect"`
 	Event     string    `json:"event"`
@@ -74,27 +80,30 @@ type SubscriptionInfo struct {
 
 // Subscriptions lists the live subscriptions, the oldest first.
 func (s *Server) Subscriptions() []SubscriptionInfo {
-	all := s.dialogs.all()
-	slices.SortFunc(all, func(a, b *dialog) int { return cmp.Compare(a.serial, b.serial) })
-	list := make([]SubscriptionInfo, len(all))
-	for i, d := range all {
-		own := d.isOwn()
-		d.mu.Lock()
-		list[i] = SubscriptionInfo{
-			ID: d.localTag(), Watcher: bareURI(d.remote.URI), Contact: d.target.String(), Dialect: d.dialect.Name,
-			Event: d.event, Own: own, Flow: d.flow.String(), UnderWay: int(d.underWay), Expires: d.expires,
+	var list []SubscriptionInfo
+	for _, d := range s.registry.All() {
+		i := d.Info()
+		info := SubscriptionInfo{
+			ID: d.Tag(), Watcher: bareURI(d.Watcher()), Account: d.Account(), Contact: i.Contact.String(), Dialect: d.Style().Name,
+			Event: i.Event, Flow: i.Flow.String(), UnderWay: i.UnderWay, Expires: i.Expires,
 		}
-		for _, w := range d.watches {
-			list[i].Resources = append(list[i].Resources, w.entity)
+		if m, ok := d.Data.(*member); ok {
+			s.clients.mu.Lock()
+			info.Own = m.own
+			s.clients.mu.Unlock()
 		}
-		d.mu.Unlock()
+		for _, w := range d.Watches() {
+			info.Resources = append(info.Resources, w.Entity())
+		}
+		list = append(list, info)
 	}
 	return list
 }
 
 // ClientInfo describes a live client.
 type ClientInfo struct {
-	User          string    `json:"user"` // ID of the directory entry
+	User          string    `json:"user"`    // ID of the directory entry
+	Account       string    `json:"account"` // who was authenticated
 	Contact       string    `json:"contact"`
 	UserAgent     string    `json:"user_agent"`
 	AMCC          bool      `json:"amcc"`
@@ -110,15 +119,14 @@ type ClientInfo struct {
 func (s *Server) Clients() []ClientInfo {
 	s.clients.mu.Lock()
 	var list []ClientInfo
-	for _, c := range s.clients.m {
-		if c.user == nil {
-			continue
+	for _, live := range s.clients.live {
+		for _, c := range live {
+			list = append(list, ClientInfo{
+				User: c.user, Account: whoIs(c.id), Contact: c.key.contact, UserAgent: c.userAgent, AMCC: c.amcc, Since: c.since,
+				Subscriptions: len(c.dialogs), Published: c.published,
+				Audio: c.services.Audio, Video: c.services.Video, Message: c.services.Message,
+			})
 		}
-		list = append(list, ClientInfo{
-			User: c.key.user, Contact: c.key.contact, UserAgent: c.userAgent, AMCC: c.amcc, Since: c.since,
-			Subscriptions: len(c.dialogs), Published: c.published,
-			Audio: c.services.Audio, Video: c.services.Video, Message: c.services.Message,
-		})
 	}
 	s.clients.mu.Unlock()
 	slices.SortFunc(list, func(a, b ClientInfo) int {
@@ -142,19 +150,25 @@ type PublicationInfo struct {
 // Publications lists the live publications by presentity.
 func (s *Server) Publications() []PublicationInfo {
 	var list []PublicationInfo
-	for _, p := range s.presentities.all() {
-		p.mu.Lock()
-		for _, pub := range p.pubs {
-			list = append(list, PublicationInfo{
-				Presentity: p.key, ETag: pub.ETag, Dialect: pub.Dialect, Status: string(pub.Own.Status), Note: pub.Own.Note,
-				Owner: pub.Own.Owner, Received: pub.Own.Received, Expires: pub.Expires,
-			})
+	for _, c := range s.publications.All() {
+		info := PublicationInfo{
+			Presentity: c.Presentity, ETag: c.ETag, Status: string(c.Status), Note: c.Note,
+			Owner: c.Owner, Received: c.Received, Expires: c.Expires,
 		}
-		p.mu.Unlock()
+		switch c.Rule {
+		case publication.Forwarding:
+			continue
+		case publication.Shared:
+			info.Dialect = bluStar.Name
+		case publication.Separate:
+			state := consolidation.State{Published: []consolidation.Published{{Document: c.Document()}}}
+			info.Dialect = standard.Name
+			if claims := state.Claims(time.Now()); c.Document() != nil {
+				info.Status, info.Note = claims[0].Value, consolidation.DocumentNote(c.Document(), time.Now())
+			}
+		}
+		list = append(list, info)
 	}
-	slices.SortFunc(list, func(a, b PublicationInfo) int {
-		return cmp.Or(strings.Compare(a.Presentity, b.Presentity), a.Received.Compare(b.Received))
-	})
 	return list
 }
 
@@ -164,39 +178,30 @@ type Stats struct {
 	Watches       int // addresses watched in them
 	Clients       int
 	Presentities  int // in memory
+	Pending       int // watched addresses that have no entry
 	Publications  int
 	UnderWay      int // NOTIFYs without an answer
+	LogDropped    int // lines that the log could not take in time
 }
 
 // Stats returns the counts. It is cheap enough for each scrape of metrics, not
 // for each request.
 func (s *Server) Stats() Stats {
-	st := Stats{Watches: int(s.watching.Load()), UnderWay: int(s.outstanding.Load())}
-	s.dialogs.mu.Lock()
-	st.Subscriptions = len(s.dialogs.byTag)
-	s.dialogs.mu.Unlock()
+	of := s.registry.Stats()
+	st := Stats{Subscriptions: of.Dialogs, Watches: of.Watches, UnderWay: of.UnderWay, Publications: s.publications.Len()}
+	if s.cfg.log != nil {
+		st.LogDropped = int(s.cfg.log.Dropped())
+	}
 	s.clients.mu.Lock()
 	for _, list := range s.clients.live {
 		st.Clients += len(list)
 	}
 	s.clients.mu.Unlock()
-	for _, p := range s.presentities.all() {
-		p.mu.Lock()
-		st.Presentities++
-		st.Publications += len(p.pubs)
-		p.mu.Unlock()
-	}
+	s.presentities.mu.Lock()
+	st.Presentities = len(s.presentities.m)
+	s.presentities.mu.Unlock()
+	s.pendings.mu.Lock()
+	st.Pending = len(s.pendings.m)
+	s.pendings.mu.Unlock()
 	return st
-}
-
-// Reload looks an address up again and takes over what has changed in its
-// directory entry, its devices say. The server does so by itself with each request
-// that needs the entry; this is for hosts that hear of changes. The error is that
-// of the directory.
-func (s *Server) Reload(ctx context.Context, address string) error {
-	p, _, err := s.inspected(ctx, address)
-	if err == nil {
-		s.presentities.release(p)
-	}
-	return err
 }

@@ -185,7 +185,7 @@ func TestUnintendedEnd(t *testing.T) {
 				}
 				return sipx.NewResponse(status), nil
 			})
-			require.NoError(w, w.server.Feed().SetLine("2719", busyLine))
+			require.NoError(w, w.server.Feed().SetLine(t.Context(), "2719", busyLine))
 		}
 	}
 	for name, end := range map[string]func(w *world, own, list *sub){
@@ -234,7 +234,7 @@ func TestOneOfTwoOwnSubscriptions(t *testing.T) {
 				}
 				return sipx.NewResponse(200), nil
 			})
-			require.NoError(w, w.server.Feed().SetLine("2719", busyLine))
+			require.NoError(w, w.server.Feed().SetLine(t.Context(), "2719", busyLine))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -264,7 +264,7 @@ func TestOneNotifyIsLost(t *testing.T) {
 		w.net.hold()
 		w.client("bob", "192.0.2.9").status(tag, "available", "")
 		lost := list.one()
-		require.NoError(t, w.server.Feed().SetLine("2719", busyLine))
+		require.NoError(t, w.server.Feed().SetLine(t.Context(), "2719", busyLine))
 		sent := w.net.take()
 		time.Sleep(time.Second)
 		for _, n := range sent {
@@ -446,18 +446,20 @@ func TestWhoseClientByFirstAddress(t *testing.T) {
 // BSP-4.1-1, BSP-2.3-2: the connection of a printed client that is gone signs its
 // user out.
 func TestPrintedClientLosesItsConnection(t *testing.T) {
-	w, g := guarded(t, as(`de\ann`))
-	watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
-	g.decision = as(`de\tom`)
-	e := w.number("192.0.2.8")
-	e.flow = tcp(7)
-	e.subscribe("sip:tom@example.com")
-	e.list("sip:tom@example.com", "sip:bob@example.com")
-	require.Equal(t, 200, e.publishAs("tom", "", bluStarBody("busy", "")).Status)
-	w.net.take()
-	w.server.FlowClosed(tcp(7))
-	require.Equal(t, signedOut, watcher.one().shown(t))
-	require.Empty(t, w.server.Publications())
+	bubble(t, func(t *testing.T) {
+		w, g := guarded(t, as(`de\ann`))
+		watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		g.decision = as(`de\tom`)
+		e := w.number("192.0.2.8")
+		e.flow = tcp(7)
+		e.subscribe("sip:tom@example.com")
+		e.list("sip:tom@example.com", "sip:bob@example.com")
+		require.Equal(t, 200, e.publishAs("tom", "", bluStarBody("busy", "")).Status)
+		w.net.take()
+		w.server.FlowClosed(tcp(7))
+		require.Equal(t, signedOut, watcher.one().shown(t))
+		require.Empty(t, w.server.Publications())
+	})
 }
 
 // BSP-4.1-1, BSP-2.1-8: the same while the directory is down, and when it is back.

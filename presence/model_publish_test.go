@@ -41,7 +41,7 @@ func (r *reference) publish(ex exchange) (status int, etag string, ask []asked) 
 	if i < 0 && shared {
 		i = slices.IndexFunc(u.pubs, func(p refPub) bool { return p.shared })
 	}
-	key := refKey{user, refContact(req)}
+	key := refEndpointOf(req)
 	switch {
 	case granted == 0 && shared:
 		if i >= 0 {
@@ -55,9 +55,6 @@ func (r *reference) publish(ex exchange) (status int, etag string, ask []asked) 
 		r.withdraw(user, u.pubs[i].etag)
 		return 200, "", ask
 	}
-	if at := refEndpointOf(req); r.at[at] == (refKey{}) && shared {
-		r.at[at] = key
-	}
 	p := refPub{shared: shared, etag: ex.res.Header.Get("SIP-ETag")}
 	if i >= 0 {
 		p = u.pubs[i]
@@ -68,29 +65,23 @@ func (r *reference) publish(ex exchange) (status int, etag string, ask []asked) 
 		if !ok {
 			c.services = refServices
 		}
-		out := false
 		switch {
 		case len(req.Body) == 0:
 		case p.callID == req.CallID && req.CSeq < p.cseq && r.now.Sub(p.set) < 32*time.Second:
 			return 500, "", nil // a newer one of the client has overtaken it
 		case i >= 0 && match == "" && !c.started:
 			ask = r.remind(c, user) // BSP-2.4-3
+		case decoded(req.Body).Persons[0].BluStar.BluStar.Status == pidf.StatusSignedOut && r.others(key, user):
+			c.out = true // BSP-4.3-3
 		default:
-			before, existed := p.own, i >= 0
 			r.honor(req, &p)
-			if out = p.own.status == pidf.StatusSignedOut; out && r.othersIn(user, key) { // BSP-4.3-3
-				if p.own = before; !existed {
-					p.own = refOwn{status: pidf.StatusUnknown, at: r.now}
-				}
-			}
+			c.out = p.own.status == pidf.StatusSignedOut
 		}
 		etag = p.etag
 		if len(req.Body) > 0 {
-			if c.services, c.started, c.out = servicesIn(decoded(req.Body)), true, out; c.out {
-				c.services = ""
-			}
+			c.services, c.started = servicesIn(decoded(req.Body)), true
 		}
-		c.alive, c.published = true, r.now.Add(granted)
+		c.user, c.alive, c.published = user, true, r.now.Add(granted)
 		if p.expires.Before(c.published) {
 			p.expires = c.published
 		}
@@ -110,10 +101,10 @@ func (r *reference) publish(ex exchange) (status int, etag string, ask []asked) 
 	return 200, etag, ask
 }
 
-// othersIn reports whether another client of a user is in.
-func (r *reference) othersIn(user string, but refKey) bool {
+// others reports whether another client of the user is signed in.
+func (r *reference) others(of refEndpoint, user string) bool {
 	for key, c := range r.clients {
-		if key.user == user && c.alive && !c.out && key != but {
+		if key != of && c.user == user && c.alive && !c.out {
 			return true
 		}
 	}
@@ -145,7 +136,7 @@ func (r *reference) honor(req *sipx.Request, p *refPub) {
 }
 
 // published ends a client whose publication expired, if that is all it had.
-func (r *reference) published(key refKey) {
+func (r *reference) published(key refEndpoint) {
 	c := r.clients[key]
 	if c.published = (time.Time{}); r.hasOwn(c) {
 		r.clients[key] = c
@@ -170,10 +161,13 @@ func standardIn(doc *pidf.Presence, now time.Time) refOwn {
 	for _, a := range doc.Persons[0].Activities.Values {
 		switch a.Name {
 		case "on-the-phone":
+			o.act = a.Name
 			o.meaning, o.status = "call", pidf.StatusBusy
 		case "meeting":
+			o.act = a.Name
 			o.meaning, o.status = "meeting", pidf.StatusBusy
 		case "busy", "away":
+			o.act = a.Name
 			o.meaning, o.status = a.Name, pidf.Status(a.Name)
 		}
 	}

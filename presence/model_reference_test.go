@@ -24,8 +24,7 @@ type reference struct {
 	ids     map[directory.Address]string
 
 	users     map[string]refUser // by ID, or "?" and the address where it has no entry
-	clients   map[refKey]refClient
-	at        map[refEndpoint]refKey
+	clients   map[refEndpoint]refClient
 	dialogs   map[string]refDialog // by the server's tag
 	lines     map[string]refLine
 	calendars map[string][]pidf.Appointment
@@ -40,6 +39,7 @@ type refOwn struct {
 	status  pidf.Status
 	meaning string
 	note    string
+	act     string // of a Standard publication: the activity, as published
 	at      time.Time
 }
 
@@ -55,19 +55,18 @@ type refPub struct {
 	set      time.Time
 }
 
-type refKey struct{ user, contact string }
-
 // refEndpoint is a Contact, and the From of an AMCC.
 type refEndpoint struct{ contact, from string }
 
 type refClient struct {
+	user       string
 	alive      bool // has an own subscription or a publication
 	amcc       bool
 	dialogs    []string
 	generation int
 	services   string
 	published  time.Time
-	out        bool // has published that it is signed out
+	out        bool // it published "signed out" (BSP-4.3-3)
 	started    bool // has published a document since it opened its own subscription
 }
 
@@ -75,7 +74,9 @@ type refDialog struct {
 	callID, remoteTag string
 	standard, list    bool
 	watches           []refWatch
-	client            refKey
+	client            refEndpoint
+	from              directory.Address
+	serial            int // in the order in which they were opened
 	hasClient, own    bool
 	generation        int
 	expires           time.Time
@@ -135,7 +136,7 @@ const (
 
 func newReference(entries []directory.Entry) *reference {
 	r := &reference{now: time.Now(), entries: map[string]directory.Entry{}, ids: map[directory.Address]string{},
-		users: map[string]refUser{}, clients: map[refKey]refClient{}, at: map[refEndpoint]refKey{}, dialogs: map[string]refDialog{},
+		users: map[string]refUser{}, clients: map[refEndpoint]refClient{}, dialogs: map[string]refDialog{},
 		lines: map[string]refLine{}, calendars: map[string][]pidf.Appointment{}, externals: map[string]refExternal{}}
 	for _, e := range entries {
 		r.entries[e.ID] = e
@@ -152,7 +153,6 @@ func newReference(entries []directory.Entry) *reference {
 func (r *reference) clone() *reference {
 	c := *r
 	c.users, c.clients, c.dialogs = maps.Clone(r.users), maps.Clone(r.clients), maps.Clone(r.dialogs)
-	c.at = maps.Clone(r.at)
 	return &c
 }
 
@@ -304,28 +304,39 @@ func refURIs(req *sipx.Request) (uris []string, list bool) {
 func (r *reference) view(user string, standard bool) string {
 	entry, ok := r.entries[user]
 	if !ok {
-		return viewOf(&viewed{activity: "unknown", blustar: "unknown/", tuples: 4})
+		return viewOf(&viewed{activity: "unknown", blustar: "unknown", tuples: 4})
 	}
-	v := &viewed{tuples: 4, blustar: "unknown/"}
+	v := &viewed{tuples: 4, blustar: "unknown"}
 	claims := map[string]bool{}
 	u := r.users[user]
+	alive := r.alive(user)
 	var owns []refOwn
+	blustar := ""
 	for _, p := range slices.Backward(u.pubs) {
+		if p.shared && !alive && p.own.status != pidf.StatusSignedOut {
+			continue // all its clients have signed out
+		}
 		owns = append(owns, p.own)
-		if !p.shared {
+		if p.shared {
+			blustar = string(cmp.Or(p.own.status, pidf.StatusUnknown)) + "/" + p.own.note
+		} else {
 			v.open(p.services)
 			if standard {
 				v.tuples += p.tuples
 			}
 		}
 	}
-	if len(u.pubs) == 0 && !r.alive(user) { // BSP-2.4-8
+	if len(owns) == 0 && !alive { // BSP-2.4-8
 		owns = append(owns, refOwn{status: pidf.StatusSignedOut, meaning: "signed out"})
 	}
 	slices.SortStableFunc(owns, func(a, b refOwn) int { return b.at.Compare(a.at) })
-	if len(owns) > 0 {
+	switch {
+	case alive: // BSP-3.2-8: that of a BluStar client alone
+		v.blustar = cmp.Or(blustar, v.blustar)
+	case len(owns) > 0:
 		v.blustar = string(owns[0].status) + "/" + owns[0].note
 	}
+	newest := slices.Clone(owns)
 	for _, o := range owns {
 		claims[o.meaning] = true
 	}
@@ -333,8 +344,8 @@ func (r *reference) view(user string, standard bool) string {
 	for _, o := range owns {
 		v.note = cmp.Or(v.note, o.note)
 	}
-	for key, c := range r.clients {
-		if key.user == user && c.alive {
+	for _, c := range r.clients {
+		if c.user == user && c.alive && !c.out {
 			v.open(c.services)
 		}
 	}
@@ -350,7 +361,7 @@ func (r *reference) view(user string, standard bool) string {
 	slices.SortStableFunc(calendar, func(a, b pidf.Appointment) int { return a.From.Compare(b.From) })
 	for _, a := range calendar {
 		running := !a.From.After(r.now) && a.End.After(r.now)
-		if running {
+		if running { // BSP-3.2-5
 			if a.Private {
 				a.Subject = ""
 			}
@@ -366,8 +377,12 @@ func (r *reference) view(user string, standard bool) string {
 	for _, row := range refRules {
 		if claims[row[0]] || row[0] == "" {
 			v.activity, v.note = row[1], cmp.Or(v.note, row[2])
-			if !standard && (v.activity == "away" || v.activity == "other") {
+			if !standard && (row[1] == "away" || row[1] == "other") {
 				v.activity = "busy" // BSP-3.2-7
+			}
+			won := func(o refOwn) bool { return o.act != "" && o.meaning == row[0] }
+			if i := slices.IndexFunc(newest, won); standard && i >= 0 {
+				v.activity, v.note = newest[i].act, "" // BSX-6: as published
 			}
 			break
 		}

@@ -162,13 +162,13 @@ func (m *model) source() {
 		l := refLine{pick(m, pidf.LineIdle, pidf.LineRinging, pidf.LineBusy), pick(m, "", "", "99"), until}
 		m.tracef("line %s %v", dn, l)
 		m.ref.lines[dn] = l
-		err = feed.SetLine(dn, presence.LineState{State: l.state, Forward: l.forward, Lifetime: lifetime})
+		err = feed.SetLine(m.own(), dn, presence.LineState{State: l.state, Forward: l.forward, Lifetime: lifetime})
 	case n < 8:
 		mail := pick(m, "tom@example.com", "ann@example.com")
 		list := m.calendar(now)
 		m.tracef("calendar %s %v", mail, list)
 		m.ref.calendars[mail] = list
-		err = feed.SetCalendar(mail, presence.CalendarState{Appointments: list})
+		err = feed.SetCalendar(m.own(), mail, presence.CalendarState{Appointments: list})
 	default:
 		id := pick(m, "tom", "ann", "bob")
 		if m.rand.IntN(4) == 0 {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/pidf"
 )
 
 // subscribe is the reference's SUBSCRIBE: RFC 6665 with what §2.1, §2.2, §2.9 and
@@ -32,7 +31,7 @@ func (r *reference) subscribe(ex exchange) (status int, ask []asked) {
 		return r.refresh(ex, tag, uris, list, granted)
 	}
 	d := refDialog{callID: req.CallID, remoteTag: req.From.Tag(), standard: !isBluStar(req), list: list, seq: req.CSeq,
-		conn: req.Flow.Conn, expires: r.now.Add(granted)}
+		conn: req.Flow.Conn, expires: r.now.Add(granted), serial: len(r.dialogs)}
 	for _, uri := range uris {
 		a, user := r.locate(uri, ex)
 		d.watches = append(d.watches, refWatch{uri, a, user})
@@ -50,53 +49,49 @@ func (r *reference) subscribe(ex exchange) (status int, ask []asked) {
 	return 200, nil
 }
 
-// join ties a dialog to its client (BSP-4.1-1). One that subscribes to its own
-// address once more has come back: what it had before is no longer its life.
+// join ties a dialog to its client (BSP-4.1-1). Its first address is judged once the
+// directory has answered.
 func (r *reference) join(tag string, d *refDialog, ex exchange) {
-	from, user := r.locate(ex.req.From.URI.String(), ex)
-	at, first := refEndpointOf(ex.req), d.watches[0]
-	key, known := r.at[at]
-	d.own = from == first.address
-	switch {
-	case user[0] != '?':
-		d.own = d.own || user == first.user
-		key = refKey{user, at.contact}
-	case !known || key.user == first.user && r.clients[key].alive:
-		d.own = true
-	}
-	if d.own {
-		key = refKey{first.user, at.contact}
-	}
-	if !known {
-		r.at[at] = key
-	}
-	d.client, d.hasClient = key, true
-	c, ok := r.clients[key]
+	at := refEndpointOf(ex.req)
+	d.client, d.hasClient = at, true
+	c, ok := r.clients[at]
 	if !ok {
 		c.services = refServices
 	}
+	from, user := r.locate(ex.req.From.URI.String(), ex)
+	d.from = from
+	if first := d.watches[0]; first.user[0] != '?' {
+		d.own = user == first.user || user[0] == '?' && (from == first.address || c.user == "" || c.user == first.user)
+	}
+	c.amcc = strings.HasPrefix(at.contact, "sip:fmc@")
+	r.enter(&c, tag, d)
+	r.clients[at] = c
+}
+
+// enter makes a dialog one of a client's, or tells that it is an own one. A client
+// that subscribes to its own address once more has come back: what it had before is
+// no longer its life.
+func (r *reference) enter(c *refClient, tag string, d *refDialog) {
 	if d.own {
-		c.alive = true
+		c.user, c.alive = d.watches[0].user, true
 		same, address := false, false
 		for _, other := range c.dialogs {
-			if o := r.dialogs[other]; o.own && o.generation == c.generation {
+			if o := r.dialogs[other]; other != tag && o.own && o.generation == c.generation {
 				same, address = same || o.list == d.list, address || !o.list
 			}
 		}
-		if same && (!d.list || !address) {
+		switch {
+		case same && (!d.list || !address):
 			c.generation++
-		}
-		if !r.hasOwn(c) {
-			if c.out {
-				c.services = refServices
-			}
-			c.started, c.out = false, false
+			c.started = false
+		case !r.hasOwn(*c):
+			c.started = false
 		}
 	}
-	c.amcc = strings.HasPrefix(key.contact, "sip:fmc@")
-	c.dialogs = append(slices.Clip(c.dialogs), tag)
+	if !slices.Contains(c.dialogs, tag) {
+		c.dialogs = append(slices.Clip(c.dialogs), tag)
+	}
 	d.generation = c.generation
-	r.clients[key] = c
 }
 
 // hasOwn reports whether a client has a subscription to its own address.
@@ -162,39 +157,28 @@ func (r *reference) refresh(ex exchange, tag string, uris []string, list bool, g
 // have (BSP-2.1-8).
 func (r *reference) resolve(a directory.Address) (ask []asked) {
 	from, to := "?"+a.String(), r.ids[a]
-	for tag, d := range r.dialogs {
+	tags := slices.SortedFunc(maps.Keys(r.dialogs), func(a, b string) int { return r.dialogs[a].serial - r.dialogs[b].serial })
+	for _, tag := range tags {
+		d := r.dialogs[tag]
 		d.watches = slices.Clone(d.watches)
+		first := false
 		for i := range d.watches {
 			if w := &d.watches[i]; w.user == from && d.state == refLive {
 				w.user = to
+				first = first || i == 0
 				ask = append(ask, asked{tag, w.entity, false})
 			}
 		}
-		if d.client.user == from {
-			d.client.user = to
-			if other, ok := r.clients[d.client]; ok {
-				d.generation = other.generation
+		if c, ok := r.clients[d.client]; ok && d.hasClient && first {
+			if id := r.ids[d.from]; id != "" {
+				d.own = id == to
+			} else {
+				d.own = c.user == "" || c.user == to
 			}
+			r.enter(&c, tag, &d)
+			r.clients[d.client] = c
 		}
 		r.dialogs[tag] = d
-	}
-	for key, c := range r.clients {
-		if key.user != from {
-			continue
-		}
-		delete(r.clients, key)
-		for at, k := range r.at {
-			if k == key {
-				r.at[at] = refKey{to, key.contact}
-			}
-		}
-		key.user = to
-		if other, ok := r.clients[key]; ok {
-			other.dialogs = append(slices.Clip(other.dialogs), c.dialogs...)
-			other.alive = other.alive || c.alive
-			c = other
-		}
-		r.clients[key] = c
 	}
 	return ask
 }
@@ -222,10 +206,7 @@ func (r *reference) end(tag string, state refState, reason string) (last bool) {
 	return d.own && d.generation == c.generation && !r.hasOwn(c)
 }
 
-func (r *reference) forget(key refKey) {
-	delete(r.clients, key)
-	maps.DeleteFunc(r.at, func(_ refEndpoint, k refKey) bool { return k == key })
-}
+func (r *reference) forget(key refEndpoint) { delete(r.clients, key) }
 
 // finish ends a subscription that its watcher ends, or lets expire.
 func (r *reference) finish(tag string) {
@@ -248,7 +229,7 @@ func (r *reference) lost(tag string, silent bool) {
 }
 
 func (r *reference) flowClosed(conn uint64) {
-	var ends []refKey
+	var ends []refEndpoint
 	for tag, d := range r.dialogs {
 		if d.conn == conn && conn != 0 && d.state == refLive && r.end(tag, refGone, "") {
 			ends = append(ends, d.client)
@@ -259,7 +240,7 @@ func (r *reference) flowClosed(conn uint64) {
 	}
 }
 
-func (r *reference) endClient(key refKey) {
+func (r *reference) endClient(key refEndpoint) {
 	c, ok := r.clients[key]
 	if !ok {
 		return
@@ -270,29 +251,21 @@ func (r *reference) endClient(key refKey) {
 			r.end(tag, refEnded, "timeout")
 		}
 	}
-	if c.alive && r.alive(key.user) && !r.othersIn(key.user, refKey{}) {
-		u := r.users[key.user]
-		u.pubs = slices.Clone(u.pubs)
-		for i, p := range u.pubs {
-			if p.shared {
-				u.pubs = append(slices.Delete(u.pubs, i, i+1), p)
-				u.pubs[len(u.pubs)-1].own = refOwn{status: pidf.StatusSignedOut, meaning: "signed out", at: r.now}
-				break
-			}
-		}
-		r.users[key.user] = u
+	last := c.alive
+	for _, o := range r.clients {
+		last = last && (o.user != c.user || !o.alive)
 	}
-	if c.alive && !r.alive(key.user) {
+	if last {
 		// BSP-2.2-3: what the clients published ends with the last of them.
-		u := r.users[key.user]
+		u := r.users[c.user]
 		u.pubs = slices.DeleteFunc(slices.Clone(u.pubs), func(p refPub) bool { return p.shared })
-		r.users[key.user] = u
+		r.users[c.user] = u
 	}
 }
 
 func (r *reference) alive(user string) bool {
-	for key, c := range r.clients {
-		if key.user == user && c.alive {
+	for _, c := range r.clients {
+		if c.user == user && c.alive && !c.out {
 			return true
 		}
 	}

@@ -139,6 +139,7 @@ type tracker struct {
 	final       string // Subscription-State of the last
 	unreachable bool
 	answered    time.Time              // when a NOTIFY was last answered
+	full        time.Time              // when everything was last to be shown
 	shown       map[string]*trackedDoc // by entity
 }
 

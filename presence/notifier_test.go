@@ -12,6 +12,7 @@ import (
 
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -170,28 +171,30 @@ func TestNotifyTriedAgain(t *testing.T) {
 // A dead watcher costs its own queue only: the others have the newest state while
 // its NOTIFY waits, and it is let go when that fails.
 func TestDeadWatcher(t *testing.T) {
-	w := newWorld(t)
-	dead, _ := w.standard("bob", "192.0.2.66").subscribe("sip:tom@example.com")
-	live, _ := w.standard("ann", "192.0.2.7").subscribe("sip:tom@example.com")
-	w.net.take()
-	w.net.answering(func(req *sipx.Request) (*sipx.Response, error) {
-		if req.CallID == dead.callID {
-			return nil, nil
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		dead, _ := w.standard("bob", "192.0.2.66").subscribe("sip:tom@example.com")
+		live, _ := w.standard("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		w.net.take()
+		w.net.answering(func(req *sipx.Request) (*sipx.Response, error) {
+			if req.CallID == dead.callID {
+				return nil, nil
+			}
+			return sipx.NewResponse(200), nil
+		})
+		tom := w.client("tom", "192.0.2.8")
+		tag := etag(tom.status("", "busy", "0"))
+		waiting := dead.of(w.net.take())
+		require.Len(t, waiting, 1)
+		for i := range 10 {
+			tom.status(tag, "busy", strconv.Itoa(i+1))
+			require.Equal(t, strconv.Itoa(i+1), live.one().note(t))
 		}
-		return sipx.NewResponse(200), nil
+		waiting[0].lost()
+		require.Empty(t, w.net.take())
+		require.Equal(t, 481, dead.refresh().Status)
+		require.Equal(t, 1, w.server.Stats().Subscriptions)
 	})
-	tom := w.client("tom", "192.0.2.8")
-	tag := etag(tom.status("", "busy", "0"))
-	waiting := dead.of(w.net.take())
-	require.Len(t, waiting, 1)
-	for i := range 10 {
-		tom.status(tag, "busy", strconv.Itoa(i+1))
-		require.Equal(t, strconv.Itoa(i+1), live.one().note(t))
-	}
-	waiting[0].lost()
-	require.Empty(t, w.net.take())
-	require.Equal(t, 481, dead.refresh().Status)
-	require.Equal(t, 1, w.server.Stats().Subscriptions)
 }
 
 // A list whose NOTIFYs all fail in one moment has had one bad moment, not many.
@@ -328,12 +331,12 @@ func TestObserverOfTheUnwatched(t *testing.T) {
 		})
 		feed := w.server.Feed()
 		now := time.Now()
-		require.NoError(t, feed.SetLine("2719", busyLine))
-		require.NoError(t, feed.SetLine("2719", idleLine))
-		require.NoError(t, feed.SetCalendar("ann@example.com", presence.CalendarState{Lifetime: time.Hour, Appointments: []pidf.Appointment{
+		require.NoError(t, feed.SetLine(t.Context(), "2719", busyLine))
+		require.NoError(t, feed.SetLine(t.Context(), "2719", idleLine))
+		require.NoError(t, feed.SetCalendar(t.Context(), "ann@example.com", presence.CalendarState{Lifetime: time.Hour, Appointments: []pidf.Appointment{
 			{State: pidf.CalendarBusy, From: now.Add(time.Minute), End: now.Add(2 * time.Minute)}}}))
 		require.NoError(t, feed.SetExternal(t.Context(), "bob@example.com", presence.ExternalState{Status: pidf.StatusAway}))
-		require.NoError(t, feed.SetLine("999", busyLine), "nobody's")
+		require.NoError(t, feed.SetLine(t.Context(), "999", busyLine), "nobody's")
 		time.Sleep(3 * time.Minute)
 		mu.Lock()
 		require.Equal(t, []string{"tom In a call", "tom Signed out", "bob Away", "ann In a meeting", "ann Signed out"}, notes)
@@ -358,7 +361,7 @@ func TestObserver(t *testing.T) {
 	tom.status("bad", "busy", "x")
 	tom.publish(tag, "", "Expires: 0")
 	require.Len(t, changes, 2)
-	require.Equal(t, presence.Change{Entity: "sip:tom@example.com", Status: presence.StatusBusy, Note: "x", Timestamp: changes[0].Timestamp}, changes[0])
-	require.Equal(t, presence.StatusSignedOut, changes[1].Status)
+	require.Equal(t, presence.Change{Entity: "sip:tom@example.com", Status: consolidation.StatusBusy, Note: "x", Timestamp: changes[0].Timestamp}, changes[0])
+	require.Equal(t, consolidation.StatusSignedOut, changes[1].Status)
 	require.Equal(t, []int{200, 200, 200, 200}, statuses)
 }

@@ -1,98 +1,126 @@
 package presence
 
 import (
-	"errors"
 	"sync"
 	"time"
 
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/presence/source"
 )
 
-// presentities is the registry of those in memory. A presentity stays while
-// something refers to it: a watch, a publication, a status left behind, a
-// request being served.
+// presentities is the registry of those in memory. A presentity stays while anything
+// refers to it, which is not counted: it is asked when something has ended.
+//
+// Lock order: presentities.mu, then presentity.mu.
 type presentities struct {
 	server *Server
 	mu     sync.Mutex
 	m      map[string]*presentity
 }
 
-// of returns the presentity for a look-up's result, referred to once more; the
-// caller releases it.
-func (ps *presentities) of(a directory.Address, r directory.Result) *presentity {
-	switch {
-	case r.Err == nil:
-		return ps.acquire(r.Entry.ID, resolved, r.Entry)
-	case errors.Is(r.Err, directory.ErrNotFound), errors.Is(r.Err, directory.ErrAmbiguous):
-		return ps.acquire("?"+a.String(), nobody, directory.Entry{})
-	}
-	return ps.acquire("?"+a.String(), unresolved, directory.Entry{})
-}
-
-func (ps *presentities) acquire(key string, kind presentityKind, entry directory.Entry) *presentity {
+// pin returns the presentity of an entry, with what the directory says now. It stays
+// in memory until unpin.
+func (ps *presentities) pin(entry directory.Entry) *presentity {
 	ps.mu.Lock()
-	p := ps.m[key]
-	made := p == nil
-	if made {
-		p = &presentity{server: ps.server, key: key, kind: kind, entry: entry}
-		p.mu.Lock() // until it has its sources; nobody else can hold it yet
-		ps.m[key] = p
+	p := ps.m[entry.ID]
+	if p == nil {
+		p = &presentity{server: ps.server, id: entry.ID}
+		p.watchers.of = p
+		ps.m[entry.ID] = p
 	}
-	p.refs++
+	p.pins++
 	ps.mu.Unlock()
-	if made {
-		p.attach()
-		p.refresh()
-		p.mu.Unlock()
-	} else {
-		ps.server.notify(p.renew(kind, entry))
+	first := false
+	p.once.Do(func() {
+		first = true
+		p.setEntry(entry)
+		p.renew()
+	})
+	if !first && p.setEntry(entry) {
+		p.update()
 	}
 	return p
 }
 
-func (ps *presentities) retain(p *presentity) {
-	ps.mu.Lock()
-	p.refs++
-	ps.mu.Unlock()
-}
-
-func (ps *presentities) release(p *presentity) {
-	ps.mu.Lock()
-	p.refs--
-	gone := p.refs == 0
-	if gone && ps.m[p.key] == p {
-		delete(ps.m, p.key)
+// unpin undoes pin. A nil presentity is nothing.
+func (ps *presentities) unpin(p *presentity) {
+	if p == nil {
+		return
 	}
-	ps.mu.Unlock()
-	if gone {
-		p.mu.Lock()
-		p.detach()
-		stopTimer(&p.change)
-		stopTimer(&p.retry)
-		stopTimer(&p.winfo.timer)
-		p.mu.Unlock()
-	}
-}
-
-func (ps *presentities) releaseAny(p *presentity) {
-	if p != nil {
-		ps.release(p)
-	}
-}
-
-func (ps *presentities) all() []*presentity {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	list := make([]*presentity, 0, len(ps.m))
-	for _, p := range ps.m {
-		list = append(list, p)
+	if p.pins--; p.pins == 0 {
+		ps.forgetIfIdle(p)
 	}
-	return list
 }
 
-func stopTimer(t **time.Timer) {
-	if *t != nil {
-		(*t).Stop()
-		*t = nil
+// find returns a presentity that is in memory, or nil.
+func (ps *presentities) find(id string) *presentity {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return ps.m[id]
+}
+
+// mayBeIdle has somebody see whether anything still refers to p.
+func (p *presentity) mayBeIdle() {
+	p.server.deadlines.Set(&p.idleness, (*idling)(p), time.Now())
+}
+
+// idling is a presentity that perhaps nobody needs any more.
+type idling presentity
+
+// Expired implements [deadline.Expirer].
+func (i *idling) Expired() {
+	p := (*presentity)(i)
+	p.server.presentities.mu.Lock()
+	defer p.server.presentities.mu.Unlock()
+	p.server.presentities.forgetIfIdle(p)
+}
+
+// forgetIfIdle drops a presentity that nothing refers to. ps.mu is held.
+func (ps *presentities) forgetIfIdle(p *presentity) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pins > 0 || ps.m[p.id] != p || !p.idle() {
+		return
 	}
+	if p.renewal { // it is looked at again
+		p.server.deadlines.Set(&p.idleness, (*idling)(p), time.Now().Add(time.Second))
+		return
+	}
+	delete(ps.m, p.id)
+	p.server.clients.forgetUser(p.id)
+	for _, src := range p.sources() {
+		src.Leave(p)
+	}
+	p.server.deadlines.Remove(&p.change)
+	p.server.deadlines.Remove(&p.idleness)
+	p.server.deadlines.Remove(&p.watchers.due)
+}
+
+// idle reports whether nothing but p.pins refers to p. p.mu is held.
+func (p *presentity) idle() bool {
+	switch {
+	case len(p.watches) > 0, len(p.watchers.watches) > 0:
+		return false
+	case p.server.publications.Has(p.id), p.server.clients.has(p.id):
+		return false
+	}
+	return p.server.cfg.Hooks.Changed == nil || !p.fed()
+}
+
+// fed reports whether a source has a value that the host set: with a hook for
+// changes, it hears of them though nobody watches. p.mu is held.
+func (p *presentity) fed() bool {
+	for _, src := range p.lines {
+		if isFed(src) {
+			return true
+		}
+	}
+	return p.calendar != nil && isFed(p.calendar) || p.external != nil && isFed(p.external)
+}
+
+func isFed[V any](src *source.Source[V]) bool {
+	v, known := src.Read()
+	return known && v.Owner == source.Feed
 }

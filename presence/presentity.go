@@ -8,97 +8,118 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/internal/deadline"
+	"github.com/openblustar/blustar/presence/consolidation"
+	"github.com/openblustar/blustar/presence/publication"
+	"github.com/openblustar/blustar/presence/source"
+	"github.com/openblustar/blustar/presence/subscription"
 )
 
-// presentity is one directory entry in memory (BSP-2.1-7), or an address that
-// has none. Everything that changes it or its document is serialized on mu;
-// different presentities never wait for each other.
-//
-// Lock order, here and everywhere: publishing, then Server.membership, then
-// presentity.mu, then one of the leaves (a source, the clients, a snapshot).
-// dialog.mu is never held together with presentity.mu, and no lock but
-// publishing is held during a call to the host.
+// presentity is one directory entry in memory: whoever may be watched (RFC 2778
+// §2.1). Its state is derived: from what was published, its clients, and the sources
+// of its entry. It implements [subscription.Resource].
 type presentity struct {
 	server *Server
-	key    string // ID of the entry, or "?" and the address
-	refs   int    // guarded by the registry
-
-	publishing sync.Mutex // serializes its publications, the store's calls included
+	id     string // of the directory entry
+	pins   int    // requests and calls that use it now; guarded by presentities.mu
+	once   sync.Once
 
 	mu       sync.Mutex
-	kind     presentityKind
 	entry    directory.Entry
-	watches  []*watch
-	winfo    winfo
-	pubs     []*publication // live ones, the oldest first
-	numbered uint64         // the newest Standard one
-	out      time.Time      // since when no client has been live, nor a publication; zero while one is
-	forward  *forwarding
-	lines    []*source[LineState]
-	calendar *source[CalendarState]
-	external *source[ExternalState]
-	change   *time.Timer // the next change that comes by itself
-	retry    *time.Timer // of the look-up
+	joined   bool // the sources of the entry
+	watches  []*subscription.Watch
+	watchers watchers // Event: presence.winfo
+	lines    []*source.Source[LineState]
+	calendar *source.Source[CalendarState]
+	external *source.Source[ExternalState]
+
+	dirty   bool     // something has changed since the newest snapshot was begun
+	renewal bool     // somebody makes a snapshot
+	then    []func() // called once the next snapshot is there
 
 	current  atomic.Pointer[snapshot] // never nil once made
 	watching atomic.Int32             // len(watches), for those who do not hold mu
+	change   deadline.Item            // the next change that comes by itself
+	idleness deadline.Item            // when to see whether anybody still needs it
+
+	forwarding sync.Mutex // calls of the forwarding controller for this user come one at a time
 }
 
-type presentityKind int
+// Current implements [subscription.Resource].
+func (p *presentity) Current() subscription.State { return p.current.Load() }
 
-const (
-	resolved   presentityKind = iota // the directory has an entry
-	nobody                           // it has none (BSP-2.1-5)
-	unresolved                       // it could not be asked (BSP-2.1-8)
-)
-
-// renew takes what a later look-up said, and returns whom to notify.
-func (p *presentity) renew(kind presentityKind, entry directory.Entry) []*watch {
+// Joined implements [subscription.Resource].
+func (p *presentity) Joined(w *subscription.Watch, _ subscription.View) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if kind == resolved && !sameEntry(&p.entry, &entry) {
-		p.entry = entry
-		watched := len(p.watches) > 0
-		if watched {
-			p.unwatchSources()
-		}
-		lines, calendar := p.lines, p.calendar
-		p.lines, p.calendar, p.external = nil, nil, nil
-		p.attach()
-		if watched {
-			p.watchSources()
-		}
-		releaseUnless(lines, p.lines, p)
-		releaseUnless(one(calendar), one(p.calendar), p)
-		return p.refresh()
-	}
-	switch {
-	case p.kind == unresolved && kind == nobody:
-		p.kind = nobody
-		stopTimer(&p.retry)
-	case p.kind == nobody && kind == unresolved:
-		p.kind = unresolved // the directory is down: it may have an entry by now
-		if len(p.watches) > 0 {
-			p.retryLookup(p.server.cfg.LookupRetry)
+	w.Place = len(p.watches)
+	p.watches = append(p.watches, w)
+	p.watching.Store(int32(len(p.watches)))
+	if len(p.watches) == 1 {
+		for _, src := range p.sources() {
+			src.Watch()
 		}
 	}
-	return nil
+	p.watchers.changed()
 }
 
-func one[V any](src *source[V]) []*source[V] {
-	if src == nil {
-		return nil
+// Left implements [subscription.Resource].
+func (p *presentity) Left(w *subscription.Watch, _ subscription.View) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := len(p.watches) - 1
+	p.watches[last].Place = w.Place
+	p.watches[w.Place] = p.watches[last]
+	p.watches[last] = nil
+	p.watches = p.watches[:last]
+	p.watching.Store(int32(last))
+	if last == 0 {
+		for _, src := range p.sources() {
+			src.Unwatch()
+		}
+		p.mayBeIdle()
 	}
-	return []*source[V]{src}
+	p.watchers.changed()
 }
 
-func releaseUnless[V any](old, kept []*source[V], p *presentity) {
-	for _, src := range old {
-		if !slices.Contains(kept, src) {
-			src.release(p)
+// sources are those of the entry. p.mu is held.
+func (p *presentity) sources() []source.Watched {
+	list := make([]source.Watched, 0, len(p.lines)+2)
+	for _, src := range p.lines {
+		list = append(list, src)
+	}
+	if p.calendar != nil {
+		list = append(list, p.calendar)
+	}
+	if p.external != nil {
+		list = append(list, p.external)
+	}
+	return list
+}
+
+// setEntry takes over what the directory says now, and reports whether that is
+// something else.
+func (p *presentity) setEntry(entry directory.Entry) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.joined && sameEntry(&p.entry, &entry) {
+		return false
+	}
+	left := p.sources()
+	p.entry, p.joined = entry, true
+	p.joinSources()
+	if len(p.watches) > 0 {
+		for _, src := range p.sources() {
+			src.Watch()
+		}
+		for _, src := range left {
+			src.Unwatch()
 		}
 	}
+	for _, src := range left {
+		src.Leave(p)
+	}
+	return true
 }
 
 func sameEntry(a, b *directory.Entry) bool {
@@ -106,211 +127,182 @@ func sameEntry(a, b *directory.Entry) bool {
 		slices.Equal(a.Lines, b.Lines) && slices.Equal(a.SIP, b.SIP) && slices.Equal(a.Tel, b.Tel)
 }
 
-// attach connects p to the sources of its entry. p.mu is held.
-func (p *presentity) attach() {
-	if p.kind != resolved {
-		return
-	}
+// joinSources joins the sources of the entry. p.mu is held.
+func (p *presentity) joinSources() {
 	s := p.server
+	p.lines, p.calendar, p.external = nil, nil, nil
 	for _, dn := range p.entry.Lines {
-		if src, err := s.lines.get(lineKey(dn), p); err == nil {
+		if src, err := s.lines.Join(lineKey(dn), p); err == nil {
 			p.lines = append(p.lines, src)
 		} else {
 			s.cfg.Logger.Error("line is not supervised", "dn", dn, "error", err)
 		}
 	}
+	var err error
 	if p.entry.Mail != "" {
-		src, err := s.calendars.get(mailKey(p.entry.Mail), p)
-		if err != nil {
+		if p.calendar, err = s.calendars.Join(mailKey(p.entry.Mail), p); err != nil {
 			s.cfg.Logger.Error("calendar is not watched", "mail", p.entry.Mail, "error", err)
 		}
-		p.calendar = src
 	}
-	src, err := s.externals.get(p.key, p)
-	if err != nil {
-		s.cfg.Logger.Error("external presence is not watched", "presentity", p.key, "error", err)
-	}
-	p.external = src
-}
-
-func (p *presentity) detach() {
-	for _, src := range p.lines {
-		src.release(p)
-	}
-	if p.calendar != nil {
-		p.calendar.release(p)
-	}
-	if p.external != nil {
-		p.external.release(p)
-	}
-	p.lines, p.calendar, p.external = nil, nil, nil
-}
-
-// watchSources starts the monitors, unwatchSources lets them end (BSP-2.1-6).
-func (p *presentity) watchSources() {
-	for _, src := range p.lines {
-		src.watch(p.entry)
-	}
-	if p.calendar != nil {
-		p.calendar.watch(p.entry)
-	}
-	if p.external != nil {
-		p.external.watch(p.entry)
+	if p.external, err = s.externals.Join(p.id, p); err != nil {
+		s.cfg.Logger.Error("external presence is not watched", "presentity", p.id, "error", err)
 	}
 }
 
-func (p *presentity) unwatchSources() {
-	for _, src := range p.lines {
-		src.unwatch()
-	}
-	if p.calendar != nil {
-		p.calendar.unwatch()
-	}
-	if p.external != nil {
-		p.external.unwatch()
+// Changed implements [source.Listener].
+func (p *presentity) Changed() {
+	p.update()
+	if p.watching.Load() == 0 {
+		p.mayBeIdle() // it may have been there for that value alone
 	}
 }
 
-// addWatch adds a watch, for which the caller holds a reference to p.
-func (p *presentity) addWatch(w *watch) {
+// update makes a new snapshot and notifies those who see something else by it.
+func (p *presentity) update() { subscription.Notify(p.renew()) }
+
+// renew makes a new snapshot and returns the watches whose watchers see something
+// else by it, for [subscription.Notify]. Where somebody else is at it, that one goes
+// on with what has changed meanwhile, and notifies. The rules of the host, which may
+// take their time, are asked without a lock held.
+func (p *presentity) renew() []*subscription.Watch {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if w.watchers {
-		p.winfo.watches = append(p.winfo.watches, w)
-		return
-	}
-	defer p.watchersChanged()
-	w.index = len(p.watches)
-	p.watches = append(p.watches, w)
-	p.watching.Store(int32(len(p.watches)))
-	if len(p.watches) == 1 {
-		p.watchSources()
-	}
-	if p.retry == nil {
-		p.retryLookup(p.server.cfg.LookupRetry)
-	}
-}
-
-// removeWatch takes a watch away.
-func (p *presentity) removeWatch(w *watch) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if w.watchers {
-		p.winfo.watches = slices.DeleteFunc(p.winfo.watches, func(other *watch) bool { return other == w })
-		return
-	}
-	defer p.watchersChanged()
-	last := len(p.watches) - 1
-	p.watches[last].index = w.index
-	p.watches[w.index] = p.watches[last]
-	p.watches[last] = nil
-	p.watches = p.watches[:last]
-	p.watching.Store(int32(last))
-	if last == 0 {
-		p.unwatchSources()
-	}
-}
-
-// update consolidates p anew and notifies its watchers of what changed.
-func (s *Server) update(p *presentity) {
-	p.mu.Lock()
-	due := p.refresh()
-	p.mu.Unlock()
-	s.notify(due)
-}
-
-func (s *Server) updateAll(ps []*presentity) {
-	for _, p := range ps {
-		s.update(p)
-	}
-}
-
-// refresh makes a new snapshot and returns the watches to notify, a copy; nil
-// where nothing changed that they would see (BSP-2.5-2). p.mu is held.
-func (p *presentity) refresh() []*watch {
-	now := time.Now()
-	state := p.state(now)
-	result := Consolidate(p.server.cfg.Rules, &state, now)
-	before := p.current.Load()
-	next := newSnapshot(p.address(), p.server.cfg.Showing, before, p.pubs, &state, result, now)
-	p.current.Store(next)
-
-	stopTimer(&p.change)
-	if at := state.nextChange(now); !at.IsZero() {
-		p.change = p.server.after(at.Sub(now), func() { p.server.update(p) })
-	}
-	if before == nil || next.versions == before.versions {
+	p.dirty = true
+	if p.renewal {
+		p.mu.Unlock()
 		return nil
 	}
-	if before.result.Status != result.Status || before.result.Note != result.Note {
-		p.changed(result, now)
+	p.renewal = true
+	var due []*subscription.Watch
+	for p.dirty {
+		p.dirty = false
+		now := time.Now()
+		state, address, then := p.state(now), p.address(), p.then
+		p.then = nil
+		p.mu.Unlock()
+
+		next := p.server.newSnapshot(p, address, &state, now)
+		before := p.current.Swap(next)
+		visible := before == nil || next.versions != before.versions
+		if visible && before != nil && (before.result.Status != next.result.Status || before.result.Note != next.result.Note) {
+			p.tell(next)
+		}
+		if at := state.NextChange(now); !at.IsZero() {
+			p.server.deadlines.Set(&p.change, (*changing)(p), at)
+		} else {
+			p.server.deadlines.Remove(&p.change)
+		}
+
+		p.mu.Lock()
+		if visible {
+			due = slices.Clone(p.watches)
+		}
+		if then != nil {
+			p.mu.Unlock()
+			subscription.Notify(due)
+			due = nil
+			for _, f := range then {
+				f()
+			}
+			p.mu.Lock()
+		}
 	}
-	return slices.Clone(p.watches)
+	p.renewal = false
+	p.mu.Unlock()
+	return due
 }
 
-func (p *presentity) changed(r Result, now time.Time) {
+// renewThen has the same done, watchers notified, and then called afterwards. With
+// later that is done by a goroutine of its own, for those who cannot wait for the
+// rules of a host: deadlines, and the ends of dialogs.
+func (p *presentity) renewThen(later bool, then func()) {
+	p.mu.Lock()
+	p.dirty = true
+	p.then = append(p.then, then)
+	busy := p.renewal
+	p.mu.Unlock()
+	switch {
+	case busy:
+	case later:
+		p.server.start(p.update)
+	default:
+		p.update()
+	}
+}
+
+// changing is a presentity whose state changes by itself.
+type changing presentity
+
+// Expired implements [deadline.Expirer].
+func (c *changing) Expired() { p := (*presentity)(c); p.server.start(p.update) }
+
+// tell tells the host and the log of a new result.
+func (p *presentity) tell(n *snapshot) {
+	r := &n.result
 	if hook := p.server.cfg.Hooks.Changed; hook != nil {
-		hook(Change{Entity: p.address(), Status: r.Status, Note: r.Note, Timestamp: now})
+		hook(Change{Entity: n.entity, Status: r.Status, Note: r.Note, Timestamp: n.at})
 	}
 	if log := p.server.cfg.Logger; log.Enabled(p.server.ctx, slog.LevelDebug) {
-		log.Debug("presence changed", "presentity", p.key, "status", string(r.Status),
+		log.Debug("presence changed", "presentity", p.id, "status", string(r.Status),
 			"note", r.Note, "rule", r.Rule, "source", r.Winner.Source, "value", r.Winner.Value)
 	}
 }
 
-// address is the preferred address of p as a URI.
+// address is the preferred address as a URI. p.mu is held.
 func (p *presentity) address() string {
 	switch {
-	case p.kind != resolved:
-		return p.key[1:]
 	case len(p.entry.SIP) > 0:
 		return "sip:" + p.entry.SIP[0]
 	case len(p.entry.Tel) > 0:
 		return "tel:" + p.entry.Tel[0]
 	}
-	return p.key
+	return p.id
 }
 
-// signedOut is what is said of a user without a live client (BSP-2.4-8).
-func signedOut(since time.Time) Own {
-	return Own{
-		Provenance: Provenance{Owner: "server", Received: since},
-		Status:     pidf.StatusSignedOut,
-		Timestamp:  since,
-	}
+// entryNow returns the directory entry.
+func (p *presentity) entryNow() directory.Entry {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.entry
 }
 
-// state gathers what the sources say. p.mu is held.
-func (p *presentity) state(now time.Time) State {
-	st := State{Services: p.server.clients.services(p)}
-	if p.kind != resolved {
-		return State{}
-	}
-	for i := len(p.pubs) - 1; i >= 0; i-- {
-		pub := p.pubs[i]
-		own := pub.Own
-		own.Expires = pub.Expires
-		st.Own = append(st.Own, own)
-		if pub.Dialect != bluStar.Name {
-			st.Services = st.Services.or(pub.services)
+// state gathers what is known. p.mu is held.
+func (p *presentity) state(now time.Time) consolidation.State {
+	services, live := p.server.clients.services(p.id)
+	st := consolidation.State{Entry: p.entry, Services: services, Live: live}
+	var forward *publication.Contribution
+	for _, c := range p.server.publications.Of(p.id) {
+		said := consolidation.Published{
+			Provenance: consolidation.Provenance{Owner: c.Owner, Received: c.Received, Expires: c.Expires},
+			Status:     c.Status, Note: c.Note, Timestamp: c.Timestamp, Document: c.Document(),
 		}
+		switch c.Rule {
+		case publication.Forwarding:
+			forward = c
+			continue
+		case publication.Shared:
+			if !live && c.Status != statusSignedOut {
+				continue // of clients that have all signed out since
+			}
+		case publication.Separate:
+			st.Services = st.Services.Or(servicesOf(c.Document()))
+		}
+		st.Published = append(st.Published, said)
 	}
-	switch out := len(p.pubs) == 0 && !p.server.clients.alive(p); {
-	case !out:
-		p.out = time.Time{}
-	case p.out.IsZero():
-		p.out = now
-		fallthrough
-	default:
-		st.Own = []Own{signedOut(p.out)}
+	slices.Reverse(st.Published) // for equal times the one that came last is the newest
+	slices.SortStableFunc(st.Published, func(a, b consolidation.Published) int { return b.Received.Compare(a.Received) })
+	if !live && len(st.Published) == 0 { // whoever has no client is signed out (§2.2)
+		since := p.server.clients.since(p.id)
+		st.Published = append(st.Published, consolidation.Published{
+			Provenance: consolidation.Provenance{Owner: "server", Received: since},
+			Status:     statusSignedOut, Timestamp: since,
+		})
 	}
-	slices.SortStableFunc(st.Own, func(a, b Own) int { return b.Received.Compare(a.Received) })
 	for _, src := range p.lines {
 		st.Lines = append(st.Lines, lineOf(src))
 	}
 	if p.calendar != nil {
 		st.Calendar = meetingsOf(p.calendar, now)
 	}
-	st.External = externalOf(p.external, p.forward)
+	st.External = externalOf(p.external, forward)
 	return st
 }

@@ -1,118 +1,132 @@
 package presence
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence/consolidation"
+	"github.com/openblustar/blustar/presence/publication"
+	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
 )
 
-// publication is a live Publication with what the server keeps about it.
-type publication struct {
-	Publication
-	// Of the Standard dialect.
-	tuples   []pidf.Tuple // as they are passed on
-	services ServiceState
-	number   uint64      // tells those of a presentity apart
-	expiry   *time.Timer // in the other clients expire
-	// Of the BluStar dialect: the newest request that set its state.
-	callID string
-	cseq   uint32
-	at     time.Time
-}
+const statusSignedOut = pidf.StatusSignedOut
 
 // publishing is a PUBLISH on its way through the server.
 type publishing struct {
-	req     *sipx.Request
+	*exchange
 	dialect *Dialect
 	contact sipx.Address // zero where a Standard client sent none
-	at      endpoint
+	owner   string       // who says so: the Contact, or the source
 	expires time.Duration
+	until   time.Time
 	ifMatch string
 	p       *presentity
-	doc     *pidf.Presence // nil for a refresh
-	own     Own            // what doc says
-	keeps   bool           // doc leaves the note as it is
-	ignored bool           // what doc says does not count: the client starts
+	doc     *pidf.Presence    // nil for a refresh
+	said    *publication.Said // what doc says of the user; nil where it says nothing
 }
 
 // publish handles a PUBLISH (RFC 3903 §6, §2.4, §2.8).
-func (s *Server) publish(ctx context.Context, req *sipx.Request) (*sipx.Response, func(), error) {
+func (s *Server) publish(ctx context.Context, x *exchange) error {
+	req := x.req
 	event, ok := sipx.ParseEvent(req.Header.Get("Event"))
 	forward := event.Package == eventLyncForwarding && s.cfg.Forward != nil
 	if !ok || event.Package != eventPresence && !forward {
-		return s.badEvent(), nil, nil
+		return s.badEvent()
 	}
-	pub := &publishing{req: req, ifMatch: strings.TrimSpace(req.Header.Get("SIP-If-Match"))}
+	pub := &publishing{exchange: x, owner: req.Flow.Remote.String(), ifMatch: strings.TrimSpace(req.Header.Get("SIP-If-Match"))}
 	var err error
 	if req.Header.Count("Contact") > 0 {
-		if pub.contact, err = oneContact(req); err != nil {
-			return nil, nil, err
+		if pub.contact, err = subscription.Contact(req); err != nil {
+			return err
 		}
+		pub.owner = contactKey(pub.contact.URI)
 	}
 	pub.dialect = s.dialectOf(req, pub.contact)
 	if pub.dialect.ContactAndExpires {
 		for _, name := range []string{"Contact", "Expires"} {
 			if req.Header.Count(name) == 0 {
-				return nil, nil, sipx.Errorf(400, "%s is mandatory", name)
+				return sipx.Errorf(400, "%s is mandatory", name)
 			}
 		}
 	}
 	if pub.expires, err = s.granted(req, s.cfg.MaxPublishExpires); err != nil {
-		return nil, nil, err
+		return err
 	}
-	id, refused := s.check(ctx, req, pub.contact, pub.dialect)
-	if refused != nil {
-		return refused, nil, nil
+	id, err := s.check(ctx, req, pub.contact, pub.dialect)
+	if err != nil {
+		return err
 	}
-	pub.at = endpointOf(req, pub.contact.URI, id)
 	whose := req.To
 	if forward {
 		whose = req.From // BSP-2.4-6
 	}
-	if pub.p, err = s.presentityOf(ctx, whose); err != nil {
-		return nil, nil, err
+	entry, err := s.published(ctx, whose, s.party(req, id))
+	if err != nil {
+		return err
 	}
-	defer s.presentities.release(pub.p)
-	pub.p.mu.Lock()
-	entry := pub.p.entry
-	pub.p.mu.Unlock()
 	if !mayActFor(id, &entry) {
-		return nil, nil, sipx.Errorf(403, "that is another user's presence")
+		return sipx.Errorf(403, "that is another user's presence")
 	}
+	pub.p = s.presentities.pin(entry)
+	defer s.presentities.unpin(pub.p)
+	pub.until = time.Now().Add(pub.expires)
 	if forward {
-		return s.publishForward(ctx, pub, entry)
+		return s.forward(ctx, pub, entry)
 	}
-	if err := pub.read(s.cfg.MaxNote); err != nil {
-		return nil, nil, err
+	if err := s.read(pub); err != nil {
+		return err
 	}
-	return s.apply(ctx, pub)
+	switch c := s.named(pub); {
+	case c != nil && c.Rule == publication.Shared: // the dialect that it was opened in
+		pub.dialect = bluStar
+	case c != nil:
+		pub.dialect = standard
+	case pub.dialect.SharedPublication && (pub.doc != nil || pub.expires == 0):
+		pub.ifMatch = "" // an old one: a status and an end count all the same (§2.4, §2.2)
+	}
+	if pub.dialect.SharedPublication {
+		return s.publishShared(pub, s.clientOf(req, pub.contact, id, pub.p.id))
+	}
+	return s.publishOwn(pub)
 }
 
-// presentityOf returns the presentity of a PUBLISH, referred to once more.
-func (s *Server) presentityOf(ctx context.Context, whose sipx.Address) (*presentity, error) {
+// published looks up whose presence is published.
+func (s *Server) published(ctx context.Context, whose sipx.Address, party string) (directory.Entry, error) {
 	a, err := directory.ParseAddress(bareURI(whose.URI))
 	if err != nil {
-		return nil, sipx.Errorf(404, "no such user")
+		return directory.Entry{}, sipx.Errorf(404, "no such user")
 	}
-	r := s.lookup(ctx, []directory.Address{a})[0]
+	r := s.lookup(ctx, party, []directory.Address{a})[0]
 	switch {
 	case r.Err == nil:
-		return s.presentities.of(a, r), nil
-	case errors.Is(r.Err, directory.ErrNotFound), errors.Is(r.Err, directory.ErrAmbiguous):
-		return nil, sipx.Errorf(404, "no such user")
+		return r.Entry, nil
+	case isNobody(r.Err):
+		return r.Entry, sipx.Errorf(404, "no such user")
 	}
-	return nil, sipx.Errorf(503, "the directory does not answer")
+	return r.Entry, sipx.Errorf(503, "the directory does not answer")
+}
+
+// named returns the publication that SIP-If-Match names, or nil.
+func (s *Server) named(pub *publishing) *publication.Contribution {
+	if pub.ifMatch != "" {
+		for _, c := range s.publications.Of(pub.p.id) {
+			if c.ETag == pub.ifMatch && c.Rule != publication.Forwarding {
+				return c
+			}
+		}
+	}
+	return nil
 }
 
 // read decodes the body.
-func (pub *publishing) read(maxNote int) error {
+func (s *Server) read(pub *publishing) error {
 	req := pub.req
 	if len(req.Body) == 0 || pub.expires == 0 {
 		return nil
@@ -125,367 +139,183 @@ func (pub *publishing) read(maxNote int) error {
 		return sipx.Errorf(400, "%v", err)
 	}
 	pub.doc = doc
-	owner := req.Flow.Remote.String()
-	if !pub.contact.URI.IsZero() {
-		owner = contactKey(pub.contact.URI)
-	}
-	pub.own, pub.keeps, err = ownOf(doc, owner, maxNote, time.Now())
+	pub.said, err = s.saidOf(doc, req.Body)
 	return err
 }
 
-// apply carries a PUBLISH out, one of a presentity at a time.
-func (s *Server) apply(ctx context.Context, pub *publishing) (*sipx.Response, func(), error) {
+// saidOf reads what a published document says of its user: the status of aa:blustar
+// where it has one (§4.3), else what RFC 4480 and RFC 3863 say.
+func (s *Server) saidOf(doc *pidf.Presence, body []byte) (*publication.Said, error) {
+	now := time.Now()
+	said := &publication.Said{Timestamp: now, Body: bytes.Clone(body), Document: doc}
+	note := ""
+	for i := range doc.Persons {
+		aa := doc.Persons[i].BluStar
+		if aa == nil || aa.BluStar == nil {
+			continue
+		}
+		b := aa.BluStar
+		if !validStatus(b.Status) {
+			return nil, sipx.Errorf(400, "aa:status %q is not in the schema", string(b.Status))
+		}
+		said.Status = pidf.Status(strings.Clone(string(b.Status)))
+		if b.Note != nil {
+			said.Note = strings.Clone(strings.TrimSpace(b.Note.Text)) // the document must not stay for it
+		}
+		said.KeepNote = b.Note == nil // an empty one deletes
+		if !b.Timestamp.IsZero() {
+			said.Timestamp = b.Timestamp
+		}
+		note = said.Note
+		break
+	}
+	if said.Status == "" {
+		note = consolidation.DocumentNote(doc, now)
+	}
+	if len(note) > s.cfg.MaxNote {
+		return nil, sipx.Errorf(413, "a note is longer than %d bytes", s.cfg.MaxNote)
+	}
+	return said, nil
+}
+
+func validStatus(s pidf.Status) bool {
+	switch s {
+	case pidf.StatusAvailable, pidf.StatusBusy, pidf.StatusAway, pidf.StatusDoNotDisturb, pidf.StatusSignedOut,
+		pidf.StatusInactive, pidf.StatusBeRightBack, pidf.StatusOther, pidf.StatusUnknown:
+		return true
+	}
+	return false
+}
+
+// publishShared handles the PUBLISH of one of the clients that share a publication
+// (§2.4, §2.8).
+func (s *Server) publishShared(pub *publishing, c *client) error {
 	p := pub.p
-	p.publishing.Lock()
-	defer p.publishing.Unlock()
-	current, err := p.matching(pub)
+	if pub.expires == 0 { // it signs out (§2.2), before it gets its 200: what it sends next is another life
+		etag := "0"
+		if shared := s.publications.One(p.id, publication.Shared); shared != nil {
+			etag = shared.ETag
+		}
+		s.endClient(c, "it signed out", nil, false)
+		pub.accept(s, etag)
+		return nil
+	}
+	if !s.clients.room(c, p.id) {
+		return sipx.Errorf(403, "too many clients of one user")
+	}
+	says := published{user: p.id, expires: pub.until}
+	var said *publication.Said
+	ignored := false
+	if pub.doc != nil {
+		services := servicesOf(pub.doc)
+		says.services, says.spoke = &services, true
+		if said = pub.said; said.Status == "" {
+			said = nil // tuples alone say what the client can do, not what its user does
+		}
+	}
+	if said != nil {
+		out := said.Status == statusSignedOut
+		says.out = &out
+		switch {
+		case pub.ifMatch == "" && !s.clients.hasSpoken(c) && s.publications.One(p.id, publication.Shared) != nil:
+			// A client that starts must not overwrite what its user said elsewhere
+			// (§2.4). It is told what is shown.
+			said, ignored = nil, true
+			says.out = nil
+		case out && s.clients.others(c, p.id):
+			said = nil // of this client: the user is there with another (§4.3)
+		}
+	}
+	shared, err := s.publications.Publish(publication.Request{
+		Presentity: p.id, Owner: pub.owner, Rule: publication.Shared, IfMatch: pub.ifMatch, Expires: pub.until,
+		Said: said, Body: pub.doc != nil, CallID: pub.req.CallID, CSeq: pub.req.CSeq,
+	})
 	if err != nil {
-		return nil, nil, err
+		return publishError(err)
 	}
-	switch {
-	case pub.expires == 0:
-		return s.unpublish(ctx, pub, current)
-	case pub.doc == nil && current == nil:
-		return nil, nil, sipx.Errorf(400, "a refresh without a publication")
-	case pub.dialect.SharedPublication:
-		return s.publishShared(ctx, pub, current)
-	}
-	return s.publishOwn(ctx, pub, current)
-}
-
-// matching finds the publication that a PUBLISH is about: the one that it names,
-// whose dialect it takes; or the one that the clients of a user share.
-func (p *presentity) matching(pub *publishing) (*publication, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if pub.ifMatch != "" {
-		for _, c := range p.pubs {
-			if c.ETag == pub.ifMatch {
-				pub.dialect = dialectNamed(c.Dialect)
-				return c, nil
-			}
-		}
-		if !pub.dialect.SharedPublication || pub.doc == nil && pub.expires > 0 {
-			return nil, sipx.Errorf(412, "")
-		}
-		pub.ifMatch = "" // BSP-2.4-5, BSP-2.2-2: a status and an end count all the same
-	}
-	if pub.dialect.SharedPublication {
-		return p.shared(), nil
-	}
-	return nil, nil
-}
-
-// shared returns the publication that the clients share, or nil. p.mu is held.
-func (p *presentity) shared() *publication {
-	for _, c := range p.pubs {
-		if c.Dialect == bluStar.Name {
-			return c
-		}
+	s.clients.publish(c, says)
+	due := p.renew()
+	pub.accept(s, shared.ETag)
+	subscription.Notify(due)
+	if ignored {
+		s.showOwn(c, p)
 	}
 	return nil
 }
 
-func dialectNamed(name string) *Dialect {
-	if name == bluStar.Name {
-		return bluStar
-	}
-	return standard
-}
-
-// publishShared handles the PUBLISH of one of the clients that share a
-// publication (BSP-2.4-1 to 2.4-4, BSP-2.8-1).
-func (s *Server) publishShared(ctx context.Context, pub *publishing, current *publication) (*sipx.Response, func(), error) {
-	p := pub.p
-	now := time.Now()
-	next := &publication{Publication: Publication{
-		Presentity: p.key, ETag: newSharedTag(), Dialect: pub.dialect.Name, Own: pub.own, Expires: now.Add(pub.expires),
-	}}
-	replaces := ""
-	if current != nil {
-		*next = *current
-		replaces = current.ETag
-		if next.Expires.Before(now.Add(pub.expires)) {
-			next.Expires = now.Add(pub.expires)
-		}
-	}
-	key := clientKey{user: p.key, contact: pub.at.contact}
-	if current != nil && pub.overtakenBy(current, now) {
-		return nil, nil, sipx.Errorf(500, "CSeq out of order")
-	}
-	pub.ignored = current != nil && pub.doc != nil && pub.ifMatch == "" && s.clients.starts(key, pub.at)
-	out := false
-	if current == nil || pub.honored() {
-		out = pub.own.Status == pidf.StatusSignedOut
-		switch {
-		case !out || !s.clients.othersIn(p, key): // else their status stays (BSP-4.3-3)
-			next.Own = pub.own
-			if pub.keeps && current != nil {
-				next.Own.Note = current.Own.Note
+// showOwn sends a client what its user is shown as.
+func (s *Server) showOwn(c *client, p *presentity) {
+	for _, m := range slices.Backward(s.clients.ownOf(c)) { // the newest first: it may have crashed
+		for _, w := range m.dialog.Watches() {
+			if w.Resource() == p {
+				w.Dialog().ShowAgain(w)
+				return
 			}
-		case current == nil:
-			next.Own.Status, next.Own.Meaning, next.Own.Note = pidf.StatusUnknown, "", ""
-		}
-		next.callID, next.cseq, next.at = strings.Clone(pub.req.CallID), pub.req.CSeq, now
-	}
-	if !s.clients.room(key, pub.at, p) {
-		return nil, nil, sipx.Errorf(403, "too many clients of one user")
-	}
-	var err error
-	if next.Revision, err = s.cfg.Store.Put(ctx, next.Publication, replaces); err != nil {
-		return nil, nil, s.storeFailed(err)
-	}
-	var services *ServiceState
-	if pub.doc != nil {
-		st := servicesOf(pub.doc)
-		if out {
-			st = ServiceState{}
-		}
-		services = &st
-	}
-	next.expiry = s.after(next.Expires.Sub(now), func() { s.publicationExpired(p, next) })
-	s.clients.publish(key, pub.at, p, services, out, now.Add(pub.expires), pub.req.Header.Get("User-Agent"))
-	notify := s.swap(p, current, next)
-	if !pub.ignored {
-		return s.publishedOK(pub, next.ETag), notify, nil
-	}
-	return s.publishedOK(pub, next.ETag), func() {
-		s.remind(p, key)
-		notify()
-	}, nil
-}
-
-// honored reports whether the status in a PUBLISH counts. Where its client starts
-// it does not (BSP-2.4-3), nor in tuples alone, which say what the client can do
-// (BSP-4.3-5), not what its user does.
-func (pub *publishing) honored() bool {
-	return pub.doc != nil && !pub.ignored && len(pub.doc.Persons) > 0
-}
-
-// overtakenBy reports whether a newer request of the same client has overtaken
-// this one on its way. RFC 3903 leaves that to the entity-tag, which stays the
-// same here.
-func (pub *publishing) overtakenBy(current *publication, now time.Time) bool {
-	return pub.doc != nil && current.callID == pub.req.CallID && pub.req.CSeq < current.cseq && now.Sub(current.at) < 32*time.Second
-}
-
-// remind tells a client whose status was ignored what is shown instead.
-func (s *Server) remind(p *presentity, key clientKey) {
-	for _, d := range s.clients.ownDialogs(key) {
-		d.mu.Lock()
-		i := slices.IndexFunc(d.watches, func(w *watch) bool { return w.presentity == p })
-		var w *watch
-		if i >= 0 {
-			w = d.watches[i]
-		}
-		d.mu.Unlock()
-		if w != nil {
-			s.enqueue(d, true, w)
-			return
 		}
 	}
 }
 
 // publishOwn handles the PUBLISH of a client with a publication of its own
 // (RFC 3903 §6).
-func (s *Server) publishOwn(ctx context.Context, pub *publishing, current *publication) (*sipx.Response, func(), error) {
+func (s *Server) publishOwn(pub *publishing) error {
 	p := pub.p
-	now := time.Now()
-	next := &publication{Publication: Publication{
-		Presentity: p.key, Dialect: pub.dialect.Name, Own: pub.own, Document: pub.req.Body,
-	}}
-	replaces := ""
-	if current != nil {
-		replaces = current.ETag
-		next.Revision, next.number = current.Revision, current.number
-		if pub.doc == nil {
-			next.Own, next.Document = current.Own, current.Document
-			next.tuples, next.services = current.tuples, current.services
+	if pub.expires == 0 {
+		if pub.ifMatch == "" {
+			return sipx.Errorf(400, "Expires 0 without SIP-If-Match")
 		}
-	} else {
-		p.mu.Lock()
-		full := len(p.pubs) >= s.cfg.MaxPublications
-		p.numbered++
-		next.number = p.numbered
-		p.mu.Unlock()
-		if full {
-			return nil, nil, sipx.Errorf(403, "too many publications of one user")
+		if err := s.publications.Remove(p.id, pub.ifMatch); err != nil {
+			return publishError(err)
 		}
+		due := p.renew()
+		pub.accept(s, pub.ifMatch)
+		subscription.Notify(due)
+		return nil
 	}
-	if p.publishedBytes(current)+len(next.Document) > maxPublished {
-		return nil, nil, sipx.Errorf(413, "more than %d bytes published by one user", maxPublished)
+	c, err := s.publications.Publish(publication.Request{
+		Presentity: p.id, Owner: pub.owner, Rule: publication.Separate, IfMatch: pub.ifMatch, Expires: pub.until, Said: pub.said,
+	})
+	if err != nil {
+		return publishError(err)
 	}
-	if pub.doc != nil {
-		next.services = servicesOf(pub.doc)
-		next.tuples = tuplesOf(pub.doc, next.number)
-	}
-	next.ETag, next.Expires = newTag(), now.Add(pub.expires)
-	var err error
-	if next.Revision, err = s.cfg.Store.Put(ctx, next.Publication, replaces); err != nil {
-		return nil, nil, s.storeFailed(err)
-	}
-	next.expiry = s.after(pub.expires, func() { s.publicationExpired(p, next) })
-	return s.publishedOK(pub, next.ETag), s.swap(p, current, next), nil
+	due := p.renew()
+	pub.accept(s, c.ETag)
+	subscription.Notify(due)
+	return nil
 }
 
-// maxPublished bounds the documents of one presentity's publications together,
-// in bytes: what is passed on of them must fit a datagram.
-const maxPublished = 32 << 10
-
-// publishedBytes is the size of the documents published, but for one
-// publication.
-func (p *presentity) publishedBytes(but *publication) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := 0
-	for _, c := range p.pubs {
-		if c != but {
-			n += len(c.Document)
-		}
-	}
-	return n
-}
-
-// swap puts next in the place of current, either of which may be nil, and
-// returns what notifies the watchers. p.publishing is held, and must not be when
-// that is called: a NOTIFY that fails at once can end a client of p.
-func (s *Server) swap(p *presentity, current, next *publication) func() {
-	p.mu.Lock()
-	if current != nil {
-		stopTimer(&current.expiry)
-		p.pubs = slices.DeleteFunc(p.pubs, func(c *publication) bool { return c == current })
-		s.presentities.release(p) // never the last reference: the caller has one
-	}
-	if next != nil {
-		p.pubs = append(p.pubs, next)
-		s.presentities.retain(p)
-	}
-	due := p.refresh()
-	p.mu.Unlock()
-	return func() { s.notify(due) }
-}
-
-// publishedOK is the 200 to a PUBLISH (BSP-2.4-1).
-func (s *Server) publishedOK(pub *publishing, etag string) *sipx.Response {
-	return sipx.NewResponse(200,
-		sipx.Field{Name: "Contact", Value: s.contact(pub.req.Flow)},
+// accept sends the 200 to a PUBLISH.
+func (pub *publishing) accept(s *Server, etag string) {
+	pub.answer(sipx.NewResponse(200,
+		sipx.Field{Name: "Contact", Value: s.cfg.Sender.Contact(pub.req.Flow)},
 		sipx.Field{Name: "Expires", Value: seconds(pub.expires)},
-		sipx.Field{Name: "SIP-ETag", Value: etag})
+		sipx.Field{Name: "SIP-ETag", Value: etag}))
 }
 
-// unpublish handles Expires 0: it ends the client (BSP-2.2-2), or in the
-// Standard dialect just the publication.
-func (s *Server) unpublish(ctx context.Context, pub *publishing, current *publication) (*sipx.Response, func(), error) {
-	p := pub.p
-	if pub.dialect.ClientLife {
-		etag := newSharedTag()
-		if current != nil {
-			etag = current.ETag
-		}
-		return s.publishedOK(pub, etag), s.signOut(p, pub.at), nil
-	}
-	if current == nil {
-		return nil, nil, sipx.Errorf(400, "Expires 0 without SIP-If-Match")
-	}
-	if err := s.cfg.Store.Delete(ctx, p.key, current.ETag); err != nil && !errors.Is(err, ErrNoPublication) {
-		return nil, nil, s.storeFailed(err)
-	}
-	return s.publishedOK(pub, newTag()), s.swap(p, current, nil), nil
-}
-
-// signOut ends a client by its own wish, and returns what notifies it and the
-// watchers. It has ended before it gets its 200: what it sends next is the
-// beginning of another life. p.publishing is held.
-func (s *Server) signOut(p *presentity, at endpoint) func() {
-	c := s.clients.lookup(clientKey{user: p.key, contact: at.contact}, at)
-	if c == nil {
-		return nil
-	}
-	gone := s.clients.end(c)
-	if gone == nil {
-		return nil
-	}
-	s.dismiss(gone, "it signed out", reasonTimeout)
-	if gone.user == nil {
-		return func() { s.farewell(gone) }
-	}
-	notify := s.settle(gone.user) // which is p: that is in the key
-	return func() {
-		notify()
-		s.presentities.release(gone.user)
-		s.farewell(gone)
-	}
-}
-
-// publicationExpired ends a publication that was not refreshed. With the one that
-// clients share those end that only publish; the others have not said anything
-// since.
-func (s *Server) publicationExpired(p *presentity, pub *publication) {
-	s.presentities.retain(p)
-	defer s.presentities.release(p)
-	if pub.Dialect == bluStar.Name {
-		for _, c := range s.clients.liveOf(p) {
-			if s.clients.onlyPublished(c, pub.Expires) {
-				s.endClient(c, publicationExpired, reasonTimeout)
-			}
-		}
-	}
-	p.publishing.Lock()
-	p.mu.Lock()
-	live := slices.Contains(p.pubs, pub)
-	p.mu.Unlock()
-	notify := func() {}
-	if live {
-		s.deleteStored(p, pub)
-		notify = s.swap(p, pub, nil)
-	}
-	p.publishing.Unlock()
-	notify()
-}
-
-const publicationExpired = "its publication expired"
-
-// settle sees to a user after one of their clients has ended: where it was the
-// last, what the clients published ends with it and the user is signed out
-// (BSP-2.2-3); else only the services may have changed (BSP-2.2-4), and the status
-// where all that remain have published that they are signed out. It returns what
-// notifies the watchers. p.publishing is held, and the caller has a reference to
-// p.
-func (s *Server) settle(p *presentity) func() {
-	p.mu.Lock()
-	shared := p.shared()
-	p.mu.Unlock()
-	if s.clients.alive(p) {
-		if shared == nil || s.clients.othersIn(p, clientKey{}) {
-			return s.swap(p, nil, nil)
-		}
-		next := *shared
-		next.Own = signedOut(time.Now())
-		if revision, err := s.cfg.Store.Put(s.ctx, next.Publication, shared.ETag); err == nil {
-			next.Revision = revision
-		} else {
-			s.cfg.Logger.Error("publication store", "presentity", p.key, "error", err)
-		}
-		next.expiry = s.after(time.Until(next.Expires), func() { s.publicationExpired(p, &next) })
-		return s.swap(p, shared, &next)
-	}
-	if shared != nil {
-		s.deleteStored(p, shared)
-	}
-	return s.swap(p, shared, nil)
-}
-
-func (s *Server) deleteStored(p *presentity, pub *publication) {
-	err := s.cfg.Store.Delete(s.ctx, p.key, pub.ETag)
-	if err != nil && !errors.Is(err, ErrNoPublication) {
-		s.cfg.Logger.Error("publication stays in the store until it expires", "presentity", p.key, "error", err)
-	}
-}
-
-func (s *Server) storeFailed(err error) error {
-	if errors.Is(err, ErrConflict) || errors.Is(err, ErrNoPublication) {
+// publishError is the error for the peer of what the store refuses.
+func publishError(err error) error {
+	switch {
+	case errors.Is(err, publication.ErrNoMatch):
 		return sipx.Errorf(412, "")
+	case errors.Is(err, publication.ErrNothing):
+		return sipx.Errorf(400, "a refresh without a publication")
+	case errors.Is(err, publication.ErrOvertaken):
+		return sipx.Errorf(500, "CSeq out of order")
+	case errors.Is(err, publication.ErrTooMany):
+		return sipx.Errorf(403, "too many publications of one user")
+	case errors.Is(err, publication.ErrTooLarge):
+		return sipx.Errorf(413, "too much is published by one user")
 	}
-	s.cfg.Logger.Error("publication store", "error", err)
-	return fmt.Errorf("%w: %w", &sipx.Error{Status: 503, Reason: "publications are not available"}, err)
+	return err
+}
+
+// publicationExpired is told of each publication that was not refreshed.
+func (s *Server) publicationExpired(c *publication.Contribution) {
+	p := s.presentities.find(c.Presentity)
+	if p == nil {
+		return
+	}
+	if c.Rule == publication.Forwarding {
+		s.start(func() { s.endForwarding(p) })
+	}
+	p.renewThen(true, p.mayBeIdle)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -156,7 +157,7 @@ func TestPresentityOfPublish(t *testing.T) {
 // and BluStar watchers too where a setting says so.
 func TestAllStatuses(t *testing.T) {
 	for _, all := range []bool{true, false} {
-		w := newWorld(t, func(c *presence.Config) { c.Showing.AllStatuses = all })
+		w := newWorld(t, func(c *presence.Config) { c.AllStatuses = all })
 		blu, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
 		rfc, _ := w.standard("bob", "192.0.2.9").subscribe("sip:tom@example.com")
 		w.client("tom", "192.0.2.8").status("", "inactive", "")
@@ -166,7 +167,7 @@ func TestAllStatuses(t *testing.T) {
 		view, err := w.server.Presence(t.Context(), "sip:tom@example.com")
 		require.NoError(t, err)
 		require.Equal(t, map[bool]string{true: "away", false: "busy"}[all], shownOf(view.Document).activity)
-		require.Equal(t, presence.StatusAway, view.Result.Status)
+		require.Equal(t, consolidation.StatusAway, view.Result.Status)
 	}
 }
 

@@ -59,7 +59,7 @@ func TestNobodyWhileDown(t *testing.T) {
 			})
 			c.Directory = f
 		})
-		require.NoError(t, w.server.Feed().SetLine("2719", busyLine))
+		require.NoError(t, w.server.Feed().SetLine(t.Context(), "2719", busyLine))
 		w.standard("bob", "192.0.2.8").subscribe("sip:tom@example.com")
 		f.state.Store(1)
 		s, _ := w.standard("ann", "192.0.2.7").subscribe("sip:tom@example.com")
@@ -86,7 +86,7 @@ func TestImpostorOfTheDownTimes(t *testing.T) {
 		synctest.Wait()
 		require.Zero(t, w.server.Stats().Clients)
 		list := own.of(w.net.take())
-		require.Equal(t, "terminated;reason=deactivated", list[len(list)-1].state())
+		require.Equal(t, "terminated;reason=rejected", list[len(list)-1].state())
 		g.decision = auth.Decision{Verdict: auth.Accept}
 		view, err := w.server.Presence(t.Context(), "sip:tom@example.com")
 		require.NoError(t, err)

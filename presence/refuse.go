@@ -64,6 +64,6 @@ func overloaded(reason string) *sipx.Response {
 // together.
 func retryAfter() string { return strconv.Itoa(5 + rand.IntN(11)) }
 
-func (s *Server) badEvent() *sipx.Response {
-	return sipx.NewResponse(489, sipx.Field{Name: "Allow-Events", Value: s.events()})
+func (s *Server) badEvent() error {
+	return &refused{sipx.NewResponse(489, sipx.Field{Name: "Allow-Events", Value: s.events()})}
 }

@@ -5,11 +5,13 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence/publication"
+	"github.com/openblustar/blustar/presence/source"
+	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -28,136 +30,152 @@ const (
 
 // Server is a presence server. It is a [sipx.Handler] to be served by a stack,
 // and is safe for concurrent use.
+//
+// Lock order, of all rooms together: presentities.mu; the lock of a dialog;
+// presentity.mu, watchers.mu or pendings.mu; then the locks of the sources, of the
+// publications and of the clients; then those of the deadlines and of the registry,
+// which are leaves. presentity.forwarding is held during calls of the forwarding
+// controller and is taken before all of them. No other lock is held during a call to
+// the host, but that Config.Decorate is called with a dialog's.
 type Server struct {
-	cfg    Config
-	ctx    context.Context // ends when the server has shut down
-	cancel context.CancelFunc
+	cfg     Config
+	started time.Time
+	ctx     context.Context // ends when the server has shut down
+	cancel  context.CancelFunc
 
+	packages     map[string]*eventPackage
+	registry     *subscription.Registry
+	publications *publication.Store
+	lines        *source.Table[LineState]
+	calendars    *source.Table[CalendarState]
+	externals    *source.Table[ExternalState]
 	presentities presentities
-	dialogs      dialogs
-	expiries     expiries
+	pendings     pendings
 	clients      clients
-	lines        *sources[LineState]
-	calendars    *sources[CalendarState]
-	externals    *sources[ExternalState]
-	membership   sync.Mutex    // of watches in presentities
-	watching     atomic.Int64  // watches
-	lookups      chan struct{} // one place for each look-up under way
-	actives      activeTexts
-	contacts     sync.Map // of sipx.URI: our own Contacts as field values
-	contactCount atomic.Int64
+	lookups      lookups
+	deadlines    deadline.Queue
+	unknown      *snapshot // of who has no entry
 
-	requests    sync.WaitGroup
-	life        sync.Mutex // guards closing, and Add against Wait
-	closing     bool       // no new requests, timers and goroutines
-	work        sync.WaitGroup
-	outstanding atomic.Int64  // NOTIFYs without an outcome
-	idle        chan struct{} // told when outstanding falls to 0
+	requests sync.WaitGroup
+	life     sync.Mutex // guards closing, and Add against Wait
+	closing  bool       // no new requests and goroutines
+	work     sync.WaitGroup
 }
 
 // New makes a server. It starts nothing: give it to a stack's Serve, and call
-// Shutdown in the end.
+// Shutdown in the end. The error names everything that is wrong with the
+// configuration.
 func New(cfg Config) (*Server, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, lookups: make(chan struct{}, cfg.MaxLookups), idle: make(chan struct{}, 1)}
-	s.actives = make(activeTexts, min(cfg.MaxSubscribeExpires/time.Second, 3600)+1)
+	s := &Server{cfg: cfg, started: time.Now()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.packages = map[string]*eventPackage{
+		eventPresence: {Package: subscription.Package{Name: eventPresence, MediaType: typePIDF}},
+		eventWatchers: {Package: subscription.Package{Name: eventWatchers, MediaType: typeWatcherInfo, Large: true}, watchers: true},
+	}
 	s.presentities = presentities{server: s, m: make(map[string]*presentity)}
-	s.dialogs = dialogs{byTag: make(map[string]*dialog), byConn: make(map[uint64]map[*dialog]struct{}), ended: make(map[string]parted)}
-	s.expiries = expiries{server: s}
-	s.clients = clients{server: s, m: make(map[clientKey]*client), at: make(map[endpoint]*client), live: make(map[*presentity][]*client)}
-	s.lines = newSources(s, cfg.MaxSources, lineLifetime, equalLine, checkLine)
-	s.calendars = newSources(s, cfg.MaxSources, calendarLifetime, equalCalendar, checkCalendar(cfg.MaxAppointments))
-	s.externals = newSources(s, cfg.MaxSources, externalLifetime, equalExternal, checkExternal)
-	if m := cfg.Lines; m != nil {
-		s.lines.monitor = func(ctx context.Context, _ directory.Entry, dn string, update func(LineState)) error {
-			return m.MonitorLine(ctx, dn, update)
-		}
+	s.pendings = pendings{server: s, m: make(map[string]*pending)}
+	s.clients = clients{server: s, m: make(map[clientKey]*client), live: make(map[string][]*client), left: make(map[string]time.Time)}
+	s.lookups = lookups{most: cfg.MaxLookups, each: max(2, cfg.MaxLookups/4), of: make(map[string]int)}
+	s.unknown = s.unknownSnapshot()
+	var err error
+	if s.registry, err = subscription.New(subscription.Config{
+		Sender: cfg.Sender, NAT: cfg.NAT, Logger: cfg.Logger, MaxWatches: cfg.MaxSubscriptions,
+		AccountShare: cfg.AccountShare, SourceShare: cfg.SourceShare, SharedSources: cfg.SharedSources, Window: cfg.Window,
+		Events: subscription.Events{Ended: s.dialogEnded, Notified: cfg.Hooks.Notify},
+	}); err != nil {
+		return nil, err
 	}
-	if m := cfg.Calendar; m != nil {
-		s.calendars.monitor = func(ctx context.Context, _ directory.Entry, mail string, update func(CalendarState)) error {
-			return m.MonitorCalendar(ctx, mail, func(v CalendarState) { update(s.usable(mail, v)) })
-		}
+	if s.publications, err = publication.NewStore(publication.Config{
+		MaxPublications: cfg.MaxPublications, Expired: s.publicationExpired,
+	}); err != nil {
+		return nil, err
 	}
-	if m := cfg.External; m != nil {
-		s.externals.monitor = func(ctx context.Context, user directory.Entry, _ string, update func(ExternalState)) error {
-			return m.MonitorExternal(ctx, user, update)
-		}
-	}
-	return s, nil
+	return s, s.newSources()
+}
+
+// exchange is a request on its way through the server.
+type exchange struct {
+	server   *Server
+	w        sipx.ResponseWriter
+	req      *sipx.Request
+	began    time.Time
+	answered bool
 }
 
 // ServeSIP implements [sipx.Handler].
 func (s *Server) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
+	x := &exchange{server: s, w: w, req: req, began: time.Now()}
 	if !s.enterRequest() {
-		s.respond(w, req, overloaded("shutting down"))
+		x.answer(overloaded("shutting down"))
 		return
 	}
 	defer s.work.Done()
 	defer s.requests.Done()
-	began := time.Now()
-	res, then, err := s.serve(ctx, req)
-	if err != nil {
-		res = s.refusal(req, err)
-	}
-	s.respond(w, req, res)
-	if then != nil {
-		then()
-	}
-	if hook := s.cfg.Hooks.Request; hook != nil {
-		hook(req.Method, res.Status, time.Since(began))
+	if err := s.serve(ctx, x); err != nil && !x.answered {
+		x.answer(s.refusal(req, err))
 	}
 }
 
-func (s *Server) respond(w sipx.ResponseWriter, req *sipx.Request, res *sipx.Response) {
+// FlowClosed implements [sipx.FlowObserver]: the dialogs on a connection end with
+// it.
+func (s *Server) FlowClosed(f sipx.Flow) { s.registry.FlowClosed(f) }
+
+// answer sends the response.
+func (x *exchange) answer(res *sipx.Response) {
+	x.answered = true
+	s, req := x.server, x.req
 	level := slog.LevelDebug
 	if res.Status >= 500 {
 		level = slog.LevelWarn
 	}
 	if s.cfg.Logger.Enabled(s.ctx, level) {
-		s.cfg.Logger.Log(s.ctx, level, "request", "method", req.Method, "from", req.From.URI, "to", req.To.URI,
+		s.cfg.Logger.Log(s.ctx, level, "request", "method", req.Method, "from", req.From.URI.String(), "to", req.To.URI.String(),
 			"flow", req.Flow.String(), "call_id", req.CallID, "status", res.Status, "reason", res.ReasonPhrase())
 	}
-	if err := w.Respond(res); err != nil {
+	if err := x.w.Respond(res); err != nil {
 		s.cfg.Logger.Debug("response was not sent", "call_id", req.CallID, "error", err)
+	}
+	if hook := s.cfg.Hooks.Request; hook != nil {
+		hook(req.Method, res.Status, time.Since(x.began))
 	}
 }
 
-// serve handles a request: it returns the response, and what follows once that
-// has left.
-func (s *Server) serve(ctx context.Context, req *sipx.Request) (*sipx.Response, func(), error) {
-	if res := s.screen(req); res != nil {
-		return res, nil, nil
+// serve handles a request. An error is answered by refusal.
+func (s *Server) serve(ctx context.Context, x *exchange) error {
+	if err := s.screen(x.req); err != nil {
+		return err
 	}
-	switch req.Method {
+	switch x.req.Method {
 	case "SUBSCRIBE":
-		return s.subscribe(ctx, req)
+		return s.subscribe(ctx, x)
 	case "PUBLISH":
-		return s.publish(ctx, req)
+		return s.publish(ctx, x)
 	case "OPTIONS":
-		return sipx.NewResponse(200,
+		x.answer(sipx.NewResponse(200,
 			sipx.Field{Name: "Allow", Value: allowedMethods},
 			sipx.Field{Name: "Allow-Events", Value: s.events()},
 			sipx.Field{Name: "Accept", Value: typePIDF + ", " + typeResourceLists},
-			sipx.Field{Name: "Supported", Value: extRecipientList + ", " + extEventList}), nil, nil
+			sipx.Field{Name: "Supported", Value: extRecipientList + ", " + extEventList}))
+		return nil
 	case "NOTIFY":
 		// It belongs to a subscriber that was on this stack before a restart, and
 		// ends that subscription (RFC 6665 §4.1.3).
-		if req.To.Tag() != "" {
-			return sipx.NewResponse(481), nil, nil
+		if x.req.To.Tag() != "" {
+			return sipx.Errorf(481, "")
 		}
 	}
-	return sipx.NewResponse(405, sipx.Field{Name: "Allow", Value: allowedMethods}), nil, nil
+	return &refused{sipx.NewResponse(405, sipx.Field{Name: "Allow", Value: allowedMethods})}
 }
 
 // screen refuses what no method takes (BSP-4-5, RFC 3261 §8.2).
-func (s *Server) screen(req *sipx.Request) *sipx.Response {
+func (s *Server) screen(req *sipx.Request) error {
 	switch req.URI.Scheme {
 	case "sip", "sips", "tel":
 	default:
-		return sipx.NewResponse(416)
+		return sipx.Errorf(416, "")
 	}
 	var unknown []string
 	for option := range req.Header.Tokens("Require") {
@@ -166,13 +184,13 @@ func (s *Server) screen(req *sipx.Request) *sipx.Response {
 		}
 	}
 	if unknown != nil {
-		return sipx.NewResponse(420, sipx.Field{Name: "Unsupported", Value: strings.Join(unknown, ", ")})
+		return &refused{sipx.NewResponse(420, sipx.Field{Name: "Unsupported", Value: strings.Join(unknown, ", ")})}
 	}
 	if len(req.Body) > s.cfg.MaxBody {
-		return sipx.NewResponse(413)
+		return sipx.Errorf(413, "")
 	}
 	if e := req.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return sipx.NewResponse(415, sipx.Field{Name: "Accept-Encoding", Value: "identity"})
+		return &refused{sipx.NewResponse(415, sipx.Field{Name: "Accept-Encoding", Value: "identity"})}
 	}
 	return nil
 }

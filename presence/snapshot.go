@@ -5,45 +5,50 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence/consolidation"
+	"github.com/openblustar/blustar/presence/publication"
+	"github.com/openblustar/blustar/presence/subscription"
 )
 
-// snapshot is one consolidated state of a presentity, and the bodies that show
-// it. It does not change, so that any number of NOTIFYs can be made from it while
-// the presentity moves on. Documents are built when they are needed and not kept:
-// most presentities are watched by nobody most of the time.
+// snapshot is one consolidated state of a presentity, and the bodies that show it.
+// It does not change, so that any number of NOTIFYs can be made from it while the
+// presentity moves on. Documents are built when they are needed and not kept where
+// nobody shares them: most presentities are watched by few. It implements
+// [subscription.State].
 type snapshot struct {
-	versions [viewKinds]uint64 // each rises when those watchers see a change, not with timestamps alone
-	entity   string            // preferred address
+	server   *Server
+	watching *atomic.Int32 // how many watch; nil for none
+	versions [views]uint32 // each rises when those watchers see a change, not with timestamps alone
+	entity   string        // preferred address
 	at       time.Time
-	state    State
-	result   Result
+	state    consolidation.State
+	result   consolidation.Result
 	tuples   []pidf.Tuple // of Standard publications, for Standard watchers
 	private  bool         // own eyes see more
-	showing  Showing      // what BluStar watchers are shown
 
-	mu    sync.Mutex
-	views [viewKinds]view
+	mu   sync.Mutex
+	kept [views]*view // made when they are needed
 }
 
-// viewKinds counts the kinds of views, by dialect and whose eyes see it.
-const viewKinds = 4
+// A view is who sees a document: how much, and in which dialect.
+const views = 2 * int(consolidation.Sights)
 
-// viewKind numbers them.
-func viewKind(d *Dialect, own bool) int {
-	i := 0
-	if own {
-		i = 1
-	}
+func viewOf(s consolidation.Sight, d *Dialect) subscription.View {
+	v := subscription.View(s) << 1
 	if d.Documents == pidf.StandardDialect {
-		i += 2
+		v++
 	}
-	return i
+	return v
 }
 
-// view is the document for one dialect and one kind of eyes.
+func sightOf(v subscription.View) consolidation.Sight { return consolidation.Sight(v >> 1) }
+func isStandard(v subscription.View) bool             { return v&1 != 0 }
+
+// view is the document for one of them.
 type view struct {
 	bodies   []body
 	template *pidf.Template // once there is a second spelling of the address
@@ -58,44 +63,64 @@ type body struct {
 // bodies for; more are rendered each time.
 const maxBodies = 16
 
-func newSnapshot(entity string, showing Showing, before *snapshot, pubs []*publication, state *State, result Result, now time.Time) *snapshot {
+// newSnapshot consolidates a state. It asks the rules of the host.
+func (s *Server) newSnapshot(p *presentity, entity string, state *consolidation.State, now time.Time) *snapshot {
 	n := &snapshot{
-		entity: entity, showing: showing, at: now, state: *state, result: result,
-		tuples: publishedTuples(pubs), private: hasPrivate(state.Calendar),
+		server: s, watching: &p.watching, entity: entity, at: now, state: *state,
+		result:  consolidation.Consolidate(s.cfg.Rules, state, now),
+		tuples:  s.publishedTuples(p.id),
+		private: hasPrivate(state.Calendar),
 	}
+	before := p.current.Load()
 	if before == nil {
 		return n
 	}
 	n.versions = before.versions
-	for i, changed := range n.changes(before) {
+	for v, changed := range n.changes(before) {
 		if changed {
-			n.versions[i]++
+			n.versions[v]++
 		}
 	}
 	return n
 }
 
-// version tells what one kind of watchers sees from what they saw before.
-func (n *snapshot) version(d *Dialect, own bool) uint64 { return n.versions[viewKind(d, own)] }
+// Version implements [subscription.State].
+func (n *snapshot) Version(v subscription.View) uint64 { return uint64(n.versions[v]) }
 
 // changes reports which watchers of n see something else than those of before.
-func (n *snapshot) changes(before *snapshot) (changed [viewKinds]bool) {
-	all := [viewKinds]bool{true, true, true, true}
-	shown := activity(n.result.Status, n.showing.AllStatuses) != activity(before.result.Status, n.showing.AllStatuses)
-	if shown || n.result.Note != before.result.Note || n.state.Services != before.state.Services {
-		return all // most changes are of these, and found without a look at the documents
+func (n *snapshot) changes(before *snapshot) (changed [views]bool) {
+	sights := consolidation.Sights
+	if n.server.cfg.Policy == nil {
+		sights = consolidation.SightNoDetails // nobody sees otherwise than others, or the user
 	}
-	if !pidf.Equal(n.consolidated(false), before.consolidated(false)) {
-		return all
-	}
-	// What Standard watchers alone see: tuples, and a status that is none of the five.
-	tuples := !sameTuples(n.tuples, before.tuples) || n.result.Status != before.result.Status
-	own := (n.private || before.private) && !pidf.Equal(n.consolidated(true), before.consolidated(true))
-	for _, d := range []*Dialect{bluStar, standard} {
-		changed[viewKind(d, false)] = tuples && !d.SharedPublication
-		changed[viewKind(d, true)] = own || tuples && !d.SharedPublication
+	// Most changes are of these, and found without a look at the documents.
+	obvious := n.result.Note != before.result.Note || n.state.Services != before.state.Services
+	documents := hasDocument(&n.state) || hasDocument(&before.state)
+	tuples := !sameTuples(n.tuples, before.tuples)
+	for sight := range sights {
+		if sight == consolidation.SightOwn && !n.private && !before.private && n.server.cfg.Decorate == nil {
+			changed[viewOf(sight, bluStar)], changed[viewOf(sight, standard)] = changed[0], changed[1] // as others see it
+			continue
+		}
+		differs := func(v subscription.View) bool { return !pidf.Equal(n.document(v), before.document(v)) }
+		v := viewOf(sight, bluStar)
+		changed[v] = obvious && sight < consolidation.SightBusyOrNot || differs(v)
+		v = viewOf(sight, standard)
+		changed[v] = tuples && sight < consolidation.SightBusyOrNot || documents && differs(v) ||
+			!documents && (changed[v-1] || n.result.Status != before.result.Status)
 	}
 	return changed
+}
+
+func dialectOf(v subscription.View) *Dialect {
+	if isStandard(v) {
+		return standard
+	}
+	return bluStar
+}
+
+func hasDocument(s *consolidation.State) bool {
+	return slices.ContainsFunc(s.Published, func(p consolidation.Published) bool { return p.Document != nil })
 }
 
 func sameTuples(a, b []pidf.Tuple) bool {
@@ -105,87 +130,93 @@ func sameTuples(a, b []pidf.Tuple) bool {
 	return &a[0] == &b[0] && len(a) == len(b) || pidf.Equal(&pidf.Presence{Tuples: a}, &pidf.Presence{Tuples: b})
 }
 
-// consolidated builds the document that both dialects share.
-func (n *snapshot) consolidated(own bool) *pidf.Presence {
-	show := n.showing
-	show.Own = own && n.private
-	return Document(n.entity, &n.state, n.result, n.at, show)
+// hasPrivate reports whether own eyes see more than others'.
+func hasPrivate(all []consolidation.Meeting) bool {
+	return slices.ContainsFunc(all, func(m consolidation.Meeting) bool {
+		return m.Private && (m.Subject != "" || m.Location != "")
+	})
 }
 
-func (n *snapshot) document(d *Dialect, own bool) *pidf.Presence {
-	doc := n.consolidated(own)
-	if !d.FiveStatuses {
-		doc.Persons[0].Activities.Values[0] = activity(n.result.Status, true)
-	}
-	if !d.SharedPublication {
+// document builds what one view shows, for the preferred address.
+func (n *snapshot) document(v subscription.View) *pidf.Presence {
+	sight := sightOf(v)
+	doc := consolidation.Document(&n.state, n.result, n.at, consolidation.Options{
+		Entity: n.entity, Sight: sight, Standard: isStandard(v),
+		AllStatuses: n.server.cfg.AllStatuses, NextAppointment: n.server.cfg.NextAppointment,
+	})
+	if isStandard(v) && sight < consolidation.SightBusyOrNot {
 		doc.Tuples = append(doc.Tuples, n.tuples...)
+	}
+	if f := n.server.cfg.Decorate; f != nil && sight != consolidation.SightBlocked {
+		f(Decoration{Entry: entryOf(&n.state), Sight: sight, Result: n.result, Document: doc})
 	}
 	return doc
 }
 
-// body returns the document for one watcher. The result is shared: it must not
-// be changed. It is kept where others may want it, not for a single watcher who
-// has it by now.
-func (n *snapshot) body(d *Dialect, own bool, entity string, keep bool) []byte {
+// Body implements [subscription.State]. What several watchers may want is kept.
+func (n *snapshot) Body(s subscription.Showing) []byte {
+	v := s.View
+	if sightOf(v) == consolidation.SightOwn && !n.private && n.server.cfg.Decorate == nil {
+		v -= viewOf(consolidation.SightOwn, bluStar) // the same document
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	v := &n.views[viewKind(d, own && n.private)]
-	for j := range v.bodies {
-		if v.bodies[j].entity == entity {
-			return v.bodies[j].xml
+	if n.kept[v] == nil {
+		n.kept[v] = &view{}
+	}
+	of := n.kept[v]
+	for i := range of.bodies {
+		if of.bodies[i].entity == s.Entity {
+			return of.bodies[i].xml
 		}
 	}
+	d := dialectOf(v)
 	var xml []byte
-	if len(v.bodies) == 0 {
-		doc := n.document(d, own)
-		doc.Entity, doc.Persons[0].ID = entity, entity
+	if len(of.bodies) == 0 {
+		doc := n.document(v)
+		doc.Entity, doc.Persons[0].ID = s.Entity, s.Entity
 		xml = slices.Clip(doc.Append(nil, d.Documents))
 	} else {
-		if v.template == nil {
-			v.template = n.document(d, own).Template(d.Documents)
+		if of.template == nil {
+			of.template = n.document(v).Template(d.Documents)
 		}
-		xml = v.template.AppendXML(nil, entity)
+		xml = of.template.AppendXML(nil, s.Entity)
 	}
-	if keep && len(v.bodies) < maxBodies {
-		v.bodies = append(v.bodies, body{entity, xml})
+	if len(of.bodies) < maxBodies && n.watching != nil && n.watching.Load() > 1 {
+		of.bodies = append(of.bodies, body{s.Entity, xml})
 	}
 	return xml
 }
 
-// publishedTuples returns the tuples of all Standard publications.
-func publishedTuples(pubs []*publication) []pidf.Tuple {
+// publishedTuples returns the tuples of all Standard publications, as they are passed
+// on: each with an ID that is unique in the composed document, and with a basic
+// status only if it is one (baresip publishes "unknown", RFC 3863 §4.1.4 has open and
+// closed).
+func (s *Server) publishedTuples(id string) []pidf.Tuple {
 	var all []pidf.Tuple
-	for _, pub := range pubs {
-		switch {
-		case len(pub.tuples) == 0:
-		case all == nil:
-			all = slices.Clip(pub.tuples)
-		default:
-			all = append(all, pub.tuples...)
+	for _, c := range s.publications.Of(id) {
+		doc := c.Document()
+		if c.Rule != publication.Separate || doc == nil {
+			continue
+		}
+		for _, t := range doc.Tuples {
+			t.ID = "p" + strconv.FormatUint(c.Number, 10) + "-" + t.ID
+			if t.Basic != pidf.Open && t.Basic != pidf.Closed {
+				t.Basic = ""
+			}
+			all = append(all, t)
 		}
 	}
 	return all
 }
 
-// tuplesOf returns the tuples of a Standard publication as they are passed on:
-// each with an ID that is unique in the composed document, and with a basic status
-// only if it is one (baresip publishes "unknown", RFC 3863 §4.1.4 has open and
-// closed).
-func tuplesOf(doc *pidf.Presence, number uint64) []pidf.Tuple {
-	tuples := slices.Clone(doc.Tuples)
-	for i := range tuples {
-		tuples[i].ID = "p" + strconv.FormatUint(number, 10) + "-" + tuples[i].ID
-		if b := tuples[i].Basic; b != pidf.Open && b != pidf.Closed {
-			tuples[i].Basic = ""
-		}
-	}
-	return tuples
-}
-
 // servicesOf reads which services a published document opens: its tuples are
 // told by their IDs (§3); others say whether the client is there at all.
-func servicesOf(doc *pidf.Presence) ServiceState {
-	var st ServiceState
+func servicesOf(doc *pidf.Presence) consolidation.Services {
+	var st consolidation.Services
+	if doc == nil {
+		return st
+	}
 	named := false
 	for i := range doc.Tuples {
 		t := &doc.Tuples[i]
@@ -203,11 +234,13 @@ func servicesOf(doc *pidf.Presence) ServiceState {
 	case named:
 		st.Global = true
 		return st
-	case basicMeaning(doc) == MeansSignedOut:
-		return ServiceState{} // it is there to say that its user is not
+	case consolidation.BasicMeaning(doc) == consolidation.MeansSignedOut:
+		return consolidation.Services{} // it is there to say that its user is not
 	}
-	return defaultServices
+	return defaultServices()
 }
 
-// defaultServices are those of a client that published no tuples.
-var defaultServices = ServiceState{Global: true, Audio: true, Message: true}
+// defaultServices are those of a client that published no tuples (§4.3).
+func defaultServices() consolidation.Services {
+	return consolidation.Services{Global: true, Audio: true, Message: true}
+}

@@ -37,7 +37,7 @@ func TestSoak(t *testing.T) {
 	change := func(user int) {
 		changes++
 		newest[user] = strconv.Itoa(changes)
-		require.NoError(t, f.server.Feed().SetLine("2"+strconv.Itoa(user), presence.LineState{State: pidf.LineBusy, Forward: newest[user]}))
+		require.NoError(t, f.server.Feed().SetLine(t.Context(), "2"+strconv.Itoa(user), presence.LineState{State: pidf.LineBusy, Forward: newest[user]}))
 	}
 	for user := range newest {
 		change(user)

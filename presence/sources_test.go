@@ -28,7 +28,7 @@ func TestLineState(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		feed := w.server.Feed()
-		require.NoError(t, feed.SetLine("201", presence.LineState{State: pidf.LineIdle, Forward: "6894"}), "kept although nobody watches")
+		require.NoError(t, feed.SetLine(t.Context(), "201", presence.LineState{State: pidf.LineIdle, Forward: "6894"}), "kept although nobody watches")
 		watcher, _ := w.client("tom", "192.0.2.7").subscribe("sip:ann@example.com")
 		doc := watcher.one().doc(t)
 		require.Len(t, doc.Devices, 2)
@@ -44,17 +44,17 @@ func TestLineState(t *testing.T) {
 		watcher, _ = w.client("tom", "192.0.2.7").subscribe("sip:ann@example.com")
 		w.net.take()
 		at := time.Now()
-		require.NoError(t, feed.SetLine("200", presence.LineState{State: pidf.LineRinging}))
+		require.NoError(t, feed.SetLine(t.Context(), "200", presence.LineState{State: pidf.LineRinging}))
 		n := watcher.one()
 		require.Equal(t, pidf.LineRinging, n.doc(t).Devices[0].Line.State)
 		require.True(t, at.Equal(n.doc(t).Devices[0].Timestamp))
 		require.Equal(t, "other:signed out", n.shown(t).activity, "ringing says nothing")
 		time.Sleep(time.Second)
-		require.NoError(t, feed.SetLine("200", busyLine))
+		require.NoError(t, feed.SetLine(t.Context(), "200", busyLine))
 		require.Equal(t, shown{"sip:ann@example.com", "busy", "In a call", "signed out", ""}, watcher.one().shown(t))
-		require.NoError(t, feed.SetLine("200", busyLine))
+		require.NoError(t, feed.SetLine(t.Context(), "200", busyLine))
 		require.Empty(t, w.net.take(), "BSP-2.5-2")
-		require.NoError(t, feed.SetLine("200", idleLine))
+		require.NoError(t, feed.SetLine(t.Context(), "200", idleLine))
 		require.Equal(t, "other:signed out", watcher.one().shown(t).activity)
 	})
 }
@@ -73,7 +73,7 @@ func TestCalendar(t *testing.T) {
 		tag := etag(tom.status("", "available", ""))
 		watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
 		w.net.take()
-		require.NoError(t, feed.SetCalendar(" TOM@example.com", presence.CalendarState{Appointments: []pidf.Appointment{
+		require.NoError(t, feed.SetCalendar(t.Context(), " TOM@example.com", presence.CalendarState{Appointments: []pidf.Appointment{
 			meeting("3", 180*time.Second, 200*time.Second, pidf.CalendarTentative),
 			meeting("1", 60*time.Second, 120*time.Second, pidf.CalendarBusy),
 			meeting("2", 90*time.Second, 150*time.Second, pidf.CalendarOutOfOffice),
@@ -113,7 +113,7 @@ func TestCalendar(t *testing.T) {
 func TestPrivateAppointment(t *testing.T) {
 	w := newWorld(t)
 	now := time.Now()
-	require.NoError(t, w.server.Feed().SetCalendar("tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{{
+	require.NoError(t, w.server.Feed().SetCalendar(t.Context(), "tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{{
 		ID: "1", State: pidf.CalendarBusy, Subject: "DOCTOR", Location: "CLINIC", Private: true, From: now.Add(-time.Hour), End: now.Add(time.Hour),
 	}}}))
 	for _, e := range []*endpoint{w.client("ann", "192.0.2.7"), w.client("tom", "192.0.2.8"), w.standard("bob", "192.0.2.9")} {
@@ -129,11 +129,11 @@ func TestPrivateAppointment(t *testing.T) {
 
 // BSP-3.2-5: a setting adds the next appointment.
 func TestNextAppointment(t *testing.T) {
-	w := newWorld(t, func(c *presence.Config) { c.Showing.NextAppointment = true })
+	w := newWorld(t, func(c *presence.Config) { c.NextAppointment = true })
 	watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
 	w.net.take()
 	now := time.Now()
-	require.NoError(t, w.server.Feed().SetCalendar("tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{
+	require.NoError(t, w.server.Feed().SetCalendar(t.Context(), "tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{
 		{ID: "2", State: pidf.CalendarBusy, From: now.Add(2 * time.Hour), End: now.Add(3 * time.Hour)},
 		{ID: "1", State: pidf.CalendarBusy, From: now.Add(time.Hour), End: now.Add(2 * time.Hour)},
 	}}))
@@ -176,7 +176,7 @@ func TestLineSpellings(t *testing.T) {
 	w.net.take()
 	for i, dn := range []string{"2719", "tel:2719", "27-19", " 2 719 ", "2719;phone-context=x"} {
 		state := []presence.LineState{busyLine, idleLine}[i%2]
-		require.NoError(t, w.server.Feed().SetLine(dn, state))
+		require.NoError(t, w.server.Feed().SetLine(t.Context(), dn, state))
 		require.Equal(t, state.State, watcher.one().doc(t).Devices[0].Line.State, dn)
 	}
 }
@@ -188,13 +188,13 @@ func TestFeedInput(t *testing.T) {
 	now := time.Now()
 	ok := pidf.Appointment{State: pidf.CalendarBusy, From: now, End: now.Add(1)}
 	for field, err := range map[string]error{
-		"state":        feed.SetLine("2719", presence.LineState{State: "off"}),
-		"dn":           feed.SetLine(" ", idleLine),
-		"lifetime":     feed.SetLine("2719", presence.LineState{State: pidf.LineIdle, Lifetime: -1}),
-		"[0].end":      feed.SetCalendar("m", presence.CalendarState{Appointments: []pidf.Appointment{{State: pidf.CalendarBusy, From: now, End: now}}}),
-		"[0].state":    feed.SetCalendar("m", presence.CalendarState{Appointments: []pidf.Appointment{{From: now, End: now.Add(1)}}}),
-		"appointments": feed.SetCalendar("m", presence.CalendarState{Appointments: []pidf.Appointment{ok, ok}}),
-		"mail":         feed.SetCalendar("", presence.CalendarState{}),
+		"state":        feed.SetLine(t.Context(), "2719", presence.LineState{State: "off"}),
+		"dn":           feed.SetLine(t.Context(), " ", idleLine),
+		"lifetime":     feed.SetLine(t.Context(), "2719", presence.LineState{State: pidf.LineIdle, Lifetime: -1}),
+		"[0].end":      feed.SetCalendar(t.Context(), "m", presence.CalendarState{Appointments: []pidf.Appointment{{State: pidf.CalendarBusy, From: now, End: now}}}),
+		"[0].state":    feed.SetCalendar(t.Context(), "m", presence.CalendarState{Appointments: []pidf.Appointment{{From: now, End: now.Add(1)}}}),
+		"appointments": feed.SetCalendar(t.Context(), "m", presence.CalendarState{Appointments: []pidf.Appointment{ok, ok}}),
+		"mail":         feed.SetCalendar(t.Context(), "", presence.CalendarState{}),
 		"status":       feed.SetExternal(t.Context(), "tom@example.com", presence.ExternalState{Status: "gone"}),
 		"address":      feed.SetExternal(t.Context(), "@", presence.ExternalState{Status: "busy"}),
 	} {
@@ -203,10 +203,10 @@ func TestFeedInput(t *testing.T) {
 		require.Equal(t, field, input.Field)
 	}
 	for _, dn := range []string{"1", "2", "3"} {
-		require.NoError(t, feed.SetLine(dn, idleLine))
+		require.NoError(t, feed.SetLine(t.Context(), dn, idleLine))
 	}
-	require.ErrorIs(t, feed.SetLine("4", idleLine), presence.ErrTooMany)
-	require.NoError(t, feed.SetLine("3", busyLine), "who is in stays in")
+	require.ErrorIs(t, feed.SetLine(t.Context(), "4", idleLine), presence.ErrTooMany)
+	require.NoError(t, feed.SetLine(t.Context(), "3", busyLine), "who is in stays in")
 }
 
 // BSX-2: a value with a lifetime fades to unknown by itself.
@@ -215,10 +215,10 @@ func TestLifetime(t *testing.T) {
 		w := newWorld(t)
 		watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
 		w.net.take()
-		require.NoError(t, w.server.Feed().SetLine("2719", presence.LineState{State: pidf.LineBusy, Lifetime: time.Minute}))
+		require.NoError(t, w.server.Feed().SetLine(t.Context(), "2719", presence.LineState{State: pidf.LineBusy, Lifetime: time.Minute}))
 		require.Equal(t, "In a call", watcher.one().shown(t).note)
 		time.Sleep(50 * time.Second)
-		require.NoError(t, w.server.Feed().SetLine("2719", presence.LineState{State: pidf.LineBusy, Lifetime: time.Minute}))
+		require.NoError(t, w.server.Feed().SetLine(t.Context(), "2719", presence.LineState{State: pidf.LineBusy, Lifetime: time.Minute}))
 		time.Sleep(59 * time.Second)
 		require.Empty(t, w.net.take())
 		time.Sleep(2 * time.Second)
@@ -371,7 +371,7 @@ func TestCalendarFitsADatagram(t *testing.T) {
 					ID: strconv.Itoa(i), State: pidf.CalendarBusy, Subject: text, Location: text, From: now, End: now.Add(time.Hour),
 				})
 			}
-			require.NoError(t, w.server.Feed().SetCalendar("tom@example.com", presence.CalendarState{Appointments: all}))
+			require.NoError(t, w.server.Feed().SetCalendar(t.Context(), "tom@example.com", presence.CalendarState{Appointments: all}))
 			n := watcher.one()
 			require.Less(t, len(n.Body), 32<<10)
 			require.Len(t, n.doc(t).Persons[0].BluStar.Calendar, shown)
@@ -425,10 +425,10 @@ func TestSilentMonitorLeavesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, func(c *presence.Config) { c.Lines, c.MaxSources = silent{}, 1 })
 		s, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
-		require.ErrorIs(t, w.server.Feed().SetLine("999", presence.LineState{State: pidf.LineIdle}), presence.ErrTooMany)
+		require.ErrorIs(t, w.server.Feed().SetLine(t.Context(), "999", presence.LineState{State: pidf.LineIdle}), presence.ErrTooMany)
 		require.Equal(t, 200, s.end().Status)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		require.NoError(t, w.server.Feed().SetLine("999", presence.LineState{State: pidf.LineIdle}))
+		require.NoError(t, w.server.Feed().SetLine(t.Context(), "999", presence.LineState{State: pidf.LineIdle}))
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -41,8 +42,7 @@ func TestStandardPublish(t *testing.T) {
 		time.Sleep(time.Second)
 		other := etag(mobile.publish("", pidfBody("open", "<rpid:on-the-phone/>", ""), "Expires: 300"))
 		n := watcher.one()
-		require.Equal(t, "busy", n.shown(t).activity)
-		require.Equal(t, "At the desk", n.shown(t).note)
+		require.Equal(t, "on-the-phone", n.shown(t).activity, "as it was published (BSX-6)")
 		require.Len(t, n.doc(t).Tuples, 6, "the tuples of both are passed on")
 
 		time.Sleep(301 * time.Second)
@@ -61,27 +61,32 @@ func TestStandardPublish(t *testing.T) {
 func TestStandardStatuses(t *testing.T) {
 	for _, tt := range []struct {
 		basic, activity string
-		want            presence.Status
+		want            consolidation.Status
 		note            string
 	}{
-		{"open", "", presence.StatusAvailable, "Available"},
-		{"closed", "", presence.StatusSignedOut, "Signed out"},
-		{"open", "<rpid:on-the-phone/>", presence.StatusBusy, "In a call"},
-		{"open", "<rpid:meeting/>", presence.StatusBusy, "In a meeting"},
-		{"open", "<rpid:appointment/>", presence.StatusBusy, "In a meeting"},
-		{"open", "<rpid:presentation/>", presence.StatusBusy, "In a meeting"},
-		{"open", "<rpid:busy/>", presence.StatusBusy, "Busy"},
-		{"open", "<rpid:away/>", presence.StatusAway, "Away"},
-		{"open", "<rpid:vacation/>", presence.StatusAway, "Away"},
-		{"open", "<rpid:holiday/>", presence.StatusAway, "Away"},
-		{"open", "<rpid:travel/>", presence.StatusAway, "Away"},
-		{"open", "<rpid:sleeping/>", presence.StatusAway, "Away"},
-		{"open", "<rpid:dinner/>", presence.StatusAvailable, "Available"},
-		{"closed", "<rpid:dinner/>", presence.StatusSignedOut, "Signed out"},
-		{"open", "<rpid:away/><rpid:busy/><rpid:on-the-phone/>", presence.StatusBusy, "In a call"},
-		{"open", "<rpid:other>unavailable</rpid:other>", presence.StatusUnavailable, "Unavailable"},
-		{"open", "<rpid:other>signed out</rpid:other>", presence.StatusSignedOut, "Signed out"},
-		{"closed", "<rpid:other>available</rpid:other>", presence.StatusAvailable, "Available"},
+		{"open", "", consolidation.StatusAvailable, "Available"},
+		{"closed", "", consolidation.StatusSignedOut, "Signed out"},
+		{"open", "<rpid:on-the-phone/>", consolidation.StatusBusy, "In a call"},
+		{"open", "<rpid:meeting/>", consolidation.StatusBusy, "In a meeting"},
+		{"open", "<rpid:appointment/>", consolidation.StatusBusy, "In a meeting"},
+		{"open", "<rpid:presentation/>", consolidation.StatusBusy, "In a meeting"},
+		{"open", "<rpid:busy/>", consolidation.StatusBusy, "Busy"},
+		{"open", "<rpid:away/>", consolidation.StatusAway, "Away"},
+		{"open", "<rpid:vacation/>", consolidation.StatusAway, "Away"},
+		{"open", "<rpid:holiday/>", consolidation.StatusAway, "Away"},
+		{"open", "<rpid:travel/>", consolidation.StatusAway, "Away"},
+		{"open", "<rpid:sleeping/>", consolidation.StatusAway, "Away"},
+		{"open", "<rpid:dinner/>", consolidation.StatusAway, "Away"},
+		{"closed", "<rpid:meal/>", consolidation.StatusAway, "Away"},
+		{"open", "<rpid:permanent-absence/>", consolidation.StatusAway, "Away"},
+		{"open", "<rpid:steering/>", consolidation.StatusBusy, "Busy"},
+		{"open", "<rpid:performance/>", consolidation.StatusBusy, "In a meeting"},
+		{"open", "<rpid:working/>", consolidation.StatusAvailable, "Available"},
+		{"closed", "<rpid:looking-for-work/>", consolidation.StatusSignedOut, "Signed out"},
+		{"open", "<rpid:away/><rpid:busy/><rpid:on-the-phone/>", consolidation.StatusBusy, "In a call"},
+		{"open", "<rpid:other>unavailable</rpid:other>", consolidation.StatusUnavailable, "Unavailable"},
+		{"open", "<rpid:other>signed out</rpid:other>", consolidation.StatusSignedOut, "Signed out"},
+		{"closed", "<rpid:other>available</rpid:other>", consolidation.StatusAvailable, "Available"},
 	} {
 		t.Run(tt.basic+tt.activity, func(t *testing.T) {
 			w := newWorld(t)
@@ -145,7 +150,7 @@ func TestStandardSubscribe(t *testing.T) {
 	require.Zero(t, w.server.Stats().Clients)
 	view, err := w.server.Presence(t.Context(), "sip:tom@example.com")
 	require.NoError(t, err)
-	require.Equal(t, presence.StatusSignedOut, view.Result.Status)
+	require.Equal(t, consolidation.StatusSignedOut, view.Result.Status)
 }
 
 // The dialect is told from the request that opens a dialog or publication, and

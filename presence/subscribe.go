@@ -1,229 +1,399 @@
 package presence
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"strings"
 	"time"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/presence/consolidation"
+	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
 )
 
-// subscription is a SUBSCRIBE on its way through the server.
-type subscription struct {
-	req     *sipx.Request
+// eventPackage is what may be subscribed to.
+type eventPackage struct {
+	subscription.Package
+	watchers bool // who watches, rather than what is watched (RFC 3857)
+}
+
+// subscribing is a SUBSCRIBE on its way through the server.
+type subscribing struct {
+	*exchange
+	event   sipx.Event
+	pack    *eventPackage
 	dialect *Dialect
 	contact sipx.Address
 	expires time.Duration // granted
-	routes  []string
 	id      auth.Identity
-
-	watchers bool // Event: presence.winfo
 }
 
-// subscribe handles a SUBSCRIBE and returns its response, and what to do once
-// that has left.
-func (s *Server) subscribe(ctx context.Context, req *sipx.Request) (*sipx.Response, func(), error) {
-	sub := &subscription{req: req}
-	event, ok := sipx.ParseEvent(req.Header.Get("Event"))
-	media := typePIDF
-	switch {
-	case ok && event.Package == eventPresence:
-	case ok && event.Package == eventWatchers:
-		media, sub.watchers = typeWatcherInfo, true
-	default:
-		return s.badEvent(), nil, nil
+// subscribe handles a SUBSCRIBE (RFC 6665 §4.2.1).
+func (s *Server) subscribe(ctx context.Context, x *exchange) error {
+	req := x.req
+	sub := &subscribing{exchange: x}
+	var ok bool
+	if sub.event, ok = sipx.ParseEvent(req.Header.Get("Event")); ok {
+		sub.pack = s.packages[sub.event.Package]
+	}
+	if sub.pack == nil {
+		return s.badEvent()
 	}
 	var err error
-	if sub.contact, err = oneContact(req); err != nil {
-		return nil, nil, err
+	if sub.contact, err = subscription.Contact(req); err != nil {
+		return err
 	}
-	switch tag := req.From.Tag(); {
-	case tag == "":
-		return nil, nil, sipx.Errorf(400, "From without tag")
-	case len(tag) > maxToken, len(event.ID) > maxToken:
-		return nil, nil, sipx.Errorf(400, "a tag or event id of more than %d bytes", maxToken)
-	}
-	if sub.routes, err = recordRoutes(req); err != nil {
-		return nil, nil, err
-	}
-	var d *dialog
-	sub.dialect = s.dialectOf(req, sub.contact)
-	if req.To.Tag() != "" {
-		if d = s.dialogs.find(req); d == nil {
-			return s.unknownDialog(req), nil, nil
-		}
-		sub.dialect = d.dialect
-		if d.event != event.String() {
-			return sipx.NewResponse(481), nil, nil // RFC 6665 §4.5.2: another subscription
+	var d *subscription.Dialog
+	if sub.dialect = s.dialectOf(req, sub.contact); req.To.Tag() != "" {
+		if d = s.registry.Find(req); d != nil && d.Is(sub.event) {
+			sub.dialect = dialectOfDialog(d)
+		} else {
+			d = nil
 		}
 	}
 	if sub.expires, err = s.granted(req, s.cfg.MaxSubscribeExpires); err != nil {
-		return nil, nil, err
+		return err
 	}
-	if !sub.dialect.AnyAccept && !accepts(req.Header, media) {
-		return sipx.NewResponse(406, sipx.Field{Name: "Accept", Value: media}), nil, nil
+	if sub.dialect.Accept && !accepts(req.Header, sub.pack.MediaType) {
+		return &refused{sipx.NewResponse(406, sipx.Field{Name: "Accept", Value: sub.pack.MediaType})}
 	}
-	id, refused := s.check(ctx, req, sub.contact, sub.dialect)
-	if refused != nil {
-		return refused, nil, nil
+	if req.To.Tag() != "" && d == nil {
+		if sub.expires == 0 && sub.dialect.ClientLife && s.registry.HasEnded(req) { // it ends what has just ended (§2.2)
+			x.answer(sipx.NewResponse(200, sipx.Field{Name: "Contact", Value: s.cfg.Sender.Contact(req.Flow)},
+				sipx.Field{Name: "Expires", Value: "0"}))
+			return nil
+		}
+		return sipx.Errorf(481, "")
 	}
-	sub.id = id
+	if sub.id, err = s.check(ctx, req, sub.contact, sub.dialect); err != nil {
+		return err
+	}
 	if d != nil {
 		return s.resubscribe(ctx, d, sub)
 	}
-	return s.open(ctx, sub, event)
-}
-
-// unknownDialog answers a SUBSCRIBE in a dialog that is not there. A client may
-// end what has ended with it a moment before (BSP-2.2-2).
-func (s *Server) unknownDialog(req *sipx.Request) *sipx.Response {
-	if n, ok := sipx.Seconds(req.Header.Get("Expires")); !ok || n != 0 || !s.dialogs.hasEnded(req) {
-		return sipx.NewResponse(481)
-	}
-	return sipx.NewResponse(200,
-		sipx.Field{Name: "Contact", Value: s.contact(req.Flow)},
-		sipx.Field{Name: "Expires", Value: "0"})
+	return s.open(ctx, sub)
 }
 
 // open makes a new subscription.
-func (s *Server) open(ctx context.Context, sub *subscription, event sipx.Event) (*sipx.Response, func(), error) {
+func (s *Server) open(ctx context.Context, sub *subscribing) error {
 	uris, list, err := s.listOf(sub.req)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	switch {
 	case !list:
 		uris = []string{s.presentityURI(sub.req)}
-	case !sub.dialect.ListByEntry && !knowsEventLists(sub.req):
-		return sipx.NewResponse(421, sipx.Field{Name: "Require", Value: extEventList}), nil, nil
+	case sub.dialect.Style.Lists != nil && !knowsEventLists(sub.req):
+		return &refused{sipx.NewResponse(421, sipx.Field{Name: "Require", Value: extEventList})}
+	case sub.pack.watchers:
+		return sipx.Errorf(400, "watcher information of a list is not supported")
 	}
-	user, watched, err := s.whoAndWhat(ctx, sub, uris)
+	user, found, err := s.whoAndWhat(ctx, sub, uris)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	if sub.watchers {
-		if err := mayWatchWatchers(sub.id, user, watched[0], list); err != nil {
-			return nil, nil, err
+	if sub.pack.watchers {
+		if err := mayWatchWatchers(sub.id, user, found[0]); err != nil {
+			return err
 		}
 	}
-	if s.watching.Add(int64(len(watched))) > int64(s.cfg.MaxSubscriptions) && sub.expires > 0 {
-		s.watching.Add(-int64(len(watched)))
-		return overloaded("too many subscriptions"), nil, nil
+	items, pinned := s.items(ctx, sub, found)
+	defer pinned.unpin()
+	if !list && sightOf(items[0].View) == consolidation.SightRefused {
+		return sipx.Errorf(403, "the user does not allow it")
 	}
-	d := s.newDialog(sub, event, list)
-	d.watches = s.newWatches(d, watched, sub.id)
-	if sub.watchers {
-		d.watches[0].watchers = true
-		d.watches[0].presentity.listNow()
+	var m *member
+	var due []*subscription.Watch
+	opening := subscription.Opening{
+		Request: sub.req, Contact: sub.contact.URI, Package: &sub.pack.Package, Style: &sub.dialect.Style,
+		Expires: sub.expires, From: s.localURI(sub), Items: items, List: list, Account: whoIs(sub.id),
+		Data: sub.dialect,
+	}
+	if sub.dialect.ClientLife && !sub.pack.watchers && sub.expires > 0 {
+		m = &member{client: s.clientOf(sub.req, sub.contact, sub.id, pinned.id(0))}
+		opening.Data, opening.Pulse = m, &m.client.pulse
+	}
+	d, err := s.registry.Open(opening)
+	if err != nil {
+		if m != nil {
+			s.clients.forget(m.client)
+		}
+		return s.overload(err)
+	}
+	if m != nil {
+		own := found[0].result.Err == nil && s.owns(m.client, user.result, &found[0].result.Entry)
+		m.dialog = d
+		if !s.clients.join(m, own, pinned.id(0)) {
+			d.Drop()
+			return sipx.Errorf(403, "too many clients of one user")
+		}
+		if !d.Active() { // it has ended meanwhile
+			s.dialogEnded(subscription.Ending{Dialog: d, Cause: subscription.FlowGone})
+		}
+		if own {
+			due = pinned.list[0].renew() // its services have opened
+		}
+	}
+	sub.answer(d.Accept(sub.req, sub.expires))
+	d.Start()
+	subscription.Notify(due)
+	return nil
+}
+
+// owns reports whether the entry of the first address of a dialog is the client's own
+// user (BSP-4.1-1): that of the authenticated account; where nobody was authenticated,
+// that of From; where From has none, that of the first address that the Contact
+// subscribes to. It is judged once the directory has answered.
+func (s *Server) owns(c *client, from directory.Result, entry *directory.Entry) bool {
+	s.clients.mu.Lock()
+	id, amcc, user := c.id, c.amcc, c.user
+	s.clients.mu.Unlock()
+	switch {
+	case !id.IsZero() && !amcc:
+		return auth.SameAccount(id, entry.Account, entry.ID)
+	case from.Err == nil:
+		return from.Entry.ID == entry.ID
+	}
+	return user == "" || user == entry.ID
+}
+
+// watched is an address to be watched with what the directory said.
+type watched struct {
+	uri     string
+	address directory.Address // zero for what is no address
+	result  directory.Result
+}
+
+// whoAndWhat looks up the watcher, where its dialect has clients, and all that
+// it wants to watch.
+func (s *Server) whoAndWhat(ctx context.Context, sub *subscribing, uris []string) (user watched, list []watched, err error) {
+	var as []directory.Address
+	who, whoErr := directory.ParseAddress(bareURI(sub.req.From.URI))
+	if whoErr == nil {
+		as = append(as, who)
+	}
+	n := len(as)
+	list = make([]watched, len(uris))
+	for i, uri := range uris {
+		list[i] = watched{uri: uri, result: directory.Result{Err: directory.ErrNotFound}}
+		if a, err := directory.ParseAddress(uri); err == nil {
+			list[i].address = a
+			as = append(as, a)
+		}
+	}
+	results := s.lookup(ctx, s.party(sub.req, sub.id), as)
+	user = watched{address: who, result: directory.Result{Err: directory.ErrNotFound}}
+	if n == 1 {
+		user.result = results[0]
+	}
+	for i := range list {
+		if list[i].address.Scheme != "" {
+			list[i].result = results[n]
+			n++
+		}
+	}
+	if r := user.result; r.Err == nil && !mayActFor(sub.id, &r.Entry) {
+		return user, nil, errNotFrom
+	}
+	return user, list, nil
+}
+
+var errNotFrom = sipx.Errorf(403, "From is another user's address")
+
+// pins are presentities that a request uses.
+type pins struct {
+	of   *presentities
+	list []*presentity // nil where there is no entry
+}
+
+func (ps *pins) unpin() {
+	for _, p := range ps.list {
+		ps.of.unpin(p)
+	}
+}
+
+// id returns the identifier of the i-th, "" where it has no entry.
+func (ps *pins) id(i int) string {
+	if p := ps.list[i]; p != nil {
+		return p.id
+	}
+	return ""
+}
+
+// items are what a subscription watches. Their presentities stay in memory until they
+// are unpinned.
+func (s *Server) items(ctx context.Context, sub *subscribing, list []watched) ([]subscription.Item, pins) {
+	items := make([]subscription.Item, len(list))
+	pinned := pins{of: &s.presentities, list: make([]*presentity, len(list))}
+	watcher := Watcher{Account: whoIs(sub.id), Address: bareURI(sub.req.From.URI)}
+	for i, found := range list {
+		item := &items[i]
+		item.Entity = found.uri
+		item.View = viewOf(consolidation.SightOthers, sub.dialect)
+		if found.result.Err != nil {
+			item.Resource = s.pendings.get(cmp.Or(found.address.String(), found.uri), found.address, !isNobody(found.result.Err))
+			continue
+		}
+		p := s.presentities.pin(found.result.Entry)
+		pinned.list[i] = p
+		item.Resource = p
+		if sub.pack.watchers {
+			item.Resource = &p.watchers
+			continue
+		}
+		if auth.SameAccount(sub.id, found.result.Entry.Account, found.result.Entry.ID) {
+			item.View = viewOf(consolidation.SightOwn, sub.dialect)
+		} else {
+			item.View = viewOf(s.sight(ctx, watcher, &found.result.Entry), sub.dialect)
+		}
+	}
+	return items, pinned
+}
+
+// resubscribe refreshes or ends a subscription.
+func (s *Server) resubscribe(ctx context.Context, d *subscription.Dialog, sub *subscribing) error {
+	if who := d.Account(); who != "" && !strings.EqualFold(who, whoIs(sub.id)) {
+		return sipx.Errorf(403, "the subscription is somebody else's")
+	}
+	var uris []string
+	if len(sub.req.Body) > 0 { // Require: recipient-list-subscribe without a body changes no list
+		var list bool
+		var err error
+		if uris, list, err = s.listOf(sub.req); err != nil {
+			return err
+		}
+		if list && !(d.IsList() && sub.dialect.ListInRefresh) {
+			return &refused{sipx.NewResponse(415, sipx.Field{Name: "Accept", Value: typePIDF})}
+		}
+	}
+	if err := d.Refresh(sub.req, sub.contact.URI, sub.expires); err != nil {
+		return err
 	}
 	if sub.expires == 0 {
-		s.watching.Add(-int64(len(watched)))
-		return d.granted(sub), func() { s.fetch(d) }, nil
+		sub.answer(d.Accept(sub.req, 0))
+		s.unsubscribed(d)
+		return nil
 	}
-	s.dialogs.add(d, d.flow)
-	s.addWatches(d.watches)
-	if sub.dialect.ClientLife && !sub.watchers {
-		if err := s.joinClient(d, sub, user, watched[0]); err != nil {
-			s.unlink(d)
-			return nil, nil, err
-		}
-		if !s.dialogs.live(d) { // its connection has closed meanwhile
-			s.departed(s.clients.leave(d), "its connection is gone", reasonTimeout)
-		}
-	}
-	return d.granted(sub), func() { s.begin(d, sub.expires) }, nil
-}
-
-// begin starts a new dialog once its 200 has left: nothing was sent before,
-// because d.draining was set.
-func (s *Server) begin(d *dialog, expires time.Duration) {
-	s.restart(d, expires)
-	d.mu.Lock()
-	for _, w := range d.watches {
-		w.force = true
-		d.push(w)
-	}
-	d.mu.Unlock()
-	if d.isOwn() {
-		s.update(d.first()) // its services have opened
-	}
-	s.drain(d)
-}
-
-// fetch shows the state once.
-func (s *Server) fetch(d *dialog) {
-	d.mu.Lock()
-	if d.list {
-		d.fetch = true
-		for _, w := range d.watches {
-			w.force = true
-			d.push(w)
+	var added []*subscription.Watch
+	if uris != nil {
+		var err error
+		if added, err = s.replaceList(ctx, d, sub, uris); err != nil {
+			return err
 		}
 	} else {
-		d.state, d.final = dialogEnding, reasonTimeout
+		s.lookAgain(ctx, d, sub)
 	}
-	watches := d.watches
-	d.mu.Unlock()
-	s.drain(d)
-	for _, w := range watches {
-		s.presentities.release(w.presentity)
+	m, _ := d.Data.(*member)
+	if m != nil && m.client != nil {
+		s.clients.refreshed(m)
+	}
+	sub.answer(d.Accept(sub.req, sub.expires))
+	switch {
+	case sub.dialect.NotifyOnRefresh:
+		d.ShowAll()
+	case sub.contact.URI.User == amccUser && m != nil && m.client != nil:
+		// §2.9: everything that this client watches, in all its dialogs.
+		for _, other := range s.clients.membersOf(m.client) {
+			other.dialog.ShowAll()
+		}
+	default:
+		d.ShowAgain(added...)
+	}
+	return nil
+}
+
+// unsubscribed ends a dialog that its watcher ends: with the last subscription to its
+// own address a client ends (§2.2).
+func (s *Server) unsubscribed(d *subscription.Dialog) {
+	if !d.Close(subscription.ReasonTimeout) {
+		return
+	}
+	if c := s.clients.leave(d); c != nil {
+		s.endClient(c, "it signed out", d, false)
+		return
+	}
+	d.Farewell()
+}
+
+// lookAgain looks addresses without an entry up once more: the directory may
+// have it by now.
+func (s *Server) lookAgain(ctx context.Context, d *subscription.Dialog, sub *subscribing) {
+	var open []*pending
+	var as []directory.Address
+	for _, w := range d.Watches() {
+		if p, ok := w.Resource().(*pending); ok && p.address.Scheme != "" {
+			open, as = append(open, p), append(as, p.address)
+		}
+	}
+	if len(open) == 0 {
+		return
+	}
+	for i, r := range s.lookup(ctx, s.party(sub.req, sub.id), as) {
+		if r.Err == nil {
+			s.resolve(open[i], r.Entry)
+		}
 	}
 }
 
-// first is the first presentity that d watches.
-func (d *dialog) first() *presentity {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.watches[0].presentity
+// replaceList makes d watch exactly uris (§4.2) and returns the new ones.
+func (s *Server) replaceList(ctx context.Context, d *subscription.Dialog, sub *subscribing, uris []string) ([]*subscription.Watch, error) {
+	have := make(map[string]*subscription.Watch)
+	for _, w := range d.Watches() {
+		have[watchKey(w.Entity())] = w
+	}
+	items := make([]subscription.Item, len(uris))
+	var fresh []string
+	for i, uri := range uris {
+		if w := have[watchKey(uri)]; w != nil {
+			items[i].Entity = w.Entity()
+		} else {
+			fresh = append(fresh, uri)
+		}
+	}
+	_, found, err := s.whoAndWhat(ctx, sub, fresh)
+	if err != nil {
+		return nil, err
+	}
+	added, pinned := s.items(ctx, sub, found)
+	defer pinned.unpin()
+	for i, n := 0, 0; i < len(items); i++ {
+		if items[i].Entity == "" {
+			items[i] = added[n]
+			n++
+		}
+	}
+	watches, err := d.SetItems(items)
+	if err != nil {
+		return nil, s.overload(err)
+	}
+	return watches, nil
 }
 
-func (d *dialog) isOwn() bool {
-	d.server.clients.mu.Lock()
-	defer d.server.clients.mu.Unlock()
-	return d.own
+func watchKey(uri string) string {
+	if a, err := directory.ParseAddress(uri); err == nil {
+		return a.String()
+	}
+	return uri
 }
 
-// granted is the 200 to a SUBSCRIBE.
-func (d *dialog) granted(sub *subscription) *sipx.Response {
-	res := sipx.NewResponse(200,
-		sipx.Field{Name: "Contact", Value: d.contact},
-		sipx.Field{Name: "Expires", Value: seconds(sub.expires)})
-	for route := range sub.req.Header.Values("Record-Route") {
-		res.Header.Add("Record-Route", route)
+// overload is the error for the peer of what the registry refuses.
+func (s *Server) overload(err error) error {
+	switch {
+	case errors.Is(err, subscription.ErrFull):
+		return &refused{overloaded("too many subscriptions")}
+	case errors.Is(err, subscription.ErrShare):
+		return sipx.Errorf(403, "too many subscriptions of one account")
 	}
-	if d.list && !d.dialect.ListByEntry {
-		res.Header.Add("Require", extEventList)
-	}
-	res.ToTag = d.localTag()
-	return res
+	return err
 }
 
-// newDialog makes the dialog of a SUBSCRIBE. It keeps no part of the request's
-// memory.
-func (s *Server) newDialog(sub *subscription, event sipx.Event, list bool) *dialog {
-	req := sub.req
-	return &dialog{
-		server:    s,
-		dialect:   sub.dialect,
-		event:     eventText(event),
-		list:      list,
-		opener:    whoIs(sub.id),
-		callID:    strings.Clone(req.CallID),
-		local:     sipx.Address{URI: cloneURI(s.localURI(sub)), Params: tagParam + newTag()},
-		remote:    sipx.Address{URI: cloneURI(req.From.URI), Params: tagParam + req.From.Tag()},
-		contact:   s.contact(req.Flow),
-		target:    cloneURI(sub.contact.URI),
-		routes:    sub.routes,
-		flow:      s.returnFlow(req, sub.contact.URI, len(sub.routes) > 0),
-		remoteSeq: req.CSeq,
-		draining:  true, // until the 200 has left
+// dialectOfDialog returns the dialect that a dialog was opened in.
+func dialectOfDialog(d *subscription.Dialog) *Dialect {
+	if dialect, ok := d.Data.(*Dialect); ok {
+		return dialect
 	}
-}
-
-func eventText(e sipx.Event) string {
-	if e == (sipx.Event{Package: eventPresence}) {
-		return eventPresence
-	}
-	return strings.Clone(e.String())
+	return bluStar // only its clients are members
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -228,26 +229,26 @@ func TestReturnFlow(t *testing.T) {
 	remote := udp("198.51.100.9:6000")
 	for _, tt := range []struct {
 		name, contact string
-		nat           presence.NATMode
+		nat           subscription.NATMode
 		flow          sipx.Flow
 		want          string // remote address, "" for left to the stack
 	}{
-		{"contact", "sip:ann@203.0.113.7:5062", presence.NATAuto, remote, "203.0.113.7:5062"},
-		{"default port", "sip:ann@203.0.113.7", presence.NATAuto, remote, "203.0.113.7:5060"},
-		{"private contact elsewhere", "sip:67251@10.103.228.151:5060", presence.NATAuto, remote, "198.51.100.9:6000"},
-		{"a carrier's address", "sip:ann@100.64.0.7:5062", presence.NATAuto, remote, "198.51.100.9:6000"},
-		{"link-local", "sip:ann@169.254.0.7:5062", presence.NATAuto, remote, "198.51.100.9:6000"},
-		{"link-local IPv6", "sip:ann@[fe80::7]:5062", presence.NATAuto, udp("[2001:db8::7]:6000"), "[2001:db8::7]:6000"},
-		{"loopback elsewhere", "sip:ann@127.0.0.1:5062", presence.NATAuto, remote, "198.51.100.9:6000"},
-		{"loopback", "sip:ann@127.0.0.1:5062", presence.NATAuto, udp("127.0.0.2:6000"), "127.0.0.1:5062"},
-		{"no address", "sip:ann@0.0.0.0:5062", presence.NATAuto, remote, "198.51.100.9:6000"},
-		{"private network", "sip:ann@10.0.0.7:5062", presence.NATAuto, udp("10.0.0.7:6000"), "10.0.0.7:5062"},
-		{"never", "sip:67251@10.103.228.151:5060", presence.NATNever, remote, "10.103.228.151:5060"},
-		{"always", "sip:ann@203.0.113.7:5062", presence.NATAlways, remote, "198.51.100.9:6000"},
-		{"host name", "sip:ann@phone.example.com", presence.NATAuto, remote, ""},
-		{"another transport", "sip:ann@203.0.113.7:5062;transport=tcp", presence.NATAuto, remote, ""},
-		{"connection", "sip:ann@203.0.113.7:5062;transport=tcp", presence.NATAuto, tcp(7), "192.0.2.7:40000"},
-		{"IPv6", "sip:ann@[2001:db8::7]:5062", presence.NATAuto, udp("[2001:db8::7]:6000"), "[2001:db8::7]:5062"},
+		{"contact", "sip:ann@203.0.113.7:5062", subscription.NATAuto, remote, "203.0.113.7:5062"},
+		{"default port", "sip:ann@203.0.113.7", subscription.NATAuto, remote, "203.0.113.7:5060"},
+		{"private contact elsewhere", "sip:67251@10.103.228.151:5060", subscription.NATAuto, remote, "198.51.100.9:6000"},
+		{"a carrier's address", "sip:ann@100.64.0.7:5062", subscription.NATAuto, remote, "198.51.100.9:6000"},
+		{"link-local", "sip:ann@169.254.0.7:5062", subscription.NATAuto, remote, "198.51.100.9:6000"},
+		{"link-local IPv6", "sip:ann@[fe80::7]:5062", subscription.NATAuto, udp("[2001:db8::7]:6000"), "[2001:db8::7]:6000"},
+		{"loopback elsewhere", "sip:ann@127.0.0.1:5062", subscription.NATAuto, remote, "198.51.100.9:6000"},
+		{"loopback", "sip:ann@127.0.0.1:5062", subscription.NATAuto, udp("127.0.0.2:6000"), "127.0.0.1:5062"},
+		{"no address", "sip:ann@0.0.0.0:5062", subscription.NATAuto, remote, "198.51.100.9:6000"},
+		{"private network", "sip:ann@10.0.0.7:5062", subscription.NATAuto, udp("10.0.0.7:6000"), "10.0.0.7:5062"},
+		{"never", "sip:67251@10.103.228.151:5060", subscription.NATNever, remote, "10.103.228.151:5060"},
+		{"always", "sip:ann@203.0.113.7:5062", subscription.NATAlways, remote, "198.51.100.9:6000"},
+		{"host name", "sip:ann@phone.example.com", subscription.NATAuto, remote, ""},
+		{"another transport", "sip:ann@203.0.113.7:5062;transport=tcp", subscription.NATAuto, remote, ""},
+		{"connection", "sip:ann@203.0.113.7:5062;transport=tcp", subscription.NATAuto, tcp(7), "192.0.2.7:40000"},
+		{"IPv6", "sip:ann@[2001:db8::7]:5062", subscription.NATAuto, udp("[2001:db8::7]:6000"), "[2001:db8::7]:5062"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, func(c *presence.Config) { c.NAT = tt.nat })

@@ -44,7 +44,7 @@ func TestUnchangedForOthers(t *testing.T) {
 	watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
 	from := time.Now()
 	for i, subject := range []string{"one", "two"} {
-		require.NoError(t, w.server.Feed().SetCalendar("tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{
+		require.NoError(t, w.server.Feed().SetCalendar(t.Context(), "tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{
 			{ID: "1", State: pidf.CalendarBusy, Subject: subject, Private: true, From: from, End: from.Add(time.Hour)},
 		}}))
 		require.Len(t, watcher.of(w.net.take()), 2-2*i)
@@ -71,7 +71,8 @@ func TestUnchangedBusy(t *testing.T) {
 func TestNobodyLeavesNothing(t *testing.T) {
 	w := newWorld(t)
 	s, _ := w.client("nobody", "192.0.2.7").subscribe("sip:nobody@example.com")
-	require.Equal(t, 1, w.server.Stats().Clients)
+	require.Equal(t, 1, w.server.Stats().Pending)
+	require.Zero(t, w.server.Stats().Clients, "it is no user's")
 	require.Equal(t, 200, s.end().Status)
 	require.Equal(t, presence.Stats{}, w.server.Stats())
 }

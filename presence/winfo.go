@@ -1,28 +1,35 @@
 package presence
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
 )
 
-// winfo is who watches the watchers of a presentity (RFC 3857). Its fields but
-// list are guarded by presentity.mu.
-type winfo struct {
-	watches []*watch
-	timer   *time.Timer // of the next NOTIFYs
-	last    time.Time   // of the newest
-	list    atomic.Pointer[[]watcherEntry]
+// watchers is who watches a presentity, as something to be watched itself (RFC 3857).
+// It implements [subscription.Resource]. Its fields but list are guarded by the
+// presentity's lock.
+type watchers struct {
+	of      *presentity
+	watches []*subscription.Watch
+	due     deadline.Item // the next list
+	waiting bool          // for it
+	last    time.Time     // when the newest was made
+	list    atomic.Pointer[watcherList]
 }
 
-// watcherEntry is one watcher as it stood when the list was made.
-type watcherEntry struct {
-	uri, id string
+// watcherList is who watched at one moment. It implements [subscription.State].
+type watcherList struct {
+	version  uint64
+	watchers []pidf.Watcher
 }
 
 const (
@@ -38,73 +45,90 @@ const (
 
 // mayWatchWatchers allows a user to see their own watchers, and nobody else's
 // (RFC 3857 §4.5).
-func mayWatchWatchers(id auth.Identity, user, presentity watched, list bool) error {
-	switch {
-	case list:
-		return sipx.Errorf(400, "watcher information of a list is not supported")
-	case presentity.result.Err != nil || user.result.Err != nil:
-		return sipx.Errorf(403, "watcher information is for the presentity alone")
-	case user.result.Entry.ID != presentity.result.Entry.ID || !mayActFor(id, &presentity.result.Entry):
+func mayWatchWatchers(id auth.Identity, user, presentity watched) error {
+	if presentity.result.Err != nil || user.result.Err != nil ||
+		user.result.Entry.ID != presentity.result.Entry.ID || !mayActFor(id, &presentity.result.Entry) {
 		return sipx.Errorf(403, "watcher information is for the presentity alone")
 	}
 	return nil
 }
 
-// watchersChanged has those notified who watch the watchers. p.mu is held.
-func (p *presentity) watchersChanged() {
-	if len(p.winfo.watches) == 0 || p.winfo.timer != nil {
+// Current implements [subscription.Resource].
+func (w *watchers) Current() subscription.State {
+	if list := w.list.Load(); list != nil {
+		return list
+	}
+	return &watcherList{}
+}
+
+// Joined implements [subscription.Resource].
+func (w *watchers) Joined(watch *subscription.Watch, _ subscription.View) {
+	w.of.mu.Lock()
+	defer w.of.mu.Unlock()
+	w.watches = append(w.watches, watch)
+	w.renew()
+}
+
+// Left implements [subscription.Resource].
+func (w *watchers) Left(watch *subscription.Watch, _ subscription.View) {
+	w.of.mu.Lock()
+	defer w.of.mu.Unlock()
+	if i := slices.Index(w.watches, watch); i >= 0 {
+		w.watches = slices.Delete(w.watches, i, i+1)
+	}
+	if len(w.watches) == 0 && len(w.of.watches) == 0 {
+		w.of.mayBeIdle()
+	}
+}
+
+// changed has those notified who watch the watchers. The presentity is locked.
+func (w *watchers) changed() {
+	if len(w.watches) == 0 || w.waiting {
 		return
 	}
-	wait := max(0, winfoPause-time.Since(p.winfo.last))
-	p.winfo.timer = p.server.after(wait, func() {
-		p.mu.Lock()
-		p.winfo.timer = nil
-		p.winfo.last = time.Now()
-		p.listWatchers()
-		due := append([]*watch(nil), p.winfo.watches...)
-		p.mu.Unlock()
-		for _, w := range due {
-			p.server.enqueue(w.dialog, true, w)
-		}
-	})
+	w.waiting = true
+	w.of.server.deadlines.Set(&w.due, w, w.last.Add(winfoPause))
 }
 
-func (p *presentity) listNow() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.listWatchers()
+// Expired implements [deadline.Expirer].
+func (w *watchers) Expired() {
+	w.of.mu.Lock()
+	w.waiting = false
+	w.last = time.Now()
+	w.renew()
+	due := slices.Clone(w.watches)
+	w.of.mu.Unlock()
+	subscription.Notify(due)
 }
 
-// listWatchers makes the list that the next documents show. p.mu is held.
-func (p *presentity) listWatchers() {
-	var list []watcherEntry
+// renew makes the list that the next documents show. The presentity is locked.
+func (w *watchers) renew() {
+	next := &watcherList{}
+	if before := w.list.Load(); before != nil {
+		next.version = before.version + 1
+	}
 	size := 0
-	for _, w := range p.watches {
-		d := w.dialog
-		uri := bareURI(d.remote.URI)
+	for _, watch := range w.of.watches {
+		d := watch.Dialog()
+		uri := bareURI(d.Watcher())
 		if size += watcherSize + len(uri) + len("amp;")*strings.Count(uri, "&"); size > maxWatcherInfo {
 			break
 		}
-		list = append(list, watcherEntry{uri: uri, id: "w" + strconv.FormatUint(d.serial, 36)})
+		next.watchers = append(next.watchers, pidf.Watcher{
+			URI: uri, ID: "w" + strconv.FormatUint(d.Serial(), 36), Status: pidf.WatcherActive, Event: "subscribe",
+		})
 	}
-	p.winfo.list.Store(&list)
+	w.list.Store(next)
 }
 
-// newWinfo makes a NOTIFY with all watchers of w's presentity. d.mu is held.
-func (d *dialog) newWinfo(w *watch, why reason) *notification {
-	info := &pidf.WatcherInfo{Version: uint64(d.version)}
-	d.version++
-	list := pidf.WatcherList{Resource: w.entity, Package: eventPresence}
-	if watchers := w.presentity.winfo.list.Load(); watchers != nil {
-		for _, e := range *watchers {
-			list.Watchers = append(list.Watchers, pidf.Watcher{
-				URI: e.uri, ID: e.id, Status: pidf.WatcherActive, Event: "subscribe",
-			})
-		}
+// Version implements [subscription.State].
+func (l *watcherList) Version(subscription.View) uint64 { return l.version }
+
+// Body implements [subscription.State].
+func (l *watcherList) Body(s subscription.Showing) []byte {
+	info := &pidf.WatcherInfo{
+		Version: uint64(s.Serial),
+		Lists:   []pidf.WatcherList{{Resource: s.Entity, Package: eventPresence, Watchers: l.watchers}},
 	}
-	info.Lists = []pidf.WatcherList{list}
-	n := d.notifyHead(why)
-	n.Body = info.AppendXML(nil)
-	n.Header = append(n.Header, sipx.Field{Name: "Content-Type", Value: typeWatcherInfo})
-	return n
+	return info.AppendXML(nil)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/client"
+	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/sipx"
 	"github.com/openblustar/blustar/sipx/stack"
 )
@@ -175,11 +176,11 @@ func run(ctx context.Context, out io.Writer) error {
 		return func() error { return who.Publish(ctx, client.Publication{Status: status, Note: note}) }
 	}
 	telephone := func(state pidf.LineState) func() error { // what a PBX would tell
-		return func() error { return server.Feed().SetLine("2719", presence.LineState{State: state}) }
+		return func() error { return server.Feed().SetLine(ctx, "2719", presence.LineState{State: state}) }
 	}
 	meeting := func() error { // what a calendar would
 		start := time.Now().Add(2 * time.Second)
-		return server.Feed().SetCalendar("tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{{
+		return server.Feed().SetCalendar(ctx, "tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{{
 			ID: "1", State: pidf.CalendarBusy, Subject: "Planning", From: start, End: start.Add(2 * time.Second),
 		}}})
 	}
@@ -239,7 +240,7 @@ func run(ctx context.Context, out io.Writer) error {
 	left := server.Stats()
 	fmt.Fprintf(out, "  The server says that Tom is %s; %d clients and %d subscriptions are left.\n",
 		view.Result.Status, left.Clients, left.Subscriptions)
-	if view.Result.Status != presence.StatusSignedOut || left.Clients > 0 || left.Subscriptions > 0 {
+	if view.Result.Status != consolidation.StatusSignedOut || left.Clients > 0 || left.Subscriptions > 0 {
 		return errors.New("somebody is still there")
 	}
 	return nil

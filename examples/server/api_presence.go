@@ -9,6 +9,7 @@ import (
 
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/consolidation"
 )
 
 const (
@@ -20,7 +21,7 @@ const (
 // sent: nothing of private appointments but their times and state.
 type presenceJSON struct {
 	Entity   string                `json:"entity"`
-	Status   presence.Status       `json:"status"`
+	Status   consolidation.Status  `json:"status"`
 	Note     string                `json:"note"`
 	Services map[string]pidf.Basic `json:"services"` // audio, video, message, global
 	Devices  []deviceJSON          `json:"devices"`
@@ -111,12 +112,12 @@ func (p *presenceJSON) addSources(from *pidf.BluStarPresence) {
 
 // explainJSON is GET /v1/explain/{address} (BSX-1).
 type explainJSON struct {
-	Entity     string          `json:"entity"`
-	Status     presence.Status `json:"status"`
-	Note       string          `json:"note"`
-	Rule       string          `json:"rule"`
-	Sources    []sourceJSON    `json:"sources"`
-	NextChange stamp           `json:"next_change"` // null where nothing changes by itself
+	Entity     string               `json:"entity"`
+	Status     consolidation.Status `json:"status"`
+	Note       string               `json:"note"`
+	Rule       string               `json:"rule"`
+	Sources    []sourceJSON         `json:"sources"`
+	NextChange stamp                `json:"next_change"` // null where nothing changes by itself
 }
 
 type sourceJSON struct {

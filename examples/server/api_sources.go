@@ -25,7 +25,7 @@ func (s *server) putLine(w http.ResponseWriter, r *http.Request) error {
 	if err := readBody(r, &body); err != nil {
 		return err
 	}
-	err = s.presence.Feed().SetLine(r.PathValue("dn"), presence.LineState{
+	err = s.presence.Feed().SetLine(r.Context(), r.PathValue("dn"), presence.LineState{
 		State: body.State, Forward: body.Forward, Lifetime: lifetime,
 	})
 	return done(w, err)
@@ -66,7 +66,7 @@ func (s *server) putCalendar(w http.ResponseWriter, r *http.Request) error {
 			From: a.From, End: a.End, AllDay: a.AllDay, Private: a.Private,
 		})
 	}
-	return done(w, s.presence.Feed().SetCalendar(r.PathValue("mail"), calendar))
+	return done(w, s.presence.Feed().SetCalendar(r.Context(), r.PathValue("mail"), calendar))
 }
 
 // external is PUT /v1/external/{address}, and what a presence in JSON has of it.

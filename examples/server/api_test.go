@@ -16,6 +16,7 @@ import (
 
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/consolidation"
 )
 
 // The directory of the tests. Two entries share the number 300.
@@ -339,7 +340,7 @@ func TestSlowEventClient(t *testing.T) {
 	_, ok = ev.join()
 	require.False(t, ok, "BSX-4: bounded")
 	for range maxEventQueue + 1 {
-		ev.publish(presence.Change{Entity: "sip:tom@example.com", Status: presence.StatusBusy})
+		ev.publish(presence.Change{Entity: "sip:tom@example.com", Status: consolidation.StatusBusy})
 		<-quick
 	}
 	n := 0

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/consolidation"
 )
 
 const (
@@ -40,10 +41,10 @@ func (ev *events) publish(c presence.Change) {
 		return
 	}
 	data, err := json.Marshal(struct {
-		Entity    string          `json:"entity"`
-		Status    presence.Status `json:"status"`
-		Note      string          `json:"note"`
-		Timestamp stamp           `json:"timestamp"`
+		Entity    string               `json:"entity"`
+		Status    consolidation.Status `json:"status"`
+		Note      string               `json:"note"`
+		Timestamp stamp                `json:"timestamp"`
 	}{c.Entity, c.Status, c.Note, stamp(c.Timestamp)})
 	if err != nil {
 		return // four texts can be written

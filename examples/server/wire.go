@@ -11,6 +11,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx/stack"
 )
 
@@ -71,8 +72,9 @@ func (s *server) open() (err error) {
 		Domains:             c.Domains,
 		Dialect:             presence.DialectMode(without(c.Dialect, "auto")),
 		UserAgents:          c.Auth.UserAgents,
-		NAT:                 presence.NATMode(without(c.NAT, "auto")),
-		Showing:             presence.Showing{AllStatuses: c.AllStatuses, NextAppointment: c.NextAppointment},
+		NAT:                 subscription.NATMode(without(c.NAT, "auto")),
+		AllStatuses:         c.AllStatuses,
+		NextAppointment:     c.NextAppointment,
 		Forward:             s.forwards,
 		Hooks:               s.metrics.hooks(s.events.publish),
 		Logger:              log,

@@ -1,0 +1,94 @@
+package deadline_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/internal/deadline"
+)
+
+type expirer struct {
+	deadline.Item
+	f func()
+}
+
+func (e *expirer) Expired() { e.f() }
+
+// Items are told in the order of their times, once, whatever the order in which
+// they were set, moved and removed.
+func TestOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q deadline.Queue
+		r := rand.New(rand.NewPCG(1, 2))
+		start := time.Now()
+		var told []time.Duration
+		var want []time.Duration
+		for range 1000 {
+			e := &expirer{}
+			e.f = func() { told = append(told, time.Since(start)) }
+			q.Set(&e.Item, e, start.Add(time.Duration(r.IntN(1000))*time.Second))
+			switch r.IntN(3) {
+			case 0:
+				q.Remove(&e.Item)
+			case 1:
+				at := time.Duration(1+r.IntN(1000)) * time.Second
+				q.Set(&e.Item, e, start.Add(at))
+				want = append(want, at)
+			default:
+				at := time.Duration(1+r.IntN(1000)) * time.Second
+				q.Remove(&e.Item)
+				q.Set(&e.Item, e, start.Add(at))
+				want = append(want, at)
+			}
+		}
+		require.Equal(t, len(want), q.Len())
+		time.Sleep(2000 * time.Second)
+		synctest.Wait()
+		slices.Sort(want)
+		require.Equal(t, want, told)
+		require.Zero(t, q.Len())
+		q.Stop()
+	})
+}
+
+// An item may be set again while it is being told, and after Stop nobody is told.
+func TestAgainAndStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q deadline.Queue
+		n := 0
+		e := &expirer{}
+		e.f = func() {
+			n++
+			q.Set(&e.Item, e, time.Now().Add(time.Second))
+		}
+		q.Set(&e.Item, e, time.Now())
+		time.Sleep(3500 * time.Millisecond)
+		synctest.Wait()
+		require.Equal(t, 4, n)
+		q.Stop()
+		q.Set(&e.Item, e, time.Now())
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.Equal(t, 4, n)
+		require.Zero(t, q.Len())
+	})
+}
+
+func BenchmarkSet(b *testing.B) {
+	var q deadline.Queue
+	list := make([]expirer, 100_000)
+	start := time.Now().Add(time.Hour)
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		e := &list[i%len(list)]
+		q.Set(&e.Item, e, start.Add(time.Duration(i)))
+		i++
+	}
+	q.Stop()
+}

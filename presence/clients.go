@@ -1,0 +1,429 @@
+package presence
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/deadline"
+	"github.com/openblustar/blustar/presence/consolidation"
+	"github.com/openblustar/blustar/presence/publication"
+	"github.com/openblustar/blustar/presence/subscription"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// clientKey tells clients apart: who it is, and the endpoint by its Contact. Who is
+// the authenticated account; for an AMCC, which has one Contact for many users
+// (§2.11), and where nobody was authenticated, the address in From.
+type clientKey struct {
+	who, contact string
+}
+
+// client is one BluStar endpoint. Its fields are guarded by clients.mu, but for
+// pulse. It is live, and opens its user's services, while it has a subscription to
+// its own address or a publication.
+type client struct {
+	server    *Server
+	key       clientKey
+	user      string // whose client it is: ID of a directory entry; "" until that is known
+	amcc      bool
+	id        auth.Identity
+	userAgent string
+	since     time.Time
+	pulse     subscription.Pulse
+	dialogs   []*member
+	services  consolidation.Services
+	out       bool      // it published "signed out" (§4.3)
+	spoken    bool      // it has published since it opened its own subscription
+	published time.Time // when its publication expires; zero where it has none
+	expiry    deadline.Item
+	ended     bool
+	// generation counts how often the client has come back without having ended:
+	// what is left from before tells nothing about it any more.
+	generation int
+}
+
+// member is a dialog of the BluStar dialect: the Data of a [subscription.Dialog].
+type member struct {
+	dialog *subscription.Dialog
+	client *client // nil for a fetch
+
+	// Guarded by clients.mu.
+	own        bool // subscribes to its user's own address
+	generation int  // of the client, when it last opened or refreshed the dialog
+}
+
+// clients is the registry of BluStar clients.
+type clients struct {
+	server *Server
+	mu     sync.Mutex // a leaf, but for the lock of the deadlines
+	m      map[clientKey]*client
+	live   map[string][]*client // by user
+	left   map[string]time.Time // when the last client of a user ended, while the presentity is in memory
+}
+
+// find finds or makes the client of a request. Where nobody was authenticated, one
+// with that Contact that is the user's already is the same, whatever its From; user
+// may be "".
+func (cs *clients) find(key clientKey, user string, id auth.Identity) *client {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c := cs.m[key]; c != nil {
+		return c
+	}
+	if id.IsZero() {
+		for _, c := range cs.live[user] {
+			if c.key.contact == key.contact && c.id.IsZero() && !c.amcc {
+				return c
+			}
+		}
+	}
+	c := &client{server: cs.server, key: key, id: id, since: time.Now(), services: defaultServices()}
+	cs.m[key] = c
+	return c
+}
+
+// forget drops a client that has nothing.
+func (cs *clients) forget(c *client) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.forgetLocked(c)
+}
+
+func (cs *clients) forgetLocked(c *client) {
+	if c.user == "" && len(c.dialogs) == 0 && cs.m[c.key] == c {
+		delete(cs.m, c.key)
+	}
+}
+
+// join adds a dialog to its client, or tells more of one that is in it already. own
+// tells that it subscribes to the address of its user. It reports false where that user
+// has too many live clients.
+func (cs *clients) join(m *member, own bool, user string) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := m.client
+	if own {
+		if !cs.roomLocked(c, user) {
+			cs.forgetLocked(c)
+			return false
+		}
+		cs.enlivenLocked(c, user)
+		switch {
+		case c.comesBack(m):
+			c.generation++
+			c.spoken = false
+		case !c.hasOwn():
+			c.spoken = false // it starts
+		}
+	}
+	m.own = own
+	m.generation = c.generation
+	if !slices.Contains(c.dialogs, m) {
+		c.dialogs = append(c.dialogs, m)
+	}
+	return true
+}
+
+// comesBack reports whether an own subscription tells that the client has started
+// again: it has such a one already. A PC client has two, its address and its list;
+// that it opens another list, before it ends the one that it had, tells nothing where
+// it has a subscription to its address. clients.mu is held.
+func (c *client) comesBack(m *member) bool {
+	same, address := false, false
+	for _, o := range c.dialogs {
+		if o.own && o.generation == c.generation && o != m {
+			same = same || o.dialog.IsList() == m.dialog.IsList()
+			address = address || !o.dialog.IsList()
+		}
+	}
+	return same && (!m.dialog.IsList() || !address)
+}
+
+// hasOwn reports whether a client has a subscription to its own address, of those
+// that it has opened or refreshed since it last came back. clients.mu is held.
+func (c *client) hasOwn() bool {
+	return slices.ContainsFunc(c.dialogs, func(m *member) bool { return m.own && m.generation == c.generation })
+}
+
+// refreshed notes that a client still uses a dialog.
+func (cs *clients) refreshed(m *member) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	m.generation = m.client.generation
+}
+
+// room reports whether a client is live, or may become so.
+func (cs *clients) room(c *client, user string) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.roomLocked(c, user)
+}
+
+func (cs *clients) roomLocked(c *client, user string) bool {
+	return c.user != "" || len(cs.live[user]) < cs.server.cfg.MaxClients
+}
+
+// enlivenLocked makes c one of its user's live clients. One that turns out to be
+// ended meanwhile begins anew.
+func (cs *clients) enlivenLocked(c *client, user string) {
+	if c.ended {
+		c.ended, c.user, c.published, c.out, c.spoken = false, "", time.Time{}, false, false
+		c.since, c.services = time.Now(), defaultServices()
+		if cs.m[c.key] == nil {
+			cs.m[c.key] = c
+		}
+	}
+	if c.user == "" {
+		c.user = user
+		cs.live[user] = append(cs.live[user], c)
+	}
+}
+
+// published is what a PUBLISH says about its client.
+type published struct {
+	user     string
+	expires  time.Time
+	services *consolidation.Services // nil: as before
+	out      *bool                   // whether it is signed out; nil: as before
+	spoke    bool                    // it had a body
+}
+
+// publish notes a PUBLISH of a client, for which there was room.
+func (cs *clients) publish(c *client, p published) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.enlivenLocked(c, p.user)
+	if p.services != nil {
+		c.services = *p.services
+	}
+	if p.out != nil {
+		c.out = *p.out
+	}
+	c.spoken = c.spoken || p.spoke
+	c.published = p.expires
+	cs.server.deadlines.Set(&c.expiry, c, p.expires)
+}
+
+// Expired implements [deadline.Expirer]: the publication of a client has. A client
+// that only publishes ends with it.
+func (c *client) Expired() {
+	cs := &c.server.clients
+	cs.mu.Lock()
+	over := !c.ended && !c.published.IsZero() && time.Until(c.published) <= 0
+	if over {
+		c.published = time.Time{}
+		over = !c.hasOwn()
+	}
+	cs.mu.Unlock()
+	if over {
+		c.server.endClient(c, "its publication expired", nil, true)
+	}
+}
+
+// leave takes a dialog from its client, and returns the client where it has ended with
+// this last subscription to its own address.
+func (cs *clients) leave(d *subscription.Dialog) *client {
+	m, ok := d.Data.(*member)
+	if !ok || m.client == nil {
+		return nil
+	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := m.client
+	i := slices.Index(c.dialogs, m)
+	if i < 0 {
+		return nil
+	}
+	c.dialogs = slices.Delete(c.dialogs, i, i+1)
+	cs.forgetLocked(c)
+	if m.own && m.generation == c.generation && !c.ended && !c.hasOwn() {
+		return c
+	}
+	return nil
+}
+
+// end takes a client out and returns its dialogs and its user, and whether it was the
+// last client of that user.
+func (cs *clients) end(c *client) (dialogs []*member, user string, last bool) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c.ended {
+		return nil, "", false
+	}
+	c.ended = true
+	cs.server.deadlines.Remove(&c.expiry)
+	dialogs, c.dialogs = c.dialogs, nil
+	if cs.m[c.key] == c {
+		delete(cs.m, c.key)
+	}
+	if c.user == "" {
+		return dialogs, "", false
+	}
+	list := slices.DeleteFunc(cs.live[c.user], func(o *client) bool { return o == c })
+	if len(list) > 0 {
+		cs.live[c.user] = list
+		return dialogs, c.user, false
+	}
+	delete(cs.live, c.user)
+	cs.left[c.user] = time.Now()
+	return dialogs, c.user, true
+}
+
+// forgetUser drops what is remembered of a user without a client.
+func (cs *clients) forgetUser(user string) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	delete(cs.left, user)
+}
+
+// has reports whether the user has a client.
+func (cs *clients) has(user string) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.live[user]) > 0
+}
+
+// others reports whether another client of the user is signed in.
+func (cs *clients) others(c *client, user string) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return slices.ContainsFunc(cs.live[user], func(o *client) bool { return o != c && !o.out })
+}
+
+// services returns what the live clients of a user can do together, and whether one
+// of them is signed in (§4.3).
+func (cs *clients) services(user string) (st consolidation.Services, live bool) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, c := range cs.live[user] {
+		if c.out {
+			continue
+		}
+		st = st.Or(c.services)
+		st.Global, live = true, true
+	}
+	return st, live
+}
+
+// since returns when the last client of a user left, as far as that is known.
+func (cs *clients) since(user string) time.Time {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if at, ok := cs.left[user]; ok {
+		return at
+	}
+	return cs.server.started
+}
+
+// membersOf returns a copy of a client's dialogs.
+func (cs *clients) membersOf(c *client) []*member {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return slices.Clone(c.dialogs)
+}
+
+// ownOf returns a copy of a client's subscriptions to its own address.
+func (cs *clients) ownOf(c *client) []*member {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(c.dialogs), func(m *member) bool { return !m.own })
+}
+
+// hasSpoken reports whether a client has published since it began.
+func (cs *clients) hasSpoken(c *client) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return c.spoken && !c.ended
+}
+
+// endClient ends a client: its subscriptions get a last NOTIFY, and where it was its
+// user's last the user is signed out (§2.2, §2.3), which is so before the client
+// hears of its end. with, which may be nil, is a dialog that has been closed before.
+// later is for callers who cannot wait for the rules of a host.
+func (s *Server) endClient(c *client, why string, with *subscription.Dialog, later bool) {
+	members, user, last := s.clients.end(c)
+	var closed []*subscription.Dialog
+	if with != nil {
+		closed = append(closed, with)
+	}
+	for _, m := range members {
+		if m.dialog.Close(subscription.ReasonTimeout) {
+			closed = append(closed, m.dialog)
+		}
+	}
+	farewell := func() {
+		for _, d := range closed {
+			d.Farewell()
+		}
+	}
+	if user == "" {
+		farewell()
+		return
+	}
+	s.cfg.Logger.Info("client ended", "user", user, "contact", c.key.contact, "why", why)
+	if last {
+		s.publications.RemoveOne(user, publication.Shared)
+	}
+	p := s.presentities.find(user)
+	if p == nil {
+		farewell()
+		return
+	}
+	p.renewThen(later, func() {
+		farewell()
+		p.mayBeIdle()
+	})
+}
+
+// dialogEnded is told of each dialog that ends by itself (§2.3).
+func (s *Server) dialogEnded(e subscription.Ending) {
+	why := e.Cause.String()
+	if e.Detail != "" {
+		why += ": " + e.Detail
+	}
+	c := s.clients.leave(e.Dialog)
+	if m, ok := e.Dialog.Data.(*member); ok && c == nil && e.Cause == subscription.Silent {
+		c = s.clients.current(m) // which answers nothing
+	}
+	if c != nil {
+		s.endClient(c, why, e.Dialog, true)
+		return
+	}
+	e.Dialog.Farewell()
+}
+
+// current returns the client of a dialog, unless that has come back since.
+func (cs *clients) current(m *member) *client {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if m.client != nil && !m.client.ended && m.generation == m.client.generation {
+		return m.client
+	}
+	return nil
+}
+
+// clientOf finds or makes the client that sends a request, of a user who may be "".
+func (s *Server) clientOf(req *sipx.Request, contact sipx.Address, id auth.Identity, user string) *client {
+	amcc := contact.URI.User == amccUser
+	key := clientKey{who: watchKey(bareURI(req.From.URI)), contact: contactKey(contact.URI)}
+	if who := whoIs(id); who != "" && !amcc && !id.AMCC {
+		key.who = "account " + strings.ToLower(who)
+	}
+	c := s.clients.find(key, user, id)
+	s.clients.mu.Lock()
+	defer s.clients.mu.Unlock()
+	c.userAgent = cmp.Or(c.userAgent, strings.Clone(req.Header.Get("User-Agent")))
+	c.amcc = amcc || id.AMCC
+	return c
+}
+
+// contactKey writes a Contact's URI for comparison: parameters do not count, so
+// that a client that adds one is still itself.
+func contactKey(u sipx.URI) string {
+	u.Params, u.Headers = "", ""
+	return u.String()
+}

@@ -1,0 +1,98 @@
+package consolidation
+
+import (
+	"strings"
+	"time"
+
+	"github.com/openblustar/blustar/pidf"
+)
+
+// Meaning is what a claim amounts to when presence is consolidated. The default
+// rules pass over a claim with an empty Meaning; a rule of the host sees it too.
+type Meaning string
+
+// What the sources can mean. Hosts with rules of their own may add others.
+const (
+	MeansDoNotDisturb Meaning = "do not disturb"
+	MeansCall         Meaning = "call"
+	MeansMeeting      Meaning = "meeting"
+	MeansBusy         Meaning = "busy"
+	MeansAway         Meaning = "away"
+	MeansInactive     Meaning = "inactive"
+	MeansBeRightBack  Meaning = "be right back"
+	MeansOther        Meaning = "other"
+	MeansAvailable    Meaning = "available"
+	MeansSignedOut    Meaning = "signed out"
+)
+
+// Claim is one thing that one source says about a user now.
+type Claim struct {
+	Provenance
+	Source  string  `json:"source"` // "blustar", "published", "line 2719", "calendar 17", "external"
+	Value   string  `json:"value"`  // in the source's own words: a status, a state of a line or an appointment
+	Meaning Meaning `json:"meaning,omitempty"`
+
+	published *Published // where it is one
+}
+
+// Claims lists what the sources say at now, in the order published, lines, calendar,
+// external. Appointments that are not running and values that have expired say
+// nothing and are left out.
+func (s *State) Claims(now time.Time) []Claim {
+	claims := make([]Claim, 0, len(s.Published)+len(s.Lines)+len(s.Calendar)+2)
+	for i := range s.Published {
+		p := &s.Published[i]
+		c := Claim{Provenance: p.Provenance, Source: "blustar", Value: string(p.Status), Meaning: meaning(p.Status), published: p}
+		if p.Document != nil {
+			c.Source = "published"
+			c.Meaning, c.Value = documentMeaning(p.Document, now)
+		}
+		claims = append(claims, c)
+	}
+	for _, l := range s.Lines {
+		c := Claim{Provenance: l.Provenance, Source: "line " + l.DN, Value: string(l.State)}
+		if l.State == pidf.LineBusy {
+			c.Meaning = MeansCall
+		}
+		claims = append(claims, c)
+	}
+	for _, m := range s.Calendar {
+		if !running(&m.Appointment, now) {
+			continue
+		}
+		c := Claim{Provenance: m.Provenance, Source: "calendar " + m.ID, Value: string(m.State)}
+		c.Expires = m.End
+		if m.State == pidf.CalendarBusy {
+			c.Meaning = MeansMeeting
+		}
+		claims = append(claims, c)
+	}
+	if e := s.External; e != nil {
+		if e.Status != "" {
+			claims = append(claims, Claim{Provenance: e.Provenance, Source: "external", Value: string(e.Status), Meaning: meaning(e.Status)})
+		}
+		if e.TelephoneEvent != "" {
+			c := Claim{Provenance: e.Provenance, Source: "external", Value: e.TelephoneEvent}
+			if strings.EqualFold(e.TelephoneEvent, "on-the-phone") {
+				c.Meaning = MeansCall
+			}
+			claims = append(claims, c)
+		}
+	}
+	return claims
+}
+
+// running reports whether a covers now: its end does not.
+func running(a *pidf.Appointment, now time.Time) bool {
+	return !now.Before(a.From) && now.Before(a.End)
+}
+
+// meaning says what a status of the schema means; unknown does not count.
+func meaning(s pidf.Status) Meaning {
+	switch s {
+	case pidf.StatusDoNotDisturb, pidf.StatusBusy, pidf.StatusAway, pidf.StatusInactive, pidf.StatusBeRightBack,
+		pidf.StatusOther, pidf.StatusAvailable, pidf.StatusSignedOut:
+		return Meaning(s) // the same words
+	}
+	return ""
+}

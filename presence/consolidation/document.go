@@ -1,0 +1,257 @@
+package consolidation
+
+import (
+	"time"
+
+	"github.com/openblustar/blustar/pidf"
+)
+
+// Sight says how much of a user somebody may see.
+type Sight uint8
+
+// Sights. SightOthers is everything but subject and location of private
+// appointments, which SightOwn sees; SightNoDetails sees them of no appointment;
+// SightNoLines sees no devices, and not that a user is in a call, either;
+// SightBusyOrNot sees one of available, busy, signed out and unknown, with the usual
+// text; SightBlocked sees a user who is unknown, whatever they do. SightRefused is told
+// so; in a document it is as SightBlocked.
+const (
+	SightOthers Sight = iota
+	SightOwn
+	SightNoDetails
+	SightNoLines
+	SightBusyOrNot
+	SightBlocked
+	SightRefused
+
+	Sights // how many there are
+)
+
+// Options says how a document is written.
+type Options struct {
+	Entity string // the presentity's address, as the watcher writes it
+	Sight  Sight
+	// Standard writes for clients of the RFCs: what was published by one of them,
+	// where that won, and away and other in RPID's own words. Else away and other
+	// are shown as busy, and the note tells.
+	Standard bool
+	// AllStatuses has away and other shown as they are, in either dialect.
+	AllStatuses bool
+	// NextAppointment shows the next appointment where none is running.
+	NextAppointment bool
+}
+
+// noteLang is the language tag that the document prints everywhere.
+const noteLang = "Eng"
+
+// Document writes a result as the document of §3 at now.
+func Document(state *State, result Result, now time.Time, o Options) *pidf.Presence {
+	switch o.Sight {
+	case SightBlocked, SightRefused:
+		state, result = &State{}, Result{Status: StatusUnknown}
+	case SightBusyOrNot:
+		state, result = busyOrNot(state, result)
+	case SightNoLines:
+		state, result = withoutLines(state, result)
+	}
+	activities := &pidf.Activities{}
+	var notes []pidf.Note
+	if p := result.published; o.Standard && p != nil {
+		activities.Values, notes = asPublished(p.Document, now)
+	}
+	if activities.Values == nil {
+		activities.Values = []pidf.Activity{activity(result.Status, o)}
+		if result.Note != "" {
+			activities.Notes = []pidf.Note{{Lang: noteLang, Text: result.Note}}
+		}
+	}
+	doc := &pidf.Presence{
+		Entity: o.Entity,
+		Tuples: []pidf.Tuple{
+			{ID: "global service", Basic: basic(state.Services.Global)},
+			{ID: "audio", Basic: basic(state.Services.Audio)},
+			{ID: "video", Basic: basic(state.Services.Video)},
+			{ID: "message", Basic: basic(state.Services.Message)},
+		},
+		Persons: []pidf.Person{{
+			ID:         o.Entity,
+			Activities: activities,
+			Notes:      notes,
+			BluStar: &pidf.BluStarPresence{
+				BluStar:    blustar(state, now),
+				ExternalUC: externalUC(state.External),
+				Calendar:   appointments(state.Calendar, now, o),
+			},
+		}},
+	}
+	for i := range state.Lines {
+		doc.Devices = append(doc.Devices, device(&state.Lines[i]))
+	}
+	return doc
+}
+
+// asPublished returns the activities and notes of a published document that hold at
+// now; nil where it has no activities.
+func asPublished(doc *pidf.Presence, now time.Time) (values []pidf.Activity, notes []pidf.Note) {
+	for i := range doc.Persons {
+		p := &doc.Persons[i]
+		notes = append(notes, p.Notes...)
+		if p.Activities != nil && holds(p.Activities, now) {
+			values = append(values, p.Activities.Values...)
+			notes = append(notes, p.Activities.Notes...)
+		}
+	}
+	return values, notes
+}
+
+// busyOrNot leaves of a user whether they can be disturbed.
+func busyOrNot(state *State, result Result) (*State, Result) {
+	r := Result{Status: result.Status}
+	switch r.Status {
+	case StatusAvailable:
+		r.Note = "Available"
+	case StatusSignedOut:
+		r.Note = "Signed out"
+	case StatusUnknown:
+	default:
+		r.Status, r.Note = StatusBusy, "Busy"
+	}
+	said := pidf.StatusUnknown
+	switch r.Status {
+	case StatusAvailable, StatusBusy, StatusSignedOut:
+		said = pidf.Status(r.Status)
+	}
+	s := &State{Services: state.Services, Published: []Published{{Status: said}}}
+	if len(state.Published) > 0 {
+		s.Published[0].Timestamp = state.Published[0].Received
+	}
+	return s, r
+}
+
+// withoutLines leaves out the telephones: who is in a call is busy.
+func withoutLines(state *State, result Result) (*State, Result) {
+	s := *state
+	s.Lines = nil
+	if s.External != nil {
+		e := *s.External
+		e.TelephoneEvent, e.FwdDestination = "", ""
+		s.External = &e
+	}
+	if result.Winner.Meaning == MeansCall {
+		if result.Note == "In a call" {
+			result.Note = "Busy"
+		}
+		result.Winner, result.published = Claim{}, nil
+	}
+	return &s, result
+}
+
+func basic(open bool) pidf.Basic {
+	if open {
+		return pidf.Open
+	}
+	return pidf.Closed
+}
+
+// activity writes a consolidated status as RPID (BSP-3.2-1, BSP-3.2-7).
+func activity(s Status, o Options) pidf.Activity {
+	switch s {
+	case StatusBusy:
+		return pidf.Activity{Name: "busy"}
+	case StatusAway:
+		if o.Standard || o.AllStatuses {
+			return pidf.Activity{Name: "away"}
+		}
+		return pidf.Activity{Name: "busy"}
+	case StatusOther:
+		if !o.Standard && !o.AllStatuses {
+			return pidf.Activity{Name: "busy"}
+		}
+	}
+	return pidf.Activity{Name: "other", Text: string(s)}
+}
+
+func device(l *Line) pidf.Device {
+	line := &pidf.Line{DN: l.DN, State: l.State}
+	if l.Forward != "" {
+		line.Forward = &pidf.Forward{Type: "immediate", Destination: l.Forward}
+	}
+	return pidf.Device{ID: "tel:" + l.DN, Line: line, Timestamp: l.Changed}
+}
+
+// blustar writes the last status that a BluStar client published; that of another
+// client only while no BluStar client is live (BSP-3.2-8). Note and timestamp are
+// always there, as printed.
+func blustar(state *State, now time.Time) *pidf.BluStar {
+	b := &pidf.BluStar{Status: pidf.StatusUnknown, Note: &pidf.Note{Lang: noteLang}, Timestamp: now}
+	for i := range state.Published {
+		p := &state.Published[i]
+		if p.Document == nil || !state.Live {
+			if b.Status = p.Status; p.Document != nil {
+				m, _ := documentMeaning(p.Document, now)
+				b.Status = statusOf(m)
+			}
+			b.Note.Text = p.note(now)
+			if b.Timestamp = p.Timestamp; b.Timestamp.IsZero() {
+				b.Timestamp = now
+			}
+			break
+		}
+	}
+	return b
+}
+
+func externalUC(e *External) *pidf.ExternalUC {
+	if e == nil {
+		return nil
+	}
+	uc := &pidf.ExternalUC{
+		Status:         e.Status,
+		FreeText:       e.FreeText,
+		FwdDestination: e.FwdDestination,
+		TelephoneEvent: e.TelephoneEvent,
+		Timestamp:      e.Changed,
+	}
+	if uc.Status == "" {
+		uc.Status = pidf.StatusUnknown
+	}
+	return uc
+}
+
+// maxShown and maxShownText bound the appointments in a document and the bytes of
+// their texts, so that it fits a datagram even where each of them is escaped:
+// whoever may invite a user must not make their presence unsayable.
+const (
+	maxShown     = 16
+	maxShownText = 4096
+)
+
+// appointments picks those that are shown, by start (§3.2): those that run now, and
+// if it is asked for the next.
+func appointments(all []Meeting, now time.Time, o Options) []pidf.Appointment {
+	var list []pidf.Appointment
+	text := 0
+	for i := range all {
+		a := &all[i].Appointment
+		next := o.NextAppointment && len(list) == 0 && a.From.After(now)
+		if running(a, now) || next {
+			shown := seen(*a, o.Sight)
+			if text += len(shown.ID) + len(shown.Subject) + len(shown.Location); text > maxShownText && len(list) > 0 {
+				break
+			}
+			list = append(list, shown)
+		}
+		if a.From.After(now) || len(list) == maxShown {
+			break
+		}
+	}
+	return list
+}
+
+// seen returns a as somebody may see it (BSP-3.2-6).
+func seen(a pidf.Appointment, s Sight) pidf.Appointment {
+	if s == SightNoDetails || a.Private && s != SightOwn {
+		a.Subject, a.Location = "", ""
+	}
+	return a
+}

@@ -1,0 +1,137 @@
+package consolidation
+
+import (
+	"time"
+
+	"github.com/openblustar/blustar/pidf"
+)
+
+// State is all that the sources say about one user. It is a plain value, and is not
+// changed once it is made; the zero State knows nothing.
+type State struct {
+	Entry     any         // the host's own, for its rules: package presence puts the directory entry here
+	Published []Published // what the user's own clients published, newest first
+	Lines     []Line      // the supervised devices, in the order of the directory entry
+	Calendar  []Meeting   // appointments of the user's mailbox, by start
+	External  *External   // the external presence system, nil where it says nothing
+	Services  Services    // what the user's live clients can do
+	Live      bool        // a BluStar client of the user is signed in
+}
+
+// Provenance says where a source's value comes from and how long it holds.
+type Provenance struct {
+	// Owner is who said so: the Contact of a client, or its network address where
+	// it gave none; "feed" or "monitor"; or "server", which says that a user is
+	// signed out who has no client.
+	Owner    string    `json:"owner,omitempty"`
+	Received time.Time `json:"received,omitzero"` // the server's time of receipt
+	Expires  time.Time `json:"expires,omitzero"`  // when the value fades by itself; zero where it does not
+}
+
+// Published is a status that the user published: that of BluStar clients, or a
+// document of another client, whose meaning may change with time.
+type Published struct {
+	Provenance
+	Status    pidf.Status    // of a BluStar client
+	Note      string         // the user's free text
+	Timestamp time.Time      // as published, else Received
+	Document  *pidf.Presence // of another client, as published; nil for BluStar
+}
+
+// Line is the state of one supervised device.
+type Line struct {
+	Provenance
+	DN      string // directory number
+	State   pidf.LineState
+	Forward string    // destination of an immediate forward, or empty
+	Changed time.Time // of State or Forward
+}
+
+// Meeting is one appointment.
+type Meeting struct {
+	Provenance
+	pidf.Appointment
+}
+
+// External is what an external presence system such as Lync says.
+type External struct {
+	Provenance
+	Status         pidf.Status // empty is unknown
+	FreeText       string
+	FwdDestination string // where calls are forwarded to
+	TelephoneEvent string // "on-the-phone" counts as a call
+	Changed        time.Time
+}
+
+// Services says which services are open (§4.3).
+type Services struct {
+	Global, Audio, Video, Message bool
+}
+
+// Or returns the services that are open in one of two clients.
+func (a Services) Or(b Services) Services {
+	return Services{a.Global || b.Global, a.Audio || b.Audio, a.Video || b.Video, a.Message || b.Message}
+}
+
+// note returns the user's free text: of what they published, that which the rules
+// put first, the newest among equals (BSX-6); next to a status that has none, the
+// text of another. claims are those of s.
+func (s *State) note(rules []Rule, claims []Claim, now time.Time) string {
+	newest, several := "", false
+	for i := range s.Published {
+		switch note := s.Published[i].note(now); {
+		case note == "":
+		case newest == "":
+			newest = note
+		default:
+			several = true
+		}
+	}
+	if !several {
+		return newest
+	}
+	for i := range rules {
+		for j := range claims {
+			if p := claims[j].published; p != nil && rules[i].Match(&claims[j], s) {
+				if note := p.note(now); note != "" {
+					return note
+				}
+			}
+		}
+	}
+	return newest
+}
+
+// NextChange returns when the state next says something else by itself: the start
+// or the end of an appointment or an activity, or the expiry of a value; zero for
+// never. What a publication says is not known to expire: its store tells.
+func (s *State) NextChange(now time.Time) time.Time {
+	var next time.Time
+	consider := func(t time.Time) {
+		if t.After(now) && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	for i := range s.Published {
+		if doc := s.Published[i].Document; doc != nil {
+			for j := range doc.Persons {
+				if a := doc.Persons[j].Activities; a != nil {
+					consider(a.From)
+					consider(a.Until)
+				}
+			}
+		}
+	}
+	for i := range s.Calendar {
+		consider(s.Calendar[i].From)
+		consider(s.Calendar[i].End)
+		consider(s.Calendar[i].Expires)
+	}
+	for i := range s.Lines {
+		consider(s.Lines[i].Expires)
+	}
+	if s.External != nil {
+		consider(s.External.Expires)
+	}
+	return next
+}

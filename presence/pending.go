@@ -1,0 +1,281 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/internal/backoff"
+	"github.com/openblustar/blustar/internal/deadline"
+	"github.com/openblustar/blustar/presence/consolidation"
+	"github.com/openblustar/blustar/presence/subscription"
+)
+
+// pending is an address without an entry: the directory has none, or could not be
+// asked. Those who watch it are shown the "unknown" document (§2.1). Where it could
+// not be asked it is, again and again, and they are moved to the presentity. It
+// implements [subscription.Resource].
+type pending struct {
+	server  *Server
+	key     string            // the address, or what is none
+	address directory.Address // zero for what is none
+
+	// Guarded by pendings.mu.
+	watches []*subscription.Watch
+	asking  bool // the directory could not be asked yet
+	waiting bool // for retry, or its look-up
+	pause   backoff.Backoff
+	retry   deadline.Item
+}
+
+// pendings are the addresses that wait, while somebody watches them.
+type pendings struct {
+	server *Server
+	mu     sync.Mutex // a leaf, but for the lock of the deadlines
+	m      map[string]*pending
+}
+
+// get returns the pending address; asking tells that the directory is to be asked
+// again.
+func (ps *pendings) get(key string, a directory.Address, asking bool) *pending {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p := ps.m[key]
+	if p == nil {
+		p = &pending{server: ps.server, key: key, address: a, pause: backoff.Backoff{First: ps.server.cfg.LookupRetry, Max: 60 * ps.server.cfg.LookupRetry}}
+	}
+	p.asking = p.asking || asking // the directory is down: it may have an entry by now
+	if p.asking && len(p.watches) > 0 {
+		p.askLater()
+	}
+	return p
+}
+
+// Current implements [subscription.Resource].
+func (p *pending) Current() subscription.State { return p.server.unknown }
+
+// Joined implements [subscription.Resource].
+func (p *pending) Joined(w *subscription.Watch, _ subscription.View) {
+	ps := &p.server.pendings
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p.watches = append(p.watches, w)
+	if len(p.watches) == 1 {
+		ps.m[p.key] = p
+	}
+	if p.asking {
+		p.askLater()
+	}
+}
+
+// Left implements [subscription.Resource].
+func (p *pending) Left(w *subscription.Watch, _ subscription.View) {
+	ps := &p.server.pendings
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if i := slices.Index(p.watches, w); i >= 0 {
+		p.watches = slices.Delete(p.watches, i, i+1)
+	}
+	if len(p.watches) == 0 && ps.m[p.key] == p {
+		delete(ps.m, p.key)
+		p.server.deadlines.Remove(&p.retry)
+		p.waiting = false
+	}
+}
+
+// askLater has the directory asked again, unless that is so already. pendings.mu is
+// held.
+func (p *pending) askLater() {
+	if !p.waiting {
+		p.waiting = true
+		p.server.deadlines.Set(&p.retry, p, time.Now().Add(p.pause.Next()))
+	}
+}
+
+// Expired implements [deadline.Expirer].
+func (p *pending) Expired() { p.server.start(p.ask) }
+
+func (p *pending) ask() {
+	s := p.server
+	result := s.lookup(s.ctx, "", []directory.Address{p.address})[0]
+	if result.Err == nil {
+		s.resolve(p, result.Entry)
+		return
+	}
+	s.pendings.mu.Lock()
+	defer s.pendings.mu.Unlock()
+	p.waiting = false
+	if p.asking = !isNobody(result.Err); p.asking && len(p.watches) > 0 {
+		p.askLater()
+	}
+}
+
+// isNobody reports whether a look-up says that an address has no entry, rather than
+// that the directory could not be asked.
+func isNobody(err error) bool {
+	return errors.Is(err, directory.ErrNotFound) || errors.Is(err, directory.ErrAmbiguous)
+}
+
+// resolve moves all that watch an address to the entry that it turned out to have.
+func (s *Server) resolve(from *pending, entry directory.Entry) {
+	to := s.presentities.pin(entry)
+	defer s.presentities.unpin(to)
+	for {
+		s.pendings.mu.Lock()
+		watches := slices.Clone(from.watches) // and those that come meanwhile
+		s.pendings.mu.Unlock()
+		if len(watches) == 0 {
+			return
+		}
+		senders := s.senders(watches, from, &entry)
+		for i, w := range watches {
+			s.move(w, from, to, &entry, senders[i])
+		}
+	}
+}
+
+// senders are whose addresses the watchers' are: that of the entry where it is one of
+// its own. Of others the directory is asked where that tells whether somebody is who
+// they say, or whose client it is. What turns out to have an entry by that is not
+// pending any more, either.
+func (s *Server) senders(watches []*subscription.Watch, from *pending, entry *directory.Entry) []directory.Result {
+	results := make([]directory.Result, len(watches))
+	var ask []directory.Address
+	var places []int
+	for i, w := range watches {
+		results[i].Err = directory.ErrNotFound
+		d := w.Dialog()
+		_, ofClient := d.Data.(*member)
+		switch a, err := directory.ParseAddress(bareURI(d.Watcher())); {
+		case err != nil:
+		case isAddressOf(a, entry):
+			results[i] = directory.Result{Entry: *entry}
+		case ofClient, d.Account() != "":
+			ask, places = append(ask, a), append(places, i)
+		}
+	}
+	if len(ask) == 0 {
+		return results
+	}
+	for i, r := range s.lookup(s.ctx, "", ask) {
+		results[places[i]] = r
+		s.pendings.mu.Lock()
+		other := s.pendings.m[ask[i].String()]
+		s.pendings.mu.Unlock()
+		if r.Err == nil && other != nil && other != from {
+			s.start(func() { s.resolve(other, r.Entry) })
+		}
+	}
+	return results
+}
+
+func isAddressOf(a directory.Address, entry *directory.Entry) bool {
+	of := entry.SIP
+	if a.Scheme == "tel" {
+		of = entry.Tel
+	}
+	return slices.ContainsFunc(of, func(value string) bool { return strings.EqualFold(value, a.Value) })
+}
+
+// move has a watch watch the entry of its address from now on. sender is what the
+// directory says of its watcher's address: who claimed that of another user while the
+// directory could not tell is let go.
+func (s *Server) move(w *subscription.Watch, from *pending, to *presentity, entry *directory.Entry, sender directory.Result) {
+	d := w.Dialog()
+	m, _ := d.Data.(*member)
+	if sender.Err == nil && !mayActFor(s.identityOf(d), &sender.Entry) {
+		if d.Close(subscription.ReasonRejected) {
+			s.dialogEnded(subscription.Ending{Dialog: d})
+		}
+		return
+	}
+	w.SetView(s.viewOf(d, entry))
+	w.Move(from, to)
+	if m == nil || m.client == nil || d.Watches()[0] != w {
+		return
+	}
+	own := s.owns(m.client, sender, entry)
+	switch {
+	case !s.clients.join(m, own, to.id):
+		s.cfg.Logger.Warn("too many clients of one user", "user", to.id)
+	case own:
+		to.update()
+	}
+}
+
+// identityOf is who opened a dialog.
+func (s *Server) identityOf(d *subscription.Dialog) auth.Identity {
+	if m, ok := d.Data.(*member); ok && m.client != nil {
+		s.clients.mu.Lock()
+		defer s.clients.mu.Unlock()
+		return m.client.id
+	}
+	return auth.Identity{Account: d.Account(), ID: d.Account()}
+}
+
+// unknownSnapshot is what watchers of an address without an entry are shown.
+func (s *Server) unknownSnapshot() *snapshot {
+	return &snapshot{server: s, at: time.Now(), result: consolidation.Result{Status: consolidation.StatusUnknown, Rule: "unknown"}}
+}
+
+// lookup asks the directory, bounded in time and number; who asks has a part of that.
+func (s *Server) lookup(ctx context.Context, who string, as []directory.Address) []directory.Result {
+	if !s.lookups.enter(who) {
+		results := make([]directory.Result, len(as))
+		for i := range results {
+			results[i].Err = errBusy
+		}
+		return results
+	}
+	defer s.lookups.leave(who)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.LookupTimeout)
+	defer cancel()
+	results := directory.LookupAll(ctx, s.cfg.Directory, as)
+	for i, r := range results {
+		if r.Err != nil && !errors.Is(r.Err, directory.ErrNotFound) {
+			s.cfg.Logger.Warn("directory look-up", "address", as[i].String(), "error", r.Err)
+		}
+	}
+	return results
+}
+
+var errBusy = errors.New("presence: too many directory look-ups under way")
+
+// lookups bounds the look-ups under way: all of them, and those of one account or
+// source. The server's own, of nobody, have the whole.
+type lookups struct {
+	mu         sync.Mutex
+	most, each int
+	running    int
+	of         map[string]int
+}
+
+func (l *lookups) enter(who string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.running >= l.most || who != "" && l.of[who] >= l.each {
+		return false
+	}
+	l.running++
+	if who != "" {
+		l.of[who]++
+	}
+	return true
+}
+
+func (l *lookups) leave(who string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running--
+	if who == "" {
+		return
+	}
+	if l.of[who]--; l.of[who] == 0 {
+		delete(l.of, who)
+	}
+}

@@ -1,0 +1,96 @@
+package publication
+
+import (
+	"errors"
+	"time"
+
+	"github.com/openblustar/blustar/internal/deadline"
+	"github.com/openblustar/blustar/pidf"
+)
+
+// Rule says who may change a publication, and what its entity-tag does.
+type Rule uint8
+
+// Rules.
+const (
+	Separate   Rule = iota // one for each entity-tag, which is a new one each time (RFC 3903 §6)
+	Shared                 // one for all clients of a user, whose entity-tag stays (§2.4, §2.8)
+	Forwarding             // where the user's calls go (§4.3): one for each user
+)
+
+// Contribution is one thing that was published about a user, until it expires. It is
+// a flat value: a store of records may write it down. It is not changed once it is
+// in a [Store].
+type Contribution struct {
+	Presentity string // whose presence it is about: the host's key
+	ETag       string // entity-tag (RFC 3903 §4.1), unique within the presentity
+	Rule       Rule
+	Owner      string // who published it last: a Contact, or a network address
+	Received   time.Time
+	Expires    time.Time
+	Number     uint64 // tells those of a presentity apart, and rises
+
+	Status    pidf.Status // Shared: what it says
+	Note      string      // Shared: the user's free text
+	Timestamp time.Time   // Shared: as published, else Received
+	Body      []byte      // Separate: the document, as published
+	Target    string      // Forwarding: the destination
+
+	// Shared: the newest request that changed it. An older one of the same Call-ID
+	// does not (RFC 3261 §8.2.6.1 has no order; the entity-tag, which stays, cannot
+	// tell).
+	CallID string
+	CSeq   uint32
+
+	doc  *pidf.Presence // Body, decoded
+	item *item
+}
+
+// Document returns the decoded Body, nil where there is none or it cannot be read.
+// Nobody changes it.
+func (c *Contribution) Document() *pidf.Presence { return c.doc }
+
+// Errors of a [Store].
+var (
+	ErrNoMatch   = errors.New("publication: no such entity-tag")                      // RFC 3903 §6: 412
+	ErrNothing   = errors.New("publication: nothing is published")                    // a refresh of nothing: 400
+	ErrOvertaken = errors.New("publication: a newer request has overtaken this one")  // 500, as RFC 3261 §12.2.2 does
+	ErrTooMany   = errors.New("publication: too many publications of one presentity") // 403
+	ErrTooLarge  = errors.New("publication: too much is published of one presentity") // 413
+)
+
+// Said is what a publication says.
+type Said struct {
+	Status    pidf.Status // Shared
+	Note      string
+	KeepNote  bool // Shared: it does not speak of a note, and leaves it as it is
+	Timestamp time.Time
+	Body      []byte         // Separate
+	Document  *pidf.Presence // Separate: Body, decoded
+	Target    string         // Forwarding
+}
+
+// Request is a PUBLISH.
+type Request struct {
+	Presentity string
+	Owner      string
+	Rule       Rule
+	IfMatch    string // SIP-If-Match; empty where there is none
+	Expires    time.Time
+	Said       *Said // nil for a refresh, or where nothing that it says counts
+	// Body tells that the request had a body, of which nothing counts where Said is
+	// nil. By the Shared rule it makes a publication, or prolongs that which is there.
+	Body   bool
+	CallID string
+	CSeq   uint32
+}
+
+// item is a contribution's place among the deadlines of its store.
+type item struct {
+	deadline.Item
+	store *Store
+	c     *Contribution
+}
+
+// Expired implements [deadline.Expirer].
+func (it *item) Expired() { it.store.expire(it) }

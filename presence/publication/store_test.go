@@ -1,0 +1,167 @@
+package publication_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence/publication"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func newStore(t *testing.T, cfg publication.Config) *publication.Store {
+	s, err := publication.NewStore(cfg)
+	require.NoError(t, err)
+	t.Cleanup(s.Shutdown)
+	return s
+}
+
+func status(s pidf.Status, note string) *publication.Said {
+	return &publication.Said{Status: s, Note: note}
+}
+
+// RFC 3903 §6: an entity-tag names a publication, is a new one with each change, and is
+// of no use afterwards; a refresh keeps the state.
+func TestSeparate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, publication.Config{MaxPublications: 2, MaxBytes: 10})
+		r := publication.Request{Presentity: "tom", Rule: publication.Separate, Expires: time.Now().Add(time.Minute)}
+		_, err := s.Publish(r)
+		require.ErrorIs(t, err, publication.ErrNothing)
+		r.Said = &publication.Said{Body: []byte("12345")}
+		first, err := s.Publish(r)
+		require.NoError(t, err)
+		r.Said, r.IfMatch, r.Expires = nil, first.ETag, time.Now().Add(2*time.Minute)
+		second, err := s.Publish(r)
+		require.NoError(t, err)
+		require.NotEqual(t, first.ETag, second.ETag)
+		require.Equal(t, "12345", string(second.Body))
+		require.Equal(t, first.Number, second.Number)
+		_, err = s.Publish(r)
+		require.ErrorIs(t, err, publication.ErrNoMatch)
+
+		r.IfMatch, r.Said = "", &publication.Said{Body: []byte("123456")}
+		_, err = s.Publish(r)
+		require.ErrorIs(t, err, publication.ErrTooLarge)
+		r.Said.Body = []byte("1")
+		_, err = s.Publish(r)
+		require.NoError(t, err)
+		_, err = s.Publish(r)
+		require.ErrorIs(t, err, publication.ErrTooMany)
+		require.Equal(t, 2, s.Len())
+		require.NoError(t, s.Remove("tom", second.ETag))
+		require.ErrorIs(t, s.Remove("tom", second.ETag), publication.ErrNoMatch)
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		require.False(t, s.Has("tom"))
+		require.Zero(t, s.Len())
+	})
+}
+
+// BSP-2.4-1, BSP-2.4-4, BSP-2.4-5, BSP-2.8-1: the clients of a user share one
+// publication, whose entity-tag of up to nine digits stays; the longest lifetime
+// counts; an old entity-tag with a body counts as none.
+func TestShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var expired []string
+		s := newStore(t, publication.Config{Expired: func(c *publication.Contribution) { expired = append(expired, c.ETag) }})
+		r := publication.Request{Presentity: "tom", Rule: publication.Shared, Owner: "desk", Expires: time.Now().Add(time.Hour), Said: status("busy", "HELLO")}
+		first, err := s.Publish(r)
+		require.NoError(t, err)
+		require.Regexp(t, `^[0-9]{1,9}$`, first.ETag)
+		r.Owner, r.IfMatch, r.Expires, r.Said = "mobile", "12x", time.Now().Add(time.Minute), &publication.Said{Status: "away", KeepNote: true}
+		second, err := s.Publish(r)
+		require.NoError(t, err)
+		require.Equal(t, first.ETag, second.ETag)
+		require.Equal(t, "mobile", second.Owner)
+		require.Equal(t, "HELLO", second.Note)
+		require.Equal(t, first.Expires, second.Expires, "the desk keeps it alive")
+		r.Said = nil
+		_, err = s.Publish(r)
+		require.ErrorIs(t, err, publication.ErrNoMatch, "a refresh with an old entity-tag")
+		require.Equal(t, pidf.Status("busy"), first.Status, "what was returned does not change")
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		require.Equal(t, []string{first.ETag}, expired)
+	})
+}
+
+// A PUBLISH that a newer one of the same client has overtaken on its way is refused;
+// once no request can be under way any more a lower CSeq is a client that counts anew.
+func TestOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, publication.Config{})
+		r := publication.Request{Presentity: "tom", Rule: publication.Shared, Expires: time.Now().Add(time.Hour), Said: status("busy", ""), CallID: "a", CSeq: 5}
+		_, err := s.Publish(r)
+		require.NoError(t, err)
+		r.CSeq, r.Said = 4, status("away", "")
+		_, err = s.Publish(r)
+		require.ErrorIs(t, err, publication.ErrOvertaken)
+		time.Sleep(33 * time.Second)
+		c, err := s.Publish(r)
+		require.NoError(t, err)
+		require.Equal(t, pidf.Status("away"), c.Status)
+	})
+}
+
+// BSP-4.3-6: a forwarding goes by the entity-tag of what its user shares, and is none
+// for a status.
+func TestForwarding(t *testing.T) {
+	s := newStore(t, publication.Config{})
+	shared, err := s.Publish(publication.Request{Presentity: "tom", Rule: publication.Shared, Expires: time.Now().Add(time.Hour), Said: status("busy", "")})
+	require.NoError(t, err)
+	r := publication.Request{Presentity: "tom", Rule: publication.Forwarding, IfMatch: shared.ETag, Expires: time.Now().Add(time.Hour), Said: &publication.Said{Target: "sip:ann@example.com"}}
+	forward, err := s.Publish(r)
+	require.NoError(t, err)
+	require.Equal(t, shared.ETag, forward.ETag)
+	require.Equal(t, "sip:ann@example.com", s.One("tom", publication.Forwarding).Target)
+	require.Equal(t, pidf.Status("busy"), s.One("tom", publication.Shared).Status)
+	require.Equal(t, forward, s.RemoveOne("tom", publication.Forwarding))
+	require.Nil(t, s.RemoveOne("tom", publication.Forwarding))
+	r.IfMatch = "1x"
+	_, err = s.Publish(r)
+	require.ErrorIs(t, err, publication.ErrNoMatch)
+}
+
+// Changed is told every change in its order, and what it was told rebuilds the store.
+func TestChangedAndRestore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kept := map[string]publication.Contribution{}
+		s := newStore(t, publication.Config{Changed: func(before, after *publication.Contribution) {
+			if before != nil {
+				delete(kept, before.Presentity+before.ETag)
+			}
+			if after != nil {
+				kept[after.Presentity+after.ETag] = *after
+			}
+		}})
+		for i := range 20 {
+			_, err := s.Publish(publication.Request{Presentity: fmt.Sprint("u", i%5), Expires: time.Now().Add(time.Duration(i+1) * time.Minute),
+				Rule: publication.Rule(i % 2), Said: &publication.Said{Status: "busy", Body: []byte(strings.Repeat("x", i))}})
+			require.NoError(t, err)
+		}
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		other := newStore(t, publication.Config{})
+		for _, c := range kept {
+			other.Restore(c)
+			other.Restore(c)
+		}
+		want, got := s.All(), other.All()
+		require.Len(t, got, len(want))
+		for i := range want {
+			require.Equal(t, []any{want[i].ETag, want[i].Expires, want[i].Number, want[i].Body}, []any{got[i].ETag, got[i].Expires, got[i].Number, got[i].Body})
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Zero(t, other.Len(), "expiry goes on")
+		require.Empty(t, kept)
+	})
+}

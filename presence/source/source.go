@@ -1,0 +1,235 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/openblustar/blustar/internal/backoff"
+	"github.com/openblustar/blustar/internal/deadline"
+)
+
+// Source is one key of a [Table]: its value, who listens, and the monitor that runs
+// while somebody watches it. Listeners that only show the value where it is known
+// do not watch.
+type Source[V any] struct {
+	table *Table[V]
+	key   string
+
+	mu        sync.Mutex
+	value     Value[V]
+	known     bool
+	listeners []Listener
+	watching  int
+	stop      context.CancelFunc // of the running monitor
+	fade      deadline.Item
+	linger    deadline.Item
+}
+
+// Watched is what sources of all kinds have in common.
+type Watched interface {
+	// Watch has the monitor run; each call is undone by one of Unwatch, a linger
+	// time after the last of which the monitor ends.
+	Watch()
+	Unwatch()
+	// Leave undoes [Table.Join].
+	Leave(l Listener)
+}
+
+// Key returns the key.
+func (src *Source[V]) Key() string { return src.key }
+
+// Read returns the value and whether there is one. Of one that has been cleared the
+// time of that change is left.
+func (src *Source[V]) Read() (v Value[V], known bool) {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	return src.value, src.known
+}
+
+// Leave implements [Watched].
+func (src *Source[V]) Leave(l Listener) {
+	src.table.mu.Lock()
+	defer src.table.mu.Unlock()
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	if i := slices.Index(src.listeners, l); i >= 0 {
+		src.listeners = slices.Delete(src.listeners, i, i+1)
+	}
+	src.dropIfIdle()
+}
+
+// dropIfIdle forgets a source that says nothing and interests nobody. Both locks
+// are held.
+func (src *Source[V]) dropIfIdle() {
+	if !src.known && len(src.listeners) == 0 && src.watching == 0 && src.stop == nil {
+		delete(src.table.sources, src.key)
+	}
+}
+
+// take takes a new value. Its lifetime starts now. It returns who is to be told.
+func (src *Source[V]) take(v V, owner Owner) []Listener {
+	now := time.Now()
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	changed := src.value.Changed
+	if !src.known || !src.table.cfg.Equal(src.value.Value, v) {
+		changed = now
+	}
+	src.value, src.known = Value[V]{Value: v, Owner: owner, Received: now, Changed: changed}, true
+	src.fadeAfter(src.table.cfg.Lifetime(v))
+	return slices.Clone(src.listeners)
+}
+
+// clear makes the value unknown, where still says so; nil stands for always. It
+// tells the listeners and reports whether there was a value.
+func (src *Source[V]) clear(still func() bool) bool {
+	src.table.mu.Lock()
+	src.mu.Lock()
+	var told []Listener
+	had := src.known && (still == nil || still())
+	if had {
+		told = src.forget()
+	}
+	src.dropIfIdle()
+	src.mu.Unlock()
+	src.table.mu.Unlock()
+	tell(told)
+	return had
+}
+
+// forget makes the value unknown and returns who is to be told. src.mu is held.
+func (src *Source[V]) forget() []Listener {
+	src.value, src.known = Value[V]{Changed: time.Now()}, false
+	src.fadeAfter(0)
+	return slices.Clone(src.listeners)
+}
+
+// fadeAfter has the value cleared after d; 0 for never. src.mu is held.
+func (src *Source[V]) fadeAfter(d time.Duration) {
+	src.value.Expires = time.Time{}
+	if d <= 0 {
+		src.table.deadlines.Remove(&src.fade)
+		return
+	}
+	src.value.Expires = time.Now().Add(d)
+	src.table.deadlines.Set(&src.fade, (*fading[V])(src), src.value.Expires)
+}
+
+// fading is a source whose value is to fade.
+type fading[V any] Source[V]
+
+// Expired implements [deadline.Expirer]. Listeners may take their time, and the
+// other deadlines cannot wait for them.
+func (f *fading[V]) Expired() {
+	src := (*Source[V])(f)
+	src.table.start(func() {
+		src.clear(func() bool { return !src.value.Expires.IsZero() && time.Until(src.value.Expires) <= 0 })
+	})
+}
+
+// Watch implements [Watched].
+func (src *Source[V]) Watch() {
+	src.table.mu.Lock()
+	defer src.table.mu.Unlock()
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	src.watching++
+	src.table.deadlines.Remove(&src.linger)
+	if src.table.cfg.Monitor == nil || src.stop != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(src.table.ctx)
+	if !src.table.startLocked(func() { src.run(ctx) }) {
+		cancel()
+		return
+	}
+	src.stop = cancel
+}
+
+// Unwatch implements [Watched].
+func (src *Source[V]) Unwatch() {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	src.watching--
+	if src.watching == 0 && src.stop != nil {
+		src.table.deadlines.Set(&src.linger, (*lingering[V])(src), time.Now().Add(src.table.cfg.Linger))
+	}
+}
+
+// lingering is a source that nobody watches any more.
+type lingering[V any] Source[V]
+
+// Expired implements [deadline.Expirer].
+func (l *lingering[V]) Expired() { (*Source[V])(l).table.start((*Source[V])(l).stopMonitor) }
+
+func (src *Source[V]) stopMonitor() {
+	src.table.mu.Lock()
+	src.mu.Lock()
+	var told []Listener
+	if src.watching == 0 && src.stop != nil {
+		src.stop()
+		src.stop = nil
+		if src.known && src.value.Owner == Monitored {
+			told = src.forget() // nobody looks after it any more
+		}
+		src.dropIfIdle()
+	}
+	src.mu.Unlock()
+	src.table.mu.Unlock()
+	tell(told)
+}
+
+// run keeps a monitor going until ctx ends. While it fails, its last value stays
+// for the grace time only.
+func (src *Source[V]) run(ctx context.Context) {
+	cfg := &src.table.cfg
+	var pause backoff.Backoff
+	said := ""
+	for {
+		began := time.Now()
+		err := cfg.Monitor(ctx, src.key, func(v V) { src.update(ctx, v) })
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > backoff.DefaultMax {
+			pause.Reset()
+		}
+		wait := pause.Next()
+		level := slog.LevelDebug // it says the same again
+		if text := fmt.Sprint(err); text != said {
+			level, said = slog.LevelWarn, text
+		}
+		cfg.Logger.Log(ctx, level, "monitor ended, will be started again", "kind", cfg.Name, "key", src.key, "error", err, "pause", wait)
+		src.mu.Lock()
+		expires := src.value.Expires
+		if src.known && src.value.Owner == Monitored && (expires.IsZero() || time.Until(expires) > cfg.Grace) {
+			src.fadeAfter(cfg.Grace)
+		}
+		src.mu.Unlock()
+		if backoff.Sleep(ctx, wait) != nil {
+			return
+		}
+	}
+}
+
+// update takes a monitor's value, while the monitor may speak.
+func (src *Source[V]) update(ctx context.Context, v V) {
+	cfg := &src.table.cfg
+	v, err := cfg.Check(src.key, v)
+	if err != nil {
+		cfg.Logger.Warn("a monitor's value is not taken", "kind", cfg.Name, "key", src.key, "error", err)
+		return
+	}
+	src.table.mu.Lock() // stopMonitor ends ctx with it held
+	if ctx.Err() != nil {
+		src.table.mu.Unlock()
+		return
+	}
+	told := src.take(v, Monitored)
+	src.table.mu.Unlock()
+	tell(told)
+}

@@ -1,0 +1,258 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/openblustar/blustar/internal/conf"
+	"github.com/openblustar/blustar/internal/deadline"
+)
+
+// Value is what is known of one key.
+type Value[V any] struct {
+	Value    V
+	Owner    Owner
+	Received time.Time // by the server's clock
+	Changed  time.Time // when it was last another value, or none
+	Expires  time.Time // when it fades; zero where it does not
+}
+
+// Owner says who a value is from.
+type Owner string
+
+// Owners.
+const (
+	Feed      Owner = "feed"    // the host, by Table.Set
+	Monitored Owner = "monitor" // a Monitor
+)
+
+// Listener is told that the value of a key has changed. Calls come from the
+// goroutines that change it, without a lock held.
+type Listener interface{ Changed() }
+
+// Monitor watches one key until ctx ends, and calls update with each value, the
+// first as soon as it is known. It returns when ctx has ended, or with the error
+// that keeps it from going on: it is called again with back-off. update may be
+// called from any goroutine, one call at a time, and not after Monitor has returned.
+type Monitor[V any] func(ctx context.Context, key string, update func(V)) error
+
+// Config makes a [Table]. Equal is required.
+type Config[V any] struct {
+	Name     string                           // of the kind, in logs: "line"
+	Equal    func(a, b V) bool                // whether two values show the same
+	Check    func(key string, v V) (V, error) // what is taken of a value, or why it is refused; nil: everything is
+	Lifetime func(V) time.Duration            // how long a value holds; nil or 0: until it is replaced
+	Monitor  Monitor[V]                       // nil: values come by Set alone
+	Logger   *slog.Logger                     // default: silent
+
+	Max    int           // keys that are held; default 200,000
+	Linger time.Duration // a monitor runs on after the last watcher has gone; default 30 s
+	Grace  time.Duration // the value of a failed monitor stays; default 60 s
+}
+
+// ErrTooMany says that Config.Max is reached.
+var ErrTooMany = errors.New("source: too many keys")
+
+// Table holds the values of one kind. It is safe for concurrent use.
+//
+// Lock order: Table.mu, then Source.mu, then that of the deadlines.
+type Table[V any] struct {
+	cfg       Config[V]
+	ctx       context.Context // of monitors; ends with Shutdown
+	cancel    context.CancelFunc
+	deadlines deadline.Queue
+
+	mu      sync.Mutex
+	sources map[string]*Source[V]
+	closed  bool
+	work    sync.WaitGroup // monitors, and values that fade
+}
+
+// New makes a table. It starts nothing. The error names everything that is wrong
+// with the configuration.
+func New[V any](cfg Config[V]) (*Table[V], error) {
+	check := conf.Of("source: Config")
+	check.Require("Equal", cfg.Equal != nil)
+	conf.Default(check, "Max", &cfg.Max, 200_000)
+	conf.Default(check, "Linger", &cfg.Linger, 30*time.Second)
+	conf.Default(check, "Grace", &cfg.Grace, 60*time.Second)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Lifetime == nil {
+		cfg.Lifetime = func(V) time.Duration { return 0 }
+	}
+	if cfg.Check == nil {
+		cfg.Check = func(_ string, v V) (V, error) { return v, nil }
+	}
+	if err := check.Err(); err != nil {
+		return nil, err
+	}
+	t := &Table[V]{cfg: cfg, sources: make(map[string]*Source[V])}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	return t, nil
+}
+
+// Set sets the value of a key, which is kept even where nobody listens. Those who
+// do have been told when it returns. The error is [ErrTooMany], or that of
+// Config.Check.
+func (t *Table[V]) Set(key string, v V) error {
+	v, err := t.cfg.Check(key, v)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	src, err := t.sourceLocked(key)
+	if err != nil {
+		t.mu.Unlock()
+		return err
+	}
+	told := src.take(v, Feed)
+	t.mu.Unlock()
+	tell(told)
+	return nil
+}
+
+// Restore sets a value as it was in a former run, unless there is one by now or it
+// has faded meanwhile. Nobody is told.
+func (t *Table[V]) Restore(key string, v Value[V]) error {
+	left := time.Until(v.Expires)
+	if !v.Expires.IsZero() && left <= 0 {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	src, err := t.sourceLocked(key)
+	if err != nil {
+		return err
+	}
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	if !src.known {
+		src.value, src.known = v, true
+		if !v.Expires.IsZero() {
+			src.fadeAfter(left)
+		}
+	}
+	return nil
+}
+
+// Clear makes the value of a key unknown, and reports whether there was one.
+func (t *Table[V]) Clear(key string) bool {
+	t.mu.Lock()
+	src := t.sources[key]
+	t.mu.Unlock()
+	return src != nil && src.clear(nil)
+}
+
+// Get returns the value of a key.
+func (t *Table[V]) Get(key string) (v Value[V], known bool) {
+	t.mu.Lock()
+	src := t.sources[key]
+	t.mu.Unlock()
+	if src == nil {
+		return v, false
+	}
+	return src.Read()
+}
+
+// Keys lists the keys that have a value, sorted.
+func (t *Table[V]) Keys() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var keys []string
+	for key, src := range t.sources {
+		if _, known := src.Read(); known {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// Join returns the source of a key. l is told of its changes until [Source.Leave].
+func (t *Table[V]) Join(key string, l Listener) (*Source[V], error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	src, err := t.sourceLocked(key)
+	if err != nil {
+		return nil, err
+	}
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	src.listeners = append(src.listeners, l)
+	return src, nil
+}
+
+func (t *Table[V]) sourceLocked(key string) (*Source[V], error) {
+	src := t.sources[key]
+	if src == nil {
+		if len(t.sources) >= t.cfg.Max {
+			return nil, ErrTooMany
+		}
+		src = &Source[V]{table: t, key: key}
+		t.sources[key] = src
+	}
+	return src, nil
+}
+
+// Shutdown stops the monitors and what would fade, and waits for them until ctx
+// ends, the error of which it returns then. Values stay as they are.
+func (t *Table[V]) Shutdown(ctx context.Context) error {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.cancel()
+	t.deadlines.Stop()
+	done := make(chan struct{})
+	go func() {
+		t.work.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// start runs f in a goroutine that Shutdown waits for, unless that has begun.
+func (t *Table[V]) start(f func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.startLocked(f)
+}
+
+func (t *Table[V]) startLocked(f func()) bool {
+	if t.closed {
+		return false
+	}
+	t.work.Go(f)
+	return true
+}
+
+// Snapshot returns all values, by key.
+func (t *Table[V]) Snapshot() map[string]Value[V] {
+	t.mu.Lock()
+	all := maps.Clone(t.sources)
+	t.mu.Unlock()
+	values := make(map[string]Value[V], len(all))
+	for key, src := range all {
+		if v, known := src.Read(); known {
+			values[key] = v
+		}
+	}
+	return values
+}
+
+func tell(listeners []Listener) {
+	for _, l := range listeners {
+		l.Changed()
+	}
+}

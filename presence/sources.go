@@ -1,0 +1,264 @@
+package presence
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence/consolidation"
+	"github.com/openblustar/blustar/presence/publication"
+	"github.com/openblustar/blustar/presence/source"
+)
+
+// LineState is what a PBX says of a device.
+type LineState struct {
+	State    pidf.LineState // mandatory: idle, ringing, busy or unknown
+	Forward  string         // destination of an immediate forward, or empty; at most 1024 bytes
+	Lifetime time.Duration  // the value fades to unknown after it; 0: it does not
+}
+
+// CalendarState is what a calendar system says of a mailbox. Each appointment
+// has one of the states of pidf, and ends after it begins; its ID, subject and
+// location have at most 1024 bytes. The zero CalendarState is a calendar without
+// appointments.
+type CalendarState struct {
+	Appointments []pidf.Appointment
+	Lifetime     time.Duration // as in LineState
+}
+
+// ExternalState is what an external presence system says of a user. Its texts
+// have at most 1024 bytes. The zero ExternalState counts for nothing.
+type ExternalState struct {
+	Status         pidf.Status // empty: it does not say; "other" is for BluStar clients alone
+	FreeText       string
+	FwdDestination string
+	TelephoneEvent string
+	Lifetime       time.Duration // as in LineState
+}
+
+// LineMonitor watches devices. MonitorLine watches one until ctx ends and calls
+// update with each state, the first as soon as it is known; it returns when ctx
+// has ended, or with the error that keeps it from going on, after which it is
+// called again with back-off. There is one call for each device, however many
+// presentities have it, from a goroutine of its own.
+//
+// dn is the number as the directory entry has it, without visual separators.
+// update may be called from any goroutine, one call at a time, and not after
+// MonitorLine has returned. It does not wait for the network. A value that is not
+// valid is logged and left out.
+type LineMonitor interface {
+	MonitorLine(ctx context.Context, dn string, update func(LineState)) error
+}
+
+// CalendarMonitor watches mailboxes, as [LineMonitor] does devices. mail is in
+// lower case. Of a calendar with bad appointments, or too many, the others are
+// taken.
+type CalendarMonitor interface {
+	MonitorCalendar(ctx context.Context, mail string, update func(CalendarState)) error
+}
+
+// ExternalMonitor watches users, as [LineMonitor] does devices. user is the entry
+// that the directory had when somebody began to watch.
+type ExternalMonitor interface {
+	MonitorExternal(ctx context.Context, user directory.Entry, update func(ExternalState)) error
+}
+
+// newSources makes the tables of the three kinds.
+func (s *Server) newSources() error {
+	var err error
+	line := source.Config[LineState]{
+		Name: "line", Max: s.cfg.MaxSources, Linger: s.cfg.Linger, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
+		Check:    func(_ string, v LineState) (LineState, error) { return v, checkLine(v) },
+		Equal:    func(a, b LineState) bool { return a.State == b.State && a.Forward == b.Forward },
+		Lifetime: func(v LineState) time.Duration { return v.Lifetime },
+	}
+	if m := s.cfg.Lines; m != nil {
+		line.Monitor = m.MonitorLine
+	}
+	if s.lines, err = source.New(line); err != nil {
+		return err
+	}
+	calendar := source.Config[CalendarState]{
+		Name: "calendar", Max: s.cfg.MaxSources, Linger: s.cfg.Linger, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
+		Check:    func(_ string, v CalendarState) (CalendarState, error) { return v, s.checkCalendar(v) },
+		Equal:    equalCalendar,
+		Lifetime: func(v CalendarState) time.Duration { return v.Lifetime },
+	}
+	if m := s.cfg.Calendar; m != nil {
+		calendar.Monitor = func(ctx context.Context, mail string, update func(CalendarState)) error {
+			return m.MonitorCalendar(ctx, mail, func(v CalendarState) { update(s.usable(mail, v)) })
+		}
+	}
+	if s.calendars, err = source.New(calendar); err != nil {
+		return err
+	}
+	external := source.Config[ExternalState]{
+		Name: "external", Max: s.cfg.MaxSources, Linger: s.cfg.Linger, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
+		Check: func(_ string, v ExternalState) (ExternalState, error) { return v, checkExternal(v) },
+		Equal: func(a, b ExternalState) bool {
+			a.Lifetime, b.Lifetime = 0, 0
+			return a == b
+		},
+		Lifetime: func(v ExternalState) time.Duration { return v.Lifetime },
+	}
+	if m := s.cfg.External; m != nil {
+		external.Monitor = func(ctx context.Context, id string, update func(ExternalState)) error {
+			p := s.presentities.find(id)
+			if p == nil {
+				return nil
+			}
+			return m.MonitorExternal(ctx, p.entryNow(), update)
+		}
+	}
+	s.externals, err = source.New(external)
+	return err
+}
+
+// What the Feed and monitors may say: the error is an InputError.
+
+func checkLine(v LineState) error {
+	switch v.State {
+	case pidf.LineIdle, pidf.LineRinging, pidf.LineBusy, pidf.LineUnknown:
+	default:
+		return &InputError{"state", fmt.Sprintf("%q: want idle, ringing, busy or unknown", v.State)}
+	}
+	return checkTexts(v.Lifetime, text{"forward", v.Forward})
+}
+
+func (s *Server) checkCalendar(v CalendarState) error {
+	if most := s.cfg.MaxAppointments; len(v.Appointments) > most {
+		return &InputError{"appointments", fmt.Sprintf("%d are more than %d", len(v.Appointments), most)}
+	}
+	for i := range v.Appointments {
+		if err := checkAppointment(i, &v.Appointments[i]); err != nil {
+			return err
+		}
+	}
+	return checkTexts(v.Lifetime)
+}
+
+func checkAppointment(i int, a *pidf.Appointment) error {
+	at := func(field string) string { return fmt.Sprintf("[%d].%s", i, field) }
+	switch a.State {
+	case pidf.CalendarFree, pidf.CalendarTentative, pidf.CalendarBusy, pidf.CalendarOutOfOffice, pidf.CalendarUnknown:
+	default:
+		return &InputError{at("state"), fmt.Sprintf("%q is not in the schema", a.State)}
+	}
+	if a.From.IsZero() || !a.End.After(a.From) {
+		return &InputError{at("end"), "must be after from"}
+	}
+	return checkTexts(0, text{at("id"), a.ID}, text{at("subject"), a.Subject}, text{at("location"), a.Location})
+}
+
+func checkExternal(v ExternalState) error {
+	if v.Status != "" && (!validStatus(v.Status) || v.Status == pidf.StatusOther) {
+		return &InputError{"status", fmt.Sprintf("%q is not in the schema", v.Status)}
+	}
+	return checkTexts(v.Lifetime, text{"freeText", v.FreeText}, text{"fwdDestination", v.FwdDestination},
+		text{"telephoneEvent", v.TelephoneEvent})
+}
+
+type text struct{ field, value string }
+
+func checkTexts(lifetime time.Duration, texts ...text) error {
+	if lifetime < 0 {
+		return &InputError{"lifetime", "must not be negative"}
+	}
+	for _, t := range texts {
+		if len(t.value) > maxText {
+			return &InputError{t.field, "must not be longer than 1024 bytes"}
+		}
+	}
+	return nil
+}
+
+// usable leaves out what cannot be shown of a calendar that nobody here can mend:
+// one bad appointment must not hide the others.
+func (s *Server) usable(mail string, v CalendarState) CalendarState {
+	var list []pidf.Appointment
+	for i := range v.Appointments {
+		if err := checkAppointment(i, &v.Appointments[i]); err != nil {
+			s.cfg.Logger.Debug("an appointment is not shown", "mail", mail, "error", err)
+			continue
+		}
+		if len(list) == s.cfg.MaxAppointments {
+			s.cfg.Logger.Warn("a calendar has too many appointments", "mail", mail, "shown", len(list), "of", len(v.Appointments))
+			break
+		}
+		list = append(list, v.Appointments[i])
+	}
+	v.Appointments = list
+	return v
+}
+
+// mailKey folds a mailbox address: they compare without case.
+func mailKey(mail string) string { return strings.ToLower(strings.TrimSpace(mail)) }
+
+// lineKey writes a directory number as directory entries have it.
+func lineKey(dn string) string {
+	if a, err := directory.ParseTel(strings.TrimSpace(dn)); err == nil {
+		return a.Value
+	}
+	return strings.TrimSpace(dn)
+}
+
+func provenance[V any](v source.Value[V]) consolidation.Provenance {
+	return consolidation.Provenance{Owner: string(v.Owner), Received: v.Received, Expires: v.Expires}
+}
+
+func lineOf(src *source.Source[LineState]) consolidation.Line {
+	v, known := src.Read()
+	if !known {
+		v.Value.State = pidf.LineUnknown
+	}
+	return consolidation.Line{Provenance: provenance(v), DN: src.Key(), State: v.Value.State, Forward: v.Value.Forward, Changed: v.Changed}
+}
+
+// meetingsOf returns the appointments that are not over, by start.
+func meetingsOf(src *source.Source[CalendarState], now time.Time) []consolidation.Meeting {
+	v, _ := src.Read()
+	var list []consolidation.Meeting
+	for _, a := range v.Value.Appointments {
+		if !a.End.After(now) {
+			continue
+		}
+		if a.Timestamp.IsZero() {
+			a.Timestamp = v.Changed
+		}
+		list = append(list, consolidation.Meeting{Provenance: provenance(v), Appointment: a})
+	}
+	slices.SortStableFunc(list, func(a, b consolidation.Meeting) int { return a.From.Compare(b.From) })
+	return list
+}
+
+// externalOf merges external presence with the forwarding that the user asked
+// for (§4.3).
+func externalOf(src *source.Source[ExternalState], forward *publication.Contribution) *consolidation.External {
+	var e *consolidation.External
+	if src != nil {
+		if v, known := src.Read(); known {
+			x := v.Value
+			e = &consolidation.External{Provenance: provenance(v), Status: x.Status, FreeText: x.FreeText,
+				FwdDestination: x.FwdDestination, TelephoneEvent: x.TelephoneEvent, Changed: v.Changed}
+		}
+	}
+	if forward != nil {
+		if e == nil {
+			e = &consolidation.External{Changed: forward.Received,
+				Provenance: consolidation.Provenance{Owner: forward.Owner, Received: forward.Received}}
+		}
+		e.FwdDestination = forward.Target
+	}
+	return e
+}
+
+func equalCalendar(a, b CalendarState) bool {
+	return slices.EqualFunc(a.Appointments, b.Appointments, func(x, y pidf.Appointment) bool {
+		return x.ID == y.ID && x.State == y.State && x.Subject == y.Subject && x.Location == y.Location &&
+			x.From.Equal(y.From) && x.End.Equal(y.End) && x.AllDay == y.AllDay && x.Private == y.Private
+	})
+}

@@ -1,0 +1,398 @@
+package subscription
+
+import (
+	"crypto/rand"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/openblustar/blustar/internal/deadline"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// Dialog is one subscription (RFC 6665): the watcher's end of it, what it
+// watches, and what it is to be sent. NOTIFYs leave it in the order of their
+// CSeq because one goroutine at a time empties it. It is safe for concurrent use.
+type Dialog struct {
+	// Data is the host's own: that of [Opening]. Nobody changes the field.
+	Data any
+
+	registry *Registry
+	pack     *Package
+	style    *Style
+	event    string // the field value, with the id of the subscription
+	list     bool
+	fetch    bool // Expires 0: it ends once it has shown everything (RFC 6665 §4.4.3)
+
+	callID        string
+	local, remote sipx.Address // with their tags: From and To of our requests
+	contact       string       // our own, as a field value
+	pulse         *Pulse       // of what is behind the dialog; may be nil
+	account       *party       // whose part of the bounds it takes; nil where nobody was authenticated
+	source        *party
+
+	deadline deadline.Item
+	serial   uint64 // dialogs of a registry in the order in which they were made
+
+	conn    uint64  // the connection that it depends on; guarded by registry.mu
+	next    *Dialog // of those that wait for the worker: this and the next three are guarded by ends.mu
+	cause   Cause
+	detail  string
+	waiting bool
+
+	mu          sync.Mutex
+	target      sipx.URI
+	routes      []string
+	flow        sipx.Flow
+	expires     time.Time
+	watches     []*Watch
+	due         *Watch // queue of those to be notified
+	dueTail     *Watch
+	wake        *wake // set while it pauses, or a full listing waits
+	localSeq    uint32
+	remoteSeq   uint32
+	version     uint32 // of the next body that counts
+	underWay    int32  // NOTIFYs without a final response
+	tries       int8   // pauses in a row
+	state       dialogState
+	final       Reason // of the last NOTIFY
+	unreachable int64  // since when the network has not reached the watcher, Unix time; 0 where it has
+	listedAt    int64  // when everything was last asked for and shown, Unix time in nanoseconds
+	closed      bool   // not in the registry any more; watches are as they were
+	draining    bool   // somebody empties the queue, or its 200 has not left
+	pausing     bool   // the watcher said "not now"
+	listed      bool   // a body has listed all resources
+	proven      bool   // its watcher has answered a NOTIFY
+}
+
+type dialogState uint8
+
+const (
+	dialogActive dialogState = iota
+	dialogEnding             // closed; a last NOTIFY is due
+	dialogEnded
+)
+
+// Watch is one resource watched in a dialog: the only one, or one of a list.
+type Watch struct {
+	// Place is the resource's own, to find the watch among its others. It is
+	// guarded by the resource.
+	Place int
+
+	dialog   *Dialog
+	entity   string
+	resource Resource
+	next     *Watch
+	sent     uint64 // version that the last NOTIFY showed
+	sentAt   int64  // when that left, Unix time in nanoseconds
+	view     View
+	joined   bool // resource.Joined was called, and Left was not
+	shown    bool // sent is a version of this resource, and was taken
+	queued   bool
+	underWay bool
+	again    bool // due once more, while a NOTIFY is under way
+	force    bool // NOTIFY even if nothing changed
+	removed  bool // no longer in the dialog's list
+}
+
+// Dialog returns the dialog that w belongs to.
+func (w *Watch) Dialog() *Dialog { return w.dialog }
+
+// Entity returns the address as it was subscribed to.
+func (w *Watch) Entity() string { return w.entity }
+
+// Resource returns what w watches now.
+func (w *Watch) Resource() Resource {
+	w.dialog.mu.Lock()
+	defer w.dialog.mu.Unlock()
+	return w.resource
+}
+
+// Reason is why a subscription is terminated (RFC 6665 §4.1.3).
+type Reason uint8
+
+// Reasons. A watcher that is told ReasonDeactivated subscribes again at once;
+// ReasonTimeout is for one that has left, or did not refresh in time;
+// ReasonRejected and ReasonNoResource tell it not to try again.
+const (
+	reasonNone Reason = iota // it is not
+	ReasonTimeout
+	ReasonDeactivated
+	ReasonRejected
+	ReasonNoResource
+)
+
+// state is the Subscription-State of the last NOTIFY.
+func (r Reason) state() string {
+	switch r {
+	case ReasonDeactivated:
+		return "terminated;reason=deactivated"
+	case ReasonRejected:
+		return "terminated;reason=rejected"
+	case ReasonNoResource:
+		return "terminated;reason=noresource"
+	}
+	return "terminated;reason=timeout"
+}
+
+const tagParam = ";tag="
+
+// Tag is our tag: the identity of the dialog within its registry.
+func (d *Dialog) Tag() string       { return d.local.Params[len(tagParam):] }
+func (d *Dialog) remoteTag() string { return d.remote.Params[len(tagParam):] }
+
+// Package returns the event package.
+func (d *Dialog) Package() *Package { return d.pack }
+
+// Style returns the style that the dialog was opened with.
+func (d *Dialog) Style() *Style { return d.style }
+
+// IsList reports whether a list was subscribed to.
+func (d *Dialog) IsList() bool { return d.list }
+
+// IsFetch reports whether the dialog ends once it has shown everything.
+func (d *Dialog) IsFetch() bool { return d.fetch }
+
+// Account returns who opened the dialog: the account of [Opening].
+func (d *Dialog) Account() string {
+	if d.account == nil {
+		return ""
+	}
+	return d.account.name
+}
+
+// Watcher returns the watcher's address, that of From.
+func (d *Dialog) Watcher() sipx.URI { return d.remote.URI }
+
+// Serial tells dialogs of a registry apart, in the order in which they were made.
+func (d *Dialog) Serial() uint64 { return d.serial }
+
+// Watches returns a copy of what the dialog watches, in the order of its list.
+func (d *Dialog) Watches() []*Watch {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.watches)
+}
+
+// Active reports whether the dialog has neither ended nor been closed.
+func (d *Dialog) Active() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.closed
+}
+
+// Is reports whether a SUBSCRIBE with this Event field means this subscription
+// (RFC 6665 §4.5.2).
+func (d *Dialog) Is(event sipx.Event) bool { return d.event == event.String() }
+
+// newTag makes a tag: 128 random bits in characters of a token.
+func newTag() string { return rand.Text() }
+
+// Start lets NOTIFYs leave: the first ones show everything. It is to be called
+// once, when the 200 has left (RFC 6665 §4.2.1.2).
+func (d *Dialog) Start() {
+	d.mu.Lock()
+	if !d.closed && !d.fetch {
+		d.registry.deadlines.Set(&d.deadline, d, d.expires)
+	}
+	if d.state == dialogActive {
+		if d.fetch && !d.list {
+			d.state, d.final = dialogEnding, ReasonTimeout
+		} else {
+			for _, w := range d.watches {
+				w.force = true
+				d.push(w)
+			}
+		}
+	}
+	d.mu.Unlock()
+	d.drain()
+}
+
+// Expired implements [deadline.Expirer].
+func (d *Dialog) Expired() { d.registry.ends.push(d, Expired, "") }
+
+// Refresh takes over what a SUBSCRIBE in the dialog says (RFC 3261 §12.2.2), and
+// gives the dialog its next lifetime; 0 leaves that to an end that follows. The
+// error is a [*sipx.Error].
+func (d *Dialog) Refresh(req *sipx.Request, contact sipx.URI, lifetime time.Duration) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || d.state != dialogActive {
+		return sipx.Errorf(481, "")
+	}
+	if req.CSeq <= d.remoteSeq {
+		return sipx.Errorf(500, "CSeq out of order")
+	}
+	d.remoteSeq = req.CSeq
+	d.flow = d.registry.cfg.NAT.flow(req, contact, len(d.routes) > 0)
+	d.registry.rebind(d, d.flow)
+	if d.target != contact {
+		d.target = clone(contact)
+	}
+	if lifetime > 0 {
+		d.expires = time.Now().Add(lifetime)
+		d.pausing = false // it is there
+		d.registry.deadlines.Set(&d.deadline, d, d.expires)
+	}
+	return nil
+}
+
+// End ends the dialog: a last NOTIFY with this reason follows those under way,
+// and the dialog is unknown from now on. It reports whether this call was the
+// one that ended it.
+func (d *Dialog) End(why Reason) bool {
+	if !d.Close(why) {
+		return false
+	}
+	d.Farewell()
+	return true
+}
+
+// Close is the first half of [Dialog.End]: nothing is sent until Farewell, which
+// lets a host change what the last NOTIFY shows.
+func (d *Dialog) Close(why Reason) bool { return d.close(dialogEnding, why, false) }
+
+// Farewell sends the last NOTIFY of a closed dialog.
+func (d *Dialog) Farewell() { d.flush() }
+
+// flush sends what is due, unless somebody is at it.
+func (d *Dialog) flush() {
+	d.mu.Lock()
+	drain := !d.draining
+	d.draining = true
+	d.mu.Unlock()
+	if drain {
+		d.drain()
+	}
+}
+
+// Drop ends a dialog whose watcher is gone: nothing more is sent. It reports
+// whether this call was the one that ended it.
+func (d *Dialog) Drop() bool { return d.close(dialogEnded, reasonNone, false) }
+
+// close takes a dialog out of everything that refers to it, and reports whether
+// this call was the one that did. overdue has it do so only where the dialog was
+// not refreshed in time.
+func (d *Dialog) close(state dialogState, why Reason, overdue bool) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || overdue && time.Until(d.expires) > 0 {
+		return false
+	}
+	d.closed = true
+	if d.state == dialogActive {
+		d.state, d.final = state, why
+	}
+	d.registry.deadlines.Remove(&d.deadline)
+	d.registry.remove(d, len(d.watches))
+	for _, w := range d.watches {
+		w.leave()
+	}
+	return true
+}
+
+// join and leave tell the resource. dialog.mu is held.
+func (w *Watch) join() {
+	if !w.joined && !w.dialog.closed {
+		w.joined = true
+		w.resource.Joined(w, w.view)
+	}
+}
+
+func (w *Watch) leave() {
+	if w.joined {
+		w.joined = false
+		w.resource.Left(w, w.view)
+	}
+}
+
+// Move has w watch another resource from now on, which its watcher is shown. It
+// does nothing where w does not watch from, or has ended.
+func (w *Watch) Move(from, to Resource) {
+	d := w.dialog
+	d.mu.Lock()
+	if w.resource != from || w.removed || d.closed {
+		d.mu.Unlock()
+		return
+	}
+	w.leave()
+	w.resource, w.shown = to, false
+	w.join()
+	d.mu.Unlock()
+	d.Show(w)
+}
+
+// SetView has a watcher see a resource in another way, which it is shown.
+func (w *Watch) SetView(v View) {
+	d := w.dialog
+	d.mu.Lock()
+	same := w.view == v || w.removed || d.closed
+	if !same {
+		w.leave()
+		w.view, w.shown = v, false
+		w.join()
+	}
+	d.mu.Unlock()
+	if !same {
+		d.Show(w)
+	}
+}
+
+// View returns how w sees its resource.
+func (w *Watch) View() View {
+	w.dialog.mu.Lock()
+	defer w.dialog.mu.Unlock()
+	return w.view
+}
+
+// Item is something to be watched.
+type Item struct {
+	Entity   string // as it was subscribed to: in documents and listings
+	Resource Resource
+	View     View
+}
+
+// SetItems makes the dialog watch exactly these (§4.2), and returns the watches
+// that are new, to be shown by [Dialog.Show]. Items are the same where their
+// entities are. The error is [ErrFull], [ErrShare] or a [*sipx.Error].
+func (d *Dialog) SetItems(items []Item) ([]*Watch, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, sipx.Errorf(481, "")
+	}
+	have := make(map[string]*Watch, len(d.watches))
+	for _, w := range d.watches {
+		have[w.entity] = w
+	}
+	var added []*Watch
+	list := make([]*Watch, 0, len(items))
+	for _, item := range items {
+		w := have[item.Entity]
+		if w == nil {
+			w = d.newWatch(item)
+			added = append(added, w)
+		}
+		delete(have, item.Entity)
+		list = append(list, w)
+	}
+	if err := d.registry.take(d, len(added)); err != nil {
+		return nil, err
+	}
+	d.registry.release(d, len(have))
+	d.watches = list
+	for _, w := range have {
+		w.removed = true
+		w.leave()
+	}
+	for _, w := range added {
+		w.join()
+	}
+	return added, nil
+}
+
+func (d *Dialog) newWatch(item Item) *Watch {
+	return &Watch{dialog: d, entity: strings.Clone(item.Entity), resource: item.Resource, view: item.View}
+}

@@ -1,0 +1,155 @@
+package subscription
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// maxListBody bounds the body of a NOTIFY of a list, in bytes, so that it fits a
+// datagram with its header. What does not fit follows in the next.
+const maxListBody = 56 << 10
+
+// What a body takes, in bytes, besides URIs and documents: a little more than
+// is written.
+const (
+	entrySize = 32  // for each resource that is listed
+	partSize  = 320 // for each document, with what refers to it
+)
+
+// listNotify is a NOTIFY of a list under way, with what it shows.
+type listNotify struct {
+	dialog  *Dialog
+	watches []*Watch
+	full    bool  // it lists all resources
+	sentAt  int64 // Unix time in nanoseconds
+}
+
+// nextList makes the NOTIFY of all that is due in a list (RFC 4662 §5.2), one at
+// a time. The first lists all resources, unless they are too many for one body:
+// then each is told with its document only. d.mu is held.
+func (d *Dialog) nextList() (*notification, sipx.ResponseHandler) {
+	if d.underWay > 0 {
+		return nil, nil
+	}
+	shown, full := d.takeDue(false)
+	if len(shown) == 0 && !full {
+		if d.fetch {
+			d.state, d.final = dialogEnding, ReasonTimeout
+			return d.lastNotify()
+		}
+		return nil, nil
+	}
+	n := &listNotify{dialog: d, full: full, sentAt: time.Now().UnixNano()}
+	for _, e := range shown {
+		n.watches = append(n.watches, e.watch)
+	}
+	return d.newList(shown, full, reasonNone), n
+}
+
+// lastList is the NOTIFY that ends a list, with what was still due (RFC 4662 §4.5).
+// d.mu is held.
+func (d *Dialog) lastList() *notification {
+	shown, full := d.takeDue(true)
+	return d.newList(shown, full, d.final)
+}
+
+// written is a state that goes into a body.
+type written struct {
+	watch *Watch
+	body  []byte
+}
+
+// takeDue takes what is due, and fits one body, out of the queue. full tells that
+// all resources are to be listed with it, which a NOTIFY that carries nothing
+// else need not do. d.mu is held.
+func (d *Dialog) takeDue(last bool) (shown []written, full bool) {
+	size := 0
+	if full = !d.listed && d.due != nil && !last; full {
+		if size = listingSize(d.watches); size > maxListBody {
+			size, full = 0, false
+		}
+	}
+	for w := d.due; w != nil; w = d.due {
+		state := w.resource.Current()
+		version := state.Version(w.view)
+		if w.removed || !w.force && w.shown && w.sent == version {
+			d.pop()
+			continue
+		}
+		body := d.body(w, state)
+		size += partSize + len(w.entity) + len(body)
+		if size > maxListBody && (full || len(shown) > 0) {
+			break
+		}
+		d.pop()
+		w.force, w.shown, w.sent = false, true, version
+		shown = append(shown, written{w, body})
+	}
+	return shown, full && (len(shown) > 0 || d.due != nil)
+}
+
+func (d *Dialog) newList(shown []written, full bool, why Reason) *notification {
+	l := List{
+		URI:     bare(d.local.URI),
+		ID:      strconv.FormatUint(uint64(d.localSeq), 10) + "@" + d.Tag(),
+		Version: d.version,
+		Full:    full,
+	}
+	if full {
+		bodies := make(map[*Watch][]byte, len(shown))
+		for _, e := range shown {
+			bodies[e.watch] = e.body
+		}
+		for _, w := range d.watches {
+			l.Entries = append(l.Entries, Entry{w.entity, bodies[w]})
+		}
+	} else {
+		for _, e := range shown {
+			l.Entries = append(l.Entries, Entry{e.watch.entity, e.body})
+		}
+	}
+	d.listed = true
+	d.version++
+	n := d.notifyHead(why)
+	contentType := ""
+	n.Body, contentType = d.style.Lists.WriteList(l)
+	n.Header = append(n.Header,
+		sipx.Field{Name: "Require", Value: d.style.Lists.Extension()},
+		sipx.Field{Name: "Content-Type", Value: contentType})
+	return n
+}
+
+// listingSize is what a body that lists all these takes.
+func listingSize(watches []*Watch) int {
+	n := 0
+	for _, w := range watches {
+		n += entrySize + len(w.entity)
+	}
+	return n
+}
+
+// bare writes an address without port and parameters.
+func bare(u sipx.URI) string {
+	u.Params, u.Headers, u.Port = "", "", 0
+	return u.String()
+}
+
+// HandleResponse takes the outcome of the NOTIFY of a list.
+func (n *listNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
+	d := n.dialog
+	verdict, pause := judge(res, err)
+	d.mu.Lock()
+	verdict = d.again(verdict, pause, n.sentAt)
+	if verdict == notNow || verdict == missed {
+		for _, w := range n.watches {
+			w.shown = false // what it showed was not taken
+			if !w.removed {
+				d.push(w)
+			}
+		}
+		d.listed = d.listed && !n.full
+	}
+	d.settled(res, err, verdict)
+}

@@ -1,0 +1,273 @@
+package subscription
+
+import (
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// Notify has each watch sent the newest state of its resource, unless its
+// watcher has it already. It does not block.
+func Notify(watches []*Watch) {
+	for _, w := range watches {
+		w.dialog.enqueue(false, w)
+	}
+}
+
+// Show has these watches of the dialog sent the newest state of their resources,
+// unless the watcher has it already.
+func (d *Dialog) Show(watches ...*Watch) { d.enqueue(false, watches...) }
+
+// ShowAgain has them sent it even where nothing changed.
+func (d *Dialog) ShowAgain(watches ...*Watch) { d.enqueue(true, watches...) }
+
+// ShowAll has the watcher sent everything again, as after a refresh (RFC 6665
+// §4.2.1.2): at once, but not more often than each FullPause where that is more
+// than one resource, or a large one.
+func (d *Dialog) ShowAll() {
+	d.mu.Lock()
+	if d.state != dialogActive {
+		d.mu.Unlock()
+		return
+	}
+	if now := time.Now(); len(d.watches) > 1 || d.pack.Large {
+		if wait := time.Unix(0, d.listedAt).Add(d.registry.cfg.FullPause).Sub(now); d.listedAt != 0 && wait > 0 {
+			d.wakeAfter(wait, true)
+			d.mu.Unlock()
+			return
+		}
+		d.listedAt = now.UnixNano()
+	}
+	d.listed = false // of a list a refresh is shown all (RFC 4662 §5.2)
+	for _, w := range d.watches {
+		w.force = true
+		d.push(w)
+	}
+	d.mu.Unlock()
+	d.flush()
+}
+
+func (d *Dialog) enqueue(force bool, watches ...*Watch) {
+	d.mu.Lock()
+	if d.state != dialogActive {
+		d.mu.Unlock()
+		return
+	}
+	for _, w := range watches {
+		if !w.removed {
+			w.force = w.force || force
+			d.push(w)
+		}
+	}
+	d.mu.Unlock()
+	d.flush()
+}
+
+// push appends w to the queue; where a NOTIFY for it is under way it follows
+// that one. d.mu is held.
+func (d *Dialog) push(w *Watch) {
+	switch {
+	case w.underWay:
+		w.again = true
+	case w.queued:
+	case d.due == nil:
+		d.due, d.dueTail = w, w
+		w.queued = true
+	default:
+		d.dueTail.next, d.dueTail = w, w
+		w.queued = true
+	}
+}
+
+func (d *Dialog) pop() *Watch {
+	w := d.due
+	if w != nil {
+		d.due, w.next = w.next, nil
+		w.queued = false
+	}
+	return w
+}
+
+// drain sends what is due. One goroutine at a time does so, with d.draining set,
+// which keeps the order of CSeq on the wire; no lock is held while sending.
+func (d *Dialog) drain() {
+	for {
+		d.mu.Lock()
+		n, done := d.nextNotify()
+		if n == nil {
+			d.draining = false
+			d.mu.Unlock()
+			return
+		}
+		d.underWay++
+		d.registry.outstanding.Add(1)
+		d.mu.Unlock()
+		d.registry.cfg.Sender.Send(&n.Request, done)
+	}
+}
+
+// reliableWindow is how many NOTIFYs of a dialog may be under way over a connection.
+const reliableWindow = 32
+
+// room reports whether one more NOTIFY may be under way. Until the watcher has
+// answered one, nothing shows that it is there and wants them; after that a
+// client that takes its time must not be drowned. d.mu is held.
+func (d *Dialog) room() bool {
+	window := d.registry.cfg.Window
+	switch {
+	case !d.proven:
+		window = 1
+	case d.flow.Reliable():
+		window = max(window, reliableWindow)
+	}
+	return int(d.underWay) < window
+}
+
+// nextNotify makes the next NOTIFY that may leave now, or returns nil. d.mu is
+// held.
+func (d *Dialog) nextNotify() (*notification, sipx.ResponseHandler) {
+	switch d.state {
+	case dialogActive:
+		if d.pausing {
+			return nil, nil
+		}
+		if d.list && d.style.Lists != nil {
+			return d.nextList()
+		}
+		for d.due != nil && d.room() {
+			w := d.pop()
+			state := w.resource.Current()
+			version := state.Version(w.view)
+			if w.removed || !w.force && w.shown && w.sent == version {
+				continue
+			}
+			w.force, w.underWay, w.shown = false, true, true
+			w.sent, w.sentAt = version, time.Now().UnixNano()
+			return d.newNotify(w, state, reasonNone), w
+		}
+		if d.fetch && d.due == nil && d.underWay == 0 {
+			d.state, d.final = dialogEnding, ReasonTimeout
+			return d.lastNotify()
+		}
+	case dialogEnding:
+		if d.underWay == 0 {
+			return d.lastNotify()
+		}
+	}
+	return nil, nil
+}
+
+// lastNotify makes the NOTIFY that ends the subscription. That of a single
+// resource shows its state once more (RFC 6665 §4.2.1.4), which makes a fetch of
+// a SUBSCRIBE with Expires 0. d.mu is held.
+func (d *Dialog) lastNotify() (*notification, sipx.ResponseHandler) {
+	d.state = dialogEnded
+	if d.list && d.style.Lists != nil {
+		return d.lastList(), (*finalNotify)(d)
+	}
+	if d.list && !d.style.FinalBody || d.final == ReasonNoResource {
+		return d.notifyHead(d.final), (*finalNotify)(d)
+	}
+	w := d.watches[0]
+	return d.newNotify(w, w.resource.Current(), d.final), (*finalNotify)(d)
+}
+
+// newNotify makes a NOTIFY with the state for w; a reason ends the subscription.
+// d.mu is held.
+func (d *Dialog) newNotify(w *Watch, state State, why Reason) *notification {
+	n := d.notifyHead(why)
+	n.Body = d.body(w, state)
+	n.Header = append(n.Header, sipx.Field{Name: "Content-Type", Value: d.pack.MediaType})
+	if d.style.FromEntity && d.list {
+		if u, err := sipx.ParseURI(w.entity); err == nil {
+			n.From.URI = u
+		}
+	}
+	return n
+}
+
+func (d *Dialog) body(w *Watch, state State) []byte {
+	s := Showing{View: w.view, Entity: w.entity, Serial: d.version}
+	if !d.list {
+		d.version++
+	}
+	return state.Body(s)
+}
+
+// notification is one NOTIFY with its header fields in one piece.
+type notification struct {
+	sipx.Request
+	fields [8]sipx.Field
+}
+
+func (d *Dialog) notifyHead(why Reason) *notification {
+	d.localSeq++
+	n := &notification{Request: sipx.Request{
+		Method: "NOTIFY",
+		URI:    d.target,
+		From:   d.local,
+		To:     d.remote,
+		CallID: d.callID,
+		CSeq:   d.localSeq,
+		Route:  d.routes,
+		Flow:   d.flow,
+	}}
+	state, expires := "", "0"
+	if why == reasonNone {
+		state = d.registry.actives.text(time.Until(d.expires))
+		expires = state[len(activeExpires):]
+	} else {
+		state = why.state()
+	}
+	n.Header = append(n.fields[:0],
+		sipx.Field{Name: "Contact", Value: d.contact},
+		sipx.Field{Name: "Event", Value: d.event},
+		sipx.Field{Name: "Expires", Value: expires},
+		sipx.Field{Name: "Subscription-State", Value: state},
+	)
+	return n
+}
+
+const activeExpires = "active;expires="
+
+// activeTexts keeps the Subscription-State of each number of seconds once it was
+// written: the watchers of one resource differ in nothing else.
+type activeTexts []atomic.Pointer[string]
+
+func (t activeTexts) text(left time.Duration) string {
+	n := max(0, int(left.Round(time.Second)/time.Second))
+	if n < len(t) {
+		if text := t[n].Load(); text != nil {
+			return *text
+		}
+	}
+	text := activeExpires + strconv.Itoa(n)
+	if n < len(t) {
+		t[n].Store(&text)
+	}
+	return text
+}
+
+// contacts are our own Contacts as field values. There are few different ones,
+// which dialogs share.
+type contacts struct {
+	texts sync.Map // of string
+	count atomic.Int64
+}
+
+// maxContacts bounds how many of them are kept.
+const maxContacts = 256
+
+func (r *Registry) contact(f sipx.Flow) string {
+	text := r.cfg.Sender.Contact(f)
+	if kept, ok := r.contacts.texts.Load(text); ok {
+		return kept.(string)
+	}
+	if r.contacts.count.Add(1) <= maxContacts {
+		r.contacts.texts.Store(text, text)
+	}
+	return text
+}

@@ -1,0 +1,174 @@
+package subscription
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// Opening is what a host decided of a SUBSCRIBE that makes a new subscription.
+type Opening struct {
+	Request *sipx.Request // nothing of its memory is kept
+	Contact sipx.URI      // of the watcher, as Contact says it
+	Package *Package
+	Style   *Style        // nil: that of the RFCs
+	Expires time.Duration // granted; 0 shows the state once (RFC 6665 §4.4.3)
+	From    sipx.URI      // of NOTIFYs: the address of the resource
+	Items   []Item        // what is watched; at least one
+	List    bool          // a list was subscribed to
+	Pulse   *Pulse        // of what is behind this and other dialogs: one lost NOTIFY ends none of them while others are answered; nil: each dialog stands alone
+	Account string        // who was authenticated, for shares and listings; "" where nobody was
+	Data    any           // the host's own: Dialog.Data
+}
+
+// Bounds of what a dialog keeps of the request that opened it.
+const (
+	maxRoutes    = 16      // elements of its route set
+	maxRouteSize = 8 << 10 // bytes of all of them
+	maxToken     = 256     // bytes of its tag, and of the id of its event
+)
+
+// Open makes a dialog. Its resources know of it from now on, and it ends with the
+// connection that the request came over, but it sends nothing before Start. The
+// error is [ErrFull], [ErrShare] or, for a bad request, a [*sipx.Error].
+func (r *Registry) Open(o Opening) (*Dialog, error) {
+	req := o.Request
+	event, ok := sipx.ParseEvent(req.Header.Get("Event"))
+	switch tag := req.From.Tag(); {
+	case len(o.Items) == 0:
+		return nil, errors.New("subscription: an Opening without Items")
+	case !ok || event.Package != o.Package.Name:
+		return nil, sipx.Errorf(489, "")
+	case tag == "":
+		return nil, sipx.Errorf(400, "From without tag")
+	case len(tag) > maxToken, len(event.ID) > maxToken:
+		return nil, sipx.Errorf(400, "a tag or event id of more than %d bytes", maxToken)
+	}
+	routes, err := recordRoutes(req)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dialog{
+		registry:  r,
+		pack:      o.Package,
+		style:     o.Style,
+		event:     eventText(event, o.Package),
+		list:      o.List,
+		fetch:     o.Expires == 0,
+		callID:    strings.Clone(req.CallID),
+		local:     sipx.Address{URI: clone(o.From), Params: tagParam + newTag()},
+		remote:    sipx.Address{URI: clone(req.From.URI), Params: tagParam + req.From.Tag()},
+		contact:   r.contact(req.Flow),
+		pulse:     o.Pulse,
+		Data:      o.Data,
+		target:    clone(o.Contact),
+		routes:    routes,
+		flow:      r.cfg.NAT.flow(req, o.Contact, len(routes) > 0),
+		expires:   time.Now().Add(o.Expires),
+		remoteSeq: req.CSeq,
+		draining:  true, // until Start
+	}
+	if d.style == nil {
+		d.style = &rfcStyle
+	}
+	d.watches = make([]*Watch, len(o.Items))
+	for i, item := range o.Items {
+		d.watches[i] = d.newWatch(item)
+	}
+	if err := r.add(d, o.Account, SourceOf(req.Flow)); err != nil {
+		return nil, err
+	}
+	if !d.fetch {
+		d.mu.Lock()
+		for _, w := range d.watches {
+			w.join()
+		}
+		d.mu.Unlock()
+	}
+	return d, nil
+}
+
+var rfcStyle Style
+
+// Accept is the 200 to a SUBSCRIBE in the dialog, or the one that opened it.
+func (d *Dialog) Accept(req *sipx.Request, expires time.Duration) *sipx.Response {
+	res := sipx.NewResponse(200,
+		sipx.Field{Name: "Contact", Value: d.contact},
+		sipx.Field{Name: "Expires", Value: strconv.Itoa(int(expires / time.Second))})
+	for route := range req.Header.Values("Record-Route") {
+		res.Header.Add("Record-Route", route)
+	}
+	if d.list && d.style.Lists != nil {
+		res.Header.Add("Require", d.style.Lists.Extension())
+	}
+	res.ToTag = d.Tag()
+	return res
+}
+
+// Contact returns the Contact of a request. The error is a [*sipx.Error] where
+// there is not exactly one, or it is no sip or sips URI.
+func Contact(req *sipx.Request) (sipx.Address, error) {
+	if req.Header.Count("Contact") == 1 {
+		list, err := sipx.ParseAddresses(req.Header.Get("Contact"), 2)
+		if err == nil && len(list) == 1 {
+			if scheme := list[0].URI.Scheme; scheme != "sip" && scheme != "sips" {
+				return sipx.Address{}, sipx.Errorf(400, "Contact must be a sip URI")
+			}
+			return list[0], nil
+		}
+	}
+	return sipx.Address{}, sipx.Errorf(400, "one Contact is mandatory")
+}
+
+func recordRoutes(req *sipx.Request) ([]string, error) {
+	var routes []string
+	size := 0
+	for value := range req.Header.Values("Record-Route") {
+		list, err := sipx.ParseAddresses(value, maxRoutes)
+		if err != nil || len(routes)+len(list) > maxRoutes {
+			return nil, sipx.Errorf(400, "bad Record-Route")
+		}
+		for _, a := range list {
+			route := a.String()
+			if size += len(route); size > maxRouteSize {
+				return nil, sipx.Errorf(400, "Record-Route is too long")
+			}
+			routes = append(routes, route)
+		}
+	}
+	return routes, nil
+}
+
+// eventText is the Event field of a dialog. Those without an id share it.
+func eventText(e sipx.Event, p *Package) string {
+	if text := e.String(); text != p.Name {
+		return strings.Clone(text)
+	}
+	return p.Name
+}
+
+// clone copies a URI, in one allocation for all parts that are not common words.
+func clone(u sipx.URI) sipx.URI {
+	all := u.User + u.Host + u.Params + u.Headers
+	cut := func(n int) string {
+		part := all[:n]
+		all = all[n:]
+		return part
+	}
+	scheme := u.Scheme
+	switch scheme {
+	case "sip":
+		scheme = "sip"
+	case "sips":
+		scheme = "sips"
+	case "tel":
+		scheme = "tel"
+	default:
+		scheme = strings.Clone(scheme)
+	}
+	return sipx.URI{Scheme: scheme, User: cut(len(u.User)), Host: cut(len(u.Host)), Port: u.Port,
+		Params: cut(len(u.Params)), Headers: cut(len(u.Headers))}
+}

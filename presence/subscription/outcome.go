@@ -1,0 +1,216 @@
+package subscription
+
+import (
+	"errors"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// HandleResponse implements [sipx.ResponseHandler]: it takes the outcome of the
+// NOTIFY of one resource.
+func (w *Watch) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
+	d := w.dialog
+	verdict, pause := judge(res, err)
+	d.mu.Lock()
+	w.underWay = false
+	again := w.again
+	w.again = false
+	verdict = d.again(verdict, pause, w.sentAt)
+	if verdict == notNow || verdict == missed {
+		w.shown, again = false, true // what it showed was not taken
+	}
+	if again && verdict < silent && !w.removed {
+		d.push(w)
+	}
+	d.settled(res, err, verdict)
+}
+
+// finalNotify is a dialog whose last NOTIFY is under way: whatever becomes of
+// it, that was that.
+type finalNotify Dialog
+
+func (f *finalNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
+	d := (*Dialog)(f)
+	if d.fetch {
+		d.Drop() // it has taken its part of the bounds until now
+	}
+	d.registry.observe(res, err)
+	d.registry.sendDone()
+}
+
+// settled goes on after an outcome: with what is due, or with the end of the
+// dialog. It is called with d.mu held and releases it.
+func (d *Dialog) settled(res *sipx.Response, err error, v verdict) {
+	d.underWay--
+	if res != nil {
+		d.proven = true
+		d.pulse.beat()
+	}
+	lost := v >= silent && d.state == dialogActive
+	if v >= silent {
+		d.state = dialogEnded
+	}
+	drain := !d.draining && v < silent
+	if drain {
+		d.draining = true
+	}
+	d.mu.Unlock()
+	d.registry.observe(res, err)
+	if drain {
+		d.drain()
+	}
+	if lost {
+		cause := Refused
+		if v == silent {
+			cause = Silent
+		}
+		d.registry.ends.push(d, cause, outcome(res, err))
+	}
+	d.registry.sendDone()
+}
+
+// again pauses a dialog whose watcher said "not now", or was not reached: nothing
+// is sent for as long as it asked, and longer each time. It gives up one that the
+// network has not reached for a minute. A NOTIFY that was lost alone, while what is
+// behind the dialog answered others, is sent again. d.mu is held.
+func (d *Dialog) again(v verdict, asked time.Duration, sentAt int64) verdict {
+	now := time.Now().Unix()
+	if v == silent {
+		if d.pulse.since(sentAt) {
+			return missed
+		}
+		return silent
+	}
+	switch {
+	case v != unreachable:
+		d.unreachable = 0
+	case d.unreachable == 0:
+		d.unreachable = now
+	case now-d.unreachable > int64(maxUnreachable/time.Second):
+		return gone
+	}
+	switch {
+	case v != unreachable && v != notNow:
+		d.tries = 0
+		return v
+	case !d.pausing && d.state == dialogActive:
+		d.tries = min(d.tries+1, 6)
+		d.pausing = true
+		d.wakeAfter(max(asked, min(time.Second<<d.tries, time.Minute)), false)
+	}
+	return notNow
+}
+
+// Pulse is when what is behind one or several dialogs last answered a NOTIFY. The
+// zero Pulse never did. It is safe for concurrent use.
+type Pulse struct{ at atomic.Int64 } // Unix time in nanoseconds
+
+func (p *Pulse) beat() {
+	if p != nil {
+		p.at.Store(time.Now().UnixNano())
+	}
+}
+
+// since reports whether there was an answer after a moment.
+func (p *Pulse) since(at int64) bool { return p != nil && p.at.Load() > at }
+
+// maxUnreachable is how long the network may fail to reach a watcher.
+const maxUnreachable = time.Minute
+
+// wake is the end of a pause. A dialog has at most one; few have any.
+type wake struct {
+	timer *time.Timer
+	all   bool // show everything
+}
+
+// wakeAfter has the dialog go on after a while. d.mu is held.
+func (d *Dialog) wakeAfter(wait time.Duration, all bool) {
+	if w := d.wake; w != nil && w.timer.Stop() {
+		all = all || w.all
+	}
+	w := &wake{all: all}
+	w.timer = time.AfterFunc(wait, func() { d.wakeUp(w) })
+	d.wake = w
+}
+
+func (d *Dialog) wakeUp(w *wake) {
+	d.mu.Lock()
+	if d.wake != w || d.state == dialogEnded {
+		d.mu.Unlock()
+		return
+	}
+	d.wake = nil
+	d.pausing = false
+	d.mu.Unlock()
+	if w.all {
+		d.ShowAll()
+	} else {
+		d.flush()
+	}
+}
+
+func (r *Registry) observe(res *sipx.Response, err error) {
+	switch {
+	case errors.Is(err, sipx.ErrTooLarge):
+		r.cfg.Logger.Warn("a watcher cannot be told: the document is larger than a message may be", "error", err)
+	case err != nil:
+		r.cfg.Logger.Debug("NOTIFY failed", "error", err)
+	}
+	if r.cfg.Events.Notified != nil {
+		status := 0
+		if res != nil {
+			status = res.Status
+		}
+		r.cfg.Events.Notified(status, err)
+	}
+}
+
+func outcome(res *sipx.Response, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return strconv.Itoa(res.Status) + " " + res.ReasonPhrase()
+}
+
+// verdict is what the outcome of a NOTIFY means for its subscription.
+type verdict int
+
+const (
+	delivered   verdict = iota // or refused in a way that trying again would not mend
+	notNow                     // try again later
+	unreachable                // the same, but not for ever
+	missed                     // send it again: what is behind the dialog answers others
+	silent                     // no answer in time
+	gone                       // the watcher is
+)
+
+// judge tells what an outcome means (RFC 6665 §4.2.2, RFC 5057 §5.1), and how
+// long to wait where it is notNow.
+func judge(res *sipx.Response, err error) (verdict, time.Duration) {
+	switch {
+	case errors.Is(err, sipx.ErrQueueFull):
+		return notNow, time.Second
+	case errors.Is(err, sipx.ErrStackClosed), errors.Is(err, sipx.ErrTooLarge):
+		return delivered, 0
+	case errors.Is(err, sipx.ErrTimeout):
+		return silent, 0
+	case errors.Is(err, sipx.ErrFlowClosed):
+		return gone, 0
+	case err != nil:
+		return unreachable, 0
+	case res.Status < 300:
+		return delivered, 0
+	}
+	switch res.Status {
+	case 404, 405, 408, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604:
+		return gone, 0
+	}
+	after, ok := sipx.Seconds(res.Header.Get("Retry-After"))
+	if res.Status/100 == 5 || ok {
+		return notNow, min(time.Duration(after)*time.Second, 5*time.Minute)
+	}
+	return delivered, 0
+}

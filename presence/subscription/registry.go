@@ -1,0 +1,409 @@
+package subscription
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/openblustar/blustar/internal/conf"
+	"github.com/openblustar/blustar/internal/deadline"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// Config makes a [Registry]. Sender is required; the zero value of everything
+// else is the default that its comment names.
+type Config struct {
+	Sender sipx.Sender  // sends NOTIFYs: usually the stack
+	Events Events       // what the host is told
+	NAT    NATMode      // where NOTIFYs over UDP go; default: auto
+	Logger *slog.Logger // default: silent; its handler must not block
+
+	MaxWatches    int            // resources watched over all dialogs, fetches included; default 200,000
+	AccountShare  int            // of them by one account; default a quarter, at least 1000, or 1000
+	SourceShare   int            // of them from one source address (IPv6: /64); default half, at least 1000, or 1000
+	SharedSources []netip.Prefix // sources of many, which have no such share: SBCs, proxies
+	Window        int            // NOTIFYs of one dialog that may be under way over UDP; default 3; over connections 32
+	// FullPause is how far apart full listings, and full watcher information, that
+	// refreshes ask for are in one dialog; default 5 s (RFC 3856 §6.10).
+	FullPause time.Duration
+}
+
+// Events is what a host is told. Each function may be nil.
+type Events struct {
+	// Ended is told of each dialog that ends by itself, and not by the host. The
+	// dialog is closed, and its resources have been told. One that expired is to be
+	// sent its last NOTIFY by [Dialog.Farewell]. Calls come one after another from a
+	// goroutine of the registry: what blocks there holds up other ends, and nothing
+	// else.
+	Ended func(e Ending)
+	// Notified is told the outcome of each NOTIFY: the status of its final
+	// response, or 0 with an error. It is called where the network is read: it
+	// must not block, and must not call the registry.
+	Notified func(status int, err error)
+}
+
+// Ending is the end of a dialog.
+type Ending struct {
+	Dialog *Dialog
+	Cause  Cause
+	Detail string // of a NOTIFY that failed: what became of it
+}
+
+// Cause is why a dialog ended by itself.
+type Cause uint8
+
+// Causes.
+const (
+	Expired  Cause = iota // it was not refreshed in time
+	Refused               // its watcher does not know it any more, or the network does not reach it (RFC 6665 §4.2.2)
+	Silent                // a NOTIFY was not answered
+	FlowGone              // its connection is closed
+)
+
+// String says it in words.
+func (c Cause) String() string {
+	return [...]string{"it was not refreshed", "a NOTIFY failed", "a NOTIFY was not answered", "its connection is gone"}[c]
+}
+
+// Errors of [Registry.Open] and [Dialog.SetItems].
+var (
+	ErrFull  = errors.New("subscription: too many are watched") // to be tried again later: 503
+	ErrShare = errors.New("subscription: too many are watched by one account")
+)
+
+// Registry holds the dialogs of a notifier. It is safe for concurrent use.
+//
+// Lock order: Dialog.mu, then what a [Resource] locks in its methods, or one of
+// the registry's own: mu, then ends.mu; the lock of the deadlines. No lock is held while a request is sent, or a function of [Events] is
+// called.
+type Registry struct {
+	cfg         Config
+	deadlines   deadline.Queue
+	ends        ends
+	serials     atomic.Uint64
+	outstanding atomic.Int64  // NOTIFYs without an outcome
+	idle        chan struct{} // told when outstanding falls to 0
+	actives     activeTexts
+	contacts    contacts
+
+	mu      sync.Mutex
+	closed  bool
+	byTag   map[string]*Dialog
+	byConn  map[uint64]map[*Dialog]struct{}
+	watches int
+	parties map[partyKey]*party
+	ended   recent
+}
+
+// New makes a registry. It starts nothing. The error names everything that is
+// wrong with the configuration.
+func New(cfg Config) (*Registry, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	r := &Registry{
+		cfg:     cfg,
+		idle:    make(chan struct{}, 1),
+		actives: make(activeTexts, 3600),
+		byTag:   make(map[string]*Dialog),
+		byConn:  make(map[uint64]map[*Dialog]struct{}),
+		parties: make(map[partyKey]*party),
+	}
+	r.ends.registry = r
+	return r, nil
+}
+
+func (c *Config) complete() error {
+	check := conf.Of("subscription: Config")
+	check.Require("Sender", c.Sender != nil)
+	conf.OneOf(check, "NAT", c.NAT, NATAuto, NATAlways, NATNever)
+	conf.Default(check, "MaxWatches", &c.MaxWatches, 200_000)
+	conf.Default(check, "AccountShare", &c.AccountShare, max(1000, c.MaxWatches/4))
+	conf.Default(check, "SourceShare", &c.SourceShare, max(1000, c.MaxWatches/2))
+	conf.Default(check, "Window", &c.Window, 3)
+	conf.Default(check, "FullPause", &c.FullPause, 5*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return check.Err()
+}
+
+// Find returns the live dialog that an in-dialog request belongs to, or nil: a
+// request for it is answered 481.
+func (r *Registry) Find(req *sipx.Request) *Dialog {
+	d := r.ByTag(req.To.Tag())
+	if d == nil || d.callID != req.CallID || d.remoteTag() != req.From.Tag() {
+		return nil
+	}
+	return d
+}
+
+// ByTag returns the live dialog with our tag, or nil.
+func (r *Registry) ByTag(tag string) *Dialog {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.byTag[tag]
+}
+
+// HasEnded reports whether an in-dialog request is for a dialog that has ended in the
+// last half minute: what a watcher sent before it knew of that.
+func (r *Registry) HasEnded(req *sipx.Request) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ended.has(req.To.Tag())
+}
+
+// recent are the tags of dialogs that have ended, the newest ones.
+type recent struct {
+	at   map[string]time.Time
+	tags [maxRecent]string
+	next int
+}
+
+const maxRecent = 4096
+
+func (r *recent) add(tag string) {
+	if r.at == nil {
+		r.at = make(map[string]time.Time)
+	}
+	delete(r.at, r.tags[r.next])
+	r.tags[r.next] = tag
+	r.at[tag] = time.Now()
+	r.next = (r.next + 1) % maxRecent
+}
+
+func (r *recent) has(tag string) bool {
+	at, ok := r.at[tag]
+	return ok && time.Since(at) < 32*time.Second
+}
+
+// add puts a dialog in, with its part of the bounds.
+func (r *Registry) add(d *Dialog, account string, source netip.Prefix) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return ErrFull
+	}
+	d.account, d.source = r.partiesOf(account, source)
+	if err := r.takeLocked(d, len(d.watches)); err != nil {
+		r.forgetLocked(d)
+		return err
+	}
+	d.serial = r.serials.Add(1)
+	if !d.fetch {
+		r.byTag[d.Tag()] = d
+		r.bindLocked(d, d.flow)
+	}
+	return nil
+}
+
+// rebind moves d to the connection of its newest request.
+func (r *Registry) rebind(d *Dialog, flow sipx.Flow) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if d.conn == flow.Conn {
+		return
+	}
+	r.unbindLocked(d)
+	r.bindLocked(d, flow)
+	r.ends.spare(d)
+}
+
+func (r *Registry) bindLocked(d *Dialog, flow sipx.Flow) {
+	if !flow.Reliable() || flow.Conn == 0 {
+		return
+	}
+	set := r.byConn[flow.Conn]
+	if set == nil {
+		set = make(map[*Dialog]struct{})
+		r.byConn[flow.Conn] = set
+	}
+	set[d] = struct{}{}
+	d.conn = flow.Conn
+}
+
+func (r *Registry) unbindLocked(d *Dialog) {
+	if set := r.byConn[d.conn]; set != nil {
+		if delete(set, d); len(set) == 0 {
+			delete(r.byConn, d.conn)
+		}
+	}
+	d.conn = 0
+}
+
+// remove takes d out, which watches n resources.
+func (r *Registry) remove(d *Dialog, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !d.fetch {
+		delete(r.byTag, d.Tag())
+		r.unbindLocked(d)
+		r.ended.add(d.Tag())
+	}
+	r.countLocked(d, -n)
+	r.forgetLocked(d)
+}
+
+// All returns the live dialogs, the oldest first.
+func (r *Registry) All() []*Dialog {
+	r.mu.Lock()
+	list := make([]*Dialog, 0, len(r.byTag))
+	for _, d := range r.byTag {
+		list = append(list, d)
+	}
+	r.mu.Unlock()
+	slices.SortFunc(list, func(a, b *Dialog) int { return cmp.Compare(a.serial, b.serial) })
+	return list
+}
+
+// FlowClosed ends the dialogs on a connection with it. It does not block, as
+// [sipx.FlowObserver] asks.
+func (r *Registry) FlowClosed(f sipx.Flow) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for d := range r.byConn[f.Conn] {
+		r.ends.push(d, FlowGone, "")
+	}
+}
+
+// Shutdown ends all dialogs with a last NOTIFY (RFC 6665 §4.4.1), for which it
+// waits until ctx ends, and refuses new ones. Its error is that of ctx where it
+// cut the waiting short. After it no goroutine of the registry is left, unless
+// Events.Ended blocks.
+func (r *Registry) Shutdown(ctx context.Context, why Reason) error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	for _, d := range r.All() {
+		d.End(why)
+	}
+	var err error
+	for r.outstanding.Load() > 0 && err == nil {
+		select {
+		case <-r.idle:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	r.deadlines.Stop()
+	r.ends.wait(ctx)
+	return err
+}
+
+// Stats counts what a registry holds.
+type Stats struct {
+	Dialogs  int // live ones
+	Watches  int // resources watched in them, and in fetches
+	UnderWay int // NOTIFYs without an outcome
+}
+
+// Stats returns the counts.
+func (r *Registry) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Stats{Dialogs: len(r.byTag), Watches: r.watches, UnderWay: int(r.outstanding.Load())}
+}
+
+// sendDone notes the outcome of a NOTIFY.
+func (r *Registry) sendDone() {
+	if r.outstanding.Add(-1) == 0 {
+		select {
+		case r.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// ends is where dialogs wait whose end may take a while: a goroutine of its own
+// carries it out, because the network and the deadlines cannot wait. The
+// goroutine lives while there is something to do.
+type ends struct {
+	registry    *Registry
+	mu          sync.Mutex
+	first, last *Dialog
+	running     chan struct{} // closed when the goroutine ends; nil where there is none
+}
+
+func (e *ends) push(d *Dialog, cause Cause, detail string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if d.waiting {
+		if d.cause == Expired {
+			d.cause, d.detail = cause, detail
+		}
+		return
+	}
+	d.waiting, d.cause, d.detail = true, cause, detail
+	if e.first == nil {
+		e.first = d
+	} else {
+		e.last.next = d
+	}
+	e.last = d
+	if e.running == nil {
+		e.running = make(chan struct{})
+		go e.run()
+	}
+}
+
+// spare lets a dialog live that has come back over another connection.
+func (e *ends) spare(d *Dialog) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if d.cause == FlowGone {
+		d.cause = Expired // if it has
+	}
+}
+
+func (e *ends) run() {
+	for {
+		e.mu.Lock()
+		d := e.first
+		if d == nil {
+			close(e.running)
+			e.running = nil
+			e.mu.Unlock()
+			return
+		}
+		e.first, d.next = d.next, nil
+		ending := Ending{d, d.cause, d.detail}
+		d.waiting, d.cause = false, Expired
+		e.mu.Unlock()
+		e.registry.carryOut(ending)
+	}
+}
+
+func (e *ends) wait(ctx context.Context) {
+	e.mu.Lock()
+	running := e.running
+	e.mu.Unlock()
+	if running == nil {
+		return
+	}
+	select {
+	case <-running:
+	case <-ctx.Done():
+	}
+}
+
+// carryOut carries out the end of a dialog that ends by itself.
+func (r *Registry) carryOut(e Ending) {
+	switch {
+	case e.Cause == Expired && !e.Dialog.close(dialogEnding, ReasonTimeout, true):
+		return
+	case e.Cause != Expired && !e.Dialog.Drop():
+		return
+	}
+	switch {
+	case r.cfg.Events.Ended != nil:
+		r.cfg.Events.Ended(e)
+	case e.Cause == Expired:
+		e.Dialog.Farewell()
+	}
+}

@@ -1,0 +1,81 @@
+package subscription
+
+// Package is an event package (RFC 6665 §7): a value.
+type Package struct {
+	Name      string // as in Event: "presence"
+	MediaType string // of its bodies: "application/pidf+xml"
+	Large     bool   // its bodies are large: refreshes ask for them no more often than each FullPause
+}
+
+// View numbers what a watcher may see of a resource. The registry hands it to
+// the resource and does not ask what it means.
+type View uint8
+
+// Resource is something to be watched. Its methods are called with a dialog
+// locked: they must be quick, must not block and must not call the registry or
+// any of its dialogs. They are called by several goroutines at once.
+type Resource interface {
+	// Current returns the newest state. It never returns nil.
+	Current() State
+	// Joined and Left tell of each watch that begins and ends to watch the
+	// resource; a fetch (Expires 0) does neither. They come in pairs.
+	Joined(w *Watch, v View)
+	Left(w *Watch, v View)
+}
+
+// State is one state of a resource. It does not change.
+type State interface {
+	// Version tells what one view shows from what it showed before: two states
+	// of a resource with the same version look the same.
+	Version(v View) uint64
+	// Body writes the state. Nobody changes what it returns. It is called with
+	// the dialog locked, as the methods of [Resource] are.
+	Body(s Showing) []byte
+}
+
+// Showing says for whom a state is written.
+type Showing struct {
+	View   View
+	Entity string // as it was subscribed to
+	Serial uint32 // counts the bodies of its dialog from 0: the version of RFC 3858
+}
+
+// Style is in which ways clients want their NOTIFYs. The zero Style is that of
+// the RFCs.
+type Style struct {
+	Name string // for listings
+	// Lists writes what is due of a list into one body (RFC 4662). Nil has one
+	// NOTIFY sent for each resource.
+	Lists ListWriter
+	// FromEntity writes the resource's own address into From of the NOTIFYs of a
+	// list; else that of the dialog.
+	FromEntity bool
+	// FinalBody has the last NOTIFY of a list show its first resource; else it has
+	// no body. That of a single resource always shows it (RFC 6665 §4.2.1.4).
+	FinalBody bool
+}
+
+// ListWriter writes the state of a list of resources. [Resource] says how it is
+// called.
+type ListWriter interface {
+	// WriteList returns the body with its Content-Type.
+	WriteList(l List) (body []byte, contentType string)
+	// Extension is the option tag that the NOTIFY requires: "eventlist".
+	Extension() string
+}
+
+// List is what one NOTIFY says about a list.
+type List struct {
+	URI     string // of the list
+	ID      string // unique to this NOTIFY: "7@tag" (RFC 2392 §2)
+	Version uint32
+	Full    bool // Entries are all resources of the list
+	Entries []Entry
+}
+
+// Entry is one resource of a list. Body is nil where its state is not in this
+// NOTIFY.
+type Entry struct {
+	Entity string
+	Body   []byte
+}
