@@ -1,0 +1,73 @@
+package msgraph_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence/msgraph"
+)
+
+func seeds(f *testing.F) {
+	files, err := filepath.Glob("testdata/graph/*.json")
+	require.NoError(f, err)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		require.NoError(f, err)
+		f.Add(data)
+	}
+}
+
+// FuzzCalendar: whatever is read, what comes out is bounded and fit to be shown.
+func FuzzCalendar(f *testing.F) {
+	seeds(f)
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	require.NoError(f, err)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		found, _, err := msgraph.ReadCalendar(data, berlin)
+		if err != nil {
+			require.Empty(t, found)
+		}
+		for _, a := range found {
+			require.NotEmpty(t, a.ID)
+			require.True(t, len(a.ID) <= 255 && len(a.Subject) <= 256 && len(a.Location) <= 256)
+			require.True(t, utf8.ValidString(a.ID+a.Subject+a.Location))
+			require.True(t, a.End.After(a.From))
+		}
+		if len(found) > 0 {
+			p := pidf.Presence{Entity: "sip:tom@example.com", Persons: []pidf.Person{{ID: "p", BluStar: &pidf.BluStarPresence{Calendar: found[:1]}}}}
+			_, err := pidf.Decode(p.AppendXML(nil))
+			require.NoError(t, err) // what is shown can be read
+		}
+	})
+}
+
+// FuzzPresence: likewise.
+func FuzzPresence(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		states, err := msgraph.ReadPresence(data)
+		if err != nil {
+			require.Empty(t, states)
+		}
+		for id, v := range states {
+			require.NotEmpty(t, id)
+			require.LessOrEqual(t, len(v.FreeText), 1024)
+			require.True(t, utf8.ValidString(v.FreeText))
+			if v.Status == "" {
+				require.Empty(t, v.FreeText+v.TelephoneEvent, "who says nothing says nothing")
+				continue
+			}
+			p := pidf.Presence{Entity: "sip:tom@example.com", Persons: []pidf.Person{{ID: "p", BluStar: &pidf.BluStarPresence{
+				ExternalUC: &pidf.ExternalUC{Status: v.Status, FreeText: v.FreeText, TelephoneEvent: v.TelephoneEvent},
+			}}}}
+			_, err := pidf.Decode(p.AppendXML(nil))
+			require.NoError(t, err)
+		}
+	})
+}

@@ -1,0 +1,249 @@
+package msgraph_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/internal/fakegraph"
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/msgraph"
+)
+
+// office is a tenant with one user, who is watched, and whose line is written.
+type office struct {
+	*testing.T
+	s      *fakegraph.Server
+	teams  *msgraph.Teams
+	writer *msgraph.Writer
+	seen   *watch[presence.ExternalState]
+	stop   func()
+}
+
+func newOffice(t *testing.T) *office {
+	s := newTenant()
+	s.EchoLag = 20 * time.Second
+	s.SetPresence(tom, "Available", "Available")
+	o := &office{T: t, s: s, teams: newTeams(t, s, msgraph.TeamsConfig{})}
+	writer, err := o.teams.NewWriter(msgraph.WriterConfig{})
+	require.NoError(t, err)
+	o.writer = writer
+	o.serve()
+	o.seen = watchTeams(t, o.teams, tomMail)
+	require.Equal(t, pidf.StatusAvailable, o.seen.after(2*time.Second).Status)
+	return o
+}
+
+func (o *office) serve() {
+	ctx, cancel := context.WithCancel(o.Context())
+	served := make(chan error, 1)
+	go func() { served <- o.writer.Serve(ctx) }()
+	o.stop = func() {
+		cancel()
+		require.ErrorIs(o, <-served, context.Canceled)
+	}
+}
+
+func (o *office) close() {
+	o.seen.cancel()
+	o.stop()
+}
+
+func (o *office) line(state pidf.LineState) {
+	o.writer.SetLine(entry(tomMail), "4711", presence.LineState{State: state})
+}
+
+func (o *office) after(d time.Duration) presence.ExternalState {
+	o.Helper()
+	return o.seen.after(d)
+}
+
+// TestWriteBack: BSX-15, line states to Teams, as sessions that are renewed and cleared.
+func TestWriteBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		o.line(pidf.LineRinging)
+		o.after(61 * time.Second)
+		require.Equal(t, 1, count(o.s.Requests(), askClear), "what may be left from before")
+		o.line(pidf.LineBusy)
+		o.after(time.Second)
+		require.Equal(t, "InACall", o.s.Session(tom))
+		o.writer.SetLine(entry(tomMail), "4712", presence.LineState{State: pidf.LineBusy})
+		o.s.Requests()
+		for range 30 {
+			o.after(time.Minute)
+			require.Equal(t, "InACall", o.s.Session(tom), "renewed")
+		}
+		require.InDelta(t, 10, count(o.s.Requests(), askSet), 1)
+		o.line(pidf.LineIdle)
+		o.after(time.Second)
+		require.Equal(t, "InACall", o.s.Session(tom), "the other line")
+		o.writer.SetLine(entry(tomMail), "4712", presence.LineState{State: pidf.LineUnknown})
+		o.after(time.Second)
+		require.Empty(t, o.s.Session(tom))
+		o.after(10 * time.Minute)
+		asked := o.s.Requests()
+		require.Equal(t, []int{0, 1}, []int{count(asked, askSet), count(asked, askClear)})
+
+		o.writer.SetLine(entry(tomMail), "4711", presence.LineState{State: pidf.LineBusy, Lifetime: time.Minute})
+		o.after(50 * time.Second)
+		require.Equal(t, "InACall", o.s.Session(tom))
+		o.after(11 * time.Second)
+		require.Empty(t, o.s.Session(tom), "the line's value has faded")
+
+		o.line(pidf.LineBusy)
+		o.after(time.Second)
+		require.Equal(t, "InACall", o.s.Session(tom))
+		o.close()
+		require.Empty(t, o.s.Session(tom), "cleared at the end")
+	})
+}
+
+// TestEcho: what was written comes back, and is not the user's own presence.
+func TestEcho(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		o.line(pidf.LineBusy)
+		for range 20 {
+			require.Equal(t, pidf.StatusAvailable, o.after(30*time.Second).Status)
+		}
+		o.s.SetPresence(tom, "DoNotDisturb", "Presenting")
+		require.Equal(t, pidf.StatusDoNotDisturb, o.after(11*time.Second).Status, "their own counts")
+		o.s.SetPresence(tom, "Available", "Available")
+		require.Empty(t, o.after(11*time.Second).Status, "that is over, and what is now, the session hides")
+		o.line(pidf.LineIdle)
+		o.after(time.Second)
+		for range 4 {
+			require.Empty(t, o.after(10*time.Second).TelephoneEvent)
+		}
+		require.Equal(t, pidf.StatusAvailable, o.after(0).Status)
+		o.s.SetPresence(tom, "Busy", "InACall")
+		require.Equal(t, msgraph.OnThePhone, o.after(11*time.Second).TelephoneEvent, "the echo is over")
+		o.close()
+	})
+}
+
+// TestNoLoop: a host that takes what Teams says for its own, and shows it as a busy line, would keep a user on the
+// phone for ever, because it hears itself. It does without the guard, and does not with it.
+func TestNoLoop(t *testing.T) {
+	for _, deaf := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOffice(t)
+			if deaf {
+				o.teams.Deaf()
+			}
+			calling := true
+			consolidate := func(d time.Duration) {
+				for range int(d / time.Second) {
+					state := pidf.LineIdle
+					if calling || o.after(0).Status == pidf.StatusBusy {
+						state = pidf.LineBusy
+					}
+					o.line(state)
+					o.after(time.Second)
+				}
+			}
+			consolidate(time.Minute)
+			require.Equal(t, "InACall", o.s.Session(tom))
+			calling = false
+			consolidate(time.Hour)
+			if deaf {
+				require.Equal(t, "InACall", o.s.Session(tom), "it loops: this test can fail")
+			} else {
+				require.Empty(t, o.s.Session(tom))
+				require.Equal(t, pidf.StatusAvailable, o.after(0).Status)
+			}
+			o.close()
+		})
+	}
+}
+
+// TestCallOfTeams: nothing is written for a user who is in a call of Teams already.
+func TestCallOfTeams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		o.line(pidf.LineIdle)
+		o.after(61 * time.Second)
+		o.s.SetPresence(tom, "Busy", "InACall")
+		require.Equal(t, msgraph.OnThePhone, o.after(11*time.Second).TelephoneEvent)
+		o.line(pidf.LineBusy)
+		o.after(5 * time.Minute)
+		require.Empty(t, o.s.Session(tom))
+		require.Equal(t, msgraph.OnThePhone, o.after(0).TelephoneEvent)
+		o.s.SetPresence(tom, "Available", "Available")
+		o.after(11 * time.Second)
+		require.Equal(t, "InACall", o.s.Session(tom), "the line is busy yet")
+		o.seen.cancel()
+		o.line(pidf.LineIdle)
+		time.Sleep(time.Minute)
+
+		// Nobody watches: it is read before it is written.
+		o.s.SetPresence(tom, "Busy", "InAConferenceCall")
+		o.line(pidf.LineBusy)
+		time.Sleep(time.Minute)
+		require.Empty(t, o.s.Session(tom))
+		o.s.SetPresence(tom, "Away", "Away")
+		time.Sleep(time.Minute)
+		require.Equal(t, "InACall", o.s.Session(tom))
+		o.stop()
+	})
+}
+
+// TestLeftSession: a session that outlived a crash is taken for a call of Teams until it is cleared.
+func TestLeftSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		o.line(pidf.LineBusy)
+		o.after(time.Second)
+		teams := newTeams(t, o.s, msgraph.TeamsConfig{})
+		writer, err := teams.NewWriter(msgraph.WriterConfig{})
+		require.NoError(t, err)
+		crashed := o.stop
+		o.seen.cancel()
+		o.teams, o.writer, o.seen = teams, writer, watchTeams(t, teams, tomMail)
+		require.Equal(t, msgraph.OnThePhone, o.after(2*time.Second).TelephoneEvent)
+		o.serve()
+		o.line(pidf.LineIdle)
+		o.after(61 * time.Second)
+		require.Empty(t, o.s.Session(tom))
+		require.Equal(t, pidf.StatusAvailable, o.after(45*time.Second).Status)
+		o.close()
+		crashed()
+	})
+}
+
+// TestWriterFailures: a line that cannot be shown is tried again; all wait where Graph says so.
+func TestWriterFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		o.line(pidf.LineIdle)
+		o.after(61 * time.Second)
+		o.s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+			return strings.HasSuffix(r.URL.Path, "/setPresence") && status(http.StatusTooManyRequests, "Retry-After", "120")(w, r)
+		})
+		o.s.Requests()
+		o.line(pidf.LineBusy)
+		o.after(119 * time.Second)
+		require.Equal(t, 1, count(o.s.Requests(), askSet))
+		o.s.Intercept(nil)
+		o.after(30 * time.Second)
+		require.Equal(t, "InACall", o.s.Session(tom))
+		o.s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+			return strings.HasSuffix(r.URL.Path, "Presence") && status(http.StatusBadGateway)(w, r)
+		})
+		o.line(pidf.LineIdle)
+		o.after(10 * time.Minute)
+		require.Empty(t, o.s.Session(tom), "Teams ended it")
+		o.s.Intercept(status(http.StatusForbidden))
+		o.writer.SetLine(entry("meg.o'ryan@contoso.example"), "4713", presence.LineState{State: pidf.LineBusy})
+		o.s.Requests()
+		time.Sleep(time.Minute)
+		o.close()
+	})
+}
