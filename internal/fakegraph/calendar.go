@@ -166,8 +166,11 @@ func (s *Server) schedule(w http.ResponseWriter, r *http.Request) {
 				continue
 			}
 			item := map[string]any{"status": e["showAs"], "start": e["start"], "end": e["end"], "isPrivate": e["sensitivity"] == "private"}
-			if e["sensitivity"] != "private" {
+			if e["sensitivity"] != "private" || s.PrivateTexts {
 				item["subject"] = e["subject"]
+				if where, ok := e["location"].(map[string]any); ok {
+					item["location"] = where["displayName"]
+				}
 			}
 			items = append(items, item)
 		}

@@ -22,6 +22,8 @@ type Server struct {
 	PageSize                 int               // of a calendar view, where the request names a larger one; default 200
 	// EchoLag is how long a session that was cleared is still seen.
 	EchoLag time.Duration
+	// PrivateTexts has schedules tell the subjects of private appointments too.
+	PrivateTexts bool
 	// NoLookup refuses to look for users.
 	NoLookup bool
 

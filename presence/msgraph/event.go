@@ -163,10 +163,16 @@ func (r *reader) items(s *schedule) (found []pidf.Appointment, broken, err error
 		state, _ := calendar.State(i.Status)
 		found = append(found, pidf.Appointment{
 			ID: id, State: state, Subject: calendar.Text(i.Subject), Location: calendar.Text(i.Location),
-			From: from, End: end, Private: i.Private,
+			From: from, End: end, AllDay: r.midnight(from) && r.midnight(end), Private: i.Private,
 		})
 	}
 	return found, broken, nil
+}
+
+// midnight reports whether t is one. A schedule does not say which of its items are whole days.
+func (r *reader) midnight(t time.Time) bool {
+	hour, minute, second := t.In(r.location).Clock()
+	return hour+minute+second == 0
 }
 
 // scheduleError is an error of one mailbox among several.
