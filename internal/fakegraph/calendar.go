@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,13 +34,24 @@ func (e Event) With(key string, value any) Event {
 	return e
 }
 
-// time returns when the event begins or ends. Whole days are taken as they are written.
-func (e Event) time(key string) time.Time {
-	at, _ := e[key].(map[string]any)
-	text, _ := at["dateTime"].(string)
-	t, _ := time.Parse("2006-01-02T15:04:05", text)
-	return t
+// stored is an event, and when it is. Whole days are taken as they are written.
+type stored struct {
+	Event
+	from, end time.Time
 }
+
+func store(e Event) stored {
+	read := func(key string) time.Time {
+		at, _ := e[key].(map[string]any)
+		text, _ := at["dateTime"].(string)
+		t, _ := time.Parse("2006-01-02T15:04:05", text)
+		return t
+	}
+	return stored{e, read("start"), read("end")}
+}
+
+// within reports whether an event is in a window.
+func (e stored) within(from, to time.Time) bool { return !e.end.Before(from) && e.from.Before(to) }
 
 // maxOpen is how many requests of an application for one mailbox Graph serves at once.
 const maxOpen = 4
@@ -80,10 +90,14 @@ func (s *Server) calendar(w http.ResponseWriter, r *http.Request, u *user, delta
 		fail(w, http.StatusBadRequest, "ErrorInvalidParameter", "This request requires a time window.")
 		return
 	}
+	var events []Event
 	s.mu.Lock()
-	events := slices.Clone(u.events)
+	for _, e := range u.events {
+		if e.within(from, to) {
+			events = append(events, e.Event)
+		}
+	}
 	s.mu.Unlock()
-	events = slices.DeleteFunc(events, func(e Event) bool { return e.time("end").Before(from) || !e.time("start").Before(to) })
 	s.page(w, r, events, skip, delta)
 }
 
@@ -162,13 +176,14 @@ func (s *Server) schedule(w http.ResponseWriter, r *http.Request) {
 		items := []any{}
 		s.mu.Lock()
 		for _, e := range u.events {
-			if e.time("end").Before(from) || !e.time("start").Before(to) || e["isCancelled"] == true {
+			private := e.Event["sensitivity"] == "private"
+			if !e.within(from, to) || e.Event["isCancelled"] == true {
 				continue
 			}
-			item := map[string]any{"status": e["showAs"], "start": e["start"], "end": e["end"], "isPrivate": e["sensitivity"] == "private"}
-			if e["sensitivity"] != "private" || s.PrivateTexts {
-				item["subject"] = e["subject"]
-				if where, ok := e["location"].(map[string]any); ok {
+			item := map[string]any{"status": e.Event["showAs"], "start": e.Event["start"], "end": e.Event["end"], "isPrivate": private}
+			if !private || s.PrivateTexts {
+				item["subject"] = e.Event["subject"]
+				if where, ok := e.Event["location"].(map[string]any); ok {
 					item["location"] = where["displayName"]
 				}
 			}

@@ -41,7 +41,7 @@ type Server struct {
 type user struct {
 	id, principal, mail string
 	mailbox             bool
-	events              []Event
+	events              []stored
 	availability        string
 	activity            string
 	status              any
@@ -84,7 +84,11 @@ func (s *Server) RemoveMailbox(name string) {
 func (s *Server) SetEvents(name string, events ...Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.users[strings.ToLower(name)].events = events
+	u := s.users[strings.ToLower(name)]
+	u.events = nil
+	for _, e := range events {
+		u.events = append(u.events, store(e))
+	}
 }
 
 // AddEvent adds an event to those of a user.
@@ -92,7 +96,7 @@ func (s *Server) AddEvent(name string, event Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u := s.users[strings.ToLower(name)]
-	u.events = append(u.events, event)
+	u.events = append(u.events, store(event))
 }
 
 // Intercept has requests answered by f first. Where that is true, they are answered.

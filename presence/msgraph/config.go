@@ -35,8 +35,8 @@ type Config struct {
 	// Login and Graph are the services of the cloud that the tenant is in; defaults DefaultLogin and
 	// DefaultGraph. They are https URLs without a path; http is for a loopback address only.
 	Login, Graph string
-	// HTTPClient sends the requests; nil: one with [http.DefaultTransport]. Its CheckRedirect is not
-	// used: no redirection is followed.
+	// HTTPClient sends the requests; nil: one with a copy of [http.DefaultTransport] that opens at most 64
+	// connections. Its CheckRedirect is not used: no redirection is followed.
 	HTTPClient *http.Client
 
 	Timeout time.Duration // of one request; default 30 seconds

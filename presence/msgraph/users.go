@@ -16,13 +16,15 @@ import (
 const (
 	foundFor    = 24 * time.Hour
 	notFoundFor = time.Hour
-	maxUsers    = 100_000 // older ones are forgotten
+	maxUsers    = 100_000 // others are forgotten
+	maxLookups  = 16      // requests under way at once
 )
 
 // users finds the object IDs that belong to mail addresses, and remembers them, and who does not exist.
 type users struct {
-	app  *App
-	pace pace
+	app   *App
+	pace  pace
+	slots chan struct{} // one element for each request under way
 
 	mu    sync.Mutex
 	known map[string]known
@@ -56,11 +58,6 @@ func (u *users) id(ctx context.Context, mail string) (string, error) {
 		u.remember(mail, known{err: err}, u.app.cfg.RefusedPause)
 	}
 	return id, err
-}
-
-// refuse remembers that there is something wrong with a user.
-func (u *users) refuse(mail string, err error, d time.Duration) {
-	u.remember(mail, known{err: err}, d)
 }
 
 // remember keeps k for d; for less where it keeps something bad, so that all of it does not end at once.
@@ -114,6 +111,12 @@ func (u *users) ask(ctx context.Context, mail string) (string, error) {
 }
 
 func (u *users) get(ctx context.Context, path string, out any) error {
+	select {
+	case u.slots <- struct{}{}:
+		defer func() { <-u.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if err := u.pace.wait(ctx); err != nil {
 		return err
 	}

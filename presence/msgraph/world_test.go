@@ -83,7 +83,6 @@ func start[V any](t *testing.T, monitor func(context.Context, func(V)) error) *w
 		defer w.mu.Unlock()
 		w.err, w.ended = err, true
 	}()
-	synctest.Wait()
 	return w
 }
 
