@@ -1,6 +1,7 @@
 package fakegraph
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -54,7 +55,7 @@ func (s *Server) shown(u *user) (availability, activity string) {
 	}
 	for _, v := range u.sessions {
 		if time.Now().Before(v.until) && slices.Index(rank, v.availability) > slices.Index(rank, availability) {
-			availability, activity = v.availability, v.activity
+			availability, activity = v.availability, cmp.Or(s.EchoActivity, v.activity)
 		}
 	}
 	return availability, activity

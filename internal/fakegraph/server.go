@@ -20,8 +20,10 @@ type Server struct {
 	Certificate              *x509.Certificate // takes assertions signed by its key instead of the secret
 	TokenLife                time.Duration     // default 1 hour
 	PageSize                 int               // of a calendar view, where the request names a larger one; default 200
-	// EchoLag is how long a session that was cleared is still seen.
-	EchoLag time.Duration
+	// EchoLag is how long a session that was cleared is still seen; EchoActivity is as what sessions are seen, where
+	// that is not what was set.
+	EchoLag      time.Duration
+	EchoActivity string
 	// PrivateTexts has schedules tell the subjects of private appointments too.
 	PrivateTexts bool
 	// NoLookup refuses to look for users.

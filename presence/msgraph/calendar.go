@@ -131,6 +131,7 @@ type mailbox struct {
 	calendar *Calendar
 	mail     string
 	user     string // the same, or the object ID
+	warned   bool   // that an event cannot be read
 }
 
 const (
@@ -182,7 +183,8 @@ func (b *mailbox) view(ctx context.Context, w calendar.Window) (found []pidf.App
 			return nil, err
 		}
 		more, broken := c.reader.events(list)
-		if broken != nil {
+		if broken != nil && !b.warned {
+			b.warned = true
 			c.app.cfg.Logger.Warn("an event cannot be read", "mailbox", b.mail, "error", broken)
 		}
 		if found = append(found, more...); len(found) > 2*c.cfg.Appointments {
@@ -252,7 +254,7 @@ func (c *Calendar) schedules(ctx context.Context, mails []string) (map[string]re
 		}
 		found, broken, err := c.reader.items(&s)
 		if broken != nil {
-			c.app.cfg.Logger.Warn("an item of a schedule cannot be read", "mailbox", mail, "error", broken)
+			c.app.cfg.Logger.Debug("an item of a schedule cannot be read", "mailbox", mail, "error", broken)
 		}
 		results[mail] = result[[]pidf.Appointment]{found, err}
 	}

@@ -251,7 +251,7 @@ func TestCalendarFailures(t *testing.T) {
 			require.NoError(t, err)
 			throttled := watchCalendar(t, c, tomMail)
 			other := watchCalendar(t, c, "meg@contoso.onmicrosoft.example")
-			throttled.after(0)
+			throttled.after(time.Second)
 			s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 				return strings.Contains(r.URL.Path, tomMail) && status(http.StatusTooManyRequests, "Retry-After", "600")(w, r)
 			})

@@ -86,7 +86,7 @@ func (a *App) request(ctx context.Context, c call) (*http.Request, error) {
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("client-request-id", newID())
-	req.Header["Prefer"] = c.prefer
+	req.Header["Prefer"] = slices.Clone(c.prefer)
 	return req, nil
 }
 

@@ -2,14 +2,12 @@ package msgraph
 
 import (
 	"encoding/json"
+	"net/http"
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence"
 )
-
-// Deaf has readings taken as they come, also those that are the echo of a line: what would be without the guard.
-func (t *Teams) Deaf() { t.deaf = true }
 
 // ReadCalendar reads the answer to a calendar view.
 func ReadCalendar(data []byte, location *time.Location) (found []pidf.Appointment, broken, err error) {
@@ -42,4 +40,37 @@ func ReadPresence(data []byte) (map[string]presence.ExternalState, error) {
 		states[found[i].ID] = t.state(&found[i], time.Unix(0, 0))
 	}
 	return states, nil
+}
+
+// ReadSchedules reads the answer to getSchedule.
+func ReadSchedules(data []byte, location *time.Location) (found []pidf.Appointment, err error) {
+	var page collection
+	if err := json.Unmarshal(data, &page); err != nil {
+		return nil, err
+	}
+	list, err := page.list()
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{location: location}
+	for _, data := range list {
+		var s schedule
+		if json.Unmarshal(data, &s) == nil {
+			more, _, _ := r.items(&s)
+			found = append(found, more...)
+		}
+	}
+	return found, nil
+}
+
+// ReadFailure reads an answer that is no success, of Graph and of the login service.
+func ReadFailure(status int, header http.Header, body []byte) (graph, login error) {
+	a := &answer{op: "GET /", status: status, header: header, body: body}
+	return a.graphError(), tokenError(a)
+}
+
+// ReadToken reads an answer with a token.
+func ReadToken(body []byte) error {
+	_, err := readToken(body, time.Unix(0, 0))
+	return err
 }

@@ -1,8 +1,12 @@
 package msgraph_test
 
 import (
+	"bytes"
+	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -23,16 +27,17 @@ func seeds(f *testing.F) {
 	}
 }
 
-// FuzzCalendar: whatever is read, what comes out is bounded and fit to be shown.
+// FuzzCalendar: whatever is read of a calendar or a schedule, what comes out is bounded and fit to be shown.
 func FuzzCalendar(f *testing.F) {
 	seeds(f)
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		found, _, err := msgraph.ReadCalendar(data, berlin)
-		if err != nil {
-			require.Empty(t, found)
-		}
+		require.True(t, err == nil || len(found) == 0)
+		items, err := msgraph.ReadSchedules(data, berlin)
+		require.True(t, err == nil || len(items) == 0)
+		found = append(found, items...)
 		for _, a := range found {
 			require.NotEmpty(t, a.ID)
 			require.True(t, len(a.ID) <= 255 && len(a.Subject) <= 256 && len(a.Location) <= 256)
@@ -43,6 +48,28 @@ func FuzzCalendar(f *testing.F) {
 			p := pidf.Presence{Entity: "sip:tom@example.com", Persons: []pidf.Person{{ID: "p", BluStar: &pidf.BluStarPresence{Calendar: found[:1]}}}}
 			_, err := pidf.Decode(p.AppendXML(nil))
 			require.NoError(t, err) // what is shown can be read
+		}
+	})
+}
+
+// FuzzFailure: of an answer that is no success, only what looks like a code or an ID is told.
+func FuzzFailure(f *testing.F) {
+	files, err := filepath.Glob("testdata/graph/*.http")
+	require.NoError(f, err)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		require.NoError(f, err)
+		_, body, _ := bytes.Cut(data, []byte("\n\n"))
+		f.Add(429, "10", body)
+	}
+	f.Fuzz(func(t *testing.T, status int, after string, body []byte) {
+		_ = msgraph.ReadToken(body)
+		graph, login := msgraph.ReadFailure(status, http.Header{"Retry-After": {after}, "Request-Id": {after}}, body)
+		for _, err := range []error{graph, login} {
+			require.Less(t, len(err.Error()), 400)
+			require.True(t, strings.IndexFunc(err.Error(), func(r rune) bool { return r < ' ' || r > '~' }) < 0, err)
+			e, ok := errors.AsType[*msgraph.Error](err)
+			require.True(t, ok && e.RetryAfter >= 0 && e.RetryAfter <= 24*time.Hour)
 		}
 	})
 }

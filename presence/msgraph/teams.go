@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -37,11 +38,10 @@ type Teams struct {
 	hub   *hub[presence.ExternalState]
 	zones calendar.Zones
 
-	deaf bool // for tests: the echo of a line is not told from the user's own presence
-
 	mu       sync.Mutex // a leaf
 	people   map[string]*person
 	sessions map[string]*session
+	refused  map[string]known // IDs that Graph does not like
 }
 
 var _ presence.ExternalMonitor = (*Teams)(nil)
@@ -75,7 +75,7 @@ func (a *App) NewTeams(cfg TeamsConfig) (*Teams, error) {
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	t := &Teams{app: a, cfg: cfg, people: make(map[string]*person), sessions: make(map[string]*session)}
+	t := &Teams{app: a, cfg: cfg, people: make(map[string]*person), sessions: make(map[string]*session), refused: make(map[string]known)}
 	t.hub = newHub[presence.ExternalState](readMost, 2, cfg.Interval)
 	t.hub.ask = t.ask
 	t.hub.failed = func(err error, failures int) { logFailures(a.cfg.Logger, "Teams presence", err, failures) }
@@ -91,7 +91,9 @@ func (t *Teams) MonitorExternal(ctx context.Context, user directory.Entry, updat
 	if err != nil {
 		return err
 	}
-	t.enter(id)
+	if err := t.enter(id); err != nil {
+		return err
+	}
 	defer t.exit(id)
 	m := t.hub.join(id)
 	defer t.hub.leave(m)
@@ -140,13 +142,21 @@ func (t *Teams) lookUp(ctx context.Context, user directory.Entry) (id string, er
 	return strings.ToLower(id), err
 }
 
-func (t *Teams) enter(id string) {
+// enter notes that a user is monitored, unless Graph has refused the ID a while ago.
+func (t *Teams) enter(id string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if k, ok := t.refused[id]; ok {
+		if time.Now().Before(k.until) {
+			return k.err
+		}
+		delete(t.refused, id)
+	}
 	if t.people[id] == nil {
 		t.people[id] = new(person)
 	}
 	t.people[id].monitors++
+	return nil
 }
 
 func (t *Teams) exit(id string) {
@@ -161,14 +171,58 @@ func (t *Teams) exit(id string) {
 
 type states = map[string]result[presence.ExternalState]
 
-// ask reads the presence of some users. Of one whom the answer does not name, nothing is known.
+// ask reads the presence of some users. Of one whom the answer does not name, nothing is known. Where Graph refuses
+// all because it does not like one of them, that one is looked for, and remembered.
 func (t *Teams) ask(ctx context.Context, ids []string) (states, error) {
-	asked := time.Now()
-	list, err := t.app.presences(ctx, ids)
-	if e, ok := errors.AsType[*Error](err); ok && rejected(e.Status) && !errors.Is(err, ErrUnauthorized) && !errors.Is(err, ErrForbidden) {
-		return t.askHalves(ctx, ids, err)
-	}
+	left := mostParts
+	results, err := t.askParts(ctx, ids, &left)
 	if err != nil {
+		return nil, err
+	}
+	var refused error
+	bad := 0
+	for _, r := range results {
+		if r.err != nil {
+			bad, refused = bad+1, r.err
+		}
+	}
+	if bad == len(ids) && bad > 1 {
+		return nil, refused // it is not about them
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, r := range results {
+		if r.err != nil {
+			r.err = fmt.Errorf("%w: %w", ErrNotFound, r.err)
+			results[id] = r
+			t.refused[id] = known{err: r.err, until: time.Now().Add(notFoundFor)}
+		}
+	}
+	return results, nil
+}
+
+// mostParts is how many requests may be made to find those whom Graph does not like: several of 650.
+const mostParts = 64
+
+// askParts asks for all, and where that is refused, for each half.
+func (t *Teams) askParts(ctx context.Context, ids []string, left *int) (states, error) {
+	asked := time.Now()
+	*left--
+	list, err := t.app.presences(ctx, ids)
+	e, ok := errors.AsType[*Error](err)
+	switch {
+	case ok && rejected(e.Status) && e.Status != http.StatusUnauthorized && e.Status != http.StatusForbidden && *left > 0:
+		if len(ids) == 1 {
+			return states{ids[0]: {err: err}}, nil
+		}
+		first, err := t.askParts(ctx, ids[:len(ids)/2], left)
+		if err != nil {
+			return nil, err
+		}
+		second, err := t.askParts(ctx, ids[len(ids)/2:], left)
+		maps.Copy(first, second)
+		return first, err
+	case err != nil:
 		return nil, err
 	}
 	results := make(states, len(ids))
@@ -187,25 +241,6 @@ func (t *Teams) ask(ctx context.Context, ids []string) (states, error) {
 		}
 	}
 	return results, nil
-}
-
-// askHalves finds the one user whom Graph does not like, and for whom it refused all.
-func (t *Teams) askHalves(ctx context.Context, ids []string, err error) (states, error) {
-	if len(ids) == 1 {
-		return states{ids[0]: {err: fmt.Errorf("%w: %w", ErrNotFound, err)}}, nil
-	}
-	first, err := t.ask(ctx, ids[:len(ids)/2])
-	if err != nil {
-		return nil, err
-	}
-	second, err := t.ask(ctx, ids[len(ids)/2:])
-	if err != nil {
-		return nil, err
-	}
-	for id, r := range second {
-		first[id] = r
-	}
-	return first, nil
 }
 
 // presences asks Graph.
@@ -243,7 +278,7 @@ func (t *Teams) take(r *reading, asked time.Time) (presence.ExternalState, bool)
 	}
 	p.sequence, p.accepted = r.Sequence, asked
 	s := t.sessions[r.ID]
-	if s.read(asked) && r.echo() && !t.deaf {
+	if s.read(asked) && r.echo() {
 		if p.above {
 			p.calls, p.above, p.value = false, false, presence.ExternalState{Lifetime: t.cfg.Lifetime}
 		}

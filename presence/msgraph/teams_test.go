@@ -282,6 +282,32 @@ func TestTeamsFailures(t *testing.T) {
 			w.cancel()
 		})
 	})
+	t.Run("refuses all", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := fakegraph.New()
+			teams := newTeams(t, s, msgraph.TeamsConfig{User: func(_ context.Context, e directory.Entry) (string, error) {
+				return strings.TrimPrefix(e.ID, "id of "), nil
+			}})
+			s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+				return strings.HasSuffix(r.URL.Path, "/getPresencesByUserId") && status(http.StatusBadRequest)(w, r)
+			})
+			var all []*watch[presence.ExternalState]
+			for i := range 650 {
+				s.AddUser(userID(i), userID(i), userID(i))
+				s.SetPresence(userID(i), "Away", "Away")
+				all = append(all, watchTeams(t, teams, userID(i)))
+			}
+			time.Sleep(2 * time.Second)
+			require.LessOrEqual(t, count(s.Requests(), askPresence), 64, "it is not about one of them")
+			s.Intercept(nil)
+			err, ended := all[0].result()
+			require.True(t, ended)
+			require.NotErrorIs(t, err, msgraph.ErrNotFound)
+			again := watchTeams(t, teams, userID(0))
+			require.Equal(t, pidf.StatusAway, again.after(15*time.Second).Status, "nobody is held to be unknown")
+			again.cancel()
+		})
+	})
 	t.Run("forbidden", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newTenant()
@@ -347,6 +373,9 @@ func TestWho(t *testing.T) {
 			err, ended := bad.result()
 			require.True(t, ended)
 			require.ErrorIs(t, err, msgraph.ErrNotFound)
+			s.Requests()
+			require.ErrorIs(t, teams.MonitorExternal(t.Context(), entry("no-uuid"), nil), msgraph.ErrNotFound)
+			require.Empty(t, s.Requests(), "for an hour")
 			for _, w := range all {
 				require.Equal(t, pidf.StatusAway, w.after(0).Status)
 				w.cancel()

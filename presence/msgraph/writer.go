@@ -45,13 +45,14 @@ type Writer struct {
 
 // written is what a writer knows of a user.
 type written struct {
+	key     string // the ID of the entry
 	entry   directory.Entry
 	lines   map[string]time.Time // those that are busy, and until when; zero: for good
 	working bool                 // a goroutine looks after the user
 	again   bool                 // and is to do so again
-	pause   backoff.Backoff
 
 	// Used by that goroutine only.
+	pause   backoff.Backoff
 	id      string
 	cleared bool // what may be left from before is not there any more
 	renew   time.Time
@@ -83,7 +84,7 @@ func (w *Writer) SetLine(user directory.Entry, dn string, line presence.LineStat
 	w.mu.Lock()
 	u, known := w.users[key]
 	if !known {
-		u = &written{lines: make(map[string]time.Time)}
+		u = &written{key: key, lines: make(map[string]time.Time)}
 		w.users[key] = u
 	}
 	u.entry = user
@@ -146,23 +147,20 @@ func (w *Writer) serve(ctx context.Context, key string) {
 	w.mu.Unlock()
 
 	due, err := w.step(ctx, u)
-
-	now := time.Now()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	u.working = false
 	switch {
 	case ctx.Err() != nil:
-		return
 	case err != nil:
-		due = now.Add(w.failed(u, err))
+		due = time.Now().Add(w.failed(u, err))
 	default:
 		u.pause.Reset()
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	u.working = false
 	if u.again {
-		due = now
+		due = time.Now()
 	}
-	if !due.IsZero() {
+	if !due.IsZero() && ctx.Err() == nil {
 		w.queue.add(key, due)
 	}
 }
@@ -180,12 +178,12 @@ func (w *Writer) failed(u *written, err error) time.Duration {
 	if u.pause.Failures() > 1 {
 		level = slog.LevelDebug
 	}
-	w.teams.app.cfg.Logger.Log(context.Background(), level, "a line is not shown in Teams", "user", u.entry.ID, "error", err, "pause", pause)
+	w.teams.app.cfg.Logger.Log(context.Background(), level, "a line is not shown in Teams", "user", u.key, "error", err, "pause", pause)
 	return pause
 }
 
 // busy reports whether a line of the user is busy, and until when at most; zero: that is not known.
-func (w *Writer) busy(u *written, now time.Time) (busy bool, until time.Time) {
+func (w *Writer) busy(u *written, now time.Time) (entry directory.Entry, busy bool, until time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for dn, end := range u.lines {
@@ -198,16 +196,16 @@ func (w *Writer) busy(u *written, now time.Time) (busy bool, until time.Time) {
 			until = end
 		}
 	}
-	return busy, until
+	return u.entry, busy, until
 }
 
 // step brings what Teams shows in line with the lines of a user, and returns when to look again; zero: when a line
 // changes.
 func (w *Writer) step(ctx context.Context, u *written) (time.Time, error) {
 	now := time.Now()
-	busy, until := w.busy(u, now)
+	entry, busy, until := w.busy(u, now)
 	if u.id == "" {
-		id, err := w.teams.lookUp(ctx, u.entry)
+		id, err := w.teams.lookUp(ctx, entry)
 		if err != nil {
 			return time.Time{}, err
 		}
@@ -272,8 +270,7 @@ func (w *Writer) session(u *written) *session {
 	defer w.teams.mu.Unlock()
 	s := w.teams.sessions[u.id]
 	if s == nil {
-		key := u.entry.ID
-		s = &session{wake: func() { w.queue.add(key, time.Now()) }}
+		s = &session{wake: func() { w.queue.add(u.key, time.Now()) }}
 		w.teams.sessions[u.id] = s
 	}
 	return s
@@ -315,7 +312,7 @@ func (w *Writer) clearAll(ctx context.Context) {
 			calls <- struct{}{}
 			defer func() { <-calls }()
 			if err := w.clear(ctx, u, s); err != nil {
-				w.teams.app.cfg.Logger.Warn("a session is left to fade", "user", u.entry.ID, "error", err)
+				w.teams.app.cfg.Logger.Warn("a session is left to fade", "user", u.key, "error", err)
 			}
 		})
 	}
@@ -360,7 +357,7 @@ func (t *Teams) calls(ctx context.Context, id string, s *session) (bool, error) 
 	defer t.mu.Unlock()
 	for i := range list {
 		if r := &list[i]; r.ID == strings.ToLower(id) {
-			return r.call() && (t.deaf || !s.read(now) || !r.echo()), nil
+			return r.call() && !(s.read(now) && r.echo()), nil
 		}
 	}
 	return false, nil
