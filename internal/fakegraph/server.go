@@ -26,7 +26,8 @@ type Server struct {
 	EchoActivity string
 	// PrivateTexts has schedules tell the subjects of private appointments too.
 	PrivateTexts bool
-	// NoLookup refuses to look for users.
+	// Eventual looks for users by mail address only where the answer may be a little old; NoLookup does not at all.
+	Eventual bool
 	NoLookup bool
 
 	mu       sync.Mutex
@@ -238,7 +239,7 @@ func (s *Server) find(w http.ResponseWriter, r *http.Request) {
 	case s.NoLookup:
 		fail(w, http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
 		return
-	case m == nil || m[1] != m[2]:
+	case m == nil || m[1] != m[2] || s.Eventual && (r.Header.Get("ConsistencyLevel") != "eventual" || r.URL.Query().Get("$count") != "true"):
 		fail(w, http.StatusBadRequest, "Request_UnsupportedQuery", "Unsupported Query.")
 		return
 	}

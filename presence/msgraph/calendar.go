@@ -141,8 +141,10 @@ const (
 	wholeDays = 14 * time.Hour
 )
 
-// prefer stands in each request: Graph remembers neither, also not for the further pages of an answer.
-var prefer = []string{`outlook.timezone="UTC"`, `IdType="ImmutableId"`}
+// prefer stands in each request: Graph does not remember it, also not for the further pages of an answer.
+func prefer() http.Header {
+	return http.Header{"Prefer": {`outlook.timezone="UTC"`, `IdType="ImmutableId"`}}
+}
 
 // poll reads the calendar. A mail address that is no principal name is looked up.
 func (b *mailbox) poll(ctx context.Context, w calendar.Window) ([]pidf.Appointment, error) {
@@ -175,7 +177,7 @@ func (b *mailbox) view(ctx context.Context, w calendar.Window) (found []pidf.App
 			return nil, err
 		}
 		var page collection
-		if err := c.app.do(ctx, call{method: http.MethodGet, url: next, prefer: prefer}, &page); err != nil {
+		if err := c.app.do(ctx, call{method: http.MethodGet, url: next, header: prefer()}, &page); err != nil {
 			return nil, err
 		}
 		list, err := page.list()
@@ -224,7 +226,7 @@ func (c *Calendar) schedules(ctx context.Context, mails []string) (map[string]re
 	at := func(t time.Time) zonedTime { return zonedTime{t.UTC().Format("2006-01-02T15:04:05"), "UTC"} }
 	var answer collection
 	err := c.app.do(ctx, call{
-		method: http.MethodPost, url: "/v1.0/users/" + url.PathEscape(c.cfg.Schedules) + "/calendar/getSchedule", prefer: prefer[:1],
+		method: http.MethodPost, url: "/v1.0/users/" + url.PathEscape(c.cfg.Schedules) + "/calendar/getSchedule", header: prefer(),
 		body: struct {
 			Schedules []string  `json:"schedules"`
 			Start     zonedTime `json:"startTime"`

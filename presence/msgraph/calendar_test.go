@@ -105,6 +105,7 @@ func TestMailboxes(t *testing.T) {
 	}{
 		{"principal name", tomMail, nil, nil, []string{askView}},
 		{"mail address", megMail, nil, nil, []string{askView, askUser, askUsers, askView}},
+		{"mail address, a search that may be old", megMail, func(s *fakegraph.Server) { s.Eventual = true }, nil, []string{askView, askUser, askUsers, askUsers, askView}},
 		{"mail address, nobody to be looked for", megMail, func(s *fakegraph.Server) { s.NoLookup = true }, msgraph.ErrNotFound, []string{askView, askUser}},
 		{"unknown", "nobody@contoso.example", nil, msgraph.ErrNotFound, []string{askView, askUser, askUsers}},
 		{"no address", "..", nil, msgraph.ErrNotFound, nil},

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -22,7 +23,7 @@ type call struct {
 	method string
 	url    string // from the host on, or absolute where it is a link of an answer
 	body   any    // written as JSON; nil: none
-	prefer []string
+	header http.Header
 }
 
 // answer is what came back, read to its end.
@@ -86,7 +87,7 @@ func (a *App) request(ctx context.Context, c call) (*http.Request, error) {
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("client-request-id", newID())
-	req.Header["Prefer"] = slices.Clone(c.prefer)
+	maps.Copy(req.Header, c.header)
 	return req, nil
 }
 

@@ -71,13 +71,16 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-const codeNoMailbox = "MailboxNotEnabledForRESTAPI"
+const (
+	codeNoMailbox        = "MailboxNotEnabledForRESTAPI"
+	codeUnsupportedQuery = "Request_UnsupportedQuery"
+)
 
 // errorCodes are the codes that say more than those around them.
 var errorCodes = []string{
 	"InvalidAuthenticationToken", "ErrorAccessDenied", "Authorization_RequestDenied", "Forbidden",
 	"ErrorItemNotFound", "ResourceNotFound", "Request_ResourceNotFound", "ErrorInvalidUser", codeNoMailbox,
-	"ApplicationThrottled", "Request_UnsupportedQuery",
+	"ApplicationThrottled", codeUnsupportedQuery,
 }
 
 // retryAfter is how long the server asked to wait; 0 where it did not.

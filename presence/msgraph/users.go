@@ -86,7 +86,7 @@ func (u *users) ask(ctx context.Context, mail string) (string, error) {
 		return "", ErrNotFound
 	}
 	var one user
-	err := u.get(ctx, "/v1.0/users/"+url.PathEscape(mail)+"?"+query("$select", "id"), &one)
+	err := u.get(ctx, call{url: "/v1.0/users/" + url.PathEscape(mail) + "?" + query("$select", "id")}, &one)
 	if err == nil && one.ID != "" {
 		return one.ID, nil
 	}
@@ -98,7 +98,15 @@ func (u *users) ask(ctx context.Context, mail string) (string, error) {
 	var list struct {
 		Value []user `json:"value"`
 	}
-	if err := u.get(ctx, "/v1.0/users?"+query("$filter", filter, "$select", "id"), &list); err != nil {
+	search := call{url: "/v1.0/users?" + query("$filter", filter, "$select", "id")}
+	err = u.get(ctx, search, &list)
+	if e, ok := errors.AsType[*Error](err); ok && strings.EqualFold(e.Code, codeUnsupportedQuery) {
+		// Some tenants take such a filter only where the answer may be a little old.
+		search.url += "&" + query("$count", "true")
+		search.header = http.Header{"Consistencylevel": {"eventual"}}
+		err = u.get(ctx, search, &list)
+	}
+	if err != nil {
 		return "", err
 	}
 	switch {
@@ -110,7 +118,8 @@ func (u *users) ask(ctx context.Context, mail string) (string, error) {
 	return list.Value[0].ID, nil
 }
 
-func (u *users) get(ctx context.Context, path string, out any) error {
+func (u *users) get(ctx context.Context, c call, out any) error {
+	c.method = http.MethodGet
 	select {
 	case u.slots <- struct{}{}:
 		defer func() { <-u.slots }()
@@ -120,7 +129,7 @@ func (u *users) get(ctx context.Context, path string, out any) error {
 	if err := u.pace.wait(ctx); err != nil {
 		return err
 	}
-	err := u.app.do(ctx, call{method: http.MethodGet, url: path}, out)
+	err := u.app.do(ctx, c, out)
 	if d := retryAfter(err); d > 0 {
 		u.pace.hold(d)
 	}
