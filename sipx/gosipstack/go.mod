@@ -4,7 +4,7 @@ go 1.26.0
 
 require (
 	github.com/ghettovoice/gosip v0.0.0-20260508110231-707fe53af40f
-	github.com/openblustar/blustar v0.0.0
+	github.com/openblustar/blustar v0.1.0
 	github.com/stretchr/testify v1.12.1
 	go.uber.org/goleak v1.3.0
 )

@@ -17,20 +17,21 @@ import (
 	"github.com/ghettovoice/gosip/transport"
 
 	"github.com/openblustar/blustar/sipx"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 // queue is how many messages wait for a gosip.Server.
 const queue = 1024
 
-// NewServer makes a gosip.Server on the sockets of the stack. It gets the
-// requests that ours does not claim for the presence server, and the responses
-// to its own requests. Without ours, the presence server gets SUBSCRIBE, PUBLISH
-// and NOTIFY. Requests are checked before ours sees them.
+// NewServer makes a gosip.Server on the sockets of s, as its [stack.Tap]. It gets
+// the requests that ours does not claim for the handler of s, and the responses to
+// its own requests. Without ours, the handler gets SUBSCRIBE, PUBLISH and NOTIFY.
+// Requests are checked before ours sees them; ours must not block.
 //
-// Its Listen fails: the stack listens. A nil logger logs nothing; beware that
-// gosip logs whole messages at its debug level. A stack can have one such
-// server; the latest one gets the messages.
-func (s *Stack) NewServer(cfg gosip.ServerConfig, ours func(*sipx.Request) bool, logger log.Logger) gosip.Server {
+// Its Listen fails: the stack listens. Shut it down before the stack. A nil logger
+// logs nothing; beware that gosip logs whole messages at its debug level. A stack
+// can have one such server; the latest one gets the messages.
+func NewServer(s *stack.Stack, cfg gosip.ServerConfig, ours func(*sipx.Request) bool, logger log.Logger) gosip.Server {
 	if logger == nil {
 		logger = silence{}
 	}
@@ -47,7 +48,7 @@ func (s *Stack) NewServer(cfg gosip.ServerConfig, ours func(*sipx.Request) bool,
 	}, func(tpl sip.Transport, logger log.Logger) transaction.Layer {
 		return transactions{transaction.NewLayer(tpl, logger), l}
 	}, logger)
-	s.wire.SetDivert(l.divert)
+	s.Tap(l.take)
 	return server
 }
 
@@ -90,7 +91,7 @@ func branchOf(msg sip.Message) string {
 
 // layer is the transport.Layer of a gosip.Server.
 type layer struct {
-	stack  *Stack
+	stack  *stack.Stack
 	ours   func(*sipx.Request) bool
 	mapper sip.MessageMapper
 
@@ -102,9 +103,9 @@ type layer struct {
 	done     chan struct{}
 }
 
-// divert takes a message from the network, where it is not for the presence
-// server.
-func (l *layer) divert(f sipx.Flow, req *sipx.Request, data []byte) bool {
+// take is the [stack.Tap].
+func (l *layer) take(t stack.Tapped) bool {
+	f, req := t.Flow, t.Request
 	if req != nil && l.ours(req) {
 		return false
 	}
@@ -113,9 +114,9 @@ func (l *layer) divert(f sipx.Flow, req *sipx.Request, data []byte) bool {
 	if l.closed {
 		return false
 	}
-	msg, err := l.parse(data)
+	msg, err := l.parse(t.Data)
 	if err != nil {
-		return false // gosip does not take it; the presence server will refuse it
+		return false // gosip does not take it; the handler will refuse it
 	}
 	msg.SetTransport(strings.ToUpper(f.Transport))
 	msg.SetSource(f.Remote.String())
@@ -197,7 +198,7 @@ func (l *layer) Send(msg sip.Message) error {
 	if req, ok := msg.(sip.Request); ok {
 		l.sentBy(req, transport, to)
 	}
-	return l.stack.wire.Write(transport, to, []byte(msg.String()))
+	return l.stack.Write(sipx.Flow{Transport: transport, Remote: to}, []byte(msg.String()))
 }
 
 // sentBy fills the Via of a request in (RFC 3261 §18.1.1).
@@ -218,7 +219,7 @@ func (l *layer) sentBy(req sip.Request, transport string, to netip.AddrPort) {
 
 // Listen implements transport.Layer.
 func (l *layer) Listen(string, string, ...transport.ListenOption) error {
-	return errors.New("gosipstack: the stack listens, see gosipstack.Config")
+	return errors.New("gosipstack: the stack listens, see stack.Config")
 }
 
 // Cancel implements transport.Layer.

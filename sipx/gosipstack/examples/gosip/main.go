@@ -2,7 +2,7 @@
 // ghettovoice/gosip, on one UDP port: when gosip takes a call for Tom, everybody
 // who watches him sees that he is in a call. It needs no arguments.
 //
-// The server is that of examples/quickstart, on the gosip stack.
+// The server is that of examples/quickstart; the gosip.Server is a Tap of its stack.
 package main
 
 import (
@@ -25,6 +25,7 @@ import (
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx"
 	"github.com/openblustar/blustar/sipx/gosipstack"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 func main() {
@@ -37,7 +38,7 @@ func main() {
 }
 
 // startServer starts a presence server and a gosip.Server on one UDP port.
-func startServer() (*presence.Server, gosip.Server, *gosipstack.Stack, error) {
+func startServer() (*presence.Server, gosip.Server, *stack.Stack, error) {
 	users, err := directory.NewMemory([]directory.Entry{
 		{ID: "tom", Account: `DE\tom`, SIP: []string{"tom@example.com"}, Lines: []string{"2719"}},
 		{ID: "ann", Account: `DE\ann`, SIP: []string{"ann@example.com"}, Lines: []string{"2720"}},
@@ -57,20 +58,20 @@ func startServer() (*presence.Server, gosip.Server, *gosipstack.Stack, error) {
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	stack, err := gosipstack.Listen(gosipstack.Config{Listen: []string{"udp:127.0.0.1:0"}})
+	sockets, err := stack.Listen(stack.Config{Listen: []string{"udp:127.0.0.1:0"}})
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	server, err := presence.New(presence.Config{
-		Sender: stack, Directory: users, Guard: guard, Domains: []string{"example.com"},
+		Sender: sockets, Directory: users, Guard: guard, Domains: []string{"example.com"},
 	})
 	if err != nil {
-		return nil, nil, nil, errors.Join(err, stack.Shutdown(context.Background()))
+		return nil, nil, nil, errors.Join(err, sockets.Shutdown(context.Background()))
 	}
-	go stack.Serve(context.Background(), server) // until stack.Shutdown
+	go sockets.Serve(context.Background(), server) // until stack.Shutdown
 
 	// The rest of the traffic is gosip's: here, calls for Tom's telephone.
-	calls := stack.NewServer(gosip.ServerConfig{Host: "127.0.0.1"}, nil, nil)
+	calls := gosipstack.NewServer(sockets, gosip.ServerConfig{Host: "127.0.0.1"}, nil, nil)
 	line := func(state pidf.LineState) gosip.RequestHandler {
 		return func(req sip.Request, _ sip.ServerTransaction) {
 			_ = server.Feed().SetLine("2719", presence.LineState{State: state})
@@ -83,27 +84,27 @@ func startServer() (*presence.Server, gosip.Server, *gosipstack.Stack, error) {
 		sip.ACK:    func(sip.Request, sip.ServerTransaction) {},
 	} {
 		if err := calls.OnRequest(method, handler); err != nil {
-			return nil, nil, nil, errors.Join(err, stack.Shutdown(context.Background()))
+			return nil, nil, nil, errors.Join(err, sockets.Shutdown(context.Background()))
 		}
 	}
-	return server, calls, stack, nil
+	return server, calls, sockets, nil
 }
 
 const password = "correct horse"
 
 // run shows a call.
 func run(ctx context.Context, out io.Writer) error {
-	server, calls, stack, err := startServer()
+	server, calls, sockets, err := startServer()
 	if err != nil {
 		return err
 	}
-	defer stack.Shutdown(ctx)
+	defer sockets.Shutdown(ctx)
 	defer calls.Shutdown()
 	defer server.Shutdown(ctx)
-	at := stack.Listening()[0]
+	at := sockets.Listening()[0]
 	fmt.Fprintf(out, "A presence server and a gosip.Server listen on %s %s.\n", at.Transport, at.Local)
 
-	peers, err := gosipstack.Listen(gosipstack.Config{Listen: []string{"udp:127.0.0.1:0"}})
+	peers, err := stack.Listen(stack.Config{Listen: []string{"udp:127.0.0.1:0"}})
 	if err != nil {
 		return err
 	}
@@ -116,7 +117,7 @@ func run(ctx context.Context, out io.Writer) error {
 	if err := ann.Watch(ctx, "sip:tom@example.com"); err != nil {
 		return err
 	}
-	caller := peers.NewServer(gosip.ServerConfig{Host: "127.0.0.1"}, nil, nil)
+	caller := gosipstack.NewServer(peers, gosip.ServerConfig{Host: "127.0.0.1"}, nil, nil)
 	defer caller.Shutdown()
 
 	for _, step := range []struct {
@@ -125,7 +126,7 @@ func run(ctx context.Context, out io.Writer) error {
 		sees   string
 	}{
 		{"A call for Tom comes, and gosip takes it.", sip.INVITE, "busy, In a call (telephone 2719: busy)"},
-		{"The caller hangs up.", sip.BYE, "unknown (telephone 2719: idle)"},
+		{"The caller hangs up.", sip.BYE, "signed out, Signed out (telephone 2719: idle)"},
 	} {
 		fmt.Fprintln(out, step.what)
 		if err := request(ctx, caller, step.method, at); err != nil {
@@ -140,7 +141,7 @@ func run(ctx context.Context, out io.Writer) error {
 }
 
 // signIn makes a BluStar client for Ann.
-func signIn(stack *gosipstack.Stack, server sipx.Flow) (*client.Client, <-chan client.Notification, error) {
+func signIn(sockets *stack.Stack, server sipx.Flow) (*client.Client, <-chan client.Notification, error) {
 	uri, err := sipx.ParseURI("sip:" + server.Local.String())
 	if err != nil {
 		return nil, nil, err
@@ -151,13 +152,13 @@ func signIn(stack *gosipstack.Stack, server sipx.Flow) (*client.Client, <-chan c
 	}
 	heard := make(chan client.Notification, 64)
 	ann, err := client.New(client.Config{
-		Sender: stack, Server: uri, Address: "sip:ann@example.com", Credentials: credentials,
+		Sender: sockets, Server: uri, Address: "sip:ann@example.com", Credentials: credentials,
 		Notify: func(n client.Notification) { heard <- n },
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	go stack.Serve(context.Background(), ann) // until stack.Shutdown
+	go sockets.Serve(context.Background(), ann) // until stack.Shutdown
 	return ann, heard, nil
 }
 

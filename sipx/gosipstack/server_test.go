@@ -16,33 +16,22 @@ import (
 
 	"github.com/openblustar/blustar/sipx"
 	"github.com/openblustar/blustar/sipx/gosipstack"
-	"github.com/openblustar/blustar/sipx/stacktest"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestSuite(t *testing.T) {
-	stacktest.Run(t, func(t *testing.T) sipx.Stack {
-		s, err := gosipstack.Listen(gosipstack.Config{
-			Listen:             []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0"},
-			TransactionTimeout: 2 * time.Second,
-		})
-		require.NoError(t, err)
-		return s
-	})
-}
-
 // A gosip.Server and the presence server live on the same ports.
 func TestServerOnTheSamePorts(t *testing.T) {
-	stack, err := gosipstack.Listen(gosipstack.Config{Listen: []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0"}})
+	sockets, err := stack.Listen(stack.Config{Listen: []string{"udp:127.0.0.1:0", "tcp:127.0.0.1:0"}})
 	require.NoError(t, err)
 	var served sync.WaitGroup
 	served.Go(func() {
-		_ = stack.Serve(context.Background(), sipx.HandlerFunc(func(_ context.Context, w sipx.ResponseWriter, r *sipx.Request) {
+		_ = sockets.Serve(context.Background(), sipx.HandlerFunc(func(_ context.Context, w sipx.ResponseWriter, r *sipx.Request) {
 			_ = w.Respond(sipx.NewResponse(202))
 		}))
 	})
-	calls := stack.NewServer(gosip.ServerConfig{Host: "127.0.0.1"}, nil, nil)
+	calls := gosipstack.NewServer(sockets, gosip.ServerConfig{Host: "127.0.0.1"}, nil, nil)
 	answer := func(status sip.StatusCode) gosip.RequestHandler {
 		return func(req sip.Request, _ sip.ServerTransaction) {
 			if _, err := calls.RespondOnRequest(req, status, "Yes", "", nil); err != nil {
@@ -54,7 +43,7 @@ func TestServerOnTheSamePorts(t *testing.T) {
 	require.NoError(t, calls.OnRequest(sip.OPTIONS, answer(200)))
 	require.Error(t, calls.Listen("udp", "127.0.0.1:0"))
 
-	for _, f := range stack.Listening() {
+	for _, f := range sockets.Listening() {
 		c, err := net.Dial(f.Transport, f.Local.String())
 		require.NoError(t, err)
 		require.NoError(t, c.SetDeadline(time.Now().Add(5*time.Second)))
@@ -119,6 +108,6 @@ func TestServerOnTheSamePorts(t *testing.T) {
 	calls.Shutdown()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	require.NoError(t, stack.Shutdown(ctx))
+	require.NoError(t, sockets.Shutdown(ctx))
 	served.Wait()
 }
