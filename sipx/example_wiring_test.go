@@ -196,7 +196,7 @@ func (s *udpStack) handle(a *datagramAnswer) {
 	established := dispatch.IsEstablished(req)
 	taken := s.jobs.Submit(dispatch.Job{
 		Lane:        dispatch.LaneOf(req),
-		Source:      req.Flow.Remote.Addr(),
+		Source:      req.Flow.Source(),
 		Established: established,
 		Task: dispatch.TaskFunc(func() {
 			s.mu.Lock()

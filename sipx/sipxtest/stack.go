@@ -171,6 +171,7 @@ func (s *Stack) serve(w *responder, r *sipx.Request, group *dispatch.Group) {
 	taken := s.jobs.Submit(dispatch.Job{
 		Lane:        dispatch.LaneOf(r),
 		Established: established,
+		Source:      r.Flow.Source(),
 		Group:       group,
 		Task: dispatch.TaskFunc(func() {
 			s.mu.Lock()

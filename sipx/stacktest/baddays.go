@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -54,7 +55,7 @@ func (s *suite) hostile() {
 		}
 	}
 	for name, m := range messages {
-		for _, transport := range s.both {
+		for _, transport := range s.all {
 			p := s.dial(stack, transport)
 			p.request("%s", m.message)
 			res := p.response()
@@ -85,7 +86,7 @@ func (s *suite) hostile() {
 		"endless length":   "OPTIONS sip:b@c SIP/2.0\r\nVia: SIP/2.0/UDP x\r\nContent-Length: 99999999999999999999\r\n\r\n",
 	}
 	for name, message := range raw {
-		for _, transport := range s.both {
+		for _, transport := range s.all {
 			p := s.dial(stack, transport)
 			_, _ = p.Write([]byte(message))
 			if transport == "udp" {
@@ -95,7 +96,7 @@ func (s *suite) hostile() {
 			}
 		}
 	}
-	if slices.Contains(s.both, "udp") { // a length that a datagram does not have (RFC 3261 §18.3)
+	if slices.Contains(s.all, "udp") { // a length that a datagram does not have (RFC 3261 §18.3)
 		p := s.dial(stack, "udp")
 		p.request("OPTIONS sip:bob@example.com\nContent-Length: 50\n\nshort")
 		require.Equal(s, 400, p.response().Status)
@@ -145,7 +146,7 @@ func (s *suite) panics() {
 		}
 		answer(200)(ctx, w, r)
 	}))
-	for _, transport := range s.both {
+	for _, transport := range s.all {
 		p := s.dial(stack, transport)
 		for id, status := range map[string]int{"panic": 500, "late": 202, "fine": 200} {
 			p.request("OPTIONS sip:bob@example.com\nCall-ID: %s", id)
@@ -158,7 +159,7 @@ func (s *suite) panics() {
 func (s *suite) answerLater() {
 	writers := make(chan sipx.ResponseWriter, 1)
 	stack := s.serving(sipx.HandlerFunc(func(_ context.Context, w sipx.ResponseWriter, _ *sipx.Request) { writers <- w }))
-	for _, transport := range s.both {
+	for _, transport := range s.all {
 		p := s.dial(stack, transport)
 		p.request("OPTIONS sip:bob@example.com")
 		w := within(s, writers, "a request")
@@ -241,4 +242,140 @@ func (s *suite) overload() {
 	// The answers of a peer that reads so late may be too many for its queue.
 	_ = p.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 	_, _ = io.Copy(io.Discard, p.Conn)
+}
+
+// slowHandler: a handler that takes its time holds up the requests of its own
+// sender, and no others: neither requests nor outcomes.
+func (s *suite) slowHandler() {
+	for _, transport := range s.all {
+		release := make(chan struct{})
+		came := make(chan sipx.Flow, 100)
+		stack := s.serving(sipx.HandlerFunc(func(ctx context.Context, w sipx.ResponseWriter, r *sipx.Request) {
+			if r.From.URI.User == "slow" {
+				<-release
+			}
+			came <- r.Flow
+			answer(200)(ctx, w, r)
+		}))
+		slow, other := s.dial(stack, transport), s.dial(stack, transport)
+		for range 10 {
+			slow.request("OPTIONS sip:bob@example.com\nFrom: <sip:slow@example.com>;tag=%d", branch.Add(1))
+		}
+		for _, p := range []*peer{other, slow} { // another connection, and another sender on the same
+			p.request("OPTIONS sip:bob@example.com\nCall-ID: quick")
+			require.Equal(s, "quick", p.response().Header.Get("Call-ID"), transport)
+		}
+		req := options("sip:peer@example.com", 1)
+		req.Flow = within(s, came, "a request")
+		done := make(outcomes, 1)
+		stack.Send(req, done)
+		other.answer(other.incoming(), 200)
+		require.NoError(s, s.wait(done, patience).err)
+		close(release)
+		for range 10 {
+			require.Equal(s, 200, slow.response().Status)
+		}
+	}
+}
+
+// slowOutcome: a peer that lets requests wait for their outcome holds up nothing.
+func (s *suite) slowOutcome() {
+	const waiting = 50
+	for _, transport := range s.all {
+		stack := s.echo()
+		slow, other := s.dial(stack.Stack, transport), s.dial(stack.Stack, transport)
+		flow, quick := stack.flowOf(slow), stack.flowOf(other)
+		done := make(outcomes, waiting)
+		var asked []*sipx.Request
+		for i := range waiting {
+			req := options("sip:peer@example.com", i)
+			req.Flow = flow
+			stack.Send(req, done)
+			asked = append(asked, slow.incoming())
+		}
+		req := options("sip:peer@example.com", waiting)
+		req.Flow = quick
+		last := make(outcomes, 1)
+		stack.Send(req, last)
+		other.answer(other.incoming(), 200)
+		require.NoError(s, s.wait(last, patience).err, transport)
+		stack.flowOf(other) // requests come, too
+		if transport != "udp" {
+			stack.flowOf(slow) // from the slow peer as well, which has nothing repeated here
+		}
+		for _, req := range slices.Backward(asked) { // outcomes come in any order
+			slow.answer(req, 200)
+		}
+		for range waiting {
+			require.NoError(s, s.wait(done, patience).err, transport)
+		}
+	}
+}
+
+// fairness: a source that sends as much as is taken leaves room for another one.
+func (s *suite) fairness() {
+	release := make(chan struct{})
+	var once sync.Once
+	free := func() { once.Do(func() { close(release) }) }
+	s.Cleanup(free)
+	stack := s.serving(sipx.HandlerFunc(func(ctx context.Context, w sipx.ResponseWriter, r *sipx.Request) {
+		if strings.HasPrefix(r.From.URI.User, "greedy") {
+			<-release
+		}
+		answer(200)(ctx, w, r)
+	}))
+	transport := s.best()
+	elsewhere := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}
+	if l, err := net.ListenTCP("tcp", elsewhere); err != nil {
+		if _, ok := stack.(Dialer); !ok {
+			s.Skipf("this machine has one loopback address: %v", err)
+		}
+	} else {
+		require.NoError(s, l.Close())
+	}
+	from := net.Dialer{LocalAddr: elsewhere}
+	if transport == "udp" {
+		from.LocalAddr = &net.UDPAddr{IP: elsewhere.IP}
+	}
+	greedy := s.dial(stack, transport)
+	refused := make(chan struct{})
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for n := range flood {
+			_, err := greedy.Write([]byte(greedy.message("OPTIONS sip:bob@example.com\nFrom: <sip:greedy%d@example.com>;tag=%[1]d", n)))
+			if err != nil {
+				return
+			}
+			if n%64 == 63 {
+				select {
+				case <-refused:
+					return
+				case <-time.After(time.Millisecond):
+				}
+			}
+		}
+	}()
+	require.Equal(s, 503, greedy.response().Status, "there is an end to what one source gets")
+	close(refused)
+	within(s, stopped, "the end of the flood")
+	other := s.dialFrom(stack, transport, from)
+	message := other.message("OPTIONS sip:bob@example.com\nFrom: <sip:modest@example.com>;tag=modest")
+	other.send(message)
+	// It may wait for a handler, but it is not refused.
+	if data, err := other.read(100 * time.Millisecond); err == nil {
+		require.Contains(s, string(data), "SIP/2.0 200")
+		return
+	}
+	free()
+	for tries := 0; tries < 20; tries++ { // a flood of datagrams fills the receive buffer
+		if data, err := other.read(500 * time.Millisecond); err == nil {
+			require.Contains(s, string(data), "SIP/2.0 200")
+			return
+		}
+		if transport == "udp" {
+			other.send(message)
+		}
+	}
+	s.Fatal("another source got no answer")
 }

@@ -14,9 +14,14 @@ import (
 
 // flows: a request with a connection's flow uses that connection.
 func (s *suite) flows() {
-	s.need("tcp")
+	for _, transport := range s.streams() {
+		s.flowsOver(transport)
+	}
+}
+
+func (s *suite) flowsOver(transport string) {
 	stack := s.echo()
-	one, two := s.dial(stack.Stack, "tcp"), s.dial(stack.Stack, "tcp")
+	one, two := s.dial(stack.Stack, transport), s.dial(stack.Stack, transport)
 	first, second := stack.flowOf(one), stack.flowOf(two)
 	require.NotEqual(s, first, second)
 	require.NotZero(s, first.Conn)
@@ -31,7 +36,7 @@ func (s *suite) flows() {
 		to.p.answer(to.p.incoming(), 200)
 		require.NoError(s, s.wait(done, patience).err)
 	}
-	if !slices.Contains(s.both, "udp") {
+	if !slices.Contains(s.all, "udp") {
 		return
 	}
 	// A datagram goes to the flow's address, whatever the Request-URI says.
@@ -47,9 +52,14 @@ func (s *suite) flows() {
 // flowLost: what waits for a lost connection fails, its loss is told once, and
 // nothing is sent by it any more.
 func (s *suite) flowLost() {
-	s.need("tcp")
+	for _, transport := range s.streams() {
+		s.flowLostOver(transport)
+	}
+}
+
+func (s *suite) flowLostOver(transport string) {
 	stack := s.echo()
-	p := s.dial(stack.Stack, "tcp")
+	p := s.dial(stack.Stack, transport)
 	flow := stack.flowOf(p)
 	req := options("sip:peer@example.com", 1)
 	req.Flow = flow
@@ -62,17 +72,22 @@ func (s *suite) flowLost() {
 	stack.Send(req, done)
 	require.ErrorIs(s, s.wait(done, patience).err, sipx.ErrFlowClosed)
 	// A connection over which no request came is nobody's business.
-	require.NoError(s, s.dial(stack.Stack, "tcp").Close())
-	other := s.dial(stack.Stack, "tcp")
+	require.NoError(s, s.dial(stack.Stack, transport).Close())
+	other := s.dial(stack.Stack, transport)
 	stack.flowOf(other)
 	require.Empty(s, stack.closed)
 }
 
 // peerDoesNotRead: a peer that does not read costs its own queue, nothing else.
 func (s *suite) peerDoesNotRead() {
-	s.need("tcp")
+	for _, transport := range s.streams() {
+		s.peerDoesNotReadOver(transport)
+	}
+}
+
+func (s *suite) peerDoesNotReadOver(transport string) {
 	stack := s.echo()
-	p := s.dial(stack.Stack, "tcp")
+	p := s.dial(stack.Stack, transport)
 	flow := stack.flowOf(p)
 	body := []byte(strings.Repeat("x", 16<<10))
 	var failed sync.WaitGroup
@@ -86,7 +101,7 @@ func (s *suite) peerDoesNotRead() {
 		longest = max(longest, time.Since(start))
 	}
 	require.Less(s, longest, patience, "Send does not block")
-	stack.flowOf(s.dial(stack.Stack, "tcp")) // others are served
+	stack.flowOf(s.dial(stack.Stack, transport)) // others are served
 	require.NoError(s, p.Close())
 	failed.Wait()
 }
@@ -118,4 +133,39 @@ func (s *suite) fragments() {
 	}
 	p.response()
 	require.Equal(s, []string{"one", "", "three\r\n\r\n", "four"}, bodies)
+}
+
+// linearFraming: a long header and a body that comes byte by byte take the time that
+// the bytes of a short message take.
+func (s *suite) linearFraming() {
+	s.need("tcp")
+	stack := s.serving(answer(200))
+	if _, ok := stack.(Dialer); ok {
+		s.Skip("the stack has no streams of bytes")
+	}
+	const body = 10000
+	// drip sends a message whose body comes byte by byte, and returns how long that
+	// takes until it is answered.
+	drip := func(fields string) time.Duration {
+		p := s.dial(stack, "tcp")
+		head, _, _ := strings.Cut(p.message("OPTIONS sip:bob@example.com\n\n%s", strings.Repeat("x", body)), "\r\n\r\n")
+		p.send(head + "\r\n" + fields + "\r\n")
+		start := time.Now()
+		for range body {
+			p.send("x")
+		}
+		_ = p.SetReadDeadline(time.Now().Add(10 * patience))
+		_, err := p.in.ReadString('\n')
+		require.NoError(s, err, "any answer will do")
+		return time.Since(start)
+	}
+	// The processor may be needed elsewhere: one good try is enough.
+	var short, long time.Duration
+	for range 5 {
+		short, long = drip(""), drip(strings.Repeat("a:\r\n", 12000))
+		if long < 3*short {
+			return
+		}
+	}
+	s.Fatalf("%d bytes took %v behind a header of some lines, and %v behind one of 12,000", body, short, long)
 }

@@ -15,14 +15,14 @@ import (
 func (s *suite) beforeServe() {
 	live := s.serving(answer(200))
 	stack := s.stack()
-	for _, transport := range s.both {
+	for _, transport := range s.open() {
 		done := make(outcomes, 1)
 		stack.Send(options("sip:"+s.addr(live, transport)+";transport="+transport, 1), done)
 		o := s.wait(done, patience)
 		require.NoError(s, o.err, "the stack need not serve to send")
 	}
 	var peers []*peer
-	for _, transport := range s.both {
+	for _, transport := range s.all {
 		p := s.dial(stack, transport)
 		p.request("OPTIONS sip:bob@example.com")
 		p.silence(20 * time.Millisecond)

@@ -18,7 +18,7 @@ const burst = 100
 // orderOfHandling: requests of one sender are handled as they came, one after
 // another, and a slow one does not hold up those of another sender.
 func (s *suite) orderOfHandling() {
-	for _, transport := range s.both {
+	for _, transport := range s.all {
 		var mu sync.Mutex
 		var got []uint32
 		running := 0
@@ -62,7 +62,7 @@ func (s *suite) orderOfHandling() {
 
 // orderOfSending: requests leave in the order of the calls to Send.
 func (s *suite) orderOfSending() {
-	for _, transport := range s.both {
+	for _, transport := range s.all {
 		stack := s.echo()
 		p := s.dial(stack.Stack, transport)
 		flow := stack.flowOf(p)
@@ -89,7 +89,7 @@ func (s *suite) orderOfSending() {
 // responseLeavesFirst: a NOTIFY that is sent after Respond does not overtake
 // the 200 to its SUBSCRIBE.
 func (s *suite) responseLeavesFirst() {
-	for _, transport := range s.both {
+	for _, transport := range s.all {
 		var stack sipx.Stack
 		done := make(outcomes, burst)
 		ready := make(chan struct{})

@@ -42,68 +42,80 @@ type Dialer interface {
 	Dial(transport string) (net.Conn, error)
 }
 
-// Run tests the stacks that newStack makes, over "udp" and "tcp" or the one of
-// the two that they listen on, on the loopback interface with free ports. Tests
-// of connections are skipped where there is no "tcp". Two stacks must reach each
-// other. Where a stack's transaction timeout can be set, set it to two seconds: a
-// test waits for it.
+// Run tests the stacks that newStack makes, over each of "udp", "tcp", "tls", "ws"
+// and "wss" that they listen on, on the loopback interface with free ports. Tests of
+// connections are skipped where there are none. Two stacks must reach each other:
+// over tls by the certificates that they have. Where a stack's transaction timeout
+// can be set, set it to two seconds: a test waits for it.
+//
+// A failed test names the promise that is broken.
 func Run(t *testing.T, newStack func(t *testing.T) sipx.Stack) {
 	for _, test := range []struct {
-		name string
-		run  func(*suite)
+		name    string
+		promise string
+		run     func(*suite)
 	}{
-		{"Listening", (*suite).listening},
-		{"Request", (*suite).request},
-		{"Response", (*suite).response},
-		{"SentRequest", (*suite).sentRequest},
-		{"AsPrinted", (*suite).asPrinted},
-		{"LargeBodies", (*suite).largeBodies},
-		{"TooLarge", (*suite).tooLarge},
-		{"RouteSet", (*suite).routeSet},
-		{"Contact", (*suite).contact},
-		{"OrderOfHandling", (*suite).orderOfHandling},
-		{"OrderOfSending", (*suite).orderOfSending},
-		{"ResponseLeavesFirst", (*suite).responseLeavesFirst},
-		{"RetransmissionsAbsorbed", (*suite).retransmissions},
-		{"Calls", (*suite).calls},
-		{"OneOutcome", (*suite).oneOutcome},
-		{"DeadHost", (*suite).deadHost},
-		{"Flows", (*suite).flows},
-		{"FlowLost", (*suite).flowLost},
-		{"PeerDoesNotRead", (*suite).peerDoesNotRead},
-		{"Fragments", (*suite).fragments},
-		{"HostileMessages", (*suite).hostile},
-		{"Injection", (*suite).injection},
-		{"Panic", (*suite).panics},
-		{"AnswerLater", (*suite).answerLater},
-		{"Overload", (*suite).overload},
-		{"BeforeServe", (*suite).beforeServe},
-		{"AfterServe", (*suite).afterServe},
-		{"Shutdown", (*suite).shutdown},
-		{"ShutdownCutShort", (*suite).shutdownCutShort},
-		{"TwoStacks", (*suite).twoStacks},
+		{"Listening", "Listening tells the real ports", (*suite).listening},
+		{"Request", "a handler gets a request whole, checked, with its flow", (*suite).request},
+		{"Response", "a response has all that the handler decided, and what RFC 3261 §8.2.6 asks for", (*suite).response},
+		{"SentRequest", "a request leaves as it was given, with what RFC 3261 §8.1.1 asks for", (*suite).sentRequest},
+		{"AsPrinted", "the odd Via of a BluStar client is answered where the request came from", (*suite).asPrinted},
+		{"LargeBodies", "messages of any size up to that of a datagram go over every transport", (*suite).largeBodies},
+		{"TooLarge", "what does not fit a datagram is ErrTooLarge", (*suite).tooLarge},
+		{"RouteSet", "a request goes to the first of its routes", (*suite).routeSet},
+		{"Contact", "a peer that sends to a Contact reaches the stack over the same transport", (*suite).contact},
+		{"OrderOfHandling", "requests of one sender are handled one after another, as they came", (*suite).orderOfHandling},
+		{"OrderOfSending", "requests leave in the order of the calls to Send", (*suite).orderOfSending},
+		{"ResponseLeavesFirst", "a request sent after Respond does not overtake the response", (*suite).responseLeavesFirst},
+		{"RetransmissionsAbsorbed", "a request that comes again is answered again, and handled once", (*suite).retransmissions},
+		{"Calls", "an INVITE is answered 405, and neither it nor ACK nor CANCEL reaches the handler", (*suite).calls},
+		{"OneOutcome", "a request has one outcome: its final response, or an error", (*suite).oneOutcome},
+		{"DeadHost", "a request that nobody answers is repeated, ends with ErrTimeout, and holds up nothing", (*suite).deadHost},
+		{"Flows", "a request goes by its flow, whatever its URI says", (*suite).flows},
+		{"FlowLost", "the loss of a connection is told once, and fails what waits for it", (*suite).flowLost},
+		{"PeerDoesNotRead", "a peer that does not read costs its own queue, and Send does not block", (*suite).peerDoesNotRead},
+		{"Fragments", "a stream may be cut anywhere", (*suite).fragments},
+		{"LinearFraming", "the work for a byte of a stream does not grow with what came before", (*suite).linearFraming},
+		{"HostileMessages", "what is no valid request is answered where it can be, and harms nothing", (*suite).hostile},
+		{"Injection", "no value can add a field or end the header", (*suite).injection},
+		{"Panic", "a handler that panics is answered for, and the stack goes on", (*suite).panics},
+		{"AnswerLater", "a handler may answer after it returned, but once", (*suite).answerLater},
+		{"SlowHandler", "a handler that takes its time holds up its own sender only", (*suite).slowHandler},
+		{"SlowOutcome", "a peer that answers late holds up nothing but its own requests", (*suite).slowOutcome},
+		{"Overload", "what is too much is answered 503, and who is in a dialog gets through", (*suite).overload},
+		{"Fairness", "a source that takes all that it can get leaves room for others", (*suite).fairness},
+		{"BeforeServe", "requests wait for Serve, and can be sent before", (*suite).beforeServe},
+		{"AfterServe", "after Serve nothing begins, and what is there can be ended until Shutdown", (*suite).afterServe},
+		{"Shutdown", "Shutdown waits for what runs, and closes all", (*suite).shutdown},
+		{"ShutdownCutShort", "when its context ends, Shutdown ends what is under way", (*suite).shutdownCutShort},
+		{"TwoStacks", "two stacks in a process know nothing of each other", (*suite).twoStacks},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			before := goleak.IgnoreCurrent()
-			// The last to run, after all stacks were shut down.
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("The broken promise: %s.", test.promise)
+				}
+			})
+			// The last to run but for that, after all stacks were shut down.
 			t.Cleanup(func() { goleak.VerifyNone(t, before) })
-			test.run(&suite{T: t, newStack: newStack, both: transports(t, newStack)})
+			test.run(&suite{T: t, newStack: newStack, all: transports(t, newStack)})
 		})
 	}
 }
 
-// transports returns those of "udp" and "tcp" that the stacks listen on.
-func transports(t *testing.T, newStack func(t *testing.T) sipx.Stack) (both []string) {
+// transports returns those that the stacks listen on.
+func transports(t *testing.T, newStack func(t *testing.T) sipx.Stack) (all []string) {
 	t.Helper()
 	stack := newStack(t)
-	for _, transport := range []string{"udp", "tcp"} {
+	for _, transport := range []string{"udp", "tcp", "tls", "ws", "wss"} {
 		if slices.ContainsFunc(stack.Listening(), func(f sipx.Flow) bool { return f.Transport == transport }) {
-			both = append(both, transport)
+			all = append(all, transport)
 		}
 	}
-	require.NotEmpty(t, both, "the stack listens neither on udp nor on tcp")
+	require.NotEmpty(t, all, "the stack listens on nothing")
 	require.NoError(t, stack.Shutdown(context.Background()))
-	return both
+	return all
 }
 
 // patience is how long a test waits for what should come at once.
@@ -113,20 +125,37 @@ const patience = 5 * time.Second
 type suite struct {
 	*testing.T
 	newStack func(t *testing.T) sipx.Stack
-	both     []string // the transports to test
+	all      []string // the transports to test
 }
 
 // need skips the test where the stack has not this transport.
 func (s *suite) need(transport string) {
 	s.Helper()
-	if !slices.Contains(s.both, transport) {
+	if !slices.Contains(s.all, transport) {
 		s.Skipf("the stack does not listen on %s", transport)
 	}
 }
 
 // best returns the transport for tests that are about something else: one that
 // loses nothing, where there is one.
-func (s *suite) best() string { return s.both[len(s.both)-1] }
+func (s *suite) best() string { return s.all[min(1, len(s.all)-1)] }
+
+// streams returns the transports that have connections, and skips the test where
+// there are none.
+func (s *suite) streams() []string {
+	s.Helper()
+	list := slices.DeleteFunc(slices.Clone(s.all), func(t string) bool { return t == "udp" })
+	if len(list) == 0 {
+		s.Skip("the stack has no connections")
+	}
+	return list
+}
+
+// open returns the transports over which a stack can begin to speak to another: not
+// those of browsers, whose connections only they can open.
+func (s *suite) open() []string {
+	return slices.DeleteFunc(slices.Clone(s.all), func(t string) bool { return t == "ws" || t == "wss" })
+}
 
 // stack makes a stack that is shut down at the end.
 func (s *suite) stack() sipx.Stack {
@@ -227,12 +256,17 @@ type peer struct {
 
 func (s *suite) dial(stack sipx.Stack, transport string) *peer {
 	s.Helper()
+	return s.dialFrom(stack, transport, net.Dialer{})
+}
+
+func (s *suite) dialFrom(stack sipx.Stack, transport string, from net.Dialer) *peer {
+	s.Helper()
 	var c net.Conn
 	var err error
 	if d, ok := stack.(Dialer); ok {
 		c, err = d.Dial(transport)
 	} else {
-		c, err = net.Dial(transport, s.addr(stack, transport))
+		c, err = connect(from, transport, s.addr(stack, transport))
 	}
 	require.NoError(s, err)
 	s.Cleanup(func() { _ = c.Close() })

@@ -70,7 +70,7 @@ func (s *suite) calls() {
 		}
 		answer(200)(ctx, w, r)
 	}))
-	for _, transport := range s.both {
+	for _, transport := range s.all {
 		p := s.dial(stack, transport)
 		invite := p.message("INVITE sip:bob@example.com")
 		p.send(invite)
@@ -92,7 +92,7 @@ func (s *suite) calls() {
 
 // oneOutcome: provisional responses are not reported, and late ones neither.
 func (s *suite) oneOutcome() {
-	for _, transport := range s.both {
+	for _, transport := range s.all {
 		stack := s.echo()
 		p := s.dial(stack.Stack, transport)
 		req := options("sip:peer@example.com", 1)
