@@ -23,7 +23,7 @@ import (
 )
 
 // certificate makes a certificate for 127.0.0.1, and trusts it.
-func certificate(t *testing.T) *tls.Config {
+func certificate(t testing.TB) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
