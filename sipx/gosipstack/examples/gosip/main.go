@@ -74,7 +74,7 @@ func startServer() (*presence.Server, gosip.Server, *stack.Stack, error) {
 	calls := gosipstack.NewServer(sockets, gosip.ServerConfig{Host: "127.0.0.1"}, nil, nil)
 	line := func(state pidf.LineState) gosip.RequestHandler {
 		return func(req sip.Request, _ sip.ServerTransaction) {
-			_ = server.Feed().SetLine("2719", presence.LineState{State: state})
+			_ = server.Feed().SetLine(context.Background(), "2719", presence.LineState{State: state})
 			_, _ = calls.RespondOnRequest(req, 200, "OK", "", nil)
 		}
 	}
