@@ -13,20 +13,21 @@ import (
 	"time"
 )
 
-// Server is a tenant. It is an [http.Handler]; and a [http.RoundTripper] that needs no network, so that it runs on the
-// clock of synctest. The exported fields are set before it is used.
+// Server is a tenant. It is an [http.Handler]; and a [http.RoundTripper] that needs no network, so
+// that it runs on the clock of synctest. The exported fields are set before it is used.
 type Server struct {
 	Tenant, ClientID, Secret string
 	Certificate              *x509.Certificate // takes assertions signed by its key instead of the secret
 	TokenLife                time.Duration     // default 1 hour
 	PageSize                 int               // of a calendar view, where the request names a larger one; default 200
-	// EchoLag is how long a session that was cleared is still seen; EchoActivity is as what sessions are seen, where
-	// that is not what was set.
+	// EchoLag is how long a session that was cleared is still seen; EchoActivity is as what
+	// sessions are seen, where that is not what was set.
 	EchoLag      time.Duration
 	EchoActivity string
 	// PrivateTexts has schedules tell the subjects of private appointments too.
 	PrivateTexts bool
-	// Eventual looks for users by mail address only where the answer may be a little old; NoLookup does not at all.
+	// Eventual looks for users by mail address only where the answer may be a little old; NoLookup
+	// does not at all.
 	Eventual bool
 	NoLookup bool
 

@@ -54,8 +54,8 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// checkAssertion checks an assertion as Entra does: PS256 and the SHA-256 of the certificate, for this end point, of
-// this application, at most ten minutes.
+// checkAssertion checks an assertion as Entra does: PS256 and the SHA-256 of the certificate, for
+// this end point, of this application, at most ten minutes.
 func (s *Server) checkAssertion(r *http.Request) error {
 	if r.PostForm.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" || r.PostForm.Has("client_secret") {
 		return errors.New("no assertion")

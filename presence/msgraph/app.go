@@ -6,8 +6,9 @@ import (
 	"github.com/openblustar/blustar/internal/backoff"
 )
 
-// App is an application that is registered in a tenant. It holds its access token, and remembers who
-// the users are. Its monitors share both. It is safe for concurrent use and has no goroutine of its own.
+// App is an application that is registered in a tenant. It holds its access token, and remembers
+// who the users are. Its monitors share both. It is safe for concurrent use and has no goroutine of
+// its own.
 type App struct {
 	cfg    Config
 	http   *http.Client
@@ -33,8 +34,8 @@ func New(cfg Config) (*App, error) {
 	return a, nil
 }
 
-// newTransport returns the default transport with as many connections as there are requests under way, for where a
-// proxy has no HTTP/2, which needs one.
+// newTransport returns the default transport with as many connections as there are requests under
+// way, for where a proxy has no HTTP/2, which needs one.
 func newTransport() http.RoundTripper {
 	t, ok := http.DefaultTransport.(*http.Transport)
 	if !ok {

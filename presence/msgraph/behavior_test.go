@@ -51,7 +51,8 @@ func rig(t *testing.T, schedules string) calendartest.Rig {
 			s.SetEvents(tom, all...)
 		},
 		Shows: 80 * time.Second,
-		// For some minutes, Exchange Online cannot say where a mailbox is that moves; then all is as before.
+		// For some minutes, Exchange Online cannot say where a mailbox is that moves; then all is
+		// as before.
 		Move: func() {
 			back := time.Now().Add(3 * time.Minute)
 			s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
@@ -65,8 +66,8 @@ func rig(t *testing.T, schedules string) calendartest.Rig {
 	}
 }
 
-// graphEvents writes an event as Graph does: each occurrence of a series by itself, whole days as midnight in UTC. In
-// schedules, these have the zone that was asked for as everything does.
+// graphEvents writes an event as Graph does: each occurrence of a series by itself, whole days as
+// midnight in UTC. In schedules, these have the zone that was asked for as everything does.
 func graphEvents(e calendartest.Event, schedule bool) (all []fakegraph.Event) {
 	states := map[pidf.CalendarState]string{
 		pidf.CalendarFree: "free", pidf.CalendarTentative: "tentative", pidf.CalendarBusy: "busy", pidf.CalendarOutOfOffice: "oof",

@@ -19,20 +19,22 @@ import (
 
 // CalendarConfig configures a [Calendar]. Zero values are defaults; what is negative is refused.
 type CalendarConfig struct {
-	// Schedules has free and busy times asked for by getSchedule, of 20 mailboxes at a time, on behalf of the
-	// mailbox with this address or object ID. That needs Calendars.ReadBasic only. Empty: each calendar is
-	// read itself, which shows private appointments as such and needs Calendars.Read.
+	// Schedules has free and busy times asked for by getSchedule, of 20 mailboxes at a time, on
+	// behalf of the mailbox with this address or object ID. That needs Calendars.ReadBasic only.
+	// Empty: each calendar is read itself, which shows private appointments as such and needs
+	// Calendars.Read.
 	Schedules string
 
 	Interval time.Duration // between polls of a mailbox, spread by ±25 %; default 1 minute
 	Timeout  time.Duration // of one poll of one mailbox; default 30 seconds
 	Failures int           // failing polls in a row that are tolerated; default 3, negative: none
 
-	// The window: appointments that have ended longer ago than Past, or begin later than Future from now, are
-	// not delivered. Defaults 24 hours, 14 days; together at most 60 days.
+	// The window: appointments that have ended longer ago than Past, or begin later than Future
+	// from now, are not delivered. Defaults 24 hours, 14 days; together at most 60 days.
 	Past, Future time.Duration
 
-	// Location is the zone of whole days that do not say in which they were made; default [time.Local].
+	// Location is the zone of whole days that do not say in which they were made; default
+	// [time.Local].
 	Location *time.Location
 
 	Polls        int // polls under way at once, all mailboxes together; default 16. Not with Schedules
@@ -41,8 +43,8 @@ type CalendarConfig struct {
 	Appointments int // delivered for a mailbox: later ones are cut; default 1000
 }
 
-// Calendar reads the calendars of mailboxes in Exchange Online. It is a [presence.CalendarMonitor], is safe for
-// concurrent use, and has goroutines only while it monitors.
+// Calendar reads the calendars of mailboxes in Exchange Online. It is a [presence.CalendarMonitor],
+// is safe for concurrent use, and has goroutines only while it monitors.
 type Calendar struct {
 	app    *App
 	cfg    CalendarConfig
@@ -94,11 +96,12 @@ func (a *App) NewCalendar(cfg CalendarConfig) (*Calendar, error) {
 // maxWindow is what getSchedule takes, less what is added for whole days.
 const maxWindow = 60 * 24 * time.Hour
 
-// MonitorCalendar watches the calendar of a mailbox until ctx ends. It calls update after each poll that
-// succeeded, also where nothing has changed: that moves the window and renews the lifetime, which is as long as
-// failing polls are tolerated. Where Graph says when to come back, it waits. The error is that of ctx, an [*Error]
-// or another of this package, or one of the network's. That there is no such mailbox, or none that we may read, is
-// remembered for a while, so that to call again costs no request.
+// MonitorCalendar watches the calendar of a mailbox until ctx ends. It calls update after each poll
+// that succeeded, also where nothing has changed: that moves the window and renews the lifetime,
+// which is as long as failing polls are tolerated. Where Graph says when to come back, it waits.
+// The error is that of ctx, an [*Error] or another of this package, or one of the network's. That
+// there is no such mailbox, or none that we may read, is remembered for a while, so that to call
+// again costs no request.
 func (c *Calendar) MonitorCalendar(ctx context.Context, mail string, update func(presence.CalendarState)) error {
 	box := &mailbox{calendar: c, mail: mail, user: mail}
 	poll := box.poll
@@ -136,12 +139,13 @@ type mailbox struct {
 
 const (
 	pageSize = 200
-	// wholeDays is how far the dates of a day are from UTC, at most: the window is asked for with it on both
-	// sides.
+	// wholeDays is how far the dates of a day are from UTC, at most: the window is asked for with
+	// it on both sides.
 	wholeDays = 14 * time.Hour
 )
 
-// prefer stands in each request: Graph does not remember it, also not for the further pages of an answer.
+// prefer stands in each request: Graph does not remember it, also not for the further pages of an
+// answer.
 func prefer() http.Header {
 	return http.Header{"Prefer": {`outlook.timezone="UTC"`, `IdType="ImmutableId"`}}
 }

@@ -71,7 +71,8 @@ func TestCalendarView(t *testing.T) {
 	})
 }
 
-// TestWholeDays: dates, although Graph writes them as UTC; they begin at midnight where they were made.
+// TestWholeDays: dates, although Graph writes them as UTC; they begin at midnight where they were
+// made.
 func TestWholeDays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTenant()

@@ -24,8 +24,9 @@ import (
 	"github.com/openblustar/blustar/presence/msgraph"
 )
 
-// TestCanary: neither the secret nor a token is in a log, an error or a dump, whatever the servers answer; they may
-// repeat what they were sent. Only the login service gets the secret, and only Graph a token.
+// TestCanary: neither the secret nor a token is in a log, an error or a dump, whatever the servers
+// answer; they may repeat what they were sent. Only the login service gets the secret, and only
+// Graph a token.
 func TestCanary(t *testing.T) {
 	const secret = "c4n4ry/S3cr3t"
 	var mu sync.Mutex

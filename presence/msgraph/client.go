@@ -34,8 +34,8 @@ type answer struct {
 	body   []byte
 }
 
-// do sends a request with a token, and reads a successful answer into out, which may be nil. A token
-// that is refused is replaced once.
+// do sends a request with a token, and reads a successful answer into out, which may be nil. A
+// token that is refused is replaced once.
 func (a *App) do(ctx context.Context, c call, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
 	defer cancel()
@@ -112,7 +112,8 @@ func (a *App) send(req *http.Request) (*answer, error) {
 	return &answer{op: op, status: resp.StatusCode, header: resp.Header, body: body}, nil
 }
 
-// link checks the URL of a next page. It is followed on the host of Graph only, which alone gets the token.
+// link checks the URL of a next page. It is followed on the host of Graph only, which alone gets
+// the token.
 func (a *App) link(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.User != nil || !strings.EqualFold(u.Scheme+"://"+u.Host, a.cfg.Graph) {
@@ -133,8 +134,8 @@ func (a *answer) failure(code string) *Error {
 	}
 }
 
-// graphError reads the error that Graph answered. A body that is none, such as a page of a gateway, leaves
-// the status.
+// graphError reads the error that Graph answered. A body that is none, such as a page of a gateway,
+// leaves the status.
 func (a *answer) graphError() *Error {
 	var found struct {
 		Error errorBody `json:"error"`
@@ -147,7 +148,8 @@ func (a *answer) graphError() *Error {
 	return e
 }
 
-// errorBody is an error, with another one inside that may say more. Keys are found whatever their case is.
+// errorBody is an error, with another one inside that may say more. Keys are found whatever their
+// case is.
 type errorBody struct {
 	Code      string     `json:"code"`
 	RequestID string     `json:"request-id"`
@@ -165,7 +167,8 @@ func (b *errorBody) detailed() string {
 	return code
 }
 
-// plainCode returns s where it is what a code or an ID looks like, so that it can stand in an error.
+// plainCode returns s where it is what a code or an ID looks like, so that it can stand in an
+// error.
 func plainCode(s string) string {
 	plain := func(r rune) bool {
 		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_.-", r)

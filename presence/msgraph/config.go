@@ -24,24 +24,25 @@ type Config struct {
 	Tenant   string // the directory (tenant) ID, or a domain of the tenant
 	ClientID string // the application (client) ID
 
-	// SecretFile holds the client secret. White space at its end does not count. It is read whenever
-	// a token is asked for, so that it can be replaced at any time.
+	// SecretFile holds the client secret. White space at its end does not count. It is read
+	// whenever a token is asked for, so that it can be replaced at any time.
 	SecretFile string
 	// CertificateFile holds the certificate whose key signs the assertion that takes the place of a
-	// secret, in PEM; KeyFile its RSA key, unencrypted, where that is not in the same file. Both are
-	// read as SecretFile is.
+	// secret, in PEM; KeyFile its RSA key, unencrypted, where that is not in the same file. Both
+	// are read as SecretFile is.
 	CertificateFile, KeyFile string
 
-	// Login and Graph are the services of the cloud that the tenant is in; defaults DefaultLogin and
-	// DefaultGraph. They are https URLs without a path; http is for a loopback address only.
+	// Login and Graph are the services of the cloud that the tenant is in; defaults DefaultLogin
+	// and DefaultGraph. They are https URLs without a path; http is for a loopback address only.
 	Login, Graph string
-	// HTTPClient sends the requests; nil: one with a copy of [http.DefaultTransport] that opens at most 64
-	// connections. Its CheckRedirect is not used: no redirection is followed.
+	// HTTPClient sends the requests; nil: one with a copy of [http.DefaultTransport] that opens at
+	// most 64 connections. Its CheckRedirect is not used: no redirection is followed.
 	HTTPClient *http.Client
 
 	Timeout time.Duration // of one request; default 30 seconds
-	// RefusedPause is how long credentials that were refused are not sent again, unless the files say
-	// something else by then; default 5 minutes. Until then everything fails with [ErrUnauthorized].
+	// RefusedPause is how long credentials that were refused are not sent again, unless the files
+	// say something else by then; default 5 minutes. Until then everything fails with
+	// [ErrUnauthorized].
 	RefusedPause time.Duration
 	// Lookups bounds how many users are looked for in a second; default 50.
 	Lookups int

@@ -24,8 +24,9 @@ var staff = map[string]directory.Entry{
 	"sip:ann@contoso.example": {ID: "2", Account: "ann", SIP: []string{"ann@contoso.example"}},
 }
 
-// TestDay: BSX-15, what a watcher sees of a user in Teams and Exchange Online, through a presence server: a call within
-// 15 seconds, an appointment within a poll; all of it fades within the grace time when Graph dies, and comes back.
+// TestDay: BSX-15, what a watcher sees of a user in Teams and Exchange Online, through a presence
+// server: a call within 15 seconds, an appointment within a poll; all of it fades within the grace
+// time when Graph dies, and comes back.
 func TestDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTenant()

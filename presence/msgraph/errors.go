@@ -9,16 +9,16 @@ import (
 )
 
 var (
-	// ErrUnauthorized says that the login service refused the application's credentials, or Graph its
-	// token.
+	// ErrUnauthorized says that the login service refused the application's credentials, or Graph
+	// its token.
 	ErrUnauthorized = errors.New("msgraph: credentials refused")
-	// ErrForbidden says that the application may not do this: consent to a permission is missing, or
-	// the mailbox is outside of what it was granted.
+	// ErrForbidden says that the application may not do this: consent to a permission is missing,
+	// or the mailbox is outside of what it was granted.
 	ErrForbidden = errors.New("msgraph: not permitted")
 	// ErrNotFound says that the tenant has no such user.
 	ErrNotFound = errors.New("msgraph: no such user")
-	// ErrNoMailbox says that the user has no mailbox in Exchange Online: it is on premises, or there
-	// is no license.
+	// ErrNoMailbox says that the user has no mailbox in Exchange Online: it is on premises, or
+	// there is no license.
 	ErrNoMailbox = errors.New("msgraph: no mailbox in the cloud")
 	// ErrAmbiguous says that a mail address leads to more than one user, and so to nobody.
 	ErrAmbiguous = errors.New("msgraph: more than one user")
@@ -26,8 +26,8 @@ var (
 	ErrLimit = errors.New("msgraph: limit exceeded")
 )
 
-// Error is an answer of Graph, or of the login service, that is no success. It is [ErrUnauthorized],
-// [ErrForbidden], [ErrNotFound] or [ErrNoMailbox] where [errors.Is] says so.
+// Error is an answer of Graph, or of the login service, that is no success. It is
+// [ErrUnauthorized], [ErrForbidden], [ErrNotFound] or [ErrNoMailbox] where [errors.Is] says so.
 type Error struct {
 	Op         string // method and path, without the query: "GET /v1.0/users/tom@example.com"
 	Status     int    // HTTP status code

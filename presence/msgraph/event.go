@@ -61,8 +61,8 @@ func (r *reader) events(list []json.RawMessage) (found []pidf.Appointment, broke
 	return found, broken
 }
 
-// appointment reads an event, and reports whether it counts: those that are canceled or declined, those without
-// length, and what repeats, but is no occurrence, do not.
+// appointment reads an event, and reports whether it counts: those that are canceled or declined,
+// those without length, and what repeats, but is no occurrence, do not.
 func (r *reader) appointment(e *event) (pidf.Appointment, bool, error) {
 	if e.Removed != nil {
 		return pidf.Appointment{}, false, nil
@@ -85,8 +85,8 @@ func (r *reader) appointment(e *event) (pidf.Appointment, bool, error) {
 	}, end.After(from), nil
 }
 
-// span returns when an event begins and ends. Whole days are dates, although Graph writes them as midnight in
-// UTC: they begin at the midnight of where they were made.
+// span returns when an event begins and ends. Whole days are dates, although Graph writes them as
+// midnight in UTC: they begin at the midnight of where they were made.
 func (r *reader) span(e *event) (from, end time.Time, err error) {
 	if !e.AllDay {
 		if from, err = e.Start.instant(&r.zones); err == nil {

@@ -34,8 +34,8 @@ func ExampleNew() {
 	_ = presence.Config{Calendar: calendar, External: teams}
 }
 
-// lines is a monitor of lines that also tells a Writer of each state. The lines that are written are those that the host
-// has monitored, be they watched or not.
+// lines is a monitor of lines that also tells a Writer of each state. The lines that are written
+// are those that the host has monitored, be they watched or not.
 type lines struct {
 	presence.LineMonitor
 	writer *msgraph.Writer

@@ -27,7 +27,8 @@ func seeds(f *testing.F) {
 	}
 }
 
-// FuzzCalendar: whatever is read of a calendar or a schedule, what comes out is bounded and fit to be shown.
+// FuzzCalendar: whatever is read of a calendar or a schedule, what comes out is bounded and fit to
+// be shown.
 func FuzzCalendar(f *testing.F) {
 	seeds(f)
 	berlin, err := time.LoadLocation("Europe/Berlin")

@@ -9,15 +9,17 @@ import (
 	"github.com/openblustar/blustar/internal/backoff"
 )
 
-// hub asks for many at once what each of its members wants to know of one. It has goroutines only while it has
-// members. It is safe for concurrent use.
+// hub asks for many at once what each of its members wants to know of one. It has goroutines only
+// while it has members. It is safe for concurrent use.
 type hub[V any] struct {
 	size     int           // keys that one request may name
 	workers  int           // requests under way at once
 	interval time.Duration // after which a key is asked for again
-	// ask asks for keys, and returns what there is to tell of them: of one that is missing, nothing is told.
+	// ask asks for keys, and returns what there is to tell of them: of one that is missing, nothing
+	// is told.
 	ask func(ctx context.Context, keys []string) (map[string]result[V], error)
-	// failed is told of requests that fail, and how many did in a row; with nil, of the end of that.
+	// failed is told of requests that fail, and how many did in a row; with nil, of the end of
+	// that.
 	failed func(err error, failures int)
 
 	queue *queue

@@ -18,9 +18,9 @@ import (
 
 const nodeClient = "@microsoft/microsoft-graph-client"
 
-// TestNodeClient: the client library of Microsoft for Node.js is content with the server that the other tests ask. It
-// is looked for as require does, along NODE_PATH too. The test is skipped where it is missing, unless
-// BLUSTAR_INTEGRATION is "required".
+// TestNodeClient: the client library of Microsoft for Node.js is content with the server that the
+// other tests ask. It is looked for as require does, along NODE_PATH too. The test is skipped where
+// it is missing, unless BLUSTAR_INTEGRATION is "required".
 func TestNodeClient(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil || exec.Command("node", "-e", "require.resolve('"+nodeClient+"')").Run() != nil {
 		const message = "node, or its package " + nodeClient + " along NODE_PATH, is not installed"

@@ -8,9 +8,9 @@ import (
 	"github.com/openblustar/blustar/internal/backoff"
 )
 
-// pace lets requests begin one after the other, with a distance between them: what starts together, after a
-// restart or an outage, does not arrive together. It also keeps a pause that the server asked for. It is safe
-// for concurrent use.
+// pace lets requests begin one after the other, with a distance between them: what starts together,
+// after a restart or an outage, does not arrive together. It also keeps a pause that the server
+// asked for. It is safe for concurrent use.
 type pace struct {
 	every time.Duration
 

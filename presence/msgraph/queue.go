@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// queue says what is due when. Those who work it off take some keys at a time; a key that is taken comes
-// back with add. It is safe for concurrent use.
+// queue says what is due when. Those who work it off take some keys at a time; a key that is taken
+// comes back with add. It is safe for concurrent use.
 type queue struct {
 	mu   sync.Mutex
 	due  map[string]time.Time
@@ -57,8 +57,9 @@ func (q *queue) signal() {
 	}
 }
 
-// take waits until a key is due, and takes it: with up to most-1 of those that are due soonest, where fill is
-// set, else alone. The next are not taken until apart has passed. It returns nil when ctx has ended.
+// take waits until a key is due, and takes it: with up to most-1 of those that are due soonest,
+// where fill is set, else alone. The next are not taken until apart has passed. It returns nil when
+// ctx has ended.
 func (q *queue) take(ctx context.Context, most int, fill bool, apart time.Duration) []string {
 	for ctx.Err() == nil {
 		keys, wait := q.ready(most, fill, apart)

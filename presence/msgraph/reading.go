@@ -70,7 +70,8 @@ func (r *reading) is(activities ...string) bool {
 	return false
 }
 
-// call reports whether the user speaks, by Teams or, as far as one can tell, because a line said so.
+// call reports whether the user speaks, by Teams or, as far as one can tell, because a line said
+// so.
 func (r *reading) call() bool {
 	return r.is("InACall", "InAConferenceCall", "Presenting") || strings.EqualFold(r.Availability, "InACall")
 }
@@ -102,7 +103,8 @@ func (r *reading) message(now time.Time, zones *calendar.Zones) string {
 	return oneLine(text)
 }
 
-// plainText takes the tags out of HTML, each of which separates words where it ends a paragraph or a line.
+// plainText takes the tags out of HTML, each of which separates words where it ends a paragraph or
+// a line.
 func plainText(s string) string {
 	var b strings.Builder
 	for {

@@ -22,8 +22,8 @@ import (
 	"github.com/openblustar/blustar/presence/msgraph"
 )
 
-// replay answers requests whose path ends so with what stands in a file of testdata/graph: a whole answer, or the body
-// of a 200. Where they come from, INDEX.tsv says.
+// replay answers requests whose path ends so with what stands in a file of testdata/graph: a whole
+// answer, or the body of a 200. Where they come from, INDEX.tsv says.
 func replay(t *testing.T, suffix, name string) func(http.ResponseWriter, *http.Request) bool {
 	data, err := os.ReadFile(filepath.Join("testdata", "graph", name))
 	require.NoError(t, err)

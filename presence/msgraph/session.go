@@ -2,8 +2,9 @@ package msgraph
 
 import "time"
 
-// session is a presence session that a [Writer] keeps for a user. Graph tells nobody who set what it answers, so
-// that what was written comes back as the user's own presence: the session knows for how long.
+// session is a presence session that a [Writer] keeps for a user. Graph tells nobody who set what
+// it answers, so that what was written comes back as the user's own presence: the session knows for
+// how long.
 //
 // Its fields are guarded by Teams.mu.
 type session struct {
@@ -13,13 +14,15 @@ type session struct {
 	readings int       // that were asked for since
 }
 
-// After a session has ended, its echo may be heard until the second reading, and for echoLast at least.
+// After a session has ended, its echo may be heard until the second reading, and for echoLast at
+// least.
 const (
 	echoLast     = 30 * time.Second
 	echoReadings = 2
 )
 
-// read notes a reading that was asked for at a time, and reports whether it may be an echo of the session.
+// read notes a reading that was asked for at a time, and reports whether it may be an echo of the
+// session.
 func (s *session) read(asked time.Time) bool {
 	if s == nil {
 		return false

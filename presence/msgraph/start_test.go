@@ -23,8 +23,8 @@ import (
 	"github.com/openblustar/blustar/presence/msgraph"
 )
 
-// site is a tenant with many mailboxes, all of them monitored as a presence server does it: one that ends is called
-// again, with growing pauses.
+// site is a tenant with many mailboxes, all of them monitored as a presence server does it: one
+// that ends is called again, with growing pauses.
 type site struct {
 	s    *fakegraph.Server
 	stop func()
@@ -90,7 +90,8 @@ func sum(all []int) (n int) {
 	return n
 }
 
-// TestNoStorm: 2,000 mailboxes, whose monitors all begin at once, and after an outage. Neither is a storm.
+// TestNoStorm: 2,000 mailboxes, whose monitors all begin at once, and after an outage. Neither is a
+// storm.
 func TestNoStorm(t *testing.T) {
 	for _, tt := range []struct {
 		name            string
@@ -134,8 +135,9 @@ func TestNoStorm(t *testing.T) {
 	}
 }
 
-// BenchmarkSite polls 2,000 mailboxes with ten appointments each and reads 1,300 users, over TLS on loopback; client
-// and server share the machine. It reports the connections and what the monitors hold.
+// BenchmarkSite polls 2,000 mailboxes with ten appointments each and reads 1,300 users, over TLS on
+// loopback; client and server share the machine. It reports the connections and what the monitors
+// hold.
 func BenchmarkSite(b *testing.B) {
 	const mailboxes, users = 2000, 1300
 	s := fakegraph.New()

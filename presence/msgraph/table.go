@@ -6,9 +6,9 @@ import (
 	"github.com/openblustar/blustar/pidf"
 )
 
-// Row says what one pair of availability and activity means, as Teams reports them. Both compare without
-// regard to case; an empty one is any. An empty Status says nothing: the user's presence is what the other
-// sources make of it.
+// Row says what one pair of availability and activity means, as Teams reports them. Both compare
+// without regard to case; an empty one is any. An empty Status says nothing: the user's presence is
+// what the other sources make of it.
 type Row struct {
 	Availability, Activity string
 
@@ -23,8 +23,9 @@ const (
 	InAMeeting = "In a meeting"
 )
 
-// DefaultTable returns the rows that [TeamsConfig.Table] stands for where it is nil. The first that fits counts;
-// a pair that fits none says nothing. Somebody who is offline, or has no Teams at all, says nothing.
+// DefaultTable returns the rows that [TeamsConfig.Table] stands for where it is nil. The first that
+// fits counts; a pair that fits none says nothing. Somebody who is offline, or has no Teams at all,
+// says nothing.
 func DefaultTable() []Row {
 	return []Row{
 		{"DoNotDisturb", "InACall", pidf.StatusDoNotDisturb, OnThePhone, ""},

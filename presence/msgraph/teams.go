@@ -20,18 +20,18 @@ import (
 // TeamsConfig configures a [Teams]. Zero values are defaults; what is negative is refused.
 type TeamsConfig struct {
 	Interval time.Duration // between two readings of a user; default 10 seconds
-	// Lifetime is how long a reading counts without a newer one; default 1 minute. It is longer than
-	// Interval.
+	// Lifetime is how long a reading counts without a newer one; default 1 minute. It is longer
+	// than Interval.
 	Lifetime time.Duration
 	Table    []Row  // what availability and activity mean; nil: [DefaultTable]
 	Away     string // the text of who is out of the office and has written none; default "Out of office"
-	// User returns the object ID of a user in the tenant. It may block. nil: it is looked up by the mail
-	// address of the entry.
+	// User returns the object ID of a user in the tenant. It may block. nil: it is looked up by the
+	// mail address of the entry.
 	User func(ctx context.Context, entry directory.Entry) (string, error)
 }
 
-// Teams reads the presence of users from Teams. It is a [presence.ExternalMonitor], is safe for concurrent use,
-// and has goroutines only while it monitors, or a [Writer] serves.
+// Teams reads the presence of users from Teams. It is a [presence.ExternalMonitor], is safe for
+// concurrent use, and has goroutines only while it monitors, or a [Writer] serves.
 type Teams struct {
 	app   *App
 	cfg   TeamsConfig
@@ -82,10 +82,11 @@ func (a *App) NewTeams(cfg TeamsConfig) (*Teams, error) {
 	return t, nil
 }
 
-// MonitorExternal reads the presence of a user until ctx ends, and calls update after each reading. While Graph
-// fails or throttles it goes on trying, less and less often, and the last value fades after its lifetime. The
-// error is that of ctx, or says why the user cannot be read: [ErrNotFound], [ErrAmbiguous], [ErrForbidden], or
-// that of [TeamsConfig.User]. It is remembered for a while, so that to call again costs no request.
+// MonitorExternal reads the presence of a user until ctx ends, and calls update after each reading.
+// While Graph fails or throttles it goes on trying, less and less often, and the last value fades
+// after its lifetime. The error is that of ctx, or says why the user cannot be read: [ErrNotFound],
+// [ErrAmbiguous], [ErrForbidden], or that of [TeamsConfig.User]. It is remembered for a while, so
+// that to call again costs no request.
 func (t *Teams) MonitorExternal(ctx context.Context, user directory.Entry, update func(presence.ExternalState)) error {
 	id, err := t.find(ctx, user)
 	if err != nil {
@@ -171,8 +172,9 @@ func (t *Teams) exit(id string) {
 
 type states = map[string]result[presence.ExternalState]
 
-// ask reads the presence of some users. Of one whom the answer does not name, nothing is known. Where Graph refuses
-// all because it does not like one of them, that one is looked for, and remembered.
+// ask reads the presence of some users. Of one whom the answer does not name, nothing is known.
+// Where Graph refuses all because it does not like one of them, that one is looked for, and
+// remembered.
 func (t *Teams) ask(ctx context.Context, ids []string) (states, error) {
 	left := mostParts
 	results, err := t.askParts(ctx, ids, &left)
@@ -201,7 +203,8 @@ func (t *Teams) ask(ctx context.Context, ids []string) (states, error) {
 	return results, nil
 }
 
-// mostParts is how many requests may be made to find those whom Graph does not like: several of 650.
+// mostParts is how many requests may be made to find those whom Graph does not like: several of
+// 650.
 const mostParts = 64
 
 // askParts asks for all, and where that is refused, for each half.
@@ -263,8 +266,8 @@ func (a *App) presences(ctx context.Context, ids []string) ([]reading, error) {
 	return found, nil
 }
 
-// take makes a reading a value, and reports whether it is one: an answer that is older than the last is not.
-// One that may be the echo of a line leaves the value as it was, unless that is over.
+// take makes a reading a value, and reports whether it is one: an answer that is older than the
+// last is not. One that may be the echo of a line leaves the value as it was, unless that is over.
 func (t *Teams) take(r *reading, asked time.Time) (presence.ExternalState, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -236,7 +236,8 @@ func TestReadings(t *testing.T) {
 	})
 }
 
-// TestTeamsFailures: BSX-15, a value fades within the grace time, and comes back; who is told to wait waits.
+// TestTeamsFailures: BSX-15, a value fades within the grace time, and comes back; who is told to
+// wait waits.
 func TestTeamsFailures(t *testing.T) {
 	for name, answer := range map[string]func(http.ResponseWriter, *http.Request) bool{
 		"dead":      status(http.StatusBadGateway),
@@ -322,8 +323,8 @@ func TestTeamsFailures(t *testing.T) {
 	})
 }
 
-// TestWho: users are found by mail address, or by what the host says; one whom Graph does not like costs only
-// themselves.
+// TestWho: users are found by mail address, or by what the host says; one whom Graph does not like
+// costs only themselves.
 func TestWho(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTenant()

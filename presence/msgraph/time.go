@@ -7,7 +7,8 @@ import (
 	"github.com/openblustar/blustar/internal/calendar"
 )
 
-// zonedTime is a dateTimeTimeZone: what a clock shows, and the zone of the clock beside it, by any name.
+// zonedTime is a dateTimeTimeZone: what a clock shows, and the zone of the clock beside it, by any
+// name.
 type zonedTime struct {
 	DateTime string `json:"dateTime"`
 	TimeZone string `json:"timeZone"`

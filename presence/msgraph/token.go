@@ -26,8 +26,8 @@ type token struct {
 	expires time.Time
 }
 
-// tokens is the one source of tokens. Whatever the number of requests, one asks for a new token, and
-// where that fails, nobody does again for a while.
+// tokens is the one source of tokens. Whatever the number of requests, one asks for a new token,
+// and where that fails, nobody does again for a while.
 type tokens struct {
 	app  *App
 	turn chan struct{} // holds an element while a token is asked for
@@ -40,7 +40,8 @@ type tokens struct {
 	pause   backoff.Backoff
 }
 
-// CheckToken asks for an access token, unless there is one: it tells whether the configuration is right.
+// CheckToken asks for an access token, unless there is one: it tells whether the configuration is
+// right.
 func (a *App) CheckToken(ctx context.Context) error {
 	_, err := a.tokens.get(ctx)
 	return err
@@ -90,8 +91,8 @@ func (t *tokens) fresh() (auth.Secret, bool) {
 	return t.current.value, time.Now().Before(t.current.renew)
 }
 
-// held returns the error of the last attempt, where it is too early for another. Other credentials than
-// those that were refused are tried at once.
+// held returns the error of the last attempt, where it is too early for another. Other credentials
+// than those that were refused are tried at once.
 func (t *tokens) held(digest [sha256.Size]byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -130,8 +131,8 @@ func (t *tokens) note(next token, err error, digest [sha256.Size]byte) {
 	t.failure = err
 }
 
-// tokenAge is how old a token must be to be replaced because Graph refused it: a tenant that refuses
-// each is asked for one a minute, however many mailboxes are watched.
+// tokenAge is how old a token must be to be replaced because Graph refused it: a tenant that
+// refuses each is asked for one a minute, however many mailboxes are watched.
 const tokenAge = time.Minute
 
 // drop forgets a token that Graph refused, and reports whether another can be had.

@@ -155,7 +155,8 @@ func pair(t *testing.T, until time.Time) (*x509.Certificate, string, string) {
 		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
 }
 
-// TestCertificate: an assertion in place of a secret; certificate and key are read when they are used.
+// TestCertificate: an assertion in place of a secret; certificate and key are read when they are
+// used.
 func TestCertificate(t *testing.T) {
 	s := newTenant()
 	certificate, certificatePEM, keyPEM := pair(t, time.Now().Add(time.Hour))

@@ -20,7 +20,8 @@ const (
 	maxLookups  = 16      // requests under way at once
 )
 
-// users finds the object IDs that belong to mail addresses, and remembers them, and who does not exist.
+// users finds the object IDs that belong to mail addresses, and remembers them, and who does not
+// exist.
 type users struct {
 	app   *App
 	pace  pace
@@ -60,7 +61,8 @@ func (u *users) id(ctx context.Context, mail string) (string, error) {
 	return id, err
 }
 
-// remember keeps k for d; for less where it keeps something bad, so that all of it does not end at once.
+// remember keeps k for d; for less where it keeps something bad, so that all of it does not end at
+// once.
 func (u *users) remember(mail string, k known, d time.Duration) {
 	k.until = time.Now().Add(d - rand.N(d/10+1))
 	u.mu.Lock()
@@ -79,8 +81,8 @@ type user struct {
 	ID string `json:"id"`
 }
 
-// ask looks for the user: the address may be the principal name; else it is looked for among the mail
-// addresses.
+// ask looks for the user: the address may be the principal name; else it is looked for among the
+// mail addresses.
 func (u *users) ask(ctx context.Context, mail string) (string, error) {
 	if !isAddress(mail) {
 		return "", ErrNotFound

@@ -21,19 +21,21 @@ import (
 
 // WriterConfig configures a [Writer]. Zero values are defaults.
 type WriterConfig struct {
-	// Lifetime is after how long Teams itself ends a session that is not renewed; from 5 minutes, the default,
-	// to 4 hours. It is renewed when 60 % of that are over.
+	// Lifetime is after how long Teams itself ends a session that is not renewed; from 5 minutes,
+	// the default, to 4 hours. It is renewed when 60 % of that are over.
 	Lifetime time.Duration
-	// Spread is the time over which the sessions are cleared that may be left from before; default 1 minute.
+	// Spread is the time over which the sessions are cleared that may be left from before; default
+	// 1 minute.
 	Spread time.Duration
 }
 
-// Writer shows in Teams who speaks on a line of the PBX: it keeps a session "in a call" for each user with a busy
-// line. It is safe for concurrent use. [Writer.Serve] does the work.
+// Writer shows in Teams who speaks on a line of the PBX: it keeps a session "in a call" for each
+// user with a busy line. It is safe for concurrent use. [Writer.Serve] does the work.
 //
-// Line states are all that it writes, and all that may be given to it: never anything that came from Teams. What it
-// writes comes back when [Teams] reads; while a session stands, and shortly after, a reading that may be its echo is
-// not taken for the user's own presence. For a user who is in a call of Teams already, nothing is written.
+// Line states are all that it writes, and all that may be given to it: never anything that came
+// from Teams. What it writes comes back when [Teams] reads; while a session stands, and shortly
+// after, a reading that may be its echo is not taken for the user's own presence. For a user who is
+// in a call of Teams already, nothing is written.
 type Writer struct {
 	teams *Teams
 	cfg   WriterConfig
@@ -77,8 +79,9 @@ func (t *Teams) NewWriter(cfg WriterConfig) (*Writer, error) {
 	return &Writer{teams: t, cfg: cfg, queue: newQueue(), users: make(map[string]*written)}, nil
 }
 
-// SetLine says what a device of a user does. dn names the device. A user of whom it is said for the first time that
-// no line is busy is cleared, in case a session is left from before. SetLine does not wait for the network.
+// SetLine says what a device of a user does. dn names the device. A user of whom it is said for the
+// first time that no line is busy is cleared, in case a session is left from before. SetLine does
+// not wait for the network.
 func (w *Writer) SetLine(user directory.Entry, dn string, line presence.LineState) {
 	key := user.ID
 	w.mu.Lock()
@@ -107,8 +110,8 @@ func (w *Writer) SetLine(user directory.Entry, dn string, line presence.LineStat
 	}
 }
 
-// Serve writes until ctx ends. Then it clears the sessions that stand, as far as that can be done in the time that
-// one request may take, and returns the error of ctx. It is called once.
+// Serve writes until ctx ends. Then it clears the sessions that stand, as far as that can be done
+// in the time that one request may take, and returns the error of ctx. It is called once.
 func (w *Writer) Serve(ctx context.Context) error {
 	w.work(ctx)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.teams.app.cfg.Timeout)
@@ -199,8 +202,8 @@ func (w *Writer) busy(u *written, now time.Time) (entry directory.Entry, busy bo
 	return u.entry, busy, until
 }
 
-// step brings what Teams shows in line with the lines of a user, and returns when to look again; zero: when a line
-// changes.
+// step brings what Teams shows in line with the lines of a user, and returns when to look again;
+// zero: when a line changes.
 func (w *Writer) step(ctx context.Context, u *written) (time.Time, error) {
 	now := time.Now()
 	entry, busy, until := w.busy(u, now)
@@ -338,8 +341,8 @@ func (s *session) standing(t *Teams, now time.Time) bool {
 	return s.stands(now)
 }
 
-// calls reports whether a user is in a call of Teams, by the last reading, or by one of its own where that is too
-// long ago.
+// calls reports whether a user is in a call of Teams, by the last reading, or by one of its own
+// where that is too long ago.
 func (t *Teams) calls(ctx context.Context, id string, s *session) (bool, error) {
 	now := time.Now()
 	t.mu.Lock()

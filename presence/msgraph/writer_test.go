@@ -129,9 +129,10 @@ func TestEcho(t *testing.T) {
 	})
 }
 
-// TestNoLoop: a host that takes what Teams says for its own, and shows it as a busy line, would keep a user on the
-// phone for ever if it heard itself. Graph shows what was written as it was, or as just busy; were it to show it as
-// something that only the user can have set, there would be a loop.
+// TestNoLoop: a host that takes what Teams says for its own, and shows it as a busy line, would
+// keep a user on the phone for ever if it heard itself. Graph shows what was written as it was, or
+// as just busy; were it to show it as something that only the user can have set, there would be a
+// loop.
 func TestNoLoop(t *testing.T) {
 	for echo, loops := range map[string]bool{"": false, "Busy": false, "InAConferenceCall": true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -194,7 +195,8 @@ func TestCallOfTeams(t *testing.T) {
 	})
 }
 
-// TestLeftSession: a session that outlived a crash is taken for a call of Teams until it is cleared.
+// TestLeftSession: a session that outlived a crash is taken for a call of Teams until it is
+// cleared.
 func TestLeftSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t)
