@@ -11,6 +11,7 @@
 //	presence/client           the other end: a BluStar client for gateways, tests and terminals
 //	presence/dialoginfo       line states from any PBX that offers BLF (RFC 4235)
 //	presence/caldav           appointments from CalDAV calendars
+//	presence/ews              appointments from Exchange on premises
 //	presence/msgraph          appointments from Exchange Online, presence from Teams (Microsoft Graph)
 //	pidf                      presence documents with the vendor's aa: extension, resource lists
 //	auth                      X-BSS-auth challenge, credential ciphers, sessions, throttling, Digest

@@ -18,7 +18,8 @@
 // server starts a monitor with the first watcher of a user who has that device
 // or mailbox, ends it some time after the last, and lets values fade to unknown
 // when a monitor fails: nobody stays "on the phone" because a connection broke.
-// Packages presence/dialoginfo, presence/caldav and presence/msgraph are such monitors.
+// Packages presence/dialoginfo, presence/caldav, presence/ews and presence/msgraph are such
+// monitors.
 //
 // # The way of a change
 //

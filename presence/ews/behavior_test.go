@@ -1,0 +1,118 @@
+package ews_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/calendar/calendartest"
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/ews"
+)
+
+// TestBehavior: BSX-15, what every calendar monitor must show.
+func TestBehavior(t *testing.T) {
+	for name, change := range map[string]func(*ews.Config){
+		"polling":   func(c *ews.Config) { c.Polling = true },
+		"streaming": func(c *ews.Config) { c.Resync = 30 * time.Second },
+	} {
+		t.Run(name, func(t *testing.T) { calendartest.Run(t, func(t *testing.T) calendartest.Rig { return rig(t, change) }) })
+	}
+}
+
+func rig(t *testing.T, change func(*ews.Config)) calendartest.Rig {
+	e := newExchange()
+	e.basic, e.user, e.password = true, calendartest.User, calendartest.Canary
+	e.add(calendartest.Mail)
+	return calendartest.Rig{
+		Server: calendartest.Transport(e),
+		Monitor: func(t *testing.T, rt http.RoundTripper, log *slog.Logger) presence.CalendarMonitor {
+			cfg := config(front(t, rt))
+			cfg.Scheme, cfg.Logger, cfg.Limits.ResponseBytes = ews.Basic, log, 1<<20
+			cfg.Credentials = func(context.Context) (ews.Credentials, error) {
+				return ews.Credentials{User: calendartest.User, Password: auth.NewSecret([]byte(calendartest.Canary))}, nil
+			}
+			change(&cfg)
+			return monitor(t, cfg)
+		},
+		Set: func(events ...calendartest.Event) {
+			e.change(calendartest.Mail, func(b *box) { b.items = itemsOf(events) })
+		},
+		Shows: 80 * time.Second,
+		Move: func() {
+			e.change(calendartest.Mail, func(b *box) { b.fails = "ErrorMailboxMoveInProgress" })
+			time.AfterFunc(4*time.Minute, func() { e.with(func() { e.boxes[calendartest.Mail].fails = "" }) })
+		},
+		Throttle: func(w http.ResponseWriter, _ *http.Request, wait time.Duration) { busy(w, wait) },
+		Refuse: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="mail.example.com"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		},
+	}
+}
+
+// itemsOf returns the appointments as Exchange expands them.
+func itemsOf(events []calendartest.Event) (items []item) {
+	for _, v := range events {
+		i := item{subject: v.Subject, location: v.Location, allDay: v.AllDay}
+		switch v.State {
+		case pidf.CalendarFree:
+			i.status = "Free"
+		case pidf.CalendarTentative:
+			i.status = "Tentative"
+		case pidf.CalendarOutOfOffice:
+			i.status = "OOF"
+		}
+		if v.Private {
+			i.sensitivity = "Private"
+		}
+		for _, o := range v.Occurrences() {
+			i.id, i.from, i.to = v.ID+"/"+zulu(o.Planned), o.Begin, o.End
+			items = append(items, i)
+		}
+	}
+	return items
+}
+
+// front returns how to dial a server that passes requests on to rt, and breaks the connection where that fails.
+func front(t *testing.T, rt http.RoundTripper) dialer {
+	return serve(t, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		out := r.Clone(r.Context())
+		out.Body, out.RequestURI = io.NopCloser(bytes.NewReader(body)), ""
+		out.URL.Scheme, out.URL.Host = "http", r.Host
+		resp, err := rt.RoundTrip(out)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		defer resp.Body.Close()
+		for k, v := range resp.Header {
+			w.Header()[k] = v
+		}
+		w.WriteHeader(resp.StatusCode)
+		flush := http.NewResponseController(w)
+		_ = flush.Flush()
+		buf := make([]byte, 32<<10)
+		for {
+			n, err := resp.Body.Read(buf)
+			if _, failed := w.Write(buf[:n]); failed != nil {
+				return
+			}
+			_ = flush.Flush()
+			if err == io.EOF {
+				return
+			} else if err != nil {
+				panic(http.ErrAbortHandler)
+			}
+		}
+	}), ErrorLog: quiet})
+}

@@ -1,0 +1,401 @@
+package ews_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/ews"
+)
+
+// live returns a monitor of one mailbox whose stream lives, and was polled since.
+func live(t *testing.T, e *exchange, cfg ews.Config) *watch {
+	w := start(t, monitor(t, cfg), tom)
+	passes(2 * time.Minute)
+	require.Contains(t, e.operations(), "GetStreamingEvents")
+	passes(3 * time.Minute)
+	require.Empty(t, e.operations(), "nothing to ask")
+	return w
+}
+
+// TestServerDies: BSX-15, BSX-2. What was known while the stream lived fades within its lifetime once the server
+// is gone, silent or not; and comes back with the server.
+func TestServerDies(t *testing.T) {
+	for name, dies := range map[string]func(*exchange){
+		"gone": func(e *exchange) { e.with(func() { e.down = true }); e.cut() },
+		"silent": func(e *exchange) {
+			e.intercept(func(_ http.ResponseWriter, r *http.Request, _ *query) bool { <-r.Context().Done(); return true })
+			e.with(func() { e.mute = true })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newExchange()
+				e.add(tom, in("a", 2*time.Hour))
+				dial := e.serve(t)
+				m := monitor(t, config(dial))
+				kept := keep(t, m, tom)
+				passes(5 * time.Minute)
+				require.True(t, kept.shown())
+
+				died := time.Now()
+				dies(e)
+				for kept.shown() {
+					passes(time.Second)
+					require.Less(t, time.Since(died), 11*time.Minute)
+				}
+				t.Log("faded after", time.Since(died))
+				require.NotEmpty(t, kept.errs)
+				passes(time.Hour)
+				require.False(t, kept.shown())
+
+				back := time.Now()
+				e.intercept(nil)
+				e.with(func() { e.down, e.mute = false, false })
+				for !kept.shown() {
+					passes(time.Second)
+					require.Less(t, time.Since(back), 2*time.Minute)
+				}
+				t.Log("back after", time.Since(back))
+				passes(2 * time.Minute)
+				e.operations()
+				e.change(tom, func(b *box) { b.items = nil })
+				passes(betweenQuestions)
+				require.Equal(t, []string{"FindItem"}, e.operations(), "the stream as well")
+				kept.stop()
+			})
+		})
+	}
+}
+
+// kept is a monitor that is called again where it ends, as the presence server does.
+type kept struct {
+	stop  func()
+	at    time.Time
+	value presence.CalendarState
+	errs  []error
+}
+
+func keep(t *testing.T, m *ews.Monitor, mail string) *kept {
+	k := new(kept)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for pause := time.Second; ctx.Err() == nil; pause = min(2*pause, time.Minute) {
+			began := time.Now()
+			err := m.MonitorCalendar(ctx, mail, func(s presence.CalendarState) { k.at, k.value = time.Now(), s })
+			k.errs = append(k.errs, err)
+			if time.Since(began) > time.Minute {
+				pause = time.Second
+			}
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+		}
+	}()
+	k.stop = func() { cancel(); <-done }
+	return k
+}
+
+// shown reports whether the value still lasts. Nothing else runs while it is called.
+func (k *kept) shown() bool {
+	return !k.at.IsZero() && time.Since(k.at) < k.value.Lifetime
+}
+
+// TestStreamFaults: what befalls a stream costs no change, and the server is not flooded.
+func TestStreamFaults(t *testing.T) {
+	tests := []struct {
+		name   string
+		before func(e *exchange) func(http.ResponseWriter, *http.Request, *query) bool
+		within time.Duration // a change is seen
+		most   int           // requests in 10 minutes
+	}{
+		{"subscriptions lost", nil, 90 * time.Second, 6},
+		{"closed at once", func(e *exchange) func(http.ResponseWriter, *http.Request, *query) bool {
+			return func(w http.ResponseWriter, _ *http.Request, q *query) bool {
+				if q.operation != "GetStreamingEvents" {
+					return false
+				}
+				envelope(w, streamed(`<m:ConnectionStatus>Closed</m:ConnectionStatus>`))
+				return true
+			}
+		}, 90 * time.Second, 40},
+		{"refused", func(e *exchange) func(http.ResponseWriter, *http.Request, *query) bool {
+			return func(w http.ResponseWriter, _ *http.Request, q *query) bool {
+				if q.operation != "GetStreamingEvents" {
+					return false
+				}
+				fault(w, "ErrorAccessDenied", "")
+				return true
+			}
+		}, 90 * time.Second, 40},
+		{"too many subscriptions", func(e *exchange) func(http.ResponseWriter, *http.Request, *query) bool {
+			return func(w http.ResponseWriter, _ *http.Request, q *query) bool {
+				if q.operation != "Subscribe" {
+					return false
+				}
+				fault(w, "ErrorExceededSubscriptionCount", "")
+				return true
+			}
+		}, 90 * time.Second, 20},
+		{"subscriptions never found", func(e *exchange) func(http.ResponseWriter, *http.Request, *query) bool {
+			return func(_ http.ResponseWriter, _ *http.Request, q *query) bool {
+				if q.operation == "GetStreamingEvents" {
+					e.with(func() { clear(e.subs) })
+				}
+				return false
+			}
+		}, 90 * time.Second, 40},
+		{"a page of HTML", func(e *exchange) func(http.ResponseWriter, *http.Request, *query) bool {
+			return func(w http.ResponseWriter, _ *http.Request, q *query) bool {
+				if q.operation != "GetStreamingEvents" {
+					return false
+				}
+				w.Header().Set("Content-Type", "text/html")
+				_, _ = io.WriteString(w, "<html><p>Sign in</html>")
+				return true
+			}
+		}, 90 * time.Second, 60},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newExchange()
+				e.add(tom, in("a", 2*time.Hour))
+				w := live(t, e, config(e.serve(t)))
+				if tt.before != nil {
+					e.intercept(tt.before(e))
+				}
+				e.restart() // the mailbox server, whose memory has the subscriptions
+				passes(3 * time.Minute)
+				e.operations()
+				passes(10 * time.Minute)
+				_, ended := w.ended()
+				require.False(t, ended, "the calendar itself can be read")
+				asked := e.operations()
+				require.LessOrEqual(t, len(asked), tt.most, "%v", asked)
+				e.change(tom, func(b *box) { b.items = append(b.items, in("b", 0)) })
+				passes(tt.within)
+				require.Equal(t, []string{"b", "a"}, w.ids())
+				w.stop()
+			})
+		})
+	}
+}
+
+func streamed(content string) string {
+	return `<m:GetStreamingEventsResponse><m:ResponseMessages><m:GetStreamingEventsResponseMessage ResponseClass="Success"><m:ResponseCode>NoError</m:ResponseCode>` +
+		content + `</m:GetStreamingEventsResponseMessage></m:ResponseMessages></m:GetStreamingEventsResponse>`
+}
+
+// TestOneOfMany: one subscription that is gone does not cost the others theirs.
+func TestOneOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newExchange()
+		m := monitor(t, config(e.serve(t)))
+		var all []*watch
+		for i := range 5 {
+			mail := fmt.Sprintf("user%d@example.com", i)
+			e.add(mail, in("a", 0))
+			all = append(all, start(t, m, mail))
+		}
+		passes(5 * time.Minute)
+		e.operations()
+		e.with(func() {
+			for id, s := range e.subs {
+				if s.mail == "user3@example.com" {
+					delete(e.subs, id)
+				}
+			}
+		})
+		passes(40 * time.Minute) // until the stream is opened anew
+		asked := e.requests()
+		subscribed := 0
+		for _, q := range asked {
+			if q.operation == "Subscribe" {
+				subscribed++
+				require.Equal(t, "user3@example.com", q.as)
+			}
+		}
+		require.Equal(t, 1, subscribed)
+		for i := range 5 {
+			e.change(fmt.Sprintf("user%d@example.com", i), func(b *box) { b.items = append(b.items, in("b", 0)) })
+		}
+		passes(betweenQuestions)
+		for _, w := range all {
+			require.Len(t, w.ids(), 2)
+			w.stop()
+		}
+	})
+}
+
+// TestGroups: as many mailboxes share a stream as may, and who finds no room in one is polled.
+func TestGroups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newExchange()
+		cfg := config(e.serve(t))
+		cfg.Limits.Group, cfg.Limits.Streams = 3, 2
+		m := monitor(t, cfg)
+		var all []*watch
+		for i := range 8 {
+			mail := fmt.Sprintf("user%d@example.com", i)
+			e.add(mail, in("a", 0))
+			all = append(all, start(t, m, mail))
+		}
+		passes(5 * time.Minute)
+		e.with(func() {
+			require.Len(t, e.streams, 2)
+			for l := range e.streams {
+				require.Len(t, l.ids, 3)
+			}
+		})
+		e.operations()
+		passes(10 * time.Minute)
+		var polled []string
+		for _, q := range e.requests() {
+			require.Equal(t, "FindItem", q.operation)
+			polled = append(polled, q.as)
+		}
+		slices.Sort(polled)
+		require.Equal(t, []string{"user6@example.com", "user7@example.com"}, slices.Compact(polled))
+
+		all[0].stop()
+		all[1].stop()
+		passes(90 * time.Second)
+		e.with(func() {
+			n := 0
+			for l := range e.streams {
+				n += len(l.ids)
+			}
+			require.GreaterOrEqual(t, n, 6, "room that is there again is used")
+		})
+		for _, w := range all {
+			w.stop()
+		}
+	})
+}
+
+// TestNotForUs: a mailbox that is not there, or not for us, is an error that names it and what to do, and costs
+// nobody else anything.
+func TestNotForUs(t *testing.T) {
+	for code, want := range map[string]struct {
+		err  error
+		text string
+	}{
+		"ErrorNonExistentMailbox":    {ews.ErrNoMailbox, tom},
+		"ErrorAccessDenied":          {ews.ErrNoAccess, tom},
+		"ErrorImpersonateUserDenied": {ews.ErrNoAccess, "ApplicationImpersonation"},
+	} {
+		t.Run(code, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newExchange()
+				e.add(tom).fails = code
+				e.add("meg@example.com", in("a", 0))
+				m := monitor(t, config(e.serve(t)))
+				w := start(t, m, tom)
+				err, ended := w.ended()
+				require.True(t, ended)
+				require.ErrorIs(t, err, want.err)
+				require.ErrorContains(t, err, want.text)
+				e.operations()
+				for range 50 {
+					passes(time.Minute)
+					w = start(t, m, tom)
+					require.ErrorIs(t, w.err, want.err)
+				}
+				require.Empty(t, e.operations(), "not asked again within an hour")
+				other := start(t, m, "meg@example.com")
+				require.Equal(t, []string{"a"}, other.ids())
+				other.stop()
+			})
+		})
+	}
+	t.Run("no address", func(t *testing.T) {
+		for _, mail := range []string{"", "tom", "@example.com", "tom@", "a\r\nX: y@example.com", "a b@example.com"} {
+			require.ErrorIs(t, monitor(t, config(nil)).MonitorCalendar(t.Context(), mail, nil), ews.ErrNoMailbox, mail)
+		}
+	})
+}
+
+// TestPausesAreShared: a server that says when to come back is asked by nobody before; a mailbox whose own budget
+// is spent waits alone.
+func TestPausesAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newExchange()
+		cfg := config(e.serve(t))
+		cfg.Polling = true
+		m := monitor(t, cfg)
+		const meg = "meg@example.com"
+		e.add(tom, in("a", 0))
+		e.add(meg, in("a", 0))
+		both := []*watch{start(t, m, tom), start(t, m, meg)}
+		e.intercept(func(w http.ResponseWriter, _ *http.Request, q *query) bool {
+			if q.as == tom {
+				busy(w, 5*time.Minute)
+			}
+			return q.as == tom
+		})
+		passes(90 * time.Second)
+		e.requests()
+		passes(200 * time.Second)
+		for _, q := range e.requests() {
+			require.Equal(t, meg, q.as)
+		}
+		passes(5 * time.Minute)
+
+		e.intercept(func(w http.ResponseWriter, _ *http.Request, _ *query) bool {
+			w.Header().Set("Retry-After", "300")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		})
+		for len(e.requests()) > 0 { // of before
+		}
+		for len(e.requests()) == 0 {
+			passes(time.Second)
+		}
+		passes(290 * time.Second)
+		require.Empty(t, e.requests())
+		e.intercept(nil)
+		passes(3 * time.Minute)
+		require.NotEmpty(t, e.requests())
+		for _, w := range both {
+			_, ended := w.ended()
+			require.False(t, ended)
+			w.stop()
+		}
+	})
+}
+
+// TestOneBadAppointment costs only itself.
+func TestOneBadAppointment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newExchange()
+		e.add(tom, in("a", 0))
+		e.intercept(func(w http.ResponseWriter, _ *http.Request, q *query) bool {
+			e.say(w, q, success("FindItem", `<m:RootFolder IncludesLastItemInRange="true"><t:Items>`+
+				`<t:CalendarItem><t:ItemId Id="1"/><t:Subject>no time</t:Subject></t:CalendarItem>`+
+				`<t:CalendarItem><t:ItemId Id="2"/><t:Subject>odd &#x0;&#xB; characters &#xFFFF;</t:Subject><t:Start>`+zulu(time.Now())+`</t:Start><t:End>`+
+				time.Now().Add(time.Hour).In(time.FixedZone("", 3600)).Format(time.RFC3339)+`</t:End></t:CalendarItem>`+
+				`<t:CalendarItem><t:ItemId Id="3"/><t:Start>yesterday</t:Start><t:End>today</t:End></t:CalendarItem></t:Items></m:RootFolder>`))
+			return true
+		})
+		w := start(t, monitor(t, config(e.serve(t))), tom)
+		require.Equal(t, []string{"2"}, w.ids())
+		got := w.last().Appointments[0]
+		require.Equal(t, "odd    characters", got.Subject)
+		require.Equal(t, time.Hour, got.End.Sub(got.From))
+		w.stop()
+		require.True(t, errors.Is(w.err, context.Canceled))
+	})
+}

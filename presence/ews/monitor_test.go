@@ -1,0 +1,346 @@
+package ews_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/ews"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const tom = "tom@example.com"
+
+// watch is a monitor at work for one mailbox.
+type watch struct {
+	t      testing.TB
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu     sync.Mutex
+	states []presence.CalendarState
+	err    error
+}
+
+func start(t testing.TB, m *ews.Monitor, mail string) *watch {
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &watch{t: t, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		err := m.MonitorCalendar(ctx, mail, func(s presence.CalendarState) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.states = append(w.states, s)
+		})
+		w.mu.Lock()
+		w.err = err
+		w.mu.Unlock()
+		close(w.done)
+	}()
+	synctest.Wait()
+	return w
+}
+
+// stop ends it, and waits.
+func (w *watch) stop() {
+	w.cancel()
+	<-w.done
+}
+
+func (w *watch) ended() (error, bool) {
+	select {
+	case <-w.done:
+		return w.err, true
+	default:
+		return nil, false
+	}
+}
+
+// count returns how many values there were.
+func (w *watch) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.states)
+}
+
+// last returns the last value.
+func (w *watch) last() presence.CalendarState {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	require.NotEmpty(w.t, w.states, w.err)
+	return w.states[len(w.states)-1]
+}
+
+func (w *watch) ids() []string {
+	w.t.Helper()
+	out := []string{}
+	for _, a := range w.last().Appointments {
+		out = append(out, a.ID)
+	}
+	return out
+}
+
+func monitor(t testing.TB, cfg ews.Config) *ews.Monitor {
+	m, err := ews.New(cfg)
+	require.NoError(t, err)
+	return m
+}
+
+// in returns an item of an hour that begins so long from now.
+func in(id string, d time.Duration) item {
+	from := time.Now().Add(d).Truncate(time.Second)
+	return item{id: id, from: from, to: from.Add(time.Hour)}
+}
+
+// passes lets time pass.
+func passes(d time.Duration) {
+	time.Sleep(d) // on the clock of synctest
+	synctest.Wait()
+}
+
+// TestStreaming: BSX-15, BSP-2.6-1. A change is seen within two seconds of the event, whatever the interval
+// is, and otherwise the server is hardly asked.
+func TestStreaming(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newExchange()
+		e.add(tom, in("a", time.Hour))
+		w := start(t, monitor(t, config(e.serve(t))), tom)
+		require.Equal(t, []string{"a"}, w.ids())
+		require.Equal(t, []string{"FindItem"}, e.operations(), "the first value does not wait for the stream")
+		passes(2 * time.Minute)
+		require.Equal(t, []string{"Subscribe", "GetStreamingEvents", "FindItem"}, e.operations(), "once more, for what was missed before")
+
+		values := w.count()
+		passes(10 * time.Minute)
+		require.Empty(t, e.operations())
+		require.Greater(t, w.count(), values+5, "the lifetime is renewed")
+
+		e.change(tom, func(b *box) { b.items = append(b.items, in("b", 0)) })
+		passes(1500 * time.Millisecond)
+		require.Equal(t, []string{"b", "a"}, w.ids())
+		require.Equal(t, []string{"FindItem"}, e.operations(), "seven events, one question")
+
+		e.change(tom, func(b *box) { b.items = b.items[:1] })
+		passes(betweenQuestions)
+		require.Equal(t, []string{"a"}, w.ids())
+		passes(time.Hour)
+		asked := e.operations()
+		require.Contains(t, asked, "GetStreamingEvents", "the server has closed one")
+		require.LessOrEqual(t, len(asked), 7)
+
+		w.stop()
+		require.ErrorIs(t, w.err, context.Canceled)
+		require.Equal(t, "Unsubscribe", lastOf(e.operations()))
+	})
+}
+
+const betweenQuestions = 6 * time.Second
+
+func lastOf(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[len(list)-1]
+}
+
+// TestAffinity: a group has one anchor, whose cookie goes with every request of the group.
+func TestAffinity(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newExchange()
+		m := monitor(t, config(e.serve(t)))
+		var watches []*watch
+		mails := []string{"zoe@example.com", "al@example.com", "konstantin@example.com"}
+		for _, mail := range mails {
+			e.add(mail, in("a", 0))
+			watches = append(watches, start(t, m, mail))
+		}
+		passes(10 * time.Second)
+		const anchor = "al@example.com" // the first
+		var subscribed []string
+		for _, q := range e.requests() {
+			switch q.operation {
+			case "FindItem":
+				require.Equal(t, q.as, q.anchor)
+				require.False(t, q.affinity)
+				require.Empty(t, q.cookie)
+			case "Subscribe":
+				subscribed = append(subscribed, q.as)
+				require.Equal(t, anchor, q.anchor)
+				require.True(t, q.affinity)
+				require.Equal(t, q.as != anchor, q.cookie != "")
+			case "GetStreamingEvents":
+				require.Equal(t, anchor, q.anchor)
+				require.Equal(t, anchor, q.as)
+				require.True(t, q.affinity)
+				require.NotEmpty(t, q.cookie)
+			}
+		}
+		slices.Sort(mails)
+		require.Equal(t, mails, subscribed)
+		for i, mail := range []string{"zoe@example.com", "al@example.com", "konstantin@example.com"} {
+			e.change(mail, func(b *box) { b.items = append(b.items, in("b", 0)) })
+			passes(betweenQuestions)
+			require.Len(t, watches[i].ids(), 2, mail)
+		}
+		for _, w := range watches {
+			w.stop()
+		}
+	})
+}
+
+// TestAppointments: how what Exchange says is shown.
+func TestAppointments(t *testing.T) {
+	tests := []struct {
+		name string
+		item item
+		cfg  func(*ews.Config)
+		want *pidf.Appointment // nil: nothing
+	}{
+		{"busy", item{status: "Busy", subject: "Plan", location: "R1"}, nil, &pidf.Appointment{State: pidf.CalendarBusy, Subject: "Plan", Location: "R1"}},
+		{"free", item{status: "Free"}, nil, &pidf.Appointment{State: pidf.CalendarFree}},
+		{"tentative", item{status: "Tentative"}, nil, &pidf.Appointment{State: pidf.CalendarTentative}},
+		{"out of office", item{status: "OOF"}, nil, &pidf.Appointment{State: pidf.CalendarOutOfOffice}},
+		{"no data", item{status: "NoData"}, nil, &pidf.Appointment{State: pidf.CalendarUnknown}},
+		{"of a later version", item{status: "Focusing"}, nil, &pidf.Appointment{State: pidf.CalendarUnknown}},
+		{"elsewhere", item{status: "WorkingElsewhere"}, nil, &pidf.Appointment{State: pidf.CalendarFree}},
+		{"elsewhere is busy", item{status: "WorkingElsewhere"}, func(c *ews.Config) { c.WorkingElsewhere = pidf.CalendarBusy }, &pidf.Appointment{State: pidf.CalendarBusy}},
+		{"private", item{sensitivity: "Private", subject: "Doctor"}, nil, &pidf.Appointment{State: pidf.CalendarBusy, Subject: "Doctor", Private: true}},
+		{"confidential", item{sensitivity: "Confidential"}, nil, &pidf.Appointment{State: pidf.CalendarBusy, Private: true}},
+		{"personal", item{sensitivity: "Personal"}, nil, &pidf.Appointment{State: pidf.CalendarBusy}},
+		{"personal is private", item{sensitivity: "Personal"}, func(c *ews.Config) { c.PersonalIsPrivate = true }, &pidf.Appointment{State: pidf.CalendarBusy, Private: true}},
+		{"sensitivity not known", item{sensitivity: "Secret"}, nil, &pidf.Appointment{State: pidf.CalendarBusy, Private: true}},
+		{"all day", item{allDay: true}, nil, &pidf.Appointment{State: pidf.CalendarBusy, AllDay: true}},
+		{"online", item{online: true}, nil, &pidf.Appointment{State: pidf.CalendarBusy, Location: "Online meeting"}},
+		{"online in a room", item{online: true, location: "R1"}, nil, &pidf.Appointment{State: pidf.CalendarBusy, Location: "R1"}},
+		{"online in other words", item{online: true}, func(c *ews.Config) { c.OnlineLocation = "Teams" }, &pidf.Appointment{State: pidf.CalendarBusy, Location: "Teams"}},
+		{"cancelled", item{cancelled: true}, nil, nil},
+		{"declined", item{response: "Decline"}, nil, nil},
+		{"not answered", item{status: "Tentative", response: "NoResponseReceived"}, nil, &pidf.Appointment{State: pidf.CalendarTentative}},
+		{"organized", item{response: "Organizer"}, nil, &pidf.Appointment{State: pidf.CalendarBusy}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newExchange()
+				i := tt.item
+				i.id, i.from = "a", time.Now().Truncate(time.Second)
+				i.to = i.from.Add(time.Hour)
+				e.add(tom, i)
+				cfg := config(e.serve(t))
+				if tt.cfg != nil {
+					tt.cfg(&cfg)
+				}
+				w := start(t, monitor(t, cfg), tom)
+				got := w.last().Appointments
+				w.stop()
+				if tt.want == nil {
+					require.Empty(t, got)
+					return
+				}
+				tt.want.ID, tt.want.From, tt.want.End = "a", i.from.UTC(), i.to.UTC()
+				require.Equal(t, []pidf.Appointment{*tt.want}, got)
+			})
+		})
+	}
+}
+
+// TestWindow: what does not end after it begins, or lies elsewhere, is not shown; and the window moves.
+func TestWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newExchange()
+		moment := in("moment", 0)
+		moment.to = moment.from
+		e.add(tom, moment, in("yesterday", -23*time.Hour), in("long ago", -26*time.Hour), in("later", 13*24*time.Hour), in("too late", 14*24*time.Hour+30*time.Minute))
+		w := start(t, monitor(t, config(e.serve(t))), tom)
+		require.Equal(t, []string{"yesterday", "later"}, w.ids())
+		passes(2 * time.Minute)
+		e.operations()
+		passes(20 * time.Minute)
+		require.Empty(t, e.operations())
+		passes(20 * time.Minute)
+		require.Equal(t, []string{"yesterday", "later", "too late"}, w.ids())
+		passes(3 * time.Hour)
+		require.Equal(t, []string{"later", "too late"}, w.ids())
+		w.stop()
+	})
+}
+
+// TestManyAppointments: a window that the server does not return at once is asked for in parts, and of 10,000
+// those now are kept.
+func TestManyAppointments(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newExchange()
+		for i := range 10_000 {
+			e.add(tom, in(fmt.Sprint(i), -24*time.Hour+time.Duration(i)*2*time.Minute))
+		}
+		cfg := config(e.serve(t))
+		w := start(t, monitor(t, cfg), tom)
+		passes(time.Second)
+		got := w.last().Appointments
+		require.Len(t, got, 1000)
+		require.True(t, slices.ContainsFunc(got, func(a pidf.Appointment) bool { return !a.From.After(time.Now()) && a.End.After(time.Now()) }))
+		require.Less(t, len(e.operations()), 12)
+		w.stop()
+
+		some := newExchange()
+		for i := range 2500 {
+			some.add(tom, in(fmt.Sprint(i), time.Duration(i)*8*time.Minute))
+		}
+		cfg = config(some.serve(t))
+		cfg.Limits.Appointments = 5000
+		w = start(t, monitor(t, cfg), tom)
+		passes(time.Second)
+		require.Len(t, w.last().Appointments, 2500)
+		w.stop()
+	})
+}
+
+// TestOutOfOffice: what the owner says is an appointment of its own.
+func TestOutOfOffice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newExchange()
+		b := e.add(tom, in("a", time.Hour))
+		b.oof = `<t:OofState>Disabled</t:OofState><t:ExternalAudience>All</t:ExternalAudience><t:Duration><t:StartTime>2006-11-03T23:00:00</t:StartTime><t:EndTime>2036-11-04T23:00:00</t:EndTime></t:Duration>`
+		cfg := config(e.serve(t))
+		cfg.OutOfOffice = &ews.OutOfOffice{Subject: "Away"}
+		w := start(t, monitor(t, cfg), tom)
+		passes(time.Second)
+		require.Equal(t, []string{"a"}, w.ids(), "an old duration does not count")
+
+		began := time.Now()
+		e.with(func() { b.oof = `<t:OofState>Enabled</t:OofState>` })
+		passes(15 * time.Minute)
+		require.Equal(t, []string{"out-of-office", "a"}, w.ids())
+		away := w.last().Appointments[0]
+		require.Equal(t, pidf.CalendarOutOfOffice, away.State)
+		require.Equal(t, "Away", away.Subject)
+		require.False(t, away.From.Before(began))
+		require.True(t, away.End.After(time.Now().Add(10*24*time.Hour)))
+		passes(2 * time.Hour)
+		require.Equal(t, away, w.last().Appointments[0], "it does not change with each poll")
+
+		from := time.Now().Add(2 * time.Hour).Truncate(time.Second)
+		e.with(func() {
+			b.oof = `<t:OofState>Scheduled</t:OofState><t:Duration><t:StartTime>` + zulu(from) + `</t:StartTime><t:EndTime>` + zulu(from.Add(time.Hour)) + `</t:EndTime></t:Duration>`
+		})
+		passes(15 * time.Minute)
+		away = w.last().Appointments[1]
+		require.Equal(t, "out-of-office", away.ID)
+		require.True(t, away.From.Equal(from) && away.End.Equal(from.Add(time.Hour)))
+
+		e.with(func() { b.oof = `` })
+		passes(15 * time.Minute)
+		require.Equal(t, []string{"a"}, w.ids())
+		w.stop()
+	})
+}
