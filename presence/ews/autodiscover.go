@@ -242,7 +242,7 @@ func (d *discovery) read(ctx context.Context, s *settings, mail string) (locatio
 func (d *discovery) redirection(ctx context.Context, address string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.monitor.cfg.Timeout)
 	defer cancel()
-	transport := &http.Transport{DialContext: d.monitor.cfg.Dial, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10}
+	transport := &http.Transport{DialContext: d.monitor.cfg.Dial, Proxy: d.monitor.cfg.proxy, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return "", err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -64,8 +65,10 @@ type Config struct {
 	// AllowHTTP sends credentials over connections without TLS. Otherwise that is
 	// done to a loopback address only, and elsewhere is [ErrInsecure].
 	AllowHTTP bool
-	// Dial opens connections; nil: a [net.Dialer] with a time-out of 10 seconds.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Dial opens connections; nil: a [net.Dialer] with a time-out of 10 seconds, by way
+	// of the proxy that the environment names ([http.ProxyFromEnvironment]).
+	Dial  func(ctx context.Context, network, address string) (net.Conn, error)
+	proxy func(*http.Request) (*url.URL, error)
 
 	Interval time.Duration // between polls of a mailbox without notifications, spread by ±25 %; default 1 minute
 	Resync   time.Duration // between polls of one that has them, spread likewise; default 30 minutes
@@ -177,7 +180,7 @@ func (c *Config) normalize() error {
 	c.OnlineLocation = calendar.Text(c.OnlineLocation)
 	conf.Or(&c.Logger, slog.New(slog.DiscardHandler))
 	if c.Dial == nil {
-		c.Dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
+		c.Dial, c.proxy = (&net.Dialer{Timeout: dialTimeout}).DialContext, http.ProxyFromEnvironment
 	}
 	return check.Err()
 }

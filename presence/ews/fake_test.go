@@ -69,7 +69,6 @@ type exchange struct {
 	refusals  int
 	serial    int
 	heartbeat time.Duration
-	now, most int // requests under way, streams aside
 }
 
 type box struct {
@@ -200,7 +199,11 @@ type dialer = func(context.Context, string, string) (net.Conn, error)
 
 // serve serves over memory until the test ends, and returns how to dial it.
 func (e *exchange) serve(t testing.TB) dialer {
-	dial := serve(t, &http.Server{Handler: e, ConnContext: e.connected})
+	dial := serve(t, &http.Server{Handler: e, ConnContext: e.connected, ConnState: func(c net.Conn, s http.ConnState) {
+		if s == http.StateClosed {
+			e.with(func() { delete(e.conns, c) })
+		}
+	}})
 	t.Cleanup(e.cut)
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		e.mu.Lock()

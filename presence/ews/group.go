@@ -134,7 +134,7 @@ func (g *group) subscribe(ctx context.Context) time.Duration {
 		}
 		anchor := g.anchor
 		if anchor == "" {
-			anchor = m.mail
+			anchor, g.affinity = m.mail, new(affinity)
 		}
 		answer, err := g.server.call(ctx, subscribe(m.mail, anchor, g.affinity))
 		if err == nil {

@@ -42,7 +42,7 @@ func newLane(cfg *Config, a *account) *lane {
 	l := &lane{account: a, scheme: cfg.Scheme, name: "NTLM", transport: &http.Transport{
 		DialContext: cfg.Dial, TLSClientConfig: cfg.TLS, Protocols: protocols, MaxConnsPerHost: 1, MaxIdleConnsPerHost: 1,
 		MaxResponseHeaderBytes: 64 << 10, IdleConnTimeout: idleTimeout, TLSHandshakeTimeout: dialTimeout, DisableCompression: true,
-		Proxy: http.ProxyFromEnvironment,
+		Proxy: cfg.proxy,
 	}}
 	return l
 }

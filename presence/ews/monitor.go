@@ -14,9 +14,8 @@ import (
 	"github.com/openblustar/blustar/presence"
 )
 
-// Monitor watches mailboxes. It is safe for concurrent use. It has connections and
-// goroutines only while mailboxes are watched, except that connections which are
-// idle close with the last of them.
+// Monitor watches mailboxes. It is safe for concurrent use. It has goroutines and
+// connections only while mailboxes are watched.
 type Monitor struct {
 	cfg     Config
 	style   style
