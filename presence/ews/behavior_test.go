@@ -30,6 +30,7 @@ func rig(t *testing.T, change func(*ews.Config)) calendartest.Rig {
 	e := newExchange()
 	e.basic, e.user, e.password = true, calendartest.User, calendartest.Canary
 	e.add(calendartest.Mail)
+	e.heartbeat = 2 * time.Minute
 	return calendartest.Rig{
 		Server: calendartest.Transport(e),
 		Monitor: func(t *testing.T, rt http.RoundTripper, log *slog.Logger) presence.CalendarMonitor {

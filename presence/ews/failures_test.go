@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,7 +55,9 @@ func TestServerDies(t *testing.T) {
 					require.Less(t, time.Since(died), 11*time.Minute)
 				}
 				t.Log("faded after", time.Since(died))
+				kept.mu.Lock()
 				require.NotEmpty(t, kept.errs)
+				kept.mu.Unlock()
 				passes(time.Hour)
 				require.False(t, kept.shown())
 
@@ -79,7 +82,9 @@ func TestServerDies(t *testing.T) {
 
 // kept is a monitor that is called again where it ends, as the presence server does.
 type kept struct {
-	stop  func()
+	stop func()
+
+	mu    sync.Mutex
 	at    time.Time
 	value presence.CalendarState
 	errs  []error
@@ -93,8 +98,14 @@ func keep(t *testing.T, m *ews.Monitor, mail string) *kept {
 		defer close(done)
 		for pause := time.Second; ctx.Err() == nil; pause = min(2*pause, time.Minute) {
 			began := time.Now()
-			err := m.MonitorCalendar(ctx, mail, func(s presence.CalendarState) { k.at, k.value = time.Now(), s })
+			err := m.MonitorCalendar(ctx, mail, func(s presence.CalendarState) {
+				k.mu.Lock()
+				defer k.mu.Unlock()
+				k.at, k.value = time.Now(), s
+			})
+			k.mu.Lock()
 			k.errs = append(k.errs, err)
+			k.mu.Unlock()
 			if time.Since(began) > time.Minute {
 				pause = time.Second
 			}
@@ -108,8 +119,10 @@ func keep(t *testing.T, m *ews.Monitor, mail string) *kept {
 	return k
 }
 
-// shown reports whether the value still lasts. Nothing else runs while it is called.
+// shown reports whether the value still lasts.
 func (k *kept) shown() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	return !k.at.IsZero() && time.Since(k.at) < k.value.Lifetime
 }
 

@@ -88,9 +88,9 @@ func (s *server) give(l *lane) {
 func (s *server) call(ctx context.Context, r request) (answer *response, err error) {
 	err = s.exchange(ctx, r.as, func(ctx context.Context, l *lane) error {
 		answer, err = s.ask(ctx, l, &r)
-		return err
+		return named(err, &r)
 	})
-	return answer, named(err, &r)
+	return answer, err
 }
 
 // exchange does something over a connection once it is its turn, for a mailbox or,
@@ -199,7 +199,7 @@ func statusError(operation string, u *url.URL, resp *http.Response) *StatusError
 	return e
 }
 
-// named says in an error of EWS what was asked.
+// named says in an error of EWS, which nobody else has yet, what was asked.
 func named(err error, r *request) error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		e.Operation, e.Mailbox = r.operation, r.mailbox

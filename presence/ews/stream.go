@@ -53,11 +53,11 @@ func (s *server) listen(ctx context.Context, r request, hear func(*message)) err
 	began := time.Now()
 	l := newLane(s.cfg, s.account)
 	defer l.close()
-	err := s.follow(ctx, l, &r, hear)
+	err := named(s.follow(ctx, l, &r, hear), &r)
 	if _, said := errors.AsType[*Error](err); err == nil || said || retryAfter(err) > 0 {
 		s.note(ctx, r.as, began, err)
 	} // else it may be only streams that do not work here
-	return named(err, &r)
+	return err
 }
 
 func (s *server) follow(outer context.Context, l *lane, r *request, hear func(*message)) error {
