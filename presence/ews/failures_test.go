@@ -253,6 +253,47 @@ func TestOneOfMany(t *testing.T) {
 	})
 }
 
+// TestOneNeverSubscribed: one mailbox that gets no subscription, even the first, does not keep the others from theirs.
+func TestOneNeverSubscribed(t *testing.T) {
+	for name, answer := range map[string]func(http.ResponseWriter, *http.Request){
+		"an error": func(w http.ResponseWriter, _ *http.Request) { fault(w, "ErrorInternalServerError", "") },
+		"nothing":  func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"HTML":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newExchange()
+				m := monitor(t, config(e.serve(t)))
+				e.intercept(func(w http.ResponseWriter, r *http.Request, q *query) bool {
+					if q.operation != "Subscribe" || q.as != "user0@example.com" {
+						return false
+					}
+					answer(w, r)
+					return true
+				})
+				var all []*watch
+				for i := range 4 {
+					mail := fmt.Sprintf("user%d@example.com", i)
+					e.add(mail, in("a", 0))
+					all = append(all, start(t, m, mail))
+				}
+				passes(5 * time.Minute)
+				e.with(func() {
+					require.Len(t, e.streams, 1)
+					for l := range e.streams {
+						require.Len(t, l.ids, 3)
+					}
+				})
+				for i, w := range all {
+					_, ended := w.ended()
+					require.False(t, ended, i)
+					w.stop()
+				}
+			})
+		})
+	}
+}
+
 // TestGroups: as many mailboxes share a stream as may, and who finds no room in one is polled.
 func TestGroups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

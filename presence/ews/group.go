@@ -150,18 +150,22 @@ func (g *group) subscribe(ctx context.Context) time.Duration {
 			continue
 		}
 		g.log.Debug("no subscription", "mailbox", m.mail, "error", err)
+		wait := time.Hour // polled meanwhile
 		switch meaningOf(err) {
 		case crowded, noMailbox, noAccess, notImpersonated, ourFault:
-			m.retry = time.Now().Add(time.Hour) // polled meanwhile
-			next = min(next, time.Hour)
-		case moving, wrongServer, subscriptionGone, subscriptionTaken, busy:
-			wait := m.pause.Next()
+		default:
+			wait = m.pause.Next()
 			if asked := retryAfter(err); asked > 0 {
 				wait = max(wait, backoff.Beyond(asked))
 			}
+		}
+		_, held := errors.AsType[*heldError](err)
+		_, answered := errors.AsType[*Error](err)
+		if answered || !held {
 			m.retry = time.Now().Add(wait)
 			next = min(next, wait)
-		default: // of the server: no use to ask for the others
+		}
+		if !answered { // no use to ask for the others now
 			return min(next, g.pause.Next())
 		}
 	}

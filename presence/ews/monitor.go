@@ -63,12 +63,12 @@ func New(cfg Config) (*Monitor, error) {
 }
 
 // MonitorCalendar watches the calendar of a mailbox until ctx ends. It calls update
-// after each poll that succeeded, also where nothing has changed, and now and then
-// while the stream of notifications lives: that renews the lifetime, which is as
-// long as failing polls are tolerated. For a server that says when to come back it
-// waits, up to ten intervals at a time, whether or not a value is known or lasts
-// that long. The error is that of ctx, an [*Error], a [*StatusError], one of the
-// errors of this package, or one of the network's.
+// at each interval, also where nothing has changed: that moves the window and renews
+// the lifetime, which is as long as failing polls are tolerated. The server is asked
+// only where the stream of notifications does not tell that nothing has changed. For
+// a server that says when to come back it waits, up to an hour at a time, whether or
+// not a value is known or lasts that long. The error is that of ctx, an [*Error], a
+// [*StatusError], one of the errors of this package, or one of the network's.
 func (m *Monitor) MonitorCalendar(ctx context.Context, mail string, update func(presence.CalendarState)) error {
 	if err := checkMail(mail); err != nil {
 		return err
