@@ -40,3 +40,15 @@ func WebSocketBuffer(nc net.Conn, maxMessage int) int {
 
 // Forget forgets the answers that are so old.
 func Forget(s *Stack, age time.Duration) { s.answers.expire(time.Now().Add(age)) }
+
+// Peek reads what finds the request of a response.
+func Peek(data []byte) (status int, branch, method string, ok bool) {
+	r, ok := peek(data)
+	return r.status, string(r.branch), string(r.method), ok
+}
+
+// Branch writes the branch of the request with a number, and ParseBranch reads it.
+func Branch(s *Stack, id uint64) string { return string(s.appendBranch(nil, id)) }
+
+// ParseBranch returns the number in a branch of s.
+func ParseBranch(s *Stack, branch string) (uint64, bool) { return s.parseBranch([]byte(branch)) }
