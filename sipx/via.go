@@ -151,22 +151,29 @@ func (r *Request) Arrived(f Flow) (reply netip.AddrPort, err error) {
 			reply = netip.AddrPortFrom(f.Remote.Addr(), 5060)
 		}
 	}
-	if asked && rport == "" {
-		first = fillRport(first, f.Remote.Port())
+	_, there := via.Param("received")
+	fill, receive := asked && rport == "", !there && (!same || asked && rport == "")
+	if !fill && !receive {
+		return reply, nil
 	}
-	if _, there := via.Param("received"); !there && (!same || asked && rport == "") {
-		first += ";received=" + source.String()
+	var scratch [256]byte
+	noted := append(scratch[:0], first...)
+	if fill {
+		noted = appendRport(scratch[:0], first, f.Remote.Port())
 	}
-	r.Header[at].Value = first + rest
+	if receive {
+		noted = source.AppendTo(append(noted, ";received="...))
+	}
+	r.Header[at].Value = string(append(noted, rest...))
 	return reply, nil
 }
 
-// fillRport gives the empty rport parameter of a Via element its value.
-func fillRport(via string, port uint16) string {
+// appendRport appends a Via element with its empty rport parameter given a value.
+func appendRport(dst []byte, via string, port uint16) []byte {
 	for i := 0; ; {
 		j := strings.IndexByte(via[i:], ';')
 		if j < 0 {
-			return via
+			return append(dst, via...)
 		}
 		i += j + 1
 		end := len(via)
@@ -175,7 +182,8 @@ func fillRport(via string, port uint16) string {
 		}
 		name, _, _ := strings.Cut(via[i:end], "=")
 		if strings.EqualFold(strings.TrimSpace(name), "rport") {
-			return via[:i] + "rport=" + strconv.Itoa(int(port)) + via[end:]
+			dst = append(append(dst, via[:i]...), "rport="...)
+			return append(strconv.AppendUint(dst, uint64(port), 10), via[end:]...)
 		}
 	}
 }

@@ -279,11 +279,13 @@ func (c *conn) enqueue(buf *buffer) error {
 // startWriting starts the writer; c.mu is held.
 func (c *conn) startWriting() {
 	c.writing = true
-	c.stack.wg.Go(c.write)
+	c.stack.wg.Add(1)
+	go c.write()
 }
 
 // write sends what is in the queue, and ends with it.
 func (c *conn) write() {
+	defer c.stack.wg.Done()
 	for {
 		c.mu.Lock()
 		batch := c.out

@@ -69,7 +69,7 @@ func (s *Stack) route(c *call) error {
 		c.start(way{conn: conn})
 		return nil
 	case f.Remote.IsValid():
-		return s.head(c, f.Transport, f.Remote, f.Remote.Addr().String())
+		return s.head(c, f.Transport, f.Remote, "")
 	}
 	h, err := s.nextHop(c.req)
 	if err != nil {
@@ -118,7 +118,8 @@ func (h hop) portOr() uint16 {
 	return 5060
 }
 
-// head starts a call to an address. name is what a certificate there must be for.
+// head starts a call to an address. name is what a certificate there must be for; if
+// empty, the address.
 func (s *Stack) head(c *call, transport string, to netip.AddrPort, name string) error {
 	switch transport {
 	case "", "udp":
@@ -134,6 +135,9 @@ func (s *Stack) head(c *call, transport string, to netip.AddrPort, name string) 
 		c.start(way{socket: k, to: to})
 		return nil
 	case "tcp", "tls":
+		if name == "" {
+			name = to.Addr().String()
+		}
 		conn, err := s.connect(hop{transport, name, int(to.Port())}, to)
 		if err == nil {
 			c.start(way{conn: conn})
