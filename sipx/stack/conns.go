@@ -94,30 +94,29 @@ func (t *conns) add(c *conn) {
 	t.byPeer[peer{c.transport, c.flow.Remote}] = c
 }
 
-// dial returns the connection to h, or adds the one that open makes. Whoever names
-// many hosts takes no room from those who connect.
-func (t *conns) dial(h hop, open func() *conn) (c *conn, fresh bool, err error) {
+// dial returns the connection to h, or adds the one that open makes. It may say
+// which other one is to make room. Whoever names many hosts takes no room from those
+// who connect.
+func (t *conns) dial(h hop, open func() *conn) (c *conn, fresh bool, yields *conn, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch c = t.dialed[h]; {
 	case c != nil:
-		return c, false, nil
+		return c, false, nil, nil
 	case t.closed:
-		return nil, false, sipx.ErrStackClosed
+		return nil, false, nil, sipx.ErrStackClosed
 	case len(t.dialed) >= (t.max+1)/2:
-		return nil, false, sipx.ErrQueueFull
+		return nil, false, nil, sipx.ErrQueueFull
 	case len(t.byID) >= t.max:
-		yields := oldest(&t.unproven)
-		if yields == nil {
-			return nil, false, sipx.ErrQueueFull
+		if yields = oldest(&t.unproven); yields == nil {
+			return nil, false, nil, sipx.ErrQueueFull
 		}
 		t.drop(yields)
-		defer yields.close()
 	}
 	c = open()
 	t.add(c)
 	t.dialed[h] = c
-	return c, true, nil
+	return c, true, yields, nil
 }
 
 // proven notes that a request was accepted over c.

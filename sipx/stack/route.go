@@ -151,12 +151,16 @@ func (s *Stack) head(c *call, transport string, to netip.AddrPort, name string) 
 
 // connect returns the connection that the stack has to a hop, or opens one.
 func (s *Stack) connect(h hop, to netip.AddrPort) (*conn, error) {
-	c, fresh, err := s.conns.dial(h, func() *conn {
+	c, fresh, yields, err := s.conns.dial(h, func() *conn {
 		c := &conn{stack: s, transport: h.transport, hop: h, flow: sipx.Flow{Transport: h.transport, Remote: to}}
 		c.proven.Store(true)
 		c.via = s.viaOf(c.flow)
 		return c
 	})
+	if yields != nil {
+		s.stats.yielded.Add(1)
+		yields.close()
+	}
 	if fresh && !s.spawn(func() { c.dial(to, strings.Trim(h.host, "[]")) }) {
 		c.fail(sipx.ErrStackClosed)
 	}

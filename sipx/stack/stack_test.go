@@ -341,6 +341,24 @@ func TestUnprovenConnectionsYield(t *testing.T) {
 	require.True(t, alive(t, honest, "SUBSCRIBE"))
 }
 
+// A connection that the stack opens has room where others have proved nothing.
+func TestOwnConnectionsHaveRoom(t *testing.T) {
+	server := listen(t, stack.Config{Listen: []string{"tcp:127.0.0.1:0"}})
+	serve(t, server, sipx.HandlerFunc(ok))
+	s := listen(t, stack.Config{Listen: []string{"tcp:127.0.0.1:0"}, MaxConnections: 4})
+	serve(t, s, sipx.HandlerFunc(ok))
+	for _, from := range []string{"127.0.0.1", "127.0.0.2"} {
+		for range 2 {
+			_, answered := connect(t, s, from, "OPTIONS")
+			require.True(t, answered)
+		}
+	}
+	res, err := sipx.Do(t.Context(), s, options("sip:"+address(server, "tcp")+";transport=tcp"))
+	require.NoError(t, err)
+	require.Equal(t, 200, res.Status)
+	require.EqualValues(t, 1, s.Stats().Yielded)
+}
+
 // BSX-4: whoever names many hosts to connect to takes no room from those who
 // connect.
 func TestOwnConnectionsAreBounded(t *testing.T) {
