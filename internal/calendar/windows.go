@@ -4,14 +4,7 @@ import "strings"
 
 // windowsZone returns the name in the tz database of a time zone of Windows, as
 // Unicode CLDR maps them for the world ("001" in its windowsZones).
-func windowsZone(id string) (string, bool) {
-	_, rest, ok := strings.Cut(windowsZones, "\n"+strings.ToLower(id)+"\t")
-	if !ok || strings.ContainsAny(id, "\t\n") {
-		return "", false
-	}
-	name, _, _ := strings.Cut(rest, "\n")
-	return name, true
-}
+func windowsZone(id string) (string, bool) { return lookUp(windowsZones, strings.ToLower(id)) }
 
 const windowsZones = `
 afghanistan standard time	Asia/Kabul
