@@ -124,14 +124,14 @@ func findCalendars(ctx context.Context, c *client, home *url.URL) (calendars []*
 		p := r.found()
 		u := hrefOn(at, r.Href)
 		// A server that does not say what a calendar may hold lets it hold all.
-		if u != nil && p.Type.Calendar != nil && (len(p.Components) == 0 || slices.ContainsFunc(p.Components, component.isEvent)) {
+		if u != nil && p.Type.Calendar != nil && (len(p.Components) == 0 || slices.ContainsFunc(p.Components, holds.events)) {
 			calendars = append(calendars, u)
 		}
 	})
 	return calendars, err
 }
 
-func (c component) isEvent() bool { return strings.EqualFold(c.Name, "VEVENT") }
+func (c holds) events() bool { return strings.EqualFold(c.Name, compEvent) }
 
 // hrefOn returns the URL of an href in an answer from base; nil where it is none, or
 // on another host.

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/emersion/go-ical"
-
 	"github.com/openblustar/blustar/internal/calendar"
 	"github.com/openblustar/blustar/pidf"
 )
@@ -24,6 +22,7 @@ type event struct {
 	onward      bool    // RANGE=THISANDFUTURE: and all that follow it
 	sequence    int
 	rules       []string
+	exceptRules []string           // EXRULE
 	extra       []period           // RDATE
 	except      moments            // EXDATE
 	state       pidf.CalendarState // "" where it does not count
@@ -47,18 +46,18 @@ type period struct {
 const maxDates = 10_000
 
 // calendar expands the events of a calendar.
-func (x *expansion) calendar(c *ical.Component) {
-	definitions := make(map[string]*ical.Component)
-	for _, child := range c.Children {
-		if child.Name == ical.CompTimezone {
-			if id := child.Props.Get(ical.PropTimezoneID); id != nil {
-				definitions[strings.TrimSpace(id.Value)] = child
+func (x *expansion) calendar(c *component) {
+	definitions := make(map[string]*component)
+	for _, child := range c.children {
+		if child.name == compTimezone {
+			if id := child.get(propZoneID); id != nil {
+				definitions[zoneName(id.value)] = child
 			}
 		}
 	}
 	var events []*event
-	for _, child := range c.Children {
-		if child.Name != ical.CompEvent {
+	for _, child := range c.children {
+		if child.name != compEvent {
 			continue
 		}
 		if !x.alive() {
@@ -96,6 +95,18 @@ func replace(events []*event) []*event {
 		}
 		return k
 	}
+	masters := make(map[string]*event)
+	for _, e := range events {
+		if e.occurrence == nil {
+			masters[e.uid] = e
+		}
+	}
+	for _, e := range events {
+		if master := masters[e.uid]; master != nil && e.occurrence != nil {
+			m := e.occurrence.like(master.start)
+			e.occurrence = &m
+		}
+	}
 	for _, e := range events {
 		k := identity(e)
 		if other := latest[k]; other == nil || e.sequence >= other.sequence {
@@ -124,17 +135,17 @@ func replace(events []*event) []*event {
 }
 
 // event reads a VEVENT.
-func (x *expansion) event(c *ical.Component, definitions map[string]*ical.Component) (*event, error) {
-	get := c.Props.Get
-	e := &event{except: make(moments), state: x.state(c), subject: text(get(ical.PropSummary)), location: text(get(ical.PropLocation))}
-	if uid := get(ical.PropUID); uid != nil {
-		e.uid = strings.TrimSpace(uid.Value)
+func (x *expansion) event(c *component, definitions map[string]*component) (*event, error) {
+	get := c.get
+	e := &event{except: make(moments), state: x.state(c), subject: text(get(propSummary)), location: text(get(propLocation))}
+	if uid := get(propUID); uid != nil {
+		e.uid = strings.TrimSpace(uid.value)
 	}
 	if e.uid == "" {
 		return nil, errors.New("caldav: event without UID")
 	}
-	read := func(p *ical.Prop) ([]period, error) { return x.periods(p, definitions) }
-	start, err := single(get(ical.PropDateTimeStart), read)
+	read := func(p *property) ([]period, error) { return x.periods(p, definitions) }
+	start, err := single(get(propStart), read)
 	if err != nil {
 		return nil, err
 	}
@@ -145,43 +156,51 @@ func (x *expansion) event(c *ical.Component, definitions map[string]*ical.Compon
 	if e.length, err = eventLength(c, e.start, read); err != nil {
 		return nil, err
 	}
-	if p := get(ical.PropRecurrenceID); p != nil {
+	if p := get(propOccurrence); p != nil {
 		if e.occurrence, err = single(p, read); err != nil {
 			return nil, err
 		}
-		e.onward = strings.EqualFold(p.Params.Get(ical.ParamRange), "THISANDFUTURE")
+		e.onward = strings.EqualFold(p.params[paramRange], "THISANDFUTURE")
 	}
-	for _, p := range c.Props.Values(ical.PropRecurrenceDates) {
-		found, err := read(&p)
+	for _, p := range c.all(propExtra) {
+		found, err := read(p)
 		x.problem(err)
-		e.extra = append(e.extra, found...)
+		for _, d := range found {
+			e.extra = append(e.extra, period{d.start.like(e.start), d.length})
+		}
 	}
 	exceptions := 0
-	for _, p := range c.Props.Values(ical.PropExceptionDates) {
-		found, err := read(&p)
+	for _, p := range c.all(propExcept) {
+		found, err := read(p)
 		x.problem(err)
 		exceptions += len(found)
 		for _, d := range found {
+			if !d.start.date { // a date names all of its day
+				d.start = d.start.like(e.start)
+			}
 			e.except.add(d.start)
 		}
 	}
 	if max(len(e.extra), exceptions) > maxDates {
-		return nil, inProperty(ical.PropRecurrenceDates, ErrLimit)
+		return nil, inProperty(propExtra, ErrLimit)
 	}
-	for _, p := range c.Props.Values(ical.PropRecurrenceRule) {
-		e.rules = append(e.rules, p.Value)
+	for _, p := range c.all(propRule) {
+		e.rules = append(e.rules, p.value)
+	}
+	for _, p := range c.all(propExceptRule) {
+		e.exceptRules = append(e.exceptRules, p.value)
 	}
 	e.withoutRule = len(e.rules)+len(e.extra) == 0
-	if p := get(ical.PropSequence); p != nil {
-		e.sequence, _ = strconv.Atoi(strings.TrimSpace(p.Value)) // malformed: the oldest
+	if p := get(propSequence); p != nil {
+		e.sequence, _ = strconv.Atoi(strings.TrimSpace(p.value)) // malformed: the oldest
 	}
-	if p := get(ical.PropClass); p != nil {
+	if p := get(propClass); p != nil {
 		// What is not known is to be treated as private (RFC 5545 §3.8.1.3).
 		class := word(p)
 		e.private = class != "" && class != "PUBLIC"
 	}
 	e.allDay = e.start.date || word(get(propAllDay)) == "TRUE"
-	stamp, _ := single(cmp.Or(get(ical.PropLastModified), get(ical.PropDateTimeStamp)), read) // malformed: none
+	stamp, _ := single(cmp.Or(get(propModified), get(propStamp)), read) // malformed: none
 	if stamp != nil {
 		e.stamp = stamp.instant().UTC()
 	}
@@ -189,7 +208,7 @@ func (x *expansion) event(c *ical.Component, definitions map[string]*ical.Compon
 }
 
 // single reads a property with one date or time; nil where it is absent.
-func single(p *ical.Prop, read func(*ical.Prop) ([]period, error)) (*moment, error) {
+func single(p *property, read func(*property) ([]period, error)) (*moment, error) {
 	if p == nil {
 		return nil, nil
 	}
@@ -201,26 +220,27 @@ func single(p *ical.Prop, read func(*ical.Prop) ([]period, error)) (*moment, err
 }
 
 // periods reads a property of dates, times or periods, at least one.
-func (x *expansion) periods(p *ical.Prop, definitions map[string]*ical.Component) ([]period, error) {
-	zone := x.Location
-	if id := p.Params.Get(ical.ParamTimezoneID); id != "" {
+func (x *expansion) periods(p *property, definitions map[string]*component) ([]period, error) {
+	zone, id := x.Location, p.params[paramZone]
+	if id != "" {
 		var err error
 		if zone, err = x.zones.find(id, definitions, &x.budget); err != nil {
 			x.problem(err)
 			zone = x.Location
 		}
 	}
-	isDate := strings.EqualFold(p.Params.Get(ical.ParamValue), string(ical.ValueDate))
+	isDate := strings.EqualFold(p.params[paramValue], "DATE")
 	var found []period
-	for s := range strings.SplitSeq(p.Value, ",") {
+	for s := range strings.SplitSeq(p.value, ",") {
 		if len(found) > maxDates {
-			return nil, inProperty(p.Name, ErrLimit)
+			return nil, inProperty(p.name, ErrLimit)
 		}
 		from, to, isPeriod := strings.Cut(s, "/")
 		m, err := parseMoment(from, isDate, zone, x.Location)
 		if err != nil {
-			return nil, inProperty(p.Name, err)
+			return nil, inProperty(p.name, err)
 		}
+		m.floating = id == "" && !m.date && !strings.HasSuffix(strings.ToUpper(strings.TrimSpace(from)), "Z")
 		d := period{start: m}
 		if isPeriod {
 			l, err := parseDuration(to)
@@ -228,7 +248,7 @@ func (x *expansion) periods(p *ical.Prop, definitions map[string]*ical.Component
 				l, err = length{exact: end.instant().Sub(m.instant())}, nil
 			}
 			if err != nil {
-				return nil, inProperty(p.Name, err)
+				return nil, inProperty(p.name, err)
 			}
 			d.length = &l
 		}
@@ -239,8 +259,8 @@ func (x *expansion) periods(p *ical.Prop, definitions map[string]*ical.Component
 
 // eventLength is DTEND or DURATION; without either, a date takes its day and a
 // time none (RFC 5545 §3.6.1).
-func eventLength(c *ical.Component, start moment, read func(*ical.Prop) ([]period, error)) (length, error) {
-	end, err := single(c.Props.Get(ical.PropDateTimeEnd), read)
+func eventLength(c *component, start moment, read func(*property) ([]period, error)) (length, error) {
+	end, err := single(c.get(propEnd), read)
 	switch {
 	case err != nil:
 		return length{}, err
@@ -250,10 +270,10 @@ func eventLength(c *ical.Component, start moment, read func(*ical.Prop) ([]perio
 	case end != nil:
 		return length{exact: end.instant().Sub(start.instant())}, nil
 	}
-	if p := c.Props.Get(ical.PropDuration); p != nil {
-		l, err := parseDuration(p.Value)
+	if p := c.get(propDuration); p != nil {
+		l, err := parseDuration(p.value)
 		if err != nil {
-			return length{}, inProperty(ical.PropDuration, err)
+			return length{}, inProperty(propDuration, err)
 		}
 		return l, nil
 	}
@@ -264,47 +284,64 @@ func eventLength(c *ical.Component, start moment, read func(*ical.Prop) ([]perio
 }
 
 // word reads a property that is one of several words.
-func word(p *ical.Prop) string {
+func word(p *property) string {
 	if p == nil {
 		return ""
 	}
-	return strings.ToUpper(strings.TrimSpace(p.Value))
+	return strings.ToUpper(strings.TrimSpace(p.value))
 }
 
 // state returns what an event does to the presence of its owner, or "" where it
 // does not count.
-func (x *expansion) state(c *ical.Component) pidf.CalendarState {
+func (x *expansion) state(c *component) pidf.CalendarState {
 	answer := x.answer(c)
-	status := word(c.Props.Get(ical.PropStatus))
+	status := word(c.get(propStatus))
 	switch {
-	case status == string(ical.EventCancelled), answer == "DECLINED", answer == "DELEGATED":
+	case status == "CANCELLED", answer == "DECLINED", answer == "DELEGATED":
 		return ""
 	case x.Transparent:
 		return pidf.CalendarFree
 	}
-	if state, ok := calendar.State(word(c.Props.Get(propBusyStatus))); ok {
+	if state, ok := calendar.State(word(c.get(propBusyStatus))); ok {
 		return state
 	}
 	switch {
-	case word(c.Props.Get(ical.PropTransparency)) == "TRANSPARENT":
+	case word(c.get(propTransp)) == "TRANSPARENT":
 		return pidf.CalendarFree
-	case status == string(ical.EventTentative), answer == "TENTATIVE", answer == "NEEDS-ACTION":
+	case status == "TENTATIVE", answer == "TENTATIVE", answer == "NEEDS-ACTION":
 		return pidf.CalendarTentative
 	}
 	return pidf.CalendarBusy
 }
 
-// answer is the owner's to an invitation (PARTSTAT), or "" where it is none.
-func (x *expansion) answer(c *ical.Component) string {
-	for _, p := range c.Props.Values(ical.PropAttendee) {
-		for _, address := range []string{p.Value, p.Params.Get("EMAIL")} {
-			if address = normalAddress(address); address == "" {
-				continue
-			}
-			if slices.ContainsFunc(x.Addresses, func(own string) bool { return normalAddress(own) == address }) {
-				return strings.ToUpper(cmp.Or(p.Params.Get(ical.ParamParticipationStatus), "NEEDS-ACTION"))
-			}
+// answer is the owner's to an invitation (PARTSTAT), or "" where it is none. Who is
+// invited by several addresses answers by one of them. Who organizes takes part, and
+// owes no answer.
+func (x *expansion) answer(c *component) string {
+	const none = "NEEDS-ACTION"
+	found := ""
+	for _, p := range c.all(propAttendee) {
+		if !x.isOwner(p) {
+			continue
+		}
+		if answer := strings.ToUpper(cmp.Or(p.params[paramAnswer], none)); answer != none {
+			return answer
+		}
+		found = none
+	}
+	if found != "" && slices.ContainsFunc(c.all(propOrganizer), x.isOwner) {
+		return ""
+	}
+	return found
+}
+
+// isOwner reports whether a property names the owner of the calendar.
+func (x *expansion) isOwner(p *property) bool {
+	for _, address := range []string{p.value, p.params[paramEmail]} {
+		address = normalAddress(address)
+		if address != "" && slices.ContainsFunc(x.Addresses, func(own string) bool { return normalAddress(own) == address }) {
+			return true
 		}
 	}
-	return ""
+	return false
 }

@@ -4,90 +4,117 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"strings"
-
-	"github.com/emersion/go-ical"
 )
 
 const (
-	maxDepth  = 8        // of components within components
-	maxParams = 2 << 10  // bytes of the name and parameters of a property: go-ical takes quadratic time for them
-	maxValue  = 64 << 10 // bytes of its value
+	maxDepth = 8        // of components within components
+	maxLine  = 64 << 10 // bytes of a property
 )
 
-// decode reads the calendars of a stream.
-func (x *expansion) decode(data []byte) []*ical.Component {
-	lines, err := relevant(data)
-	x.problem(err)
-	d := ical.NewDecoder(bytes.NewReader(lines))
-	var calendars []*ical.Component
-	for {
-		c, err := decodeCalendar(d)
-		if err != nil {
-			if !errors.Is(err, io.EOF) || len(calendars) == 0 {
-				x.problem(fmt.Errorf("caldav: reading iCalendar: %w", err))
-			}
-			return calendars
-		}
-		calendars = append(calendars, c)
-	}
+// component is one of an iCalendar stream (RFC 5545 §3.6), with what matters of it.
+type component struct {
+	name       string
+	properties []property
+	children   []*component
 }
 
-// decodeCalendar reads one calendar. go-ical panics on some malformed lines.
-func decodeCalendar(d *ical.Decoder) (c *ical.Component, err error) {
-	defer func() {
-		if recover() != nil {
-			c, err = nil, errors.New("malformed content line")
-		}
-	}()
-	calendar, err := d.Decode()
-	if err != nil {
-		return nil, err
-	}
-	return calendar.Component, nil
+// property is a content line (RFC 5545 §3.1).
+type property struct {
+	name   string            // in upper case
+	params map[string]string // by name in upper case; of several the first
+	value  string            // as it is written
 }
 
-// relevant returns the lines of a stream that matter here, unfolded: alarms,
-// attachments and descriptions are most of its bytes. Lines that cannot be read
-// are left out, lest one of them costs the whole object.
-func relevant(data []byte) ([]byte, error) {
+// get returns the first property of a name; nil where there is none.
+func (c *component) get(name string) *property {
+	for i := range c.properties {
+		if c.properties[i].name == name {
+			return &c.properties[i]
+		}
+	}
+	return nil
+}
+
+// all returns the properties of a name.
+func (c *component) all(name string) (found []*property) {
+	for i := range c.properties {
+		if c.properties[i].name == name {
+			found = append(found, &c.properties[i])
+		}
+	}
+	return found
+}
+
+var (
+	errNotCalendar = errors.New("caldav: reading iCalendar: no calendar")
+	errTruncated   = errors.New("caldav: reading iCalendar: it ends within a calendar")
+)
+
+// decode reads the calendars of a stream, of which it keeps what matters: alarms,
+// attachments and descriptions are most of its bytes. What cannot be read costs its
+// line only. That is why no library does it: they give up.
+func (x *expansion) decode(data []byte) (calendars []*component) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	out := make([]byte, 0, min(len(data), 4096))
-	var open []string // components, outermost first
-	skipped := 0      // components within one that does not matter
+	var open []*component // outermost first
+	var skipped []string  // the same for those within that do not matter
 	for len(data) > 0 {
 		var line []byte
 		line, data = unfold(data)
+		if len(line) > maxLine {
+			continue
+		}
 		name, params, value, ok := cutLine(line)
-		if !ok || len(name)+len(params) > maxParams || len(value) > maxValue {
+		if !ok {
 			continue
 		}
-		switch {
-		case name == "BEGIN" && skipped > 0, name == "BEGIN" && !wanted(open, strings.ToUpper(string(value))):
-			if skipped++; skipped > maxDepth {
-				return out, fmt.Errorf("%w: components nested more than %d deep", ErrLimit, maxDepth)
+		switch kind := strings.ToUpper(strings.TrimSpace(string(value))); {
+		case kind == "" && (name == "BEGIN" || name == "END"):
+		case name == "BEGIN" && (len(skipped) > 0 || !wanted(open, kind)):
+			if skipped = append(skipped, kind); len(skipped) > maxDepth {
+				x.problem(fmt.Errorf("%w: components nested more than %d deep", ErrLimit, maxDepth))
+				return calendars
 			}
-			continue
 		case name == "BEGIN":
-			open = append(open, strings.ToUpper(string(value)))
-		case name == "END" && skipped > 0:
-			skipped--
-			continue
-		case name == "END":
+			c := &component{name: kind}
 			if len(open) > 0 {
-				open = open[:len(open)-1]
+				parent := open[len(open)-1]
+				parent.children = append(parent.children, c)
 			}
-		case skipped > 0 || len(open) == 0 || !matters(open[len(open)-1], name):
-			continue
+			open = append(open, c)
+		case name == "END" && slices.Contains(skipped, kind):
+			skipped = skipped[:lastIndex(skipped, kind, func(s string) string { return s })]
+		case name == "END":
+			// It ends also what is in it and has no end of its own.
+			i := lastIndex(open, kind, func(c *component) string { return c.name })
+			if i == 0 {
+				calendars = append(calendars, open[0])
+			}
+			if i >= 0 {
+				open, skipped = open[:i], nil
+			}
+		case len(skipped) == 0 && len(open) > 0 && matters(open[len(open)-1].name, name):
+			c := open[len(open)-1]
+			c.properties = append(c.properties, property{name, readParams(params), string(value)})
 		}
-		out = append(out, name...)
-		out = append(out, params...)
-		out = append(out, ':')
-		out = append(out, value...)
-		out = append(out, '\r', '\n')
 	}
-	return out, nil
+	if len(open) > 0 {
+		x.problem(errTruncated)
+	} else if len(calendars) == 0 {
+		x.problem(errNotCalendar)
+	}
+	return calendars
+}
+
+// lastIndex returns where the last of a name is, or -1.
+func lastIndex[T any](list []T, name string, of func(T) string) int {
+	for i, v := range slices.Backward(list) {
+		if of(v) == name {
+			return i
+		}
+	}
+	return -1
 }
 
 // unfold takes the first content line off data, with those that continue it
@@ -109,67 +136,177 @@ func cutEOL(data []byte) (line, rest []byte) {
 	return bytes.TrimSuffix(line, []byte("\r")), rest
 }
 
-// cutLine cuts a content line at the end of its name, and at the colon before
-// its value, which is the first one outside quotes.
+// cutLine cuts a content line into its name in upper case, its parameters, each
+// behind a semicolon, and its value.
 func cutLine(line []byte) (name string, params, value []byte, ok bool) {
-	quoted, nameEnd := false, -1
-	for i, c := range line {
-		switch {
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == ';' && nameEnd < 0:
-			nameEnd = i
-		case c == ':':
-			if nameEnd < 0 {
-				nameEnd = i
-			}
-			return strings.ToUpper(string(line[:nameEnd])), line[nameEnd:i], line[i+1:], nameEnd > 0
-		}
+	end := bytes.IndexAny(line, ";:")
+	if end <= 0 {
+		return "", nil, nil, false
 	}
-	return "", nil, nil, false
+	name = strings.ToUpper(strings.TrimSpace(string(line[:end])))
+	colon := valueAt(line[end:])
+	if colon < 0 {
+		return "", nil, nil, false
+	}
+	params, value = line[end:end+colon], line[end+colon+1:]
+	// A date has no colon: some write the zone of one, which may have, without quotes.
+	if last := bytes.LastIndexByte(line, ':'); dated(name) && last > end {
+		params, value = line[end:last], line[last+1:]
+	}
+	return name, params, value, true
 }
 
-// wanted reports whether a component within the open ones matters.
-func wanted(open []string, name string) bool {
-	parent := ""
-	if len(open) > 0 {
-		parent = open[len(open)-1]
+// valueAt returns where the colon before the value is: the first outside of quotes.
+// Where quotes do not come in pairs, they count for nothing.
+func valueAt(s []byte) int {
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == ':':
+			return i
+		case opens(s, i):
+			end := quoteEnd(s, i)
+			if end < 0 {
+				return bytes.IndexByte(s, ':')
+			}
+			i = end
+		}
 	}
-	switch parent {
-	case "":
-		return name == ical.CompCalendar
-	case ical.CompCalendar:
-		return name == ical.CompEvent || name == ical.CompTimezone
-	case ical.CompTimezone:
-		return name == ical.CompTimezoneStandard || name == ical.CompTimezoneDaylight
+	return -1
+}
+
+// opens reports whether a quote at i begins a parameter's value.
+func opens(s []byte, i int) bool { return s[i] == '"' && i > 0 && (s[i-1] == '=' || s[i-1] == ',') }
+
+// quoteEnd returns where the quotes end that begin at i: one within a text, with more
+// of it behind, does not end it. It returns -1 where none does.
+func quoteEnd(s []byte, i int) int {
+	for end := i + 1; end < len(s); end++ {
+		if s[end] == '"' && (end+1 == len(s) || bytes.IndexByte([]byte(`;:,`), s[end+1]) >= 0) {
+			return end
+		}
+	}
+	return -1
+}
+
+// readParams reads parameters, each behind a semicolon. Empty ones are left out.
+func readParams(s []byte) map[string]string {
+	var params map[string]string
+	for len(s) > 0 {
+		s = s[1:] // the semicolon
+		end := 0
+		for end < len(s) && s[end] != ';' {
+			if opens(s, end) {
+				if closing := quoteEnd(s, end); closing >= 0 {
+					end = closing
+				}
+			}
+			end++
+		}
+		name, value, ok := strings.Cut(string(s[:end]), "=")
+		s = s[end:]
+		name = strings.ToUpper(strings.TrimSpace(name))
+		if !ok || !matteringParam(name) {
+			continue
+		}
+		if params == nil {
+			params = make(map[string]string)
+		}
+		if _, again := params[name]; !again {
+			params[name] = strings.Trim(value, `" `)
+		}
+	}
+	return params
+}
+
+// dated reports whether a property has dates, and nothing else, for its value.
+func dated(name string) bool {
+	switch name {
+	case propStart, propEnd, propOccurrence, propExtra, propExcept:
+		return true
 	}
 	return false
 }
 
-// The properties that go-ical has no names for.
+// wanted reports whether a component within the open ones matters.
+func wanted(open []*component, name string) bool {
+	parent := ""
+	if len(open) > 0 {
+		parent = open[len(open)-1].name
+	}
+	switch parent {
+	case "":
+		return name == compCalendar
+	case compCalendar:
+		return name == compEvent || name == compTimezone
+	case compTimezone:
+		return name == compStandard || name == compDaylight
+	}
+	return false
+}
+
+// What matters of a calendar.
 const (
+	compCalendar = "VCALENDAR"
+	compEvent    = "VEVENT"
+	compTimezone = "VTIMEZONE"
+	compStandard = "STANDARD"
+	compDaylight = "DAYLIGHT"
+
+	propUID        = "UID"
+	propStart      = "DTSTART"
+	propEnd        = "DTEND"
+	propDuration   = "DURATION"
+	propRule       = "RRULE"
+	propExceptRule = "EXRULE" // of RFC 2445 §4.8.5.2, gone from RFC 5545
+	propExtra      = "RDATE"
+	propExcept     = "EXDATE"
+	propOccurrence = "RECURRENCE-ID"
+	propStatus     = "STATUS"
+	propTransp     = "TRANSP"
+	propClass      = "CLASS"
+	propSummary    = "SUMMARY"
+	propLocation   = "LOCATION"
+	propAttendee   = "ATTENDEE"
+	propOrganizer  = "ORGANIZER"
+	propSequence   = "SEQUENCE"
+	propModified   = "LAST-MODIFIED"
+	propStamp      = "DTSTAMP"
 	propBusyStatus = "X-MICROSOFT-CDO-BUSYSTATUS"
 	propAllDay     = "X-MICROSOFT-CDO-ALLDAYEVENT"
+	propZoneID     = "TZID"
+	propOffsetFrom = "TZOFFSETFROM"
+	propOffsetTo   = "TZOFFSETTO"
+
+	paramZone   = "TZID"
+	paramValue  = "VALUE"
+	paramRange  = "RANGE"
+	paramAnswer = "PARTSTAT"
+	paramEmail  = "EMAIL" // RFC 7986 §6.2
 )
+
+func matteringParam(name string) bool {
+	switch name {
+	case paramZone, paramValue, paramRange, paramAnswer, paramEmail:
+		return true
+	}
+	return false
+}
 
 // matters reports whether a property of a component does.
 func matters(component, property string) bool {
 	switch component {
-	case ical.CompEvent:
+	case compEvent:
 		switch property {
-		case ical.PropUID, ical.PropDateTimeStart, ical.PropDateTimeEnd, ical.PropDuration, ical.PropRecurrenceRule,
-			ical.PropRecurrenceDates, ical.PropExceptionDates, ical.PropRecurrenceID, ical.PropStatus, ical.PropTransparency,
-			ical.PropClass, ical.PropSummary, ical.PropLocation, ical.PropAttendee, ical.PropSequence, ical.PropLastModified,
-			ical.PropDateTimeStamp, propBusyStatus, propAllDay:
+		case propUID, propStart, propEnd, propDuration, propRule, propExceptRule, propExtra, propExcept, propOccurrence, propStatus,
+			propTransp, propClass, propSummary, propLocation, propAttendee, propOrganizer, propSequence, propModified, propStamp,
+			propBusyStatus, propAllDay:
 			return true
 		}
-	case ical.CompTimezone:
-		return property == ical.PropTimezoneID
-	case ical.CompTimezoneStandard, ical.CompTimezoneDaylight:
+	case compTimezone:
+		return property == propZoneID
+	case compStandard, compDaylight:
 		switch property {
-		case ical.PropDateTimeStart, ical.PropTimezoneOffsetFrom, ical.PropTimezoneOffsetTo, ical.PropRecurrenceRule,
-			ical.PropRecurrenceDates:
+		case propStart, propOffsetFrom, propOffsetTo, propRule, propExtra:
 			return true
 		}
 	}

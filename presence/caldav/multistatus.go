@@ -77,11 +77,11 @@ type properties struct {
 	Transparent *struct{} `xml:"urn:ietf:params:xml:ns:caldav schedule-calendar-transp>transparent"`
 
 	// For discovery.
-	Principal  one         `xml:"DAV: current-user-principal"`
-	Homes      hrefs       `xml:"urn:ietf:params:xml:ns:caldav calendar-home-set"`
-	Addresses  hrefs       `xml:"urn:ietf:params:xml:ns:caldav calendar-user-address-set"`
-	Type       types       `xml:"DAV: resourcetype"`
-	Components []component `xml:"urn:ietf:params:xml:ns:caldav supported-calendar-component-set>comp"`
+	Principal  one     `xml:"DAV: current-user-principal"`
+	Homes      hrefs   `xml:"urn:ietf:params:xml:ns:caldav calendar-home-set"`
+	Addresses  hrefs   `xml:"urn:ietf:params:xml:ns:caldav calendar-user-address-set"`
+	Type       types   `xml:"DAV: resourcetype"`
+	Components []holds `xml:"urn:ietf:params:xml:ns:caldav supported-calendar-component-set>comp"`
 }
 
 type (
@@ -94,7 +94,7 @@ type (
 	types struct {
 		Calendar *struct{} `xml:"urn:ietf:params:xml:ns:caldav calendar"`
 	}
-	component struct {
+	holds struct {
 		Name string `xml:"name,attr"`
 	}
 )

@@ -21,7 +21,11 @@ const (
 	maxEvery   = 100_000   // INTERVAL
 )
 
-var errRule = errors.New("caldav: RRULE: malformed or not supported")
+var (
+	errRule  = errors.New("malformed or not supported")
+	errSkip  = errors.New("SKIP other than OMIT is not supported")
+	errScale = errors.New("RSCALE other than GREGORIAN is not supported")
+)
 
 // budget bounds the work that an object can ask for.
 type budget struct{ steps int }
@@ -47,6 +51,23 @@ func (x *expansion) occurrences(e *event) {
 	if e.withoutRule {
 		x.add(e, e.uid, e.start, e.length)
 		return
+	}
+	// The range is in time of the clock, which is at most a day off.
+	from, to := x.From.UTC().Add(-e.length.about()-widest), x.To.UTC().Add(widest)
+	for _, c := range e.changes {
+		by := c.start.instant().Sub(c.occurrence.instant())
+		if early := x.From.UTC().Add(-by).Add(-c.length.about() - widest); early.Before(from) {
+			from = early
+		}
+		if late := x.To.UTC().Add(-by).Add(widest); late.After(to) {
+			to = late
+		}
+	}
+	for _, rule := range e.exceptRules[:min(len(e.exceptRules), maxRules)] {
+		x.problem(inProperty(propExceptRule, repeat(rule, e.start, from, to, &x.budget, func(clock time.Time) bool {
+			e.except.add(e.start.moved(clock))
+			return len(e.except) <= maxDates
+		})))
 	}
 	done := make(map[int64]bool) // what more than one rule or date says is one
 	add := func(m moment, l length) bool {
@@ -76,21 +97,10 @@ func (x *expansion) occurrences(e *event) {
 			return
 		}
 	}
-	// The range is in time of the clock, which is at most a day off.
-	from, to := x.From.UTC().Add(-e.length.about()-widest), x.To.UTC().Add(widest)
-	for _, c := range e.changes {
-		by := c.start.instant().Sub(c.occurrence.instant())
-		if early := x.From.UTC().Add(-by).Add(-c.length.about() - widest); early.Before(from) {
-			from = early
-		}
-		if late := x.To.UTC().Add(-by).Add(widest); late.After(to) {
-			to = late
-		}
-	}
 	for _, rule := range e.rules[:min(len(e.rules), maxRules)] {
-		x.problem(repeat(rule, e.start, from, to, &x.budget, func(clock time.Time) bool {
+		x.problem(inProperty(propRule, repeat(rule, e.start, from, to, &x.budget, func(clock time.Time) bool {
 			return add(e.start.moved(clock), e.length)
-		}))
+		})))
 	}
 }
 
@@ -171,8 +181,10 @@ func iterate(o *rrule.ROption, from time.Time, b *budget, yield func(time.Time) 
 // parseRule reads an RRULE. What it returns, rrule-go and step end with.
 func parseRule(rule string, start moment) (*rrule.ROption, error) {
 	rule = strings.TrimSuffix(strings.ToUpper(strings.TrimSpace(rule)), ";")
-	rule = strings.ReplaceAll(rule, ";RSCALE=GREGORIAN", "")
-	rule = strings.ReplaceAll(rule, "RSCALE=GREGORIAN;", "")
+	rule, err := gregorian(rule)
+	if err != nil {
+		return nil, err
+	}
 	o, err := rrule.StrToROption(rule)
 	if err != nil || !o.Dtstart.IsZero() || len(o.Byeaster) > 0 || o.Count < 0 || o.Interval < 0 || o.Interval > maxEvery {
 		return nil, errRule
@@ -202,6 +214,26 @@ func parseRule(rule string, start moment) (*rrule.ROption, error) {
 		}
 	}
 	return o, nil
+}
+
+// gregorian returns a rule without the parts of RFC 7529 that say what goes without
+// saying: the Gregorian calendar, and to leave out days that do not exist.
+func gregorian(rule string) (string, error) {
+	parts := strings.Split(rule, ";")
+	kept := parts[:0]
+	for _, part := range parts {
+		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		switch {
+		case name == "RSCALE" && value == "GREGORIAN", name == "SKIP" && value == "OMIT", name == "":
+		case name == "RSCALE":
+			return "", errScale
+		case name == "SKIP":
+			return "", errSkip
+		default:
+			kept = append(kept, part)
+		}
+	}
+	return strings.Join(kept, ";"), nil
 }
 
 // untilOn returns UNTIL on the clock of the event. A date, which is for events

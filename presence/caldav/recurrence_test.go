@@ -133,7 +133,7 @@ func TestOverrides(t *testing.T) {
 			subjects(calendar(other("RECURRENCE-ID:20260317T090000Z\r\nDTSTART:20260317T100000Z\r\nDURATION:PT1H\r\nSUMMARY:alone"))))
 	})
 	t.Run("named by the day", func(t *testing.T) {
-		require.Equal(t, []string{"1/20260316T090000Z 16 09:00 plan", "1/20260318T090000Z 18 09:00 plan", "1/20260317 20 09:00 moved"},
+		require.Equal(t, []string{"1/20260316T090000Z 16 09:00 plan", "1/20260318T090000Z 18 09:00 plan", "1/20260317T090000Z 20 09:00 moved"},
 			subjects(calendar(master, other("RECURRENCE-ID;VALUE=DATE:20260317\r\nDTSTART:20260320T090000Z\r\nDURATION:PT1H\r\nSUMMARY:moved"))))
 	})
 	// RFC 5545 §3.2.13

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/emersion/go-ical"
-
 	"github.com/openblustar/blustar/internal/calendar"
 )
 
@@ -23,6 +21,8 @@ type moment struct {
 	clock time.Time // what the clock shows, as if it were UTC
 	date  bool      // the time of day means nothing
 	zone  *time.Location
+
+	floating bool // the zone is not written, but the one that is meant
 }
 
 // instant returns when the clock shows it.
@@ -31,6 +31,28 @@ func (m moment) instant() time.Time { return calendar.Instant(m.clock, m.zone) }
 // moved returns the moment of the same zone at another time of its clock.
 func (m moment) moved(clock time.Time) moment {
 	m.clock = clock
+	return m
+}
+
+// like returns the moment as one of the same type and zone as start, the begin of a
+// series: RFC 5545 wants that of EXDATE, RDATE and RECURRENCE-ID (§3.8.5.1, §3.8.5.2,
+// §3.8.4.4), and not all programs do it.
+func (m moment) like(start moment) moment {
+	switch {
+	case start.date && !m.date:
+		day := m.clock.Truncate(24 * time.Hour)
+		// Midnight of the series, if that is what is written in another zone; else
+		// the day as it is written.
+		if own := calendar.Clock(m.instant(), start.zone); !m.clock.Equal(day) && own.Equal(own.Truncate(24*time.Hour)) {
+			day = own
+		}
+		return moment{clock: day, date: true, zone: start.zone}
+	case m.date && !start.date:
+		day := start.clock.Truncate(24 * time.Hour)
+		return moment{clock: m.clock.Add(start.clock.Sub(day)), zone: start.zone}
+	case m.floating && !start.floating:
+		m.zone, m.floating = start.zone, false
+	}
 	return m
 }
 
@@ -143,20 +165,27 @@ func parseDuration(s string) (length, error) {
 	return l, nil
 }
 
-// text reads a TEXT (RFC 5545 §3.3.11) of one line. It forgives what go-ical
-// does not: commas that should have been escaped, and unknown escapes.
-func text(p *ical.Prop) string {
+// text reads a TEXT (RFC 5545 §3.3.11) of one line. It forgives commas that should
+// have been escaped, and unknown escapes.
+func text(p *property) string {
 	if p == nil {
 		return ""
 	}
-	s := p.Value
-	if strings.Contains(s, `\`) {
-		s = strings.NewReplacer(`\n`, " ", `\N`, " ", `\\`, `\`, `\`, "").Replace(s)
-	}
-	return calendar.Text(s)
+	return calendar.Text(unescape(p.value))
 }
 
-// inProperty says which property an error is about.
+// unescape reads the escapes of a TEXT of one line, also those that there are none of.
+func unescape(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	return strings.NewReplacer(`\n`, " ", `\N`, " ", `\\`, `\`, `\`, "").Replace(s)
+}
+
+// inProperty says which property an error is about; nil is no error.
 func inProperty(name string, err error) error {
+	if err == nil {
+		return nil
+	}
 	return fmt.Errorf("caldav: %s: %w", name, err)
 }

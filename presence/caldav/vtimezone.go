@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/emersion/go-ical"
 )
 
 const (
@@ -28,13 +26,13 @@ type transition struct {
 }
 
 // define makes a zone of a VTIMEZONE (RFC 5545 §3.6.5).
-func define(c *ical.Component, b *budget) (*time.Location, error) {
-	if len(c.Children) == 0 || len(c.Children) > maxObservances {
+func define(c *component, b *budget) (*time.Location, error) {
+	if len(c.children) == 0 || len(c.children) > maxObservances {
 		return nil, errDefinition
 	}
 	var all []transition
 	first, firstAt := 0, int64(1)<<62 // the offset before all of them
-	for _, o := range c.Children {
+	for _, o := range c.children {
 		before, after, onsets, err := observance(o, b)
 		if err != nil {
 			return nil, err
@@ -61,22 +59,22 @@ func define(c *ical.Component, b *budget) (*time.Location, error) {
 
 // observance reads a STANDARD or DAYLIGHT: the offsets before and after it
 // begins, and when it begins, on the clock before.
-func observance(o *ical.Component, b *budget) (before, after int, onsets []time.Time, err error) {
-	from, to := o.Props.Get(ical.PropTimezoneOffsetFrom), o.Props.Get(ical.PropTimezoneOffsetTo)
-	begin := o.Props.Get(ical.PropDateTimeStart)
+func observance(o *component, b *budget) (before, after int, onsets []time.Time, err error) {
+	from, to := o.get(propOffsetFrom), o.get(propOffsetTo)
+	begin := o.get(propStart)
 	if from == nil || to == nil || begin == nil {
 		return 0, 0, nil, errDefinition
 	}
-	before, ok := parseOffset(from.Value)
-	after, ok2 := parseOffset(to.Value)
+	before, ok := parseOffset(from.value)
+	after, ok2 := parseOffset(to.value)
 	clock := time.FixedZone("", before)
-	start, err := parseMoment(begin.Value, false, clock, clock)
+	start, err := parseMoment(begin.value, false, clock, clock)
 	if !ok || !ok2 || err != nil {
 		return 0, 0, nil, errDefinition
 	}
 	onsets = []time.Time{start.clock}
-	for _, p := range o.Props.Values(ical.PropRecurrenceDates) {
-		for s := range strings.SplitSeq(p.Value, ",") {
+	for _, p := range o.all(propExtra) {
+		for s := range strings.SplitSeq(p.value, ",") {
 			m, err := parseMoment(s, false, clock, clock)
 			if err != nil {
 				return 0, 0, nil, errDefinition
@@ -86,15 +84,15 @@ func observance(o *ical.Component, b *budget) (before, after int, onsets []time.
 			}
 		}
 	}
-	rules := o.Props.Values(ical.PropRecurrenceRule)
+	rules := o.all(propRule)
 	end := time.Date(lastYear, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, p := range rules[:min(len(rules), maxRules)] {
-		err := repeat(p.Value, start, start.clock, end, b, func(t time.Time) bool {
+		err := repeat(p.value, start, start.clock, end, b, func(t time.Time) bool {
 			onsets = append(onsets, t)
 			return len(onsets) <= maxTransitions
 		})
 		if err != nil {
-			return 0, 0, nil, err
+			return 0, 0, nil, inProperty("VTIMEZONE: "+propRule, err)
 		}
 	}
 	return before, after, onsets, nil

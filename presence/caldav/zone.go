@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/emersion/go-ical"
-
 	"github.com/openblustar/blustar/internal/calendar"
 )
 
@@ -28,25 +26,32 @@ func newZones(names *calendar.Zones) *zones {
 // find returns the zone of a TZID: that of the tz database, where the name can
 // mean no other; else the definition that came with it; else, for short names
 // such as "EST", the tz database again.
-func (z *zones) find(id string, definitions map[string]*ical.Component, b *budget) (*time.Location, error) {
-	id = strings.TrimSpace(id)
-	if l := z.names.Find(id); l != nil {
+func (z *zones) find(id string, definitions map[string]*component, b *budget) (*time.Location, error) {
+	name := zoneName(id)
+	if l := z.names.Find(name); l != nil {
 		return l, nil
 	}
-	if d := definitions[id]; d != nil {
-		l, err := z.define(d, b)
-		if l != nil || err != nil {
-			return l, err
+	for _, name := range []string{id, name} {
+		if d := definitions[name]; d != nil {
+			if l, err := z.define(d, b); l != nil || err != nil {
+				return l, err
+			}
 		}
 	}
-	if l := z.names.FindShort(id); l != nil {
+	if l := z.names.FindShort(name); l != nil {
 		return l, nil
 	}
 	return nil, errors.New("caldav: TZID: unknown time zone")
 }
 
+// zoneName reads a TZID, so that the parameter and the property compare. The property
+// is TEXT, with escapes (RFC 5545 §3.8.3.1); some escape the parameter, too.
+func zoneName(s string) string {
+	return strings.Trim(unescape(s), `" `)
+}
+
 // define returns the zone of a definition; nil where it could not be read before.
-func (z *zones) define(d *ical.Component, b *budget) (*time.Location, error) {
+func (z *zones) define(d *component, b *budget) (*time.Location, error) {
 	key := fingerprint(d)
 	if l, ok := z.defined[key]; ok {
 		return l, nil
@@ -64,13 +69,13 @@ func (z *zones) define(d *ical.Component, b *budget) (*time.Location, error) {
 func (z *zones) calendar(data []byte) *time.Location {
 	x := &expansion{}
 	for _, c := range x.decode(data) {
-		for _, d := range c.Children {
-			id := d.Props.Get(ical.PropTimezoneID)
-			if d.Name != ical.CompTimezone || id == nil {
+		for _, d := range c.children {
+			id := d.get(propZoneID)
+			if d.name != compTimezone || id == nil {
 				continue
 			}
-			name := strings.TrimSpace(id.Value)
-			l, err := z.find(name, map[string]*ical.Component{name: d}, &budget{steps: maxSteps})
+			name := zoneName(id.value)
+			l, err := z.find(name, map[string]*component{name: d}, &budget{steps: maxSteps})
 			if err == nil {
 				return l
 			}
@@ -80,16 +85,16 @@ func (z *zones) calendar(data []byte) *time.Location {
 }
 
 // fingerprint identifies a VTIMEZONE by all that matters of it.
-func fingerprint(c *ical.Component) string {
+func fingerprint(c *component) string {
 	var b strings.Builder
-	for _, o := range c.Children {
-		fmt.Fprintf(&b, "%s", o.Name)
+	for _, o := range c.children {
+		fmt.Fprintf(&b, "%s", o.name)
 		for _, name := range []string{
-			ical.PropDateTimeStart, ical.PropTimezoneOffsetFrom, ical.PropTimezoneOffsetTo,
-			ical.PropRecurrenceRule, ical.PropRecurrenceDates,
+			propStart, propOffsetFrom, propOffsetTo,
+			propRule, propExtra,
 		} {
-			for _, p := range o.Props.Values(name) {
-				fmt.Fprintf(&b, ";%s=%s", name, p.Value)
+			for _, p := range o.all(name) {
+				fmt.Fprintf(&b, ";%s=%s", name, p.value)
 			}
 		}
 		b.WriteByte('\n')
