@@ -1,13 +1,43 @@
 package caldav_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/caldav"
 )
+
+// BenchmarkPoll is the first poll of a mailbox, which reads all of its objects.
+func BenchmarkPoll(b *testing.B) {
+	for name, fill := range map[string]func(*dav){
+		"1000 weekly": func(d *dav) {
+			for i := range 1000 {
+				d.put(fmt.Sprint(i), at(fmt.Sprint(i), time.Hour, "RRULE:FREQ=WEEKLY"))
+			}
+		},
+		"150 hostile":  func(d *dav) { hostile(d, 150) },
+		"5000 hostile": func(d *dav) { hostile(d, 5000) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			d := newDAV()
+			fill(d)
+			m, err := caldav.New(config(d))
+			require.NoError(b, err)
+			b.ReportAllocs()
+			for b.Loop() {
+				ctx, cancel := context.WithCancel(b.Context())
+				_ = m.MonitorCalendar(ctx, "tom.hanks@example.com", func(presence.CalendarState) { cancel() })
+			}
+		})
+	}
+}
 
 func BenchmarkAppointments(b *testing.B) {
 	mixed, err := os.ReadFile("testdata/mixed.ics")

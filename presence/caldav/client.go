@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -21,6 +22,7 @@ type client struct {
 	credentials Credentials
 	allowHTTP   bool
 	maxBody     int64
+	log         *slog.Logger
 }
 
 func newClient(cfg *Config, credentials Credentials) *client {
@@ -29,7 +31,7 @@ func newClient(cfg *Config, credentials Credentials) *client {
 		h = *cfg.HTTPClient
 	}
 	h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &client{http: &h, credentials: credentials, allowHTTP: cfg.AllowHTTP, maxBody: cfg.Limits.ResponseBytes}
+	return &client{http: &h, credentials: credentials, allowHTTP: cfg.AllowHTTP, maxBody: cfg.Limits.ResponseBytes, log: cfg.Logger}
 }
 
 const maxRedirects = 4
@@ -155,9 +157,15 @@ func (c *client) send(ctx context.Context, method string, u *url.URL, depth, bod
 }
 
 // propfind reads properties, and calls each with each response and the URL that gave
-// them.
+// them. The URL of a collection ends in a slash, but people forget it, and not all
+// servers do without (RFC 4918 §5.2): it is tried too.
 func (c *client) propfind(ctx context.Context, u *url.URL, depth, ask string, max int, each func(*url.URL, *response)) error {
 	body, at, err := c.send(ctx, "PROPFIND", u, depth, ask)
+	if e, ok := errors.AsType[*StatusError](err); ok && !strings.HasSuffix(u.Path, "/") && ofOne(err) && e.Status != http.StatusUnauthorized {
+		if other, otherAt, again := c.send(ctx, "PROPFIND", u.JoinPath("/"), depth, ask); again == nil {
+			body, at, err = other, otherAt, nil
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,8 @@ type object struct {
 type collection struct {
 	cfg       *Config
 	client    *client
-	url       *url.URL
+	found     *url.URL // as it was named
+	url       *url.URL // as the server names it
 	log       *slog.Logger
 	addresses []string // of the owner
 
@@ -39,6 +40,8 @@ type collection struct {
 	transparent bool
 	names       *calendar.Zones
 	zones       *zones
+	work        *budget // of the poll that is under way
+	failures    int     // in a row, while other calendars could be read
 }
 
 const (
@@ -58,7 +61,8 @@ const (
 
 // poll brings the collection up to date, by the cheapest way that the server
 // offers. What is known stays where it fails.
-func (c *collection) poll(ctx context.Context, window calendar.Window) error {
+func (c *collection) poll(ctx context.Context, window calendar.Window, work *budget) error {
+	c.work = work
 	if c.objects == nil || window.To.After(c.loaded.To) {
 		return c.load(ctx, window)
 	}
@@ -82,21 +86,15 @@ func (c *collection) poll(ctx context.Context, window calendar.Window) error {
 }
 
 // tokenRefused reports whether err ends the use of a token: it is not valid any
-// more, the changes are too many, or the server can't after all.
+// more, the changes are too many, or the server can't after all. Servers have many
+// ways to say so; a failure that is none of it fails the listing as well.
 func tokenRefused(err error) bool {
-	if errors.Is(err, errTooManyChanges) || errors.Is(err, errNoNewToken) {
+	if errors.Is(err, errTooManyChanges) || errors.Is(err, errNoNewToken) || errors.Is(err, errMultiStatus) {
 		return true
 	}
 	e, ok := errors.AsType[*StatusError](err)
-	if !ok {
-		return false
-	}
-	switch e.Status {
-	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusGone,
-		http.StatusPreconditionFailed, http.StatusUnsupportedMediaType, http.StatusNotImplemented, http.StatusInsufficientStorage:
-		return true
-	}
-	return false
+	return ok && e.RetryAfter == 0 && e.Status != http.StatusUnauthorized && e.Status != http.StatusProxyAuthRequired &&
+		e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests && e.Status != http.StatusServiceUnavailable
 }
 
 // load loads everything in the window and the slack.
@@ -158,7 +156,10 @@ func (c *collection) list(ctx context.Context) error {
 // state reads properties of the collection.
 func (c *collection) state(ctx context.Context, ask string) (properties, error) {
 	var p properties
-	err := c.client.propfind(ctx, c.url, "0", ask, 1, func(_ *url.URL, r *response) { p = r.found() })
+	err := c.client.propfind(ctx, c.url, "0", ask, 1, func(at *url.URL, r *response) {
+		p = r.found()
+		c.url = at
+	})
 	return p, err
 }
 
@@ -326,7 +327,7 @@ func (c *collection) expand(ctx context.Context, s calendar.Window, path, data s
 		From: s.From, To: s.To, Addresses: c.addresses, Location: c.location, Transparent: c.transparent,
 		MaxBytes: c.cfg.Limits.ObjectBytes, MaxOccurrences: c.cfg.Limits.Occurrences,
 	}
-	found, err := view.expand(ctx, []byte(data), c.zones)
+	found, err := view.expand(ctx, []byte(data), c.zones, c.work)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

@@ -69,7 +69,8 @@ type Config struct {
 }
 
 // Limits bound what a server can make a monitor do and hold. Zero values are
-// defaults.
+// defaults. The work that recurrence rules can ask for is bounded as well, for an
+// object and for a poll: some 1 s of a processor for all objects of a mailbox together.
 type Limits struct {
 	Polls         int   // polls under way at once, all mailboxes together; default 16
 	Calendars     int   // of a mailbox: more are an error; default 32

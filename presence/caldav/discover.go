@@ -46,7 +46,8 @@ func discover(ctx context.Context, c *client, base string) (calendars []*url.URL
 					calendars = append(calendars, u)
 				}
 			}
-		case withheld(err): // a home of others, shared for less than reading
+		case ctx.Err() == nil && ofOne(err) && !errors.Is(err, ErrUnauthorized):
+			c.log.Warn("a calendar home is left out", "home", home.Path, "error", err)
 			failed = err
 		default:
 			return nil, nil, fmt.Errorf("caldav: calendars: %w", err)
@@ -58,16 +59,10 @@ func discover(ctx context.Context, c *client, base string) (calendars []*url.URL
 	return calendars, addresses, nil
 }
 
-// findPrincipal asks at the URL, then at the same with a slash, which some servers
-// want for a collection (RFC 4918 §5.2), and then at the well-known one.
+// findPrincipal asks at the URL and, where that does not know, at the well-known one.
 func findPrincipal(ctx context.Context, c *client, start *url.URL) (*url.URL, error) {
-	places := []*url.URL{start}
-	if !strings.HasSuffix(start.Path, "/") {
-		places = append(places, start.JoinPath("/"))
-	}
-	places = append(places, start.ResolveReference(&url.URL{Path: wellKnown}))
 	var first error
-	for _, u := range places {
+	for _, u := range []*url.URL{start, start.ResolveReference(&url.URL{Path: wellKnown})} {
 		principal, err := principalAt(ctx, c, u)
 		if err == nil {
 			return principal, nil
@@ -134,16 +129,16 @@ func findCalendars(ctx context.Context, c *client, home *url.URL) (calendars []*
 func (c holds) events() bool { return strings.EqualFold(c.Name, compEvent) }
 
 // hrefOn returns the URL of an href in an answer from base; nil where it is none, or
-// on another host.
+// on another host. Servers behind a proxy may not know by which scheme and port they
+// are reached: those of base are kept.
 func hrefOn(base *url.URL, href string) *url.URL {
 	href = strings.TrimSpace(href)
 	if href == "" {
 		return nil
 	}
 	u, err := base.Parse(href)
-	if err != nil || !sameHost(base, u) {
+	if err != nil || !strings.EqualFold(u.Hostname(), base.Hostname()) || u.Path == "" {
 		return nil
 	}
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return u
+	return &url.URL{Scheme: base.Scheme, Host: base.Host, Path: u.Path, RawPath: u.RawPath}
 }

@@ -24,9 +24,10 @@
 // current-user-principal (RFC 5397) and calendar-home-set: every collection there
 // that holds events. A URL whose server does not know the principal is tried once
 // more at /.well-known/caldav (RFC 6764). Discovery stays on the host of the URL.
-// It is repeated every hour, so that new calendars show up. Of several calendars,
-// one that the server does not let us read, or does not have any more, is left
-// out until then.
+// All calendar homes are looked at. It is repeated every hour, so that new calendars
+// show up. Of several calendars, one that the server does not let us read, or does not
+// have any more, is left out until then, and one that fails is as soon as failing
+// polls are not tolerated any more; the others are shown.
 //
 // # How it polls
 //
@@ -53,6 +54,17 @@
 // other name is looked up among the VTIMEZONEs of the object. Floating times
 // and dates are in the calendar's own zone (calendar-timezone), else in
 // [Config.Location]. A host whose system has no tz database imports time/tzdata.
+//
+// Names that are not quite those of a zone, and can only mean one, are understood:
+// another letter case, "GMT Standard Time 1", "(UTC+01:00) Amsterdam, Berlin, Bern",
+// "UTC+02:00".
+//
+// # What is forgiven
+//
+// EXDATE, RDATE and RECURRENCE-ID of another type or zone than DTSTART are read as
+// DTSTART is. EXRULE (RFC 2445) is followed. RSCALE and SKIP of an RRULE (RFC 7529) are
+// understood as far as they say what goes without saying; else that is logged. A line
+// or component that is not well-formed costs itself.
 //
 // # Failures
 //

@@ -48,8 +48,11 @@ func refusal(err error) bool {
 	return ok && e.Status/100 == 4 && e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests
 }
 
-// withheld reports whether a calendar is not for us to read, or is gone.
-func withheld(err error) bool {
-	e, ok := errors.AsType[*StatusError](err)
-	return ok && (e.Status == http.StatusForbidden || e.Status == http.StatusNotFound || e.Status == http.StatusGone)
+// ofOne reports whether an error may be that of one calendar, and no other has it: the
+// server's answer is one to what was asked.
+func ofOne(err error) bool {
+	if e, ok := errors.AsType[*StatusError](err); ok {
+		return e.RetryAfter == 0 && e.Status != http.StatusTooManyRequests
+	}
+	return errors.Is(err, ErrLimit) || errors.Is(err, errMultiStatus)
 }

@@ -122,6 +122,28 @@ func TestLimits(t *testing.T) {
 			require.ErrorIs(t, err, caldav.ErrLimit)
 		})
 	})
+	t.Run("work", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDAV()
+			hostile(d, 300)
+			d.put("zz", at("zz", time.Hour, "RRULE:FREQ=DAILY"))
+			d.put("zzz", at("zzz", 2*time.Hour, "RRULE:FREQ=MONTHLY;BYDAY=1MO,2TU,-1FR"))
+			var log bytes.Buffer
+			cfg := config(d)
+			cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			w := start(t, cfg)
+			var good int
+			for _, id := range ids(w.last()) {
+				if strings.HasPrefix(id, "zz/") {
+					good++
+				}
+			}
+			require.Equal(t, 14, good, "others do not wait for what takes long")
+			require.Contains(t, log.String(), "take too long")
+			require.NotContains(t, log.String(), "object=/tom/work/zz")
+			w.cancel()
+		})
+	})
 	t.Run("broken object", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d := newDAV()
@@ -137,6 +159,18 @@ func TestLimits(t *testing.T) {
 			w.cancel()
 		})
 	})
+}
+
+// hostile puts objects into the calendar whose rules take as long as they can.
+func hostile(d *dav, n int) {
+	for i := range n {
+		rule := []string{
+			"FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "FREQ=DAILY;BYSETPOS=50", "FREQ=SECONDLY;COUNT=2000000000", "FREQ=SECONDLY;BYMONTH=2;BYMONTHDAY=30",
+			"FREQ=YEARLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYSETPOS=-366,366;BYMONTH=1,2,3",
+		}[i%5]
+		name := fmt.Sprintf("hostile-%04d", i)
+		d.put(name, vevent("UID:"+name, "DTSTART:19900101T100000Z", "DURATION:PT1H", "RRULE:"+rule))
+	}
 }
 
 func TestHostileServer(t *testing.T) {

@@ -191,14 +191,14 @@ func quoteEnd(s []byte, i int) int {
 // readParams reads parameters, each behind a semicolon. Empty ones are left out.
 func readParams(s []byte) map[string]string {
 	var params map[string]string
+	quotes := true // there may be one that ends
 	for len(s) > 0 {
 		s = s[1:] // the semicolon
 		end := 0
 		for end < len(s) && s[end] != ';' {
-			if opens(s, end) {
-				if closing := quoteEnd(s, end); closing >= 0 {
-					end = closing
-				}
+			if quotes && opens(s, end) {
+				closing := quoteEnd(s, end)
+				end, quotes = max(end, closing), closing >= 0
 			}
 			end++
 		}

@@ -52,19 +52,47 @@ func (b *mailbox) refresh(ctx context.Context, now time.Time, window calendar.Wi
 		}
 		b.resolved = now
 	}
-	for i := 0; i < len(b.collections); {
-		c := b.collections[i]
-		switch err := c.poll(ctx, window); {
-		case err == nil:
-			i++
-		case !withheld(err) || len(b.collections) == 1:
-			return b.client.credentials, err
-		default: // shared with us for less than reading, or gone since it was found
-			c.log.Warn("a calendar is left out until calendars are looked for again", "error", err)
-			b.collections = slices.Delete(b.collections, i, i+1)
+	return b.client.credentials, b.pollAll(ctx, window)
+}
+
+// pollAll polls the collections. One that fails hides none of the others: what was
+// known of it is shown for as long as failing polls are tolerated, and nothing where it
+// is refused. Both are errors where no other could be read. What fails for all of them,
+// as the network does, is an error at once.
+func (b *mailbox) pollAll(ctx context.Context, window calendar.Window) error {
+	work := &budget{steps: pollSteps}
+	var first error
+	kept := make([]*collection, 0, len(b.collections))
+	read, unauthorized := 0, 0
+	for _, c := range b.collections {
+		err := c.poll(ctx, window, work)
+		if err == nil {
+			c.failures = 0
+			read++
+			kept = append(kept, c)
+			continue
 		}
+		if first == nil || refusal(first) {
+			first = err // rather one that passes
+		}
+		if errors.Is(err, ErrUnauthorized) {
+			unauthorized++ // of this one alone, maybe; but accounts get locked
+		}
+		if ctx.Err() != nil || !ofOne(err) || unauthorized > 1 {
+			return err
+		}
+		if c.failures++; refusal(err) || c.failures > b.cfg.Failures {
+			c.log.Warn("a calendar is left out until calendars are looked for again", "error", err)
+			continue
+		}
+		c.log.Warn("a calendar could not be read", "error", err, "failures", c.failures)
+		kept = append(kept, c)
 	}
-	return b.client.credentials, nil
+	if read == 0 {
+		return first // and all are asked again
+	}
+	b.collections = kept
+	return nil
 }
 
 // resolve finds the collections, and keeps what is known of those that are
@@ -96,8 +124,8 @@ func (b *mailbox) resolve(ctx context.Context) (sent Credentials, err error) {
 	}
 	collections := make([]*collection, 0, len(urls))
 	for _, u := range urls {
-		found := &collection{cfg: b.cfg, url: u, log: b.log.With("calendar", u.Path), addresses: addresses, names: b.zones}
-		i := slices.IndexFunc(b.collections, func(k *collection) bool { return *k.url == *u })
+		found := &collection{cfg: b.cfg, found: u, url: u, log: b.log.With("calendar", u.Path), addresses: addresses, names: b.zones}
+		i := slices.IndexFunc(b.collections, func(k *collection) bool { return *k.found == *u })
 		if i >= 0 && slices.Equal(b.collections[i].addresses, addresses) {
 			found = b.collections[i]
 		}

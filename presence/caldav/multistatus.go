@@ -179,26 +179,29 @@ func openMultiStatus(d *xml.Decoder) error {
 		}
 		if start, ok := t.(xml.StartElement); ok {
 			if start.Name != (xml.Name{Space: "DAV:", Local: "multistatus"}) {
-				return errors.New("caldav: answer is not a multi-status")
+				return fmt.Errorf("%w: it is something else", errMultiStatus)
 			}
 			return nil
 		}
 	}
 }
 
+// errMultiStatus says that an answer is not a multi-status, or not a whole one.
+var errMultiStatus = errors.New("caldav: reading the multi-status")
+
 func xmlError(err error) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	return fmt.Errorf("caldav: reading the multi-status: %w", err)
+	return fmt.Errorf("%w: %w", errMultiStatus, err)
 }
 
 // hrefIn returns the path of an href of an answer, and the href to ask for it
 // again, where it is an object and not the collection itself; else "". The path
 // need not begin with the collection's: servers have several names for one.
 func hrefIn(collection *url.URL, href string) (path, again string) {
-	u, err := collection.Parse(strings.TrimSpace(href))
-	if err != nil || !sameHost(collection, u) || strings.HasSuffix(u.Path, "/") {
+	u := hrefOn(collection, href)
+	if u == nil || strings.HasSuffix(u.Path, "/") {
 		return "", ""
 	}
 	if u.Path == strings.TrimSuffix(collection.Path, "/") {

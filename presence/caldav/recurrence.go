@@ -14,6 +14,9 @@ import (
 
 const (
 	maxSteps   = 1_000_000 // of all rules of an object
+	pollSteps  = 2_000_000 // of all objects that a poll of a mailbox reads
+	freeSteps  = 300       // of an object, also where those of the poll are used up
+	shownCost  = 10        // steps that a time in view counts for
 	barrenCost = 50_000    // steps that a rule without any match counts for
 	maxRules   = 4         // of one event; RFC 5545 §3.8.5.3 wants one
 	maxList    = 64        // values of one BY… part
@@ -27,8 +30,15 @@ var (
 	errScale = errors.New("RSCALE other than GREGORIAN is not supported")
 )
 
-// budget bounds the work that an object can ask for.
+// budget bounds the work that an object, and all of them together, can ask for: some
+// are made to take long, and others must not wait for them.
 type budget struct{ steps int }
+
+// share returns the part that one object may use.
+func (b *budget) share() budget { return budget{max(freeSteps, min(maxSteps, b.steps))} }
+
+// spent takes what was used of a share.
+func (b *budget) spent(share, left budget) { b.steps = max(0, b.steps-share.steps+max(0, left.steps)) }
 
 func (b *budget) take(n int) error {
 	if b.steps -= n; b.steps < 0 {
@@ -161,21 +171,40 @@ func iterate(o *rrule.ROption, from time.Time, b *budget, yield func(time.Time) 
 		return errRule // its own has what the rule says
 	}
 	next := r.Iterator()
-	for matched := false; ; matched = true {
+	unsure := mayNeverMatch(o)
+	if unsure {
+		if err := b.take(barrenCost); err != nil {
+			return err
+		}
+	}
+	for {
 		t, ok := next()
 		if !ok {
-			if !matched {
-				return b.take(barrenCost)
-			}
 			return nil
+		}
+		if unsure { // it did, and costs what it takes
+			b.steps += barrenCost
+			unsure = false
 		}
 		if err := b.take(1); err != nil {
 			return err
 		}
-		if t = t.AddDate(-years, 0, 0); !t.Before(from) && !yield(t) {
+		if t = t.AddDate(-years, 0, 0); t.Before(from) {
+			continue
+		}
+		if err := b.take(shownCost); err != nil {
+			return err
+		}
+		if !yield(t) {
 			return nil
 		}
 	}
+}
+
+// mayNeverMatch reports whether what a rule asks for may not exist, as the 30th of
+// February.
+func mayNeverMatch(o *rrule.ROption) bool {
+	return len(o.Bysetpos)+len(o.Byyearday)+len(o.Byweekno) > 0 || len(o.Bymonthday) > 0 && (len(o.Bymonth) > 0 || len(o.Byweekday) > 0 || o.Freq != rrule.MONTHLY || o.Interval > 1)
 }
 
 // parseRule reads an RRULE. What it returns, rrule-go and step end with.

@@ -18,7 +18,7 @@ func step(o *rrule.ROption, from time.Time, b *budget, yield func(time.Time) boo
 		rrule.HOURLY: time.Hour, rrule.MINUTELY: time.Minute, rrule.SECONDLY: time.Second,
 	}[o.Freq] * time.Duration(o.Interval)
 	count := 0
-	for t := o.Dtstart; ; t = t.Add(unit) {
+	for t := o.Dtstart; ; t = following(o, t, unit) {
 		if err := b.take(1); err != nil {
 			return err
 		}
@@ -50,7 +50,13 @@ func step(o *rrule.ROption, from time.Time, b *budget, yield func(time.Time) boo
 				if err := b.take(1); err != nil {
 					return err
 				}
-				if !at.Before(from) && !yield(at) {
+				if at.Before(from) {
+					continue
+				}
+				if err := b.take(shownCost); err != nil {
+					return err
+				}
+				if !yield(at) {
 					return nil
 				}
 			}
@@ -58,17 +64,42 @@ func step(o *rrule.ROption, from time.Time, b *budget, yield func(time.Time) boo
 	}
 }
 
+// following returns the next time after t, by whole intervals, at which the conditions
+// of a rule may hold: of days and hours at which they do not, none is looked at.
+func following(o *rrule.ROption, t time.Time, interval time.Duration) time.Time {
+	var from time.Time
+	switch {
+	case !in(o.Bymonth, int(t.Month())):
+		from = time.Date(t.Year(), t.Month()+1, 1, 0, 0, 0, 0, time.UTC)
+	case !dayMatches(o, t):
+		from = time.Date(t.Year(), t.Month(), t.Day()+1, 0, 0, 0, 0, time.UTC)
+	case !in(o.Byhour, t.Hour()):
+		from = t.Truncate(time.Hour).Add(time.Hour)
+	case o.Freq >= rrule.MINUTELY && !in(o.Byminute, t.Minute()):
+		from = t.Truncate(time.Minute).Add(time.Minute)
+	}
+	intervals := max(1, (from.Sub(t)+interval-1)/interval)
+	return t.Add(intervals * interval)
+}
+
+// in reports whether a list has n, or says nothing.
+func in(list []int, n int) bool { return len(list) == 0 || slices.Contains(list, n) }
+
 // matches reports whether the conditions of a rule hold at t.
 func matches(o *rrule.ROption, t time.Time) bool {
-	in := func(list []int, n int) bool { return len(list) == 0 || slices.Contains(list, n) }
+	return dayMatches(o, t) &&
+		in(o.Byhour, t.Hour()) &&
+		(o.Freq < rrule.MINUTELY || in(o.Byminute, t.Minute())) &&
+		(o.Freq < rrule.SECONDLY || in(o.Bysecond, t.Second()))
+}
+
+// dayMatches reports whether those hold that are about its day.
+func dayMatches(o *rrule.ROption, t time.Time) bool {
 	weekday := func(d rrule.Weekday) bool { return d.Day() == (int(t.Weekday())+6)%7 }
 	fromEnd := t.Day() - daysIn(t) - 1
 	return in(o.Bymonth, int(t.Month())) &&
 		(in(o.Bymonthday, t.Day()) || in(o.Bymonthday, fromEnd)) &&
-		(len(o.Byweekday) == 0 || slices.ContainsFunc(o.Byweekday, weekday)) &&
-		in(o.Byhour, t.Hour()) &&
-		(o.Freq < rrule.MINUTELY || in(o.Byminute, t.Minute())) &&
-		(o.Freq < rrule.SECONDLY || in(o.Bysecond, t.Second()))
+		(len(o.Byweekday) == 0 || slices.ContainsFunc(o.Byweekday, weekday))
 }
 
 // daysIn returns how many days the month of t has.

@@ -32,7 +32,7 @@ type View struct {
 // never longer than a few lines, and has none of the texts of an event. Where
 // ctx ends, it is that of ctx.
 func (v View) Appointments(ctx context.Context, data []byte) ([]pidf.Appointment, error) {
-	return v.expand(ctx, data, newZones(new(calendar.Zones)))
+	return v.expand(ctx, data, newZones(new(calendar.Zones)), &budget{maxSteps})
 }
 
 // maxProblems bounds the errors of one object that are told.
@@ -48,14 +48,17 @@ type expansion struct {
 	problems []error
 }
 
-func (v View) expand(ctx context.Context, data []byte, z *zones) (appointments, error) {
+// expand is Appointments, within what is left of the work of a poll.
+func (v View) expand(ctx context.Context, data []byte, z *zones, work *budget) (appointments, error) {
 	v.Location = cmp.Or(v.Location, time.Local)
 	v.MaxBytes = cmp.Or(v.MaxBytes, 1<<20)
 	v.MaxOccurrences = cmp.Or(v.MaxOccurrences, 1000)
 	if int64(len(data)) > v.MaxBytes {
 		return nil, fmt.Errorf("%w: object of %d bytes", ErrLimit, len(data))
 	}
-	x := &expansion{View: v, ctx: ctx, zones: z, budget: budget{steps: maxSteps}}
+	share := work.share()
+	x := &expansion{View: v, ctx: ctx, zones: z, budget: share}
+	defer func() { work.spent(share, x.budget) }()
 	for _, calendar := range x.decode(data) {
 		x.calendar(calendar)
 	}
