@@ -196,7 +196,11 @@ func (d *discovery) ask(ctx context.Context, address, mail string) (location, er
 // read takes the server from an answer, or follows it elsewhere.
 func (d *discovery) read(ctx context.Context, s *settings, mail string) (location, error) {
 	if e := s.Response.Error; e != nil {
-		return location{}, fmt.Errorf("%w: autodiscover: error %.20s: %.200q", ErrAnswer, e.Code, e.Message)
+		kind := ErrAnswer
+		if strings.TrimSpace(e.Code) == "500" {
+			kind = ErrNoMailbox
+		}
+		return location{}, fmt.Errorf("%w: autodiscover: error %.20s: %.200q", kind, e.Code, e.Message)
 	}
 	a := &s.Response.Account
 	switch strings.TrimSpace(a.Action) {

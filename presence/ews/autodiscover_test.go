@@ -44,7 +44,9 @@ func (s *sites) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.basic = append(s.basic, key)
 		}
 	})
-	if page := s.pages[key]; page != nil {
+	var page http.HandlerFunc
+	s.exchange.with(func() { page = s.pages[key] })
+	if page != nil {
 		page(w, r)
 		return
 	}
@@ -143,7 +145,8 @@ func TestAutodiscover(t *testing.T) {
 			"mail.example.com:443" + path: pox(ewsAt(mailURL)),
 		}, "", nil, ""},
 		{"nowhere", nil, "", ews.ErrNotFound, "404"},
-		{"unknown", map[string]http.HandlerFunc{"example.com:443" + path: pox(`<Error><ErrorCode>500</ErrorCode><Message>The email address can't be found.</Message></Error>`)}, "", ews.ErrNotFound, "error 500"},
+		{"unknown", map[string]http.HandlerFunc{"example.com:443" + path: pox(`<Error><ErrorCode>500</ErrorCode><Message>The email address can't be found.</Message></Error>`)}, "", ews.ErrNoMailbox, "error 500"},
+		{"refused", map[string]http.HandlerFunc{"example.com:443" + path: pox(`<Error><ErrorCode>600</ErrorCode><Message>Invalid Request</Message></Error>`)}, "", ews.ErrNotFound, "error 600"},
 		{"to a stranger", map[string]http.HandlerFunc{"example.com:443" + path: pox(ewsAt("https://mail.example.org/EWS/Exchange.asmx"))}, "", ews.ErrInsecure, "example.org"},
 		{"to a name that looks right", map[string]http.HandlerFunc{"example.com:443" + path: pox(ewsAt("https://badexample.com/EWS/Exchange.asmx"))}, "", ews.ErrInsecure, "badexample.com"},
 		{"to plain text", map[string]http.HandlerFunc{"example.com:443" + path: pox(ewsAt("http://mail.example.com/EWS/Exchange.asmx"))}, "", ews.ErrInsecure, "http://mail"},
@@ -210,6 +213,26 @@ func TestAutodiscover(t *testing.T) {
 			passes(5 * time.Second)
 			require.ErrorContains(t, w.err, "https://inside.example.com/EWS/Exchange.asmx: 404")
 		})
+	})
+}
+
+// TestAutodiscoverComesBack: one that is away for a while costs a while.
+func TestAutodiscoverComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sites{exchange: newExchange(), pages: make(map[string]http.HandlerFunc)}
+		s.exchange.add(tom, in("a", time.Hour))
+		m := monitor(t, s.config(t))
+		ews.SetLookup(m, func(context.Context, string, string, string) (string, []*net.SRV, error) {
+			return "", nil, errors.New("no such record")
+		})
+		kept := keep(t, m, tom)
+		passes(10 * time.Minute)
+		require.False(t, kept.shown())
+		require.Less(t, len(s.asked), 100)
+		s.exchange.with(func() { s.pages["example.com:443"+path] = pox(ewsAt(mailURL)) })
+		passes(2 * time.Minute)
+		require.True(t, kept.shown())
+		kept.stop()
 	})
 }
 

@@ -51,13 +51,16 @@ func (b *mailbox) poll(ctx context.Context, w calendar.Window) (appointments, er
 	case accountRefused:
 		return nil, calendar.Final(err, 0) // the account remembers that itself
 	}
-	if errors.Is(err, ErrInsecure) || errors.Is(err, ErrScheme) || errors.Is(err, ErrNotFound) {
+	switch {
+	case err == nil:
+		return all, nil
+	case errors.Is(err, ErrNoMailbox): // as autodiscover says
+		return nil, calendar.Final(err, b.monitor.cfg.UnknownPause)
+	case errors.Is(err, ErrScheme), errors.Is(err, ErrInsecure) && !errors.Is(err, ErrNotFound):
 		return nil, calendar.Final(err, b.monitor.cfg.RefusedPause)
-	}
-	if err != nil {
+	default:
 		return nil, calendar.Later(err, retryAfter(err))
 	}
-	return all, nil
 }
 
 func (b *mailbox) read(ctx context.Context, w calendar.Window) (appointments, error) {

@@ -279,7 +279,7 @@ func TestRecordedAutodiscover(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "https://mail.contoso.com/EWS/Exchange.asmx", l.url.String())
 	_, err = read(t, "autodiscover-pox-error-500.xml")
-	require.ErrorIs(t, err, ErrAnswer)
+	require.ErrorIs(t, err, ErrNoMailbox)
 	require.ErrorContains(t, err, "500")
 	_, err = read(t, "autodiscover-pox-redirectaddr.xml")
 	require.ErrorContains(t, err, "elvin@mail.contoso.com", "the other address was asked for, as this test says, before")
