@@ -1,0 +1,284 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/openblustar/blustar/presence"
+)
+
+// Errors of [Open] and of the methods of [Store], to be told with [errors.Is].
+var (
+	ErrLocked  = errors.New("another process has it open")
+	ErrCorrupt = errors.New("it is damaged, or no such store")
+	ErrVersion = errors.New("it is of another version")
+	ErrFull    = errors.New("there is no room for it")
+)
+
+// Store is a [presence.Store] in a file. Make one with [Open]. It is safe for
+// concurrent use.
+type Store struct {
+	path string
+	db   *bbolt.DB
+}
+
+var _ presence.Store = (*Store)(nil)
+
+// format is the version of what is in the file. It is written once, when the file is
+// made.
+const format = 1
+
+var (
+	bucketAbout = []byte("\x00about") // no kind begins so
+	keyFormat   = []byte("format")
+	castagnoli  = crc32.MakeTable(crc32.Castagnoli)
+)
+
+const (
+	headerSize   = 4 + 8 + 8   // checksum, expiry, revision
+	lockPatience = time.Second // a process that has ended may take a moment to let go
+)
+
+// Open opens the store in a file, which it makes where there is none: for its owner
+// alone (mode 0600). The whole file is checked before anything is written, which takes
+// about a second for 200 MB. The error wraps [ErrLocked], [ErrCorrupt], [ErrVersion]
+// or [ErrFull], or that of the operating system, and names the file, which is left as
+// it was.
+func Open(path string) (*Store, error) {
+	if err := inspect(path); err != nil {
+		return nil, fail(path, err)
+	}
+	db, err := open(path, &bbolt.Options{Timeout: lockPatience, FreelistType: bbolt.FreelistMapType, NoStatistics: true})
+	if err != nil {
+		return nil, fail(path, err)
+	}
+	s := &Store{path: path, db: db}
+	if err := s.begin(); err != nil {
+		_ = db.Close()
+		return nil, fail(path, err)
+	}
+	return s, nil
+}
+
+// begin checks what a reader alone cannot, and makes a file that is new one of this
+// format.
+func (s *Store) begin() error {
+	isNew := false
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		var first error
+		for err := range tx.Check() { // to its end: its goroutine ends with it
+			if first == nil {
+				first = fmt.Errorf("%w: %w", ErrCorrupt, err)
+			}
+		}
+		isNew = tx.Bucket(bucketAbout) == nil
+		return first
+	})
+	if err != nil || !isNew {
+		return err
+	}
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucket(bucketAbout)
+		if err != nil {
+			return err
+		}
+		return b.Put(keyFormat, binary.BigEndian.AppendUint32(nil, format))
+	})
+}
+
+// Close closes the file. What was applied is in it.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Backup writes a copy of the file as it is at this moment, while the store goes on. It
+// returns how many bytes it wrote.
+func (s *Store) Backup(w io.Writer) (n int64, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		n, err = tx.WriteTo(w)
+		return err
+	})
+	return n, fail(s.path, err)
+}
+
+// Size returns the size of the file in bytes. Room that records have left is used
+// again; the file does not become smaller.
+func (s *Store) Size() (n int64) {
+	_ = s.db.View(func(tx *bbolt.Tx) error {
+		n = tx.Size()
+		return nil
+	})
+	return n
+}
+
+// Load implements [presence.Store]. What has expired is dropped from the file.
+func (s *Store) Load(ctx context.Context, f func(presence.Record) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var old []presence.Write
+	var told error
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		return walk(tx, func(r presence.Record) error {
+			if !r.Expires.IsZero() && time.Until(r.Expires) <= 0 {
+				old = append(old, presence.Write{Kind: r.Kind, Key: r.Key, Conditional: true, Revision: r.Revision})
+				return nil
+			}
+			if told = ctx.Err(); told == nil {
+				told = f(r)
+			}
+			return told
+		})
+	})
+	switch {
+	case told != nil:
+		return told
+	case err != nil:
+		return fail(s.path, err)
+	case len(old) > 0:
+		_, err = s.apply(old, true)
+		return fail(s.path, err)
+	}
+	return nil
+}
+
+// Apply implements [presence.Store]: all writes of a batch are carried out, or none,
+// with one sync of the file.
+func (s *Store) Apply(ctx context.Context, batch []presence.Write) ([]uint64, error) {
+	if err := ctx.Err(); err != nil || len(batch) == 0 {
+		return nil, err
+	}
+	revisions, err := s.apply(batch, false)
+	return revisions, fail(s.path, err)
+}
+
+// apply carries writes out. expired has the revision of a record compared though it
+// has expired.
+func (s *Store) apply(batch []presence.Write, expired bool) ([]uint64, error) {
+	revisions := make([]uint64, len(batch))
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		about := tx.Bucket(bucketAbout)
+		revision := about.Sequence()
+		buckets := make(map[string]*bbolt.Bucket)
+		for i := range batch {
+			w := &batch[i]
+			b := buckets[w.Kind]
+			if b == nil {
+				var err error
+				if b, err = tx.CreateBucketIfNotExists([]byte(w.Kind)); err != nil {
+					return fmt.Errorf("kind %q: %w", w.Kind, err)
+				}
+				buckets[w.Kind] = b
+			}
+			key := []byte(w.Key)
+			if w.Conditional {
+				now, err := revisionOf(b, key, expired)
+				if err != nil {
+					return fmt.Errorf("%s %q: %w", w.Kind, w.Key, err)
+				}
+				if now != w.Revision {
+					continue
+				}
+			}
+			revision++
+			var err error
+			if w.Value == nil {
+				err = b.Delete(key)
+			} else {
+				err = b.Put(key, encode(key, w, revision))
+			}
+			if err != nil {
+				return fmt.Errorf("%s %q: %w", w.Kind, w.Key, err)
+			}
+			revisions[i] = revision
+		}
+		return about.SetSequence(revision)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return revisions, nil
+}
+
+func revisionOf(b *bbolt.Bucket, key []byte, expired bool) (uint64, error) {
+	data := b.Get(key)
+	if data == nil {
+		return 0, nil
+	}
+	r, err := decode(key, data)
+	if err != nil || !expired && !r.Expires.IsZero() && time.Until(r.Expires) <= 0 {
+		return 0, err
+	}
+	return r.Revision, nil
+}
+
+// encode writes a value with what belongs to it: the checksum of all the rest, key
+// included; the expiry in milliseconds since 1970, 0 for never; the revision.
+func encode(key []byte, w *presence.Write, revision uint64) []byte {
+	data := make([]byte, headerSize, headerSize+len(w.Value))
+	if !w.Expires.IsZero() {
+		binary.BigEndian.PutUint64(data[4:], uint64(w.Expires.UnixMilli()))
+	}
+	binary.BigEndian.PutUint64(data[12:], revision)
+	data = append(data, w.Value...)
+	binary.BigEndian.PutUint32(data, checksum(key, data))
+	return data
+}
+
+func checksum(key, data []byte) uint32 {
+	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, data[4:])
+}
+
+func decode(key, data []byte) (presence.Record, error) {
+	if len(data) < headerSize || binary.BigEndian.Uint32(data) != checksum(key, data) {
+		return presence.Record{}, fmt.Errorf("%w: a record does not match its checksum", ErrCorrupt)
+	}
+	r := presence.Record{Key: string(key), Value: data[headerSize:], Revision: binary.BigEndian.Uint64(data[12:])}
+	if at := binary.BigEndian.Uint64(data[4:]); at != 0 {
+		r.Expires = time.UnixMilli(int64(at))
+	}
+	return r, nil
+}
+
+// walk calls f with each record.
+func walk(tx *bbolt.Tx, f func(presence.Record) error) error {
+	return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
+		if bytes.Equal(name, bucketAbout) {
+			return nil
+		}
+		kind := string(name)
+		return b.ForEach(func(key, data []byte) error {
+			r, err := decode(key, data)
+			if err != nil {
+				return fmt.Errorf("%w (%s %q)", err, kind, key)
+			}
+			r.Kind = kind
+			return f(r)
+		})
+	})
+}
+
+// fail names the file in an error, and what is wrong in our own words.
+func fail(path string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, bolterrors.ErrTimeout):
+		err = ErrLocked
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, bolterrors.ErrMaxSizeReached):
+		err = fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok && pathErr.Path == path {
+		err = pathErr.Err // the path is named once
+	}
+	return fmt.Errorf("boltstore: %s: %w", path, err)
+}
