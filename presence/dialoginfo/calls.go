@@ -27,7 +27,7 @@ func (c *calls) apply(doc *document, max int) (stale bool, err error) {
 		return true, nil // changes to we do not know what
 	case doc.version < c.version:
 		return true, nil // RFC 4235 §4.3: not to be processed
-	case doc.version-c.version > 1:
+	case doc.version-c.version > 1 || doc.missed > 0:
 		stale = true
 	}
 	c.version = doc.version

@@ -29,7 +29,9 @@
 //     subscription without a document says that too.
 //
 // The package tells of no forwarding. What the PBX has not told, or told in a
-// document that cannot be read, is unknown.
+// document that cannot be read, is unknown. A dialog that cannot be used, as one
+// without a state, counts as none, and the others of the document count: unless a full
+// document has none but such in states that RFC 4235 does not know.
 //
 // # Freshness
 //
@@ -60,5 +62,5 @@
 //
 // A SUBSCRIBE that forks to several notifiers (RFC 4235 §3.9) yields one
 // subscription, the first to answer; the PBX is supposed to know the device
-// itself. Documents in other encodings than UTF-8 are not read.
+// itself.
 package dialoginfo

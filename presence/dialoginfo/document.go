@@ -2,12 +2,16 @@ package dialoginfo
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 const (
@@ -24,6 +28,9 @@ type document struct {
 	version uint32
 	full    bool
 	calls   []call
+	// unread are the dialogs of a state that is none of RFC 4235, and missed those of
+	// a partial document that changed something which is not known.
+	unread, missed int
 }
 
 // A call is one dialog element: "dialog" is the subscription's own here.
@@ -52,12 +59,26 @@ const (
 	terminated
 )
 
-// parse reads a document, whose size is what bounds it. It is strict about what
-// it reads (the namespace, the mandatory attributes, the values of enumerations)
-// and passes over everything else.
+var errUnread = errors.New("no dialog with a state of RFC 4235")
+
+// parse reads a document, whose size is what bounds it. It is strict about the
+// document as a whole (XML, the namespace, version and state). A dialog that cannot be
+// used is left out, so that it does not hide the others, and everything else is passed
+// over.
 func parse(data []byte) (*document, error) {
-	p := parser{xml: xml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(data, []byte("\ufeff"))))}
-	if err := p.run(); err != nil {
+	data, wide := decode(data)
+	p := parser{xml: xml.NewDecoder(bytes.NewReader(data))}
+	p.xml.CharsetReader = func(label string, in io.Reader) (io.Reader, error) {
+		if name := strings.ToLower(label); !wide && (strings.HasPrefix(name, "utf-") || strings.HasPrefix(name, "ucs-")) {
+			return nil, fmt.Errorf("encoding %.32q", label)
+		}
+		return in, nil
+	}
+	err := p.run()
+	if d := &p.doc; err == nil && d.full && d.unread > 0 && len(d.calls) == 0 {
+		err = errUnread // somebody is there, and nobody knows what they do
+	}
+	if err != nil {
 		line, _ := p.xml.InputPos()
 		return nil, fmt.Errorf("dialoginfo: document, line %d: %w", line, err)
 	}
@@ -71,6 +92,8 @@ type parser struct {
 	root  bool // the root element has begun
 
 	inCall, inState bool
+	call            call // the dialog that has begun
+	unread          bool // its state is none of RFC 4235
 	state           strings.Builder
 }
 
@@ -89,7 +112,7 @@ func (p *parser) run() error {
 			p.depth++
 			err = p.start(t)
 		case xml.EndElement:
-			err = p.end()
+			p.end()
 			p.depth--
 		case xml.CharData:
 			if p.depth == 0 && len(bytes.TrimSpace(t)) > 0 {
@@ -118,32 +141,40 @@ func (p *parser) start(t xml.StartElement) error {
 		p.root = true
 		return p.dialogInfo(t.Attr)
 	case p.depth == 2 && ours && t.Name.Local == "dialog":
-		return p.dialog(t.Attr)
+		p.dialog(t.Attr)
 	case p.depth == 3 && ours && t.Name.Local == "state" && p.inCall:
-		if p.call().state != noState {
-			return errors.New("a dialog with two states")
-		}
 		p.inState = true
 		p.state.Reset()
 	}
 	return nil
 }
 
-func (p *parser) end() error {
+func (p *parser) end() {
 	switch {
 	case p.depth == 3 && p.inState:
 		p.inState = false
-		text := strings.TrimSpace(p.state.String())
-		if p.call().state = parseState(text); p.call().state == noState {
-			return fmt.Errorf("state %q", text[:min(len(text), 32)])
+		if text := strings.TrimSpace(p.state.String()); p.call.state == noState && text != "" {
+			p.call.state = parseState(text)
+			p.unread = p.call.state == noState
 		}
 	case p.depth == 2 && p.inCall:
 		p.inCall = false
-		if p.call().state == noState {
-			return errors.New("a dialog without state")
-		}
+		p.add()
 	}
-	return nil
+}
+
+// add takes a dialog that has ended. One without a state says nothing. Without an id
+// it cannot be told from others, which only a partial document has to do.
+func (p *parser) add() {
+	switch usable := p.call.state != noState; {
+	case usable && (p.doc.full || p.call.id != ""):
+		p.doc.calls = append(p.doc.calls, p.call)
+	case !p.doc.full:
+		p.doc.missed++
+	}
+	if p.unread {
+		p.doc.unread++
+	}
 }
 
 // parseState reads a state of the machine in RFC 4235 §3.7.1.
@@ -163,8 +194,6 @@ func parseState(s string) callState {
 	return noState
 }
 
-func (p *parser) call() *call { return &p.doc.calls[len(p.doc.calls)-1] }
-
 func (p *parser) dialogInfo(attrs []xml.Attr) error {
 	version, err := strconv.ParseUint(attr(attrs, "version"), 10, 32)
 	if err != nil {
@@ -181,23 +210,18 @@ func (p *parser) dialogInfo(attrs []xml.Attr) error {
 	return nil
 }
 
-func (p *parser) dialog(attrs []xml.Attr) error {
-	c := call{id: attr(attrs, "id")}
-	if c.id == "" || len(c.id) > maxID {
-		return errors.New("a dialog with a bad id or none")
+func (p *parser) dialog(attrs []xml.Attr) {
+	p.inCall, p.unread = true, false
+	p.call = call{id: attr(attrs, "id")}
+	if len(p.call.id) > maxID {
+		p.call.id = ""
 	}
 	switch attr(attrs, "direction") {
-	case "":
 	case "initiator":
-		c.direction = initiator
+		p.call.direction = initiator
 	case "recipient":
-		c.direction = recipient
-	default:
-		return errors.New("bad direction")
+		p.call.direction = recipient
 	}
-	p.doc.calls = append(p.doc.calls, c)
-	p.inCall = true
-	return nil
 }
 
 func attr(attrs []xml.Attr, name string) string {
@@ -207,4 +231,30 @@ func attr(attrs []xml.Attr, name string) string {
 		}
 	}
 	return ""
+}
+
+// decode returns a document as UTF-8, and whether it was UTF-16. All that is read of it
+// is ASCII, in whatever charset the names of people are (XML 1.0 §4.3.3): a document
+// that is no UTF-8 is read byte by byte, as ISO 8859-1.
+func decode(data []byte) (_ []byte, wide bool) {
+	var order binary.ByteOrder
+	switch {
+	case bytes.HasPrefix(data, []byte("\xFF\xFE")), bytes.HasPrefix(data, []byte("<\x00")):
+		order = binary.LittleEndian
+	case bytes.HasPrefix(data, []byte("\xFE\xFF")), bytes.HasPrefix(data, []byte("\x00<")):
+		order = binary.BigEndian
+	case utf8.Valid(data):
+		return bytes.TrimPrefix(data, []byte("\uFEFF")), false
+	default:
+		text := make([]rune, len(data))
+		for i, b := range data {
+			text[i] = rune(b)
+		}
+		return []byte(string(text)), false
+	}
+	units := make([]uint16, 0, len(data)/2)
+	for pair := range slices.Chunk(data[:len(data)&^1], 2) {
+		units = append(units, order.Uint16(pair))
+	}
+	return []byte(strings.TrimPrefix(string(utf16.Decode(units)), "\uFEFF")), true
 }

@@ -137,22 +137,100 @@ func TestBadDocuments(t *testing.T) {
 		"no version":         {`<dialog-info ` + ns + ` state="full"/>`, "version"},
 		"version too big":    {`<dialog-info ` + ns + ` version="4294967296" state="full"/>`, "version"},
 		"neither":            {`<dialog-info ` + ns + ` version="0" state="half"/>`, "neither full nor partial"},
-		"no id":              {`<dialog-info ` + ns + ` version="0" state="full"><dialog><state>early</state></dialog></dialog-info>`, "bad id"},
-		"long id":            {`<dialog-info ` + ns + ` version="0" state="full"><dialog id="` + strings.Repeat("x", 257) + `"><state>early</state></dialog></dialog-info>`, "bad id"},
-		"no state":           {`<dialog-info ` + ns + ` version="0" state="full"><dialog id="a"/></dialog-info>`, "without state"},
-		"unknown state":      {`<dialog-info ` + ns + ` version="0" state="full"><dialog id="a"><state>gone</state></dialog></dialog-info>`, `state "gone"`},
-		"two states":         {`<dialog-info ` + ns + ` version="0" state="full"><dialog id="a"><state>early</state><state>early</state></dialog></dialog-info>`, "two states"},
-		"direction":          {`<dialog-info ` + ns + ` version="0" state="full"><dialog id="a" direction="up"><state>early</state></dialog></dialog-info>`, "bad direction"},
+		"unknown state":      {`<dialog-info ` + ns + ` version="0" state="full"><dialog id="a"><state>gone</state></dialog></dialog-info>`, "no dialog with a state"},
 		"entity":             {`<!DOCTYPE x [<!ENTITY a "b">]><dialog-info ` + ns + ` version="0" state="full"/>`, "DTD"},
 		"undefined entity":   {`<dialog-info ` + ns + ` version="0" state="full">&a;</dialog-info>`, "entity"},
 		"too deep":           {`<dialog-info ` + ns + ` version="0" state="full">` + strings.Repeat("<a>", 16) + strings.Repeat("</a>", 16) + `</dialog-info>`, "too deep"},
+		"UTF-32":             {`<?xml version="1.0" encoding="UTF-32"?><dialog-info ` + ns + ` version="0" state="full"/>`, "encoding"},
 		"another encoding":   {`<?xml version="1.0" encoding="UTF-16"?><dialog-info ` + ns + ` version="0" state="full"/>`, "encoding"},
-		"names its position": {"<dialog-info " + ns + " version=\"0\" state=\"full\">\n\n<dialog/></dialog-info>", "line 3"},
+		"names its position": {"<dialog-info " + ns + " version=\"0\" state=\"full\">\n\n<dialog></dialog-info>", "line 3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := dialoginfo.Read(8, test.document)
 			require.ErrorContains(t, err, test.want)
 			require.ErrorContains(t, err, "dialoginfo: ")
+		})
+	}
+}
+
+// TestUnusableDialogs shows that a dialog which cannot be used costs the line nothing:
+// the others count (BSX-2, RFC 4235 §4.1.1, §4.3).
+func TestUnusableDialogs(t *testing.T) {
+	const good = `<dialog id="b"><state>confirmed</state></dialog>`
+	first := `<dialog id="a" direction="recipient"><state>early</state></dialog>`
+	for name, test := range map[string]struct {
+		full, partial string // dialogs of a full document, and of a partial one after it
+		want          pidf.LineState
+		stale         bool
+	}{
+		"no state":                     {`<dialog id="200"/>` + good, "", pidf.LineBusy, false},
+		"no state, behind":             {good + `<dialog id="200"/>`, "", pidf.LineBusy, false},
+		"no state, alone":              {`<dialog id="200"/>`, "", pidf.LineIdle, false},
+		"an empty state":               {`<dialog id="200"><state> </state></dialog>`, "", pidf.LineIdle, false},
+		"a state of no RFC":            {`<dialog id="200"><state>gone</state></dialog>` + good, "", pidf.LineBusy, false},
+		"a state of no RFC, and ended": {`<dialog id="200"><state>gone</state></dialog><dialog id="b"><state>terminated</state></dialog>`, "", pidf.LineIdle, false},
+		"a direction of no RFC":        {`<dialog id="200" direction="inbound"><state>confirmed</state></dialog>`, "", pidf.LineBusy, false},
+		"and it rings":                 {`<dialog id="200" direction="Recipient"><state>early</state></dialog>`, "", pidf.LineRinging, false},
+		"two states":                   {`<dialog id="200"><state>early</state><state>terminated</state></dialog>`, "", pidf.LineRinging, false},
+		"two states, one of no RFC":    {`<dialog id="200"><state>gone</state><state>early</state></dialog>`, "", pidf.LineRinging, false},
+		"no id":                        {`<dialog><state>confirmed</state></dialog>`, "", pidf.LineBusy, false},
+		"long id":                      {`<dialog id="` + strings.Repeat("x", 257) + `"><state>confirmed</state></dialog>`, "", pidf.LineBusy, false},
+		"partial, no state":            {first, `<dialog id="a"/>` + good, pidf.LineBusy, true},
+		"partial, a state of no RFC":   {first, `<dialog id="a"><state>gone</state></dialog>`, pidf.LineRinging, true},
+		"partial, no id":               {first, `<dialog><state>terminated</state></dialog>` + good, pidf.LineBusy, true},
+		"partial, a direction":         {first, `<dialog id="a" direction="up"><state>confirmed</state></dialog>`, pidf.LineBusy, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			documents := []string{`<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="0" state="full">` + test.full + `</dialog-info>`}
+			if test.partial != "" {
+				documents = append(documents, `<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="1" state="partial">`+test.partial+`</dialog-info>`)
+			}
+			state, stale, err := dialoginfo.Read(8, documents...)
+			require.NoError(t, err)
+			require.Equal(t, test.want, state)
+			require.Equal(t, test.stale, stale)
+		})
+	}
+}
+
+// TestCharsets shows documents in other charsets than UTF-8, and in UTF-8 that is
+// labelled otherwise (XML 1.0 §4.3.3, RFC 7303 §3).
+func TestCharsets(t *testing.T) {
+	text := func(label, name string) string {
+		return `<?xml version="1.0" encoding="` + label + `"?><dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="0" state="full" ` +
+			`entity="sip:200@pbx.example"><dialog id="1"><state>confirmed</state><remote><identity display="` + name + `">sip:201@pbx.example</identity></remote></dialog></dialog-info>`
+	}
+	utf16 := func(bigEndian bool, s string) string {
+		var b []byte
+		for _, c := range []byte(s) {
+			if bigEndian {
+				b = append(b, 0, c)
+			} else {
+				b = append(b, c, 0)
+			}
+		}
+		return string(b)
+	}
+	for name, document := range map[string]string{
+		"ASCII":                      text("US-ASCII", "Jorgen"),
+		"ASCII that is Latin-1":      text("US-ASCII", "J\xF6rgen"),
+		"Latin-1":                    text("ISO-8859-1", "J\xF6rgen"),
+		"Latin-1 that is UTF-8":      text("ISO-8859-1", "Jörgen"),
+		"Latin-9":                    text("iso-8859-15", "\xA4"),
+		"Windows":                    text("windows-1252", "\x93J\x94"),
+		"Cyrillic":                   text("koi8-r", "\xF0\xE5"),
+		"UTF-8 that is Latin-1":      text("UTF-8", "J\xF6rgen"),
+		"nothing that is Latin-1":    strings.Replace(text("UTF-8", "J\xF6rgen"), ` encoding="UTF-8"`, "", 1),
+		"UTF-8 in small letters":     text("utf-8", "Jörgen"),
+		"UTF-16, little end first":   "\xFF\xFE" + utf16(false, text("UTF-16", "J")),
+		"UTF-16, big end first":      "\xFE\xFF" + utf16(true, text("UTF-16", "J")),
+		"UTF-16, without its mark":   utf16(false, text("UTF-16LE", "J")),
+		"UTF-16, an odd byte behind": "\xFE\xFF" + utf16(true, text("UTF-16", "J")) + "\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			state, _, err := dialoginfo.Read(8, document)
+			require.NoError(t, err)
+			require.Equal(t, pidf.LineBusy, state)
 		})
 	}
 }
