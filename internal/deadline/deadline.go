@@ -21,12 +21,21 @@ type Item struct {
 	place int   // in the heap, counted from 1; 0 for none
 }
 
+// Where the queue finds itself so late, its process was stopped or had no processor.
+// What would have kept an item alive may wait in a socket then, and gets so long to
+// arrive.
+const (
+	late  = 500 * time.Millisecond
+	grace = time.Second
+)
+
 // Queue tells each [Item] when its time has come. The zero Queue is empty and
 // ready. It is safe for concurrent use.
 type Queue struct {
 	mu      sync.Mutex
 	heap    items
 	timer   *time.Timer
+	grace   int64 // Unix time in nanoseconds: when the last grace ended
 	stopped bool
 	firing  sync.Mutex // held while Expired calls run
 }
@@ -39,7 +48,7 @@ func (q *Queue) Set(it *Item, who Expirer, at time.Time) {
 	if q.stopped {
 		return
 	}
-	it.who, it.at = who, at.UnixNano()
+	it.who, it.at = who, max(at.UnixNano(), time.Now().UnixNano()) // one set too late is not late
 	if it.place > 0 {
 		heap.Fix(&q.heap, it.place-1)
 	} else {
@@ -101,6 +110,14 @@ func (q *Queue) fire() {
 	q.firing.Lock()
 	defer q.firing.Unlock()
 	now := time.Now().UnixNano()
+	q.mu.Lock()
+	if len(q.heap) > 0 && now-q.heap[0].at > int64(late) && now-q.grace > int64(late) {
+		q.grace = now + int64(grace)
+		q.timer.Reset(grace)
+		q.mu.Unlock()
+		return
+	}
+	q.mu.Unlock()
 	for {
 		q.mu.Lock()
 		if len(q.heap) == 0 || q.heap[0].at > now {

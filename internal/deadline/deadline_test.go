@@ -79,6 +79,35 @@ func TestAgainAndStop(t *testing.T) {
 	})
 }
 
+// A process that was stopped finds its deadlines past, while what would have moved
+// them waits in a socket: that gets a second to arrive.
+func TestLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q deadline.Queue
+		var told []string
+		late := func(name string) *expirer {
+			e := &expirer{f: func() { told = append(told, name) }}
+			q.Set(&e.Item, e, time.Now().Add(2*time.Second))
+			return e
+		}
+		stopped := &expirer{f: func() { time.Sleep(10 * time.Second) }}
+		q.Set(&stopped.Item, stopped, time.Now().Add(time.Second))
+		late("gone")
+		kept, removed := late("kept"), late("removed")
+		time.Sleep(11900 * time.Millisecond)
+		require.Empty(t, told)
+		q.Set(&kept.Item, kept, time.Now().Add(time.Minute))
+		q.Remove(&removed.Item)
+		time.Sleep(200 * time.Millisecond)
+		synctest.Wait()
+		require.Equal(t, []string{"gone"}, told)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		require.Equal(t, []string{"gone", "kept"}, told)
+		q.Stop()
+	})
+}
+
 func BenchmarkSet(b *testing.B) {
 	var q deadline.Queue
 	list := make([]expirer, 100_000)
