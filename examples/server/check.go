@@ -1,18 +1,27 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/openblustar/blustar/directory"
 )
 
 // checkCommand checks a configuration, its other files included, and says what
-// the server would do. It opens no socket and connects to nothing.
+// the server would do. It opens no socket, and connects to nothing but what -online
+// asks: directories, with the account that searches.
 func checkCommand(args []string, e env) error {
-	c, err := configured(flag.NewFlagSet("check", flag.ContinueOnError), args, e)
+	fs := flag.NewFlagSet("check", flag.ContinueOnError)
+	online := fs.Bool("online", false, "ask the directories")
+	user := fs.String("user", "", "with -online, look up the user with this `address`")
+	c, err := configured(fs, args, e)
 	if err != nil {
 		return err
 	}
@@ -30,6 +39,47 @@ func checkCommand(args []string, e env) error {
 	}
 	for _, w := range b.warnings {
 		fmt.Fprintln(e.stdout, "warning: "+w)
+	}
+	if *online {
+		return b.ask(*user, e.stdout)
+	}
+	return nil
+}
+
+// onlineTime bounds each question of check -online.
+const onlineTime = 30 * time.Second
+
+// ask asks the directories, and for a user where there is an address. It prints a line
+// for each question.
+func (b *backends) ask(user string, out io.Writer) error {
+	questions := b.probes
+	if user != "" {
+		questions = append(questions[:len(questions):len(questions)], probe{"user " + user, func(ctx context.Context) error {
+			address, err := directory.ParseAddress(user)
+			if err != nil {
+				return err
+			}
+			entry, err := b.directory.Lookup(ctx, address)
+			if err == nil {
+				fmt.Fprintf(out, "%s is %s, mailbox %q, devices %q\n", user, entry.ID, entry.Mail, entry.Lines)
+			}
+			return err
+		}})
+	}
+	failed := false
+	for _, q := range questions {
+		ctx, cancel := context.WithTimeout(context.Background(), onlineTime)
+		err := q.check(ctx)
+		cancel()
+		if err != nil {
+			failed = true
+			fmt.Fprintln(out, oneLine("failed: "+q.name+": "+err.Error()))
+			continue
+		}
+		fmt.Fprintln(out, "ok: "+q.name)
+	}
+	if failed {
+		return errors.New("not all of them answered as they should")
 	}
 	return nil
 }

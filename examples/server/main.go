@@ -85,7 +85,8 @@ func exitCode(err error, e env) int {
 
 const usage = `usage:
   server [-config file]                 serve; without a file, a demo on loopback
-  server check [-config file]           check a configuration and say what it would do
+  server check [-config file]           check a configuration and say what it would do;
+                                        with -online [-user address] ask the directories too
   server hash-password [-account name]  read a password on standard input, print its hash
 `
 

@@ -203,6 +203,27 @@ func TestCheck(t *testing.T) {
 	require.Contains(t, stdout, "3 demo users")
 }
 
+// check -online asks the directories, names each that does not answer, and looks one
+// user up.
+func TestCheckOnline(t *testing.T) {
+	folder := files(t, map[string]string{
+		"users.json":  `{"users":[{"id":"tom","sip":["tom@example.com"],"mail":"tom@example.com"}]}`,
+		"server.json": `{"listen":["udp:127.0.0.1:0"],"directory":{"file":"users.json"},"http":{"listen":""}}`,
+		"down.json": `{"listen":["udp:127.0.0.1:0"],"directory":{"file":"users.json"},"http":{"listen":""},"auth":{"mode":"optional"},
+			"active_directory":{"url":["ldaps://127.0.0.1:1"]}}`,
+	})
+	code, stdout, stderr := call(t, "", "check", "-online", "-user", "sip:tom@example.com", "-config", filepath.Join(folder, "server.json"))
+	require.Zero(t, code, stderr)
+	require.Contains(t, stdout, "sip:tom@example.com is tom, mailbox \"tom@example.com\"")
+	require.Contains(t, stdout, "ok: user sip:tom@example.com\n")
+
+	code, stdout, stderr = call(t, "", "check", "-online", "-user", "sip:nobody@example.com", "-config", filepath.Join(folder, "down.json"))
+	require.Equal(t, 1, code, stdout)
+	require.Contains(t, stdout, "failed: active_directory: ")
+	require.Contains(t, stdout, "failed: user sip:nobody@example.com: ")
+	require.Contains(t, stderr, "not all of them answered")
+}
+
 // What is taken while it starts is a failure, not a bad configuration.
 func TestPortTaken(t *testing.T) {
 	p := start(t, "-config", filepath.Join(files(t, map[string]string{
