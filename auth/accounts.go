@@ -127,7 +127,6 @@ type LocalAccounts struct {
 var (
 	_ Verifier       = (*LocalAccounts)(nil)
 	_ DigestAccounts = (*LocalAccounts)(nil)
-	_ AccountKeyer   = (*LocalAccounts)(nil)
 )
 
 // NewLocalAccounts checks the accounts. The error names the one that is wrong
@@ -175,13 +174,9 @@ func (l *LocalAccounts) Realms() []string { return slices.Clone(l.realms) }
 // the strongest first.
 func (l *LocalAccounts) Algorithms() []Algorithm { return slices.Clone(l.algorithms) }
 
-// AccountKey implements [AccountKeyer].
-func (l *LocalAccounts) AccountKey(_ context.Context, n Name) (string, error) {
-	if _, name, ok := l.find(n); ok {
-		return name.String(), nil
-	}
-	return n.Account(), nil
-}
+// LocksAccounts returns false: nobody is locked out by wrong passwords here, see the
+// package documentation on throttling.
+func (*LocalAccounts) LocksAccounts() bool { return false }
 
 func (l *LocalAccounts) find(n Name) (Account, Name, bool) {
 	name := n.key()

@@ -1,9 +1,7 @@
 package auth
 
 import (
-	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"iter"
 	"time"
@@ -35,41 +33,24 @@ func newKey() string {
 // challenge makes the header of a 401. A client that does not say which of the two
 // it speaks gets both. It speaks X-BSS if it has credentials of that kind, and
 // Digest if it answers with Digest.
-func (g *Guard) challenge(ctx context.Context, r *Request, o outcome) ([]HeaderField, error) {
+func (g *Guard) challenge(r *Request, o outcome) []HeaderField {
 	digest := r.Digest && !r.hasRauth() && g.cfg.Digest != nil
 	if digest && o.via == ViaDigest {
-		return g.digestChallenge(errors.Is(o.reason, ErrStale)), nil
+		return g.digestChallenge(r, errors.Is(o.reason, ErrStale))
 	}
-	key := newKey()
-	if err := g.storeKey(ctx, g.clientKey(r), key); err != nil {
-		return nil, err
-	}
+	now, key := time.Now(), newKey()
+	g.challenges.update(g.clientKey("challenge", r), keyOf("source", text(sourceNet(r.Source))), now.Add(g.cfg.ChallengeLifetime),
+		func(k keyring, _ bool) (keyring, bool) { return k.push(key, now), true })
 	fields := []HeaderField{{HeaderAuth, key}}
 	if digest {
-		fields = append(fields, g.digestChallenge(false)...)
+		fields = append(fields, g.digestChallenge(r, false)...)
 	}
-	return fields, nil
-}
-
-func (g *Guard) storeKey(ctx context.Context, client, key string) error {
-	const tries = 100
-	for range tries {
-		record, err := g.cfg.Store.Get(ctx, KindChallenge, client)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		keys := keyring(record.Value).push(key)
-		err = g.cfg.Store.Swap(ctx, KindChallenge, client, string(keys), g.cfg.ChallengeLifetime, record.Revision)
-		if !errors.Is(err, ErrConflict) {
-			return err
-		}
-	}
-	return ErrConflict
+	return fields
 }
 
 // decryptWith reads credentials by the client's keys, the newest first.
 func (g *Guard) decryptWith(keys keyring, sealed []byte) (Credentials, error) {
-	for key := range keys.good() {
+	for key := range keys.good(time.Now()) {
 		c, err := decrypt(g.cfg.Cipher, key, sealed)
 		switch {
 		case errors.Is(err, ErrWrongKey):
@@ -82,43 +63,32 @@ func (g *Guard) decryptWith(keys keyring, sealed []byte) (Credentials, error) {
 	return Credentials{}, ErrWrongKey
 }
 
-// keyring is the stored form of a client's keys, the newest first. Each is its
-// time of issue and the key.
+// keyring is a client's keys, the newest first.
 //
 // A client that sends two requests at once gets two 401s and answers both, and a
 // 401 to right credentials makes it ask its user (§2.10). So a key stays good for a
 // while after another one replaced it (BSP-2.10-3).
-type keyring string
-
-const (
-	keyEntry = 8 + KeyLength
-	// maxKeys is how many requests a client may send at once.
-	maxKeys = 4
-	// overlap is how long a replaced key stays good: 64·T1, the longest that a
-	// transaction takes (RFC 3261 §17.1.2.2, Timer F).
-	overlap = 32 * time.Second
-)
-
-func (k keyring) push(key string) keyring {
-	b := make([]byte, 0, maxKeys*keyEntry)
-	b = binary.BigEndian.AppendUint64(b, uint64(time.Now().UnixNano()))
-	b = append(b, key...)
-	return keyring(append(b, k[:min(len(k), (maxKeys-1)*keyEntry)]...))
+type keyring [4]struct {
+	key    string
+	issued time.Time
 }
 
-// good ranges over the keys that may be answered. The store sees to the lifetime
-// of the first.
-func (k keyring) good() iter.Seq[string] {
+// overlap is how long a replaced key stays good: 64·T1, the longest that a
+// transaction takes (RFC 3261 §17.1.2.2, Timer F).
+const overlap = 32 * time.Second
+
+func (k keyring) push(key string, now time.Time) keyring {
+	copy(k[1:], k[:])
+	k[0].key, k[0].issued = key, now
+	return k
+}
+
+// good ranges over the keys that may be answered. The lifetime of the first is that
+// of its record.
+func (k keyring) good(now time.Time) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for i := 0; (i+1)*keyEntry <= len(k); i++ {
-			entry := k[i*keyEntry:]
-			if i > 0 {
-				replaced := int64(binary.BigEndian.Uint64([]byte(k[(i-1)*keyEntry:][:8])))
-				if age := time.Since(time.Unix(0, replaced)); age < 0 || age >= overlap {
-					return
-				}
-			}
-			if !yield(string(entry[8:keyEntry])) {
+		for i := range k {
+			if k[i].key == "" || i > 0 && now.Sub(k[i-1].issued) >= overlap || !yield(k[i].key) {
 				return
 			}
 		}

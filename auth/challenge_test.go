@@ -121,17 +121,26 @@ func TestKeyLifetime(t *testing.T) {
 	})
 }
 
-// BSP-2.10-3, BSX-4: the number of keys is bounded, the oldest goes.
+// BSP-2.10-3, BSX-4, BSX-8: the number of keys is bounded, the oldest goes; and a
+// source that asks for many pushes out its own.
 func TestKeysAreBounded(t *testing.T) {
-	store, err := auth.NewMemory(2, nil)
-	require.NoError(t, err)
-	f := newFixture(t, func(c *auth.Config) { c.Store = store })
-	tom := f.Check(f.request("tom"))
-	bill := f.Check(f.request("bill"))
-	f.Check(f.request("ann"))
-	require.Equal(t, 2, f.Stats().Challenges)
-	require.Equal(t, auth.Accept, f.Check(f.answer(f.request("bill"), bill, `DE\bill`, "other")).Verdict)
-	require.ErrorIs(t, f.Check(f.answer(f.request("tom"), tom, `DE\tom`, "secret")).Reason, auth.ErrWrongKey)
+	f := newFixture(t, func(c *auth.Config) { c.MaxRecords = 32 })
+	tom, flood := f.request("tom"), f.from("198.51.100.1")
+	first := f.Check(tom)
+	for i := range 1000 {
+		flood.Client = fmt.Sprint(i)
+		f.Check(flood)
+	}
+	require.Equal(t, 3, f.Stats().Challenges)
+	require.Equal(t, auth.Accept, f.Check(f.answer(tom, first, `DE\tom`, "secret")).Verdict)
+
+	bill := f.request("bill")
+	first = f.Check(bill)
+	for i := range 32 {
+		f.Check(f.from(fmt.Sprintf("203.0.113.%d", i)))
+	}
+	require.Equal(t, 32, f.Stats().Challenges)
+	require.ErrorIs(t, f.Check(f.answer(bill, first, `DE\bill`, "other")).Reason, auth.ErrWrongKey)
 }
 
 // BSP-2.10-4: folds and spaces inside are tolerated, passwords may hold colons,

@@ -81,8 +81,9 @@ type Config struct {
 	ChallengeLifetime time.Duration
 	// SessionLifetime is how long a success lasts. Default 8 hours.
 	SessionLifetime time.Duration
-	// AnySource lets a session be used from other addresses than the one that
-	// opened it. Off by default, so that knowing a client's From and Contact
+	// AnySource lets a session be used from other addresses and connections than
+	// those that opened it, for a proxy with several of them. Failures are then not
+	// counted by source. Off by default, so that knowing a client's From and Contact
 	// is not enough to use its session, or to replace its key.
 	AnySource bool
 
@@ -101,34 +102,38 @@ type Config struct {
 	// (an SBC, a NAT). Failures are not counted by source there, only by
 	// account. An IPv6 source is its /64 otherwise.
 	SharedSources []netip.Prefix
-	// KnownLifetime is how long a client stays known to an account after a
+	// KnownLifetime is how long a user stays known to an account at a source after a
 	// success. Default 7 days; see the package documentation on throttling.
 	KnownLifetime time.Duration
 
 	// VerifyTimeout bounds one call of a verifier. Default 10 seconds.
 	VerifyTimeout time.Duration
-	// MaxVerifications bounds the calls of verifiers that are under way at the
-	// same time, MaxPending the requests that wait for one. Whoever is beyond
-	// them is told to try again. Each holds for users and, apart from them, for
-	// mobile client controllers. Defaults 256 and 1024.
+	// MaxVerifications bounds the calls of verifiers that are under way at the same
+	// time, MaxPending the requests that wait for one. Whoever is beyond them is told
+	// to try again. Each holds for users, for mobile client controllers, and for
+	// Digest. No account and no source has more than a quarter of MaxPending, but
+	// for controllers. Keep MaxPending below the number of requests that the host
+	// handles at a time, since each holds up one. Both are 128 by default.
 	MaxVerifications int
 	MaxPending       int
 	// RetryAfter of the Decision where nobody could tell. Default 5 seconds.
 	RetryAfter time.Duration
 
-	// Store is where challenges, sessions and failures are kept. Default: a
-	// Memory of default size.
-	Store Store
-	// MaxNonces bounds the Digest nonces whose use is remembered. At the bound
-	// the oldest become stale. Default 100,000 (some 10 MB when full).
-	MaxNonces int
-	// Secret authenticates nonces and makes the digests in the store
-	// meaningless to others. Servers that share a Store share this, too: at
-	// least 32 random bytes. Default: random for each Guard.
-	Secret Secret
+	// MaxRecords bounds what the guard remembers: challenges, sessions, failures,
+	// known users, and Digest nonces that were used, each. No source has more than a
+	// sixteenth of the challenges and failures, and no account of the sessions.
+	// Default 100,000, which take some 100 MB when all are full.
+	MaxRecords int
+	// KeepSession, if it is not nil, is called for each session that begins or ends
+	// early, but for those of TLS and WSS, which end with their connection. A host that stores the records
+	// gives them back by [Guard.RestoreSession] after a restart. It is called by
+	// several goroutines at once, within [Guard.Check], and so must not block.
+	KeepSession func(SessionRecord)
 
-	// Logger gets refusals at info, throttling and failures of the verifier at
-	// warn, the rest at debug level. nil is silent.
+	// Logger gets sign-ins and refusals at info, throttling and failures of the
+	// verifier at warn, the rest at debug level. Of the refusals of one source for
+	// one reason, it gets the first of each minute and then how many there were. nil
+	// is silent.
 	Logger *slog.Logger
 	// Hooks are called for each decision.
 	Hooks Hooks
@@ -148,10 +153,10 @@ func (c Config) withDefaults() (Config, error) {
 	c.FailureWindow = cmp.Or(c.FailureWindow, 15*time.Minute)
 	c.KnownLifetime = cmp.Or(c.KnownLifetime, 7*24*time.Hour)
 	c.VerifyTimeout = cmp.Or(c.VerifyTimeout, 10*time.Second)
-	c.MaxVerifications = cmp.Or(c.MaxVerifications, 256)
-	c.MaxPending = cmp.Or(c.MaxPending, 1024)
+	c.MaxVerifications = cmp.Or(c.MaxVerifications, 128)
+	c.MaxPending = cmp.Or(c.MaxPending, 128)
 	c.RetryAfter = cmp.Or(c.RetryAfter, 5*time.Second)
-	c.MaxNonces = cmp.Or(c.MaxNonces, DefaultLimit)
+	c.MaxRecords = cmp.Or(c.MaxRecords, 100_000)
 	if c.Cipher == nil {
 		c.Cipher = Tuz{}
 	}
@@ -165,13 +170,6 @@ func (c Config) withDefaults() (Config, error) {
 		c.AMCC = VerifierFunc(func(context.Context, Credentials) (Identity, error) {
 			return Identity{}, ErrUnknownAccount
 		})
-	}
-	if c.Store == nil {
-		store, err := NewMemory(0, nil)
-		if err != nil {
-			return c, err
-		}
-		c.Store = store
 	}
 	if c.Realm == "" {
 		c.Realm = "blustar"
@@ -204,17 +202,14 @@ func (c Config) check() error {
 			errs = append(errs, fmt.Errorf("auth: %s is negative", name))
 		}
 	}
-	if c.MaxVerifications < 0 || c.MaxPending < 0 || c.MaxNonces < 0 {
-		errs = append(errs, errors.New("auth: MaxVerifications, MaxPending or MaxNonces is negative"))
+	if c.MaxVerifications < 0 || c.MaxPending < 0 || c.MaxRecords < 0 {
+		errs = append(errs, errors.New("auth: MaxVerifications, MaxPending or MaxRecords is negative"))
 	}
 	if c.MaxFailures > 100 || c.MaxSourceFailures > 1000 {
 		errs = append(errs, errors.New("auth: MaxFailures is above 100 or MaxSourceFailures above 1000"))
 	}
 	if c.MaxFailures > 0 && c.MaxSourceFailures < 0 {
 		errs = append(errs, errors.New("auth: MaxSourceFailures is negative"))
-	}
-	if n := c.Secret.Len(); n > 0 && n < 32 {
-		errs = append(errs, errors.New("auth: Secret is shorter than 32 bytes"))
 	}
 	if strings.ContainsAny(c.Realm, "\"\\\r\n") {
 		errs = append(errs, errors.New("auth: Realm holds a quote, a backslash or a line end"))

@@ -3,6 +3,7 @@ package auth
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -96,8 +97,11 @@ func (c Credentials) Wipe() { c.Password.Wipe() }
 
 // Encrypt returns the value of X-BSS-rauth for the key of an X-BSS-auth
 // challenge: what a client answers a 401 with. It may be called again for
-// another key. The error is the cipher's.
+// another key. The error is the cipher's, or says that there is none.
 func (c Credentials) Encrypt(with Cipher, key string) (string, error) {
+	if with == nil {
+		return "", errors.New("auth: no cipher to encrypt credentials with")
+	}
 	name := c.Name.String()
 	text := make([]byte, 0, len(name)+1+c.Password.Len())
 	text = append(append(append(text, name...), ':'), c.Password.Reveal()...)

@@ -59,18 +59,21 @@ type DigestAccount struct {
 // Digest.
 //
 // DigestAccount returns an error that wraps [ErrBadCredentials] for an unknown
-// account, [ErrNoDigest] for one that has no secret for this realm and algorithm
-// (the client is forbidden, as asking again is of no use), and any other error
-// where it cannot tell. It is called by several goroutines at once, and must
-// answer without delay: there is no time-out of its own.
+// account, and for one that has no secret for this realm and algorithm
+// ([ErrNoDigest]): clients are told the same. Any other error says that it cannot
+// tell. It is called by several goroutines at once, and must answer without delay:
+// there is no time-out of its own.
+//
+// It may have two more methods, Realms() []string and Algorithms() []Algorithm, which
+// return what there are secrets for; see [Config]. They are called once.
 type DigestAccounts interface {
 	DigestAccount(ctx context.Context, q DigestQuery) (DigestAccount, error)
 }
 
 // digestChallenge offers SHA-256 first: a client takes the first that it knows
 // (RFC 8760 §2.3). Both share a nonce.
-func (g *Guard) digestChallenge(stale bool) []HeaderField {
-	nonce := g.newNonce()
+func (g *Guard) digestChallenge(r *Request, stale bool) []HeaderField {
+	nonce := g.newNonce(r)
 	fields := make([]HeaderField, 0, 2)
 	for _, a := range g.algorithms {
 		v := fmt.Sprintf(`Digest realm="%s", nonce="%s", algorithm=%s, qop="auth"`, g.cfg.Realm, nonce, a)
@@ -140,41 +143,67 @@ func (g *Guard) checkDigest(ctx context.Context, r *Request) outcome {
 		return outcome{verdict: Challenge, reason: err}
 	}
 	o := outcome{account: name.Account(), via: ViaDigest, verdict: Challenge}
-	id, ok := g.readNonce(d.nonce)
+	id, ok := g.readNonce(d.nonce, r)
 	if !ok {
 		o.reason = ErrStale
 		return o
 	}
-	account, refused, err := g.digestAccount(ctx, r, &d)
-	switch {
-	case errors.Is(err, ErrNoDigest):
-		o.verdict, o.reason = Forbid, ErrNoDigest
+	if addressOf(d.uri) != addressOf(r.URI) {
+		o.reason = fmt.Errorf("%w: Digest for another Request-URI", ErrMalformed)
 		return o
-	case err != nil:
+	}
+	a := g.attempt(r, "digest", name.bare(), name, false)
+	if !g.digests.take(a.source, a.account) {
+		return outcome{verdict: Unavailable, reason: ErrBusy, account: o.account, via: ViaDigest}
+	}
+	defer g.digests.leave(a.source, a.account)
+	if err := g.throttle.begin(ctx, a); errors.Is(err, ErrThrottled) {
+		o.verdict, o.reason = Forbid, err
+		return o
+	} else if err != nil {
+		return unavailable(err)
+	}
+	defer g.throttle.end(a)
+	account, err := g.digestAccount(ctx, r, &d)
+	if err != nil && !errors.Is(err, ErrBadCredentials) {
 		return unavailable(err)
 	}
 	// Computed for unknown accounts, too, so that they take the same time.
 	want := d.expected(string(account.HA1.Reveal()), r)
-	if subtle.ConstantTimeCompare([]byte(want), []byte(d.response)) != 1 && refused == nil {
-		refused = ErrBadPassword
+	if subtle.ConstantTimeCompare([]byte(want), []byte(d.response)) != 1 && err == nil {
+		err = ErrBadPassword
 	}
-	if err := g.countDigest(ctx, r, name, refused); err != nil {
-		switch {
-		case errors.Is(err, ErrThrottled):
-			o.verdict, o.reason = Forbid, ErrThrottled
-		case errors.Is(err, ErrBadCredentials):
-			o.reason = err
-		default:
-			return unavailable(err)
-		}
-		return o
-	}
-	if !g.nonces.use(id, d.count, g.cfg.ChallengeLifetime) {
+	switch {
+	case err != nil:
+		g.throttle.failed(a)
+		o.reason = err
+	case !g.nonces.use(id, d.count, g.cfg.ChallengeLifetime):
 		o.reason = ErrStale
-		return o
+	default:
+		g.throttle.succeeded(a, account.Identity, g.cfg.KnownLifetime)
+		o.verdict, o.identity = Accept, account.Identity
 	}
-	o.verdict, o.identity = Accept, account.Identity
 	return o
+}
+
+// addressOf is the address of record of a SIP or tel URI, as far as two spellings of
+// one Request-URI go: without parameters, port and password, in lower case.
+func addressOf(uri string) string {
+	uri = strings.ToLower(uri)
+	if i := strings.IndexAny(uri, ";?"); i >= 0 {
+		uri = uri[:i]
+	}
+	user, host := "", uri
+	if i := strings.LastIndexByte(uri, '@'); i >= 0 {
+		user, _, _ = strings.Cut(strings.TrimPrefix(strings.TrimPrefix(uri[:i], "sips:"), "sip:"), ":")
+		host = uri[i+1:]
+	} else {
+		host = strings.TrimPrefix(strings.TrimPrefix(uri, "sips:"), "sip:")
+	}
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') && !strings.HasPrefix(host, "tel:") {
+		host = host[:i]
+	}
+	return user + "@" + host
 }
 
 // findDigest returns the response for our realm.
@@ -195,50 +224,17 @@ func (g *Guard) findDigest(r *Request) (digestResponse, error) {
 	return digestResponse{}, found
 }
 
-// digestAccount looks the secret up. An unknown account has one that nobody
-// knows, and refused says why it must not pass.
-func (g *Guard) digestAccount(ctx context.Context, r *Request, d *digestResponse) (account DigestAccount, refused, err error) {
-	account, err = g.cfg.Digest.DigestAccount(ctx, DigestQuery{d.username, d.realm, d.algorithm, r.AMCC})
-	switch {
-	case errors.Is(err, ErrBadCredentials):
+// digestAccount looks the secret up. With ErrBadCredentials it returns one that
+// nobody knows: whether an account exists, and has a secret, is not told.
+func (g *Guard) digestAccount(ctx context.Context, r *Request, d *digestResponse) (DigestAccount, error) {
+	account, err := g.cfg.Digest.DigestAccount(ctx, DigestQuery{d.username, d.realm, d.algorithm, r.AMCC})
+	if err == nil && account.HA1.Len() == 0 {
+		err = ErrNoDigest
+	}
+	if errors.Is(err, ErrBadCredentials) {
 		mac := g.mac("unknown", []byte(d.username))
-		return DigestAccount{HA1: NewSecret([]byte(hex.EncodeToString(mac[:])))}, err, nil
-	case err != nil:
-		return account, nil, err
-	case account.HA1.Len() == 0:
-		return account, nil, ErrNoDigest
+		return DigestAccount{HA1: NewSecret([]byte(hex.EncodeToString(mac[:])))}, err
 	}
 	account.Identity.Account, account.Identity.AMCC = fold(account.Identity.Account), r.AMCC
-	return account, nil, nil
-}
-
-// countDigest puts a result through the throttle; refused is nil for a right
-// response. As no directory is asked, a right response of a known client
-// passes where the account or source is held.
-func (g *Guard) countDigest(ctx context.Context, r *Request, name Name, refused error) error {
-	c := Credentials{Name: name, AMCC: r.AMCC, Password: NewSecret([]byte("digest"))}
-	account, err := g.accountKey(ctx, c)
-	if err != nil {
-		return err
-	}
-	s := g.throttle.subject(account, knownAs(r), r.Source)
-	s.lane = "digest"
-	k, err := g.known(ctx, s, c)
-	if err != nil {
-		return err
-	}
-	if err := g.throttle.begin(ctx, s, k.revision != 0 && refused == nil); err != nil {
-		if errors.Is(err, ErrThrottled) {
-			return errors.Join(err, g.missed(ctx, s, k))
-		}
-		return err
-	}
-	defer g.throttle.end(s)
-	if refused != nil {
-		return errors.Join(refused, g.throttle.failed(ctx, s))
-	}
-	if err := g.throttle.succeeded(ctx, s); err != nil || k.revision != 0 && k.misses == 0 {
-		return err
-	}
-	return g.remember(ctx, s, c)
+	return account, err
 }

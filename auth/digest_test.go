@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -103,8 +104,8 @@ func TestDigestUsername(t *testing.T) {
 	require.Equal(t, auth.Accept, f.Check(answer).Verdict)
 }
 
-// Unknown accounts look like wrong passwords. An account without a Digest secret
-// gets the 401, and then 403.
+// BSX-10: unknown accounts, and those without a Digest secret, look like wrong
+// passwords.
 func TestDigestRefuses(t *testing.T) {
 	f, r := newDigest(t, nil)
 	for _, c := range []struct {
@@ -115,8 +116,8 @@ func TestDigestRefuses(t *testing.T) {
 		{`DE\tom`, "wrong", auth.Challenge, auth.ErrBadPassword},
 		{"nobody", "secret", auth.Challenge, auth.ErrUnknownAccount},
 		{"amcc", "amccpw", auth.Challenge, auth.ErrUnknownAccount},
-		{"bill", "other", auth.Forbid, auth.ErrNoDigest},
-		{"digestonly", "secret", auth.Forbid, auth.ErrNoDigest}, // has MD5 alone
+		{"bill", "other", auth.Challenge, auth.ErrNoDigest},
+		{"digestonly", "secret", auth.Challenge, auth.ErrNoDigest}, // has MD5 alone
 	} {
 		d := f.Check(respond(t, r, challenges(t, f.Check(r))[0], c.user, c.password, 1))
 		require.Equal(t, c.verdict, d.Verdict, c.user)
@@ -192,7 +193,7 @@ func TestStaleNonce(t *testing.T) {
 		f, r := newDigest(t, nil)
 		c := challenges(t, f.Check(r))[0]
 		good := c.Nonce
-		for _, nonce := range []string{"x", good[1:], "A" + good[1:], good[:len(good)-3] + "AAA", strings.Repeat("!", len(good))} {
+		for _, nonce := range []string{"x", good[1:], "B" + good[1:], good[:len(good)-3] + "AAA", strings.Repeat("!", len(good))} {
 			c.Nonce = nonce
 			d := f.Check(respond(t, r, c, `DE\tom`, "secret", 1))
 			require.ErrorIs(t, d.Reason, auth.ErrStale, nonce)
@@ -211,7 +212,7 @@ func TestStaleNonce(t *testing.T) {
 // replayed.
 func TestNoncesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, r := newDigest(t, func(c *auth.Config) { c.MaxNonces = 2 })
+		f, r := newDigest(t, func(c *auth.Config) { c.MaxRecords = 2 })
 		var answers []auth.Request
 		for range 3 {
 			c := challenges(t, f.Check(r))[0]
@@ -230,25 +231,87 @@ func TestNoncesAreBounded(t *testing.T) {
 	})
 }
 
-// BSP-2.10-8: Digest failures count like others, and do not hold up a client
-// that signed in before.
+// BSP-2.10-8: Digest failures count like others. No directory locks the account, so
+// the guesses of a stranger hold back that stranger alone, and make others wait.
 func TestDigestThrottle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, r := newDigest(t, nil)
+		try := func(r auth.Request, password string) auth.Decision {
+			return f.Check(respond(t, r, challenges(t, f.Check(r))[0], `DE\tom`, password, 1))
+		}
+		require.Equal(t, auth.Accept, try(r, "secret").Verdict)
+		attacker := f.from("198.51.100.1")
+		attacker.Digest = true
+		for i := range 4 {
+			require.ErrorIs(t, try(attacker, fmt.Sprint(i)).Reason, auth.ErrBadPassword)
+		}
+		start := time.Now()
+		for range 2 {
+			d := try(attacker, "secret")
+			require.ErrorIs(t, d.Reason, auth.ErrThrottled)
+			require.Equal(t, 15*time.Minute, d.RetryAfter)
+		}
+		require.Equal(t, auth.Accept, try(r, "secret").Verdict, "is known")
+		require.Zero(t, time.Since(start))
+		require.ErrorIs(t, try(attacker, "secret").Reason, auth.ErrThrottled, "a success elsewhere does not free the attacker")
+		for i := range 4 {
+			attacker.Source = attacker.Source.Next()
+			require.ErrorIs(t, try(attacker, fmt.Sprint(i)).Reason, auth.ErrBadPassword)
+		}
+		device := f.from("203.0.113.1")
+		device.Digest = true
+		require.Equal(t, auth.Accept, try(device, "secret").Verdict, "a new device waits")
+		require.Equal(t, time.Second, time.Since(start))
+	})
+}
+
+// BSX-10: a nonce is good for the source that it was given to. Four forged datagrams
+// with a nonce that was fetched elsewhere count against nobody.
+func TestForeignNonce(t *testing.T) {
 	f, r := newDigest(t, nil)
-	require.Equal(t, auth.Accept, f.Check(respond(t, r, challenges(t, f.Check(r))[0], `DE\tom`, "secret", 1)).Verdict)
-	attacker := f.from("198.51.100.1")
-	attacker.Digest = true
-	for i := range 4 {
-		d := f.Check(respond(t, attacker, challenges(t, f.Check(attacker))[0], `DE\tom`, fmt.Sprint(i), 1))
-		require.ErrorIs(t, d.Reason, auth.ErrBadPassword)
+	elsewhere := r
+	elsewhere.Source = netip.MustParseAddr("198.51.100.1")
+	c := challenges(t, f.Check(elsewhere))[0]
+	for i := range 30 {
+		d := f.Check(respond(t, r, c, `DE\tom`, "wrong", i+1))
+		require.ErrorIs(t, d.Reason, auth.ErrStale)
+		require.True(t, challenges(t, d)[0].Stale)
 	}
-	for range 2 {
-		d := f.Check(respond(t, attacker, challenges(t, f.Check(attacker))[0], `DE\tom`, "secret", 1))
-		require.ErrorIs(t, d.Reason, auth.ErrThrottled)
+	require.Zero(t, f.Stats().Failures)
+	f, _ = newDigest(t, func(c *auth.Config) { c.AnySource = true })
+	c = challenges(t, f.Check(elsewhere))[0]
+	require.Equal(t, auth.Accept, f.Check(respond(t, r, c, `DE\tom`, "secret", 1)).Verdict)
+}
+
+// RFC 7616 §3.4.6: a Digest is for its Request-URI, in any spelling.
+func TestDigestURI(t *testing.T) {
+	f, r := newDigest(t, nil)
+	for _, c := range []struct {
+		signed, request string
+		same            bool
+	}{
+		{"sip:tom@example.com", "sip:tom@example.com", true},
+		{"sip:tom@example.com", "SIP:Tom@EXAMPLE.com:5060;transport=tcp", true},
+		{"sips:tom@example.com?a=b", "sip:tom:pw@example.com", true},
+		{"sip:10.0.0.1:5060", "sip:10.0.0.1", true},
+		{"sip:tom@[2001:db8::1]:5060", "sip:tom@[2001:db8::1]", true},
+		{"tel:200;phone-context=x", "tel:200", true},
+		{"sip:tom@example.com", "sip:bill@example.com", false},
+		{"sip:tom@example.com", "sip:tom@example.org", false},
+		{"sip:example.com", "sip:tom@example.com", false},
+		{"tel:200", "tel:201", false},
+	} {
+		signed := r
+		signed.URI = c.signed
+		answer := respond(t, signed, challenges(t, f.Check(r))[0], `DE\tom`, "secret", 1)
+		answer.URI = c.request
+		d := f.Check(answer)
+		require.Equal(t, c.same, d.Verdict == auth.Accept, "%v: %v", c, d.Reason)
+		if !c.same {
+			require.ErrorIs(t, d.Reason, auth.ErrMalformed)
+		}
 	}
-	for range 3 {
-		require.ErrorIs(t, f.Check(respond(t, r, challenges(t, f.Check(r))[0], `DE\tom`, "wrong", 1)).Reason, auth.ErrThrottled)
-	}
-	require.Equal(t, auth.Accept, f.Check(respond(t, r, challenges(t, f.Check(r))[0], `DE\tom`, "secret", 1)).Verdict)
+	require.Zero(t, f.Stats().Failures)
 }
 
 func TestDigestMalformed(t *testing.T) {

@@ -17,6 +17,7 @@ var (
 	ErrPasswordExpired error = &refusal{"password_expired", "password expired"}
 	ErrMustChange      error = &refusal{"must_change", "password must be changed first"}
 	ErrAccountLocked   error = &refusal{"locked", "account locked"}
+	ErrNoDigest        error = &refusal{"no_digest", "account has no Digest secret"}
 	ErrNotPermitted    error = &refusal{"not_permitted", "log-on not permitted at this time or from here"}
 )
 
@@ -37,8 +38,6 @@ var (
 	ErrThrottled error = &fault{"throttled", "too many failures"}
 	// ErrTLSRequired: credentials are taken over TLS only.
 	ErrTLSRequired error = &fault{"tls_required", "credentials are accepted over TLS only"}
-	// ErrNoDigest: the account exists and has no Digest secret; [DigestAccounts].
-	ErrNoDigest error = &fault{"no_digest", "account cannot authenticate by Digest"}
 	// ErrBusy: as many verifications as allowed are under way.
 	ErrBusy error = &fault{"busy", "too many verifications under way"}
 	// ErrUnavailable: the verifier or the store gave no answer. What it said

@@ -42,6 +42,11 @@ func (v *verifier) Verify(ctx context.Context, c auth.Credentials) (auth.Identit
 	return auth.Identity{Account: c.Name.String()}, nil
 }
 
+// unlocked is a verifier whose accounts no directory locks.
+type unlocked struct{ auth.Verifier }
+
+func (unlocked) LocksAccounts() bool { return false }
+
 // newFixture makes a guard of defaults that edit may change.
 func newFixture(t testing.TB, edit func(*auth.Config)) *fixture {
 	t.Helper()
@@ -75,7 +80,7 @@ func (f *fixture) request(user string) auth.Request {
 		source = netip.AddrFrom4(b)
 	}
 	return auth.Request{
-		Client: "sip:" + user + "@example.com sip:" + user + "@20.20.20.20:5060", Source: source,
+		Client: "sip:" + user + "@example.com sip:" + user + "@20.20.20.20:5060", From: "sip:" + user + "@example.com", Source: source,
 		UserAgent: "Aastra BluStar Client/3.0.1.0", Method: "SUBSCRIBE", URI: "sip:10.10.10.10:5060",
 	}
 }

@@ -1,16 +1,14 @@
 package auth
 
 import (
-	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
+	"net/netip"
 )
 
 // The header fields of §2.10.
@@ -27,12 +25,16 @@ const (
 type Guard struct {
 	cfg        Config
 	algorithms []Algorithm // of Digest, in the order offered
-	secret     []byte
+	secret     [32]byte    // of this guard alone
+	challenges *table[keyring]
+	sessions   *table[session]
 	throttle   *throttle
 	nonces     *nonceTable
 	counters   counters
-	// Verifications of users and of mobile client controllers.
-	users, controllers flights
+	refusals   refusals
+
+	users, controllers *checks
+	digests            *places
 }
 
 // New makes a guard of a configuration. The error names every field that is
@@ -42,26 +44,27 @@ func New(cfg Config) (*Guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	secret := append([]byte(nil), cfg.Secret.Reveal()...)
-	if len(secret) == 0 {
-		secret = make([]byte, 32)
-		_, _ = rand.Read(secret) // never fails, see crypto/rand
-	}
-	cfg.Secret = Secret{}
 	g := &Guard{
 		cfg:        cfg,
 		algorithms: []Algorithm{SHA256, MD5},
-		secret:     secret,
-		throttle:   newThrottle(cfg),
-		nonces:     newNonceTable(cfg.MaxNonces),
+		challenges: newTable[keyring](cfg.MaxRecords),
+		sessions:   newTable[session](cfg.MaxRecords),
+		throttle: &throttle{
+			max: [2]int{cfg.MaxFailures, cfg.MaxSourceFailures}, window: cfg.FailureWindow, shared: cfg.SharedSources,
+			known: newTable[struct{}](cfg.MaxRecords), failures: newTable[failures](cfg.MaxRecords), underway: make(map[recordKey]*gate),
+		},
+		nonces:      newNonceTable(cfg.MaxRecords),
+		users:       newChecks("user", cfg.Verifier, cfg, cfg.MaxPending/4),
+		controllers: newChecks("amcc", cfg.AMCC, cfg, cfg.MaxPending),
+		digests:     newPlaces(cfg.MaxPending, cfg.MaxPending/4),
+		refusals:    refusals{log: cfg.Logger},
 	}
+	_, _ = rand.Read(g.secret[:]) // never fails, see crypto/rand
 	if d, ok := cfg.Digest.(interface{ Algorithms() []Algorithm }); ok {
 		if g.algorithms = d.Algorithms(); len(g.algorithms) == 0 {
 			g.cfg.Digest = nil
 		}
 	}
-	g.users.slots = make(chan struct{}, cfg.MaxVerifications)
-	g.controllers.slots = make(chan struct{}, cfg.MaxVerifications)
 	if cfg.Mode != ModeOff && !cfg.RequireTLS {
 		cfg.Logger.Warn("credentials are accepted without TLS; X-BSS-auth and Digest do not protect them " +
 			"from who can read the network (RequireTLS is off)")
@@ -102,10 +105,8 @@ func (g *Guard) decide(ctx context.Context, r *Request) outcome {
 
 	if !hasRauth && !hasBasic && !hasDigest {
 		if secure {
-			if s, err := g.session(ctx, g.clientKey(r)); err == nil {
+			if s, ok := g.session(g.sessionKey(r), r); ok {
 				return outcome{verdict: Accept, identity: s.identity, via: ViaSession}
-			} else if !errors.Is(err, ErrNotFound) {
-				return unavailable(err)
 			}
 		}
 		if g.cfg.Mode == ModeOptional && !g.capable(r.UserAgent) {
@@ -142,18 +143,16 @@ func (g *Guard) checkRauth(ctx context.Context, r *Request) outcome {
 	if err != nil {
 		return outcome{verdict: Challenge, reason: err}
 	}
-	client := g.clientKey(r)
-	proof := g.mac("rauth", []byte(client), sealed)
-	if o, done := g.checkProof(ctx, client, proof); done {
-		return o
+	client := g.sessionKey(r)
+	proof := g.mac("rauth", client[:], sealed)
+	if id, ok := g.checkProof(client, proof, r); ok {
+		return outcome{verdict: Accept, identity: id, via: ViaProof}
 	}
-	challenge, err := g.cfg.Store.Get(ctx, KindChallenge, client)
-	if errors.Is(err, ErrNotFound) {
+	keys, ok := g.challenges.get(g.clientKey("challenge", r))
+	if !ok {
 		return outcome{verdict: Challenge, reason: ErrWrongKey}
-	} else if err != nil {
-		return unavailable(err)
 	}
-	c, err := g.decryptWith(keyring(challenge.Value), sealed)
+	c, err := g.decryptWith(keys, sealed)
 	if err != nil {
 		return outcome{verdict: Challenge, reason: err}
 	}
@@ -163,56 +162,53 @@ func (g *Guard) checkRauth(ctx context.Context, r *Request) outcome {
 
 // checkBasic takes credentials in the clear (BSP-4.3-7).
 func (g *Guard) checkBasic(ctx context.Context, r *Request, params string) outcome {
-	client := g.clientKey(r)
-	proof := g.mac("basic", []byte(client), []byte(params))
-	if o, done := g.checkProof(ctx, client, proof); done {
-		return o
+	client := g.sessionKey(r)
+	proof := g.mac("basic", client[:], []byte(params))
+	if id, ok := g.checkProof(client, proof, r); ok {
+		return outcome{verdict: Accept, identity: id, via: ViaProof}
 	}
 	c, err := parseBasic(params)
 	if err != nil {
 		return outcome{verdict: Challenge, reason: err}
 	}
 	defer c.Wipe()
+	if r.Connection == 0 && !r.Secure {
+		unproven := *r // anybody can write any source into a datagram, and nothing was sent there
+		unproven.Source = netip.Addr{}
+		r = &unproven
+	}
 	return g.checkCredentials(ctx, r, client, c, proof)
 }
 
-// checkProof accepts what the client's session was opened with. done is false
-// where there is no session or it was opened with something else.
-func (g *Guard) checkProof(ctx context.Context, client string, proof [sha256.Size]byte) (o outcome, done bool) {
-	s, err := g.session(ctx, client)
-	switch {
-	case err == nil:
-		if hmac.Equal([]byte(s.proof), proof[:]) {
-			return outcome{verdict: Accept, identity: s.identity, via: ViaProof}, true
-		}
-		return outcome{}, false
-	case errors.Is(err, ErrNotFound):
-		return outcome{}, false
+// checkProof accepts what the client's session was opened with, and binds the session
+// to the connection that it came over.
+func (g *Guard) checkProof(client recordKey, proof [sha256.Size]byte, r *Request) (Identity, bool) {
+	s, ok := g.sessions.get(client)
+	if !ok || !hmac.Equal(s.proof[:], proof[:]) {
+		return Identity{}, false
 	}
-	return unavailable(err), true
+	if s.connection != r.boundTo() {
+		g.sessions.change(client, func(s *session) { s.connection = r.boundTo() })
+	}
+	return s.identity, true
 }
 
 // checkCredentials asks the verifier, and opens a session where it agrees.
-func (g *Guard) checkCredentials(ctx context.Context, r *Request, client string, c Credentials, proof [sha256.Size]byte) outcome {
+func (g *Guard) checkCredentials(ctx context.Context, r *Request, client recordKey, c Credentials, proof [sha256.Size]byte) outcome {
 	c.AMCC = r.AMCC
 	o := outcome{account: c.Name.Account(), via: ViaCredentials}
-	identity, err := g.verify(ctx, r, c)
+	o.identity, o.reason = g.verify(ctx, r, c)
 	switch {
-	case err == nil:
-	case errors.Is(err, ErrBadCredentials):
-		o.verdict, o.reason = Challenge, err
-		return o
-	case errors.Is(err, ErrThrottled):
-		o.verdict, o.reason = Forbid, err
-		return o
+	case o.reason == nil:
+		o.verdict = Accept
+		g.openSession(client, session{o.identity, proof, r.boundTo()})
+	case errors.Is(o.reason, ErrBadCredentials):
+		o.verdict = Challenge
+	case errors.Is(o.reason, ErrThrottled):
+		o.verdict = Forbid
 	default:
-		o.verdict, o.reason = Unavailable, err
-		return o
+		o.verdict = Unavailable
 	}
-	if err := g.openSession(ctx, client, identity, proof); err != nil {
-		return unavailable(err)
-	}
-	o.verdict, o.identity = Accept, identity
 	return o
 }
 
@@ -225,21 +221,18 @@ func unavailable(err error) outcome {
 
 // decision turns an outcome into the answer, and tells everybody.
 func (g *Guard) decision(ctx context.Context, r *Request, o outcome) Decision {
-	if o.verdict == Challenge {
-		if header, err := g.challenge(ctx, r, o); err == nil {
-			g.report(ctx, r, o)
-			return Decision{Verdict: Challenge, Header: header, Reason: o.reason}
-		} else {
-			o = unavailable(err)
-		}
-	}
 	g.report(ctx, r, o)
 	d := Decision{Verdict: o.verdict, Identity: o.identity, Reason: o.reason}
 	switch o.verdict {
+	case Challenge:
+		d.Header = g.challenge(r, o)
 	case Unavailable:
 		d.RetryAfter = g.cfg.RetryAfter
 	case Forbid:
 		d.Header = warning(o.reason)
+		if held, ok := errors.AsType[*heldError](o.reason); ok {
+			d.RetryAfter = held.wait
+		}
 	}
 	return d
 }
@@ -252,77 +245,39 @@ func warning(reason error) []HeaderField {
 		text = "Credentials are accepted over TLS only"
 	case errors.Is(reason, ErrThrottled):
 		text = "Too many failed attempts, try again later"
-	case errors.Is(reason, ErrNoDigest):
-		text = "This account cannot authenticate by Digest"
 	default:
 		return nil
 	}
 	return []HeaderField{{"Warning", `399 blustar "` + text + `"`}}
 }
 
-func (g *Guard) report(ctx context.Context, r *Request, o outcome) {
-	hook, level, count := g.cfg.Hooks.Accepted, slog.LevelDebug, &g.counters.accepted
+// sessionKey is the key of a client's session. That of a datagram is not good for a
+// connection, nor the other way round: who forges a datagram could try all ports that
+// a Contact may have.
+func (g *Guard) sessionKey(r *Request) recordKey {
 	switch {
-	case o.verdict == Accept:
-	case o.verdict == Unavailable:
-		hook, level, count = g.cfg.Hooks.Unavailable, slog.LevelWarn, &g.counters.unavailable
-	case errors.Is(o.reason, ErrThrottled):
-		hook, level, count = g.cfg.Hooks.Throttled, slog.LevelWarn, &g.counters.throttled
-	case o.verdict == Challenge && !errors.Is(o.reason, ErrBadCredentials):
-		hook, count = g.cfg.Hooks.Challenged, &g.counters.challenged
-	default:
-		hook, level, count = g.cfg.Hooks.Refused, slog.LevelInfo, &g.counters.refused
+	case r.Secure:
+		return g.clientKey("secure session", r)
+	case r.Connection != 0:
+		return g.clientKey("session of a connection", r)
 	}
-	count.Add(1)
-	if hook == nil && !g.cfg.Logger.Enabled(ctx, level) {
-		return
-	}
-	e := Event{
-		Client: r.Client, Method: r.Method, Account: cmp.Or(o.account, o.identity.Account), AMCC: r.AMCC,
-		Source: r.Source, Via: o.via, Reason: o.reason,
-	}
-	if hook != nil {
-		hook(e)
-	}
-	attrs := []slog.Attr{
-		slog.String("verdict", o.verdict.String()), slog.String("client", e.Client), slog.String("method", e.Method),
-		slog.String("account", e.Account), slog.Any("source", e.Source), slog.String("via", string(e.Via)),
-	}
-	if e.Reason != nil {
-		attrs = append(attrs, slog.String("reason", Reason(e.Reason)), slog.String("error", e.Reason.Error()))
-	}
-	g.cfg.Logger.LogAttrs(ctx, level, "authentication", attrs...)
+	return g.clientKey("session", r)
 }
 
-// clientKey is the key of a client's challenge and session.
-func (g *Guard) clientKey(r *Request) string {
-	var buf [256]byte // keeps the usual client off the heap
-	b := buf[:0]
+func (g *Guard) clientKey(purpose string, r *Request) recordKey {
+	source, who := "", "user"
 	if !g.cfg.AnySource {
-		source := r.Source.As16()
-		b = append(b, source[:]...)
+		source = text(r.Source)
 	}
 	if r.AMCC {
-		b = append(b, 'a')
-	} else {
-		b = append(b, 'u')
+		who = "controller"
 	}
-	b = append(b, r.Client...)
-	return hashKey(b)
-}
-
-// hashKey makes a key of fixed length of any text, so that a store neither
-// holds names nor must bound them. 144 bits of SHA-256 do not collide.
-func hashKey(text []byte) string {
-	sum := sha256.Sum256(text)
-	var out [24]byte
-	base64.RawURLEncoding.Encode(out[:], sum[:18])
-	return string(out[:])
+	return keyOf(purpose, source, who, r.Client)
 }
 
 // mac is a keyed digest of several texts, for one purpose.
 func (g *Guard) mac(purpose string, parts ...[]byte) (out [sha256.Size]byte) {
-	h := hmac.New(sha256.New, g.secret)
+	h := hmac.New(sha256.New, g.secret[:])
 	h.Write([]byte(purpose))
 	var n [8]byte
 	for _, p := range parts {

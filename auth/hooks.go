@@ -52,11 +52,10 @@ type Hooks struct {
 // Stats is a snapshot of a guard: what it holds now, and how often what
 // happened since it was made.
 type Stats struct {
-	// Held now. Those of the store are -1 where it does not count
-	// ([Counter]).
-	Challenges, Sessions, Failures, Known int
-	Nonces                                int
-	Verifying, Pending                    int
+	// Held now.
+	Challenges, Sessions, Failures, Known, Nonces int
+	// Calls of verifiers under way, and requests that wait for a check.
+	Verifying, Pending int
 
 	// Decisions so far.
 	Accepted, Challenged, Refused, Throttled, Unavailable uint64
@@ -75,11 +74,14 @@ type counters struct {
 
 // Stats returns a snapshot. It is cheap and safe for concurrent use.
 func (g *Guard) Stats() Stats {
-	s := Stats{
-		Challenges: -1, Sessions: -1, Failures: -1, Known: -1,
+	return Stats{
+		Challenges:    g.challenges.count(),
+		Sessions:      g.sessions.count(),
+		Failures:      g.throttle.failures.count(),
+		Known:         g.throttle.known.count(),
 		Nonces:        g.nonces.count(),
 		Verifying:     int(g.counters.verifying.Load()),
-		Pending:       int(g.users.pending.Load() + g.controllers.pending.Load()),
+		Pending:       g.users.places.count() + g.controllers.places.count() + g.digests.count(),
 		Accepted:      g.counters.accepted.Load(),
 		Challenged:    g.counters.challenged.Load(),
 		Refused:       g.counters.refused.Load(),
@@ -88,9 +90,4 @@ func (g *Guard) Stats() Stats {
 		Verifications: g.counters.verifications.Load(),
 		VerifyTime:    time.Duration(g.counters.verifyTime.Load()),
 	}
-	if c, ok := g.cfg.Store.(Counter); ok {
-		s.Challenges, s.Sessions = c.Count(KindChallenge), c.Count(KindSession)
-		s.Failures, s.Known = c.Count(KindFailure), c.Count(KindKnown)
-	}
-	return s
 }

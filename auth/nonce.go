@@ -10,25 +10,35 @@ import (
 	"time"
 )
 
-// A nonce is the time of its issue, 8 random bytes and a MAC of both, so that
-// the guard knows its own without a table (RFC 7616 §5.4). Only those that were
-// used with success are remembered, for their counts.
+// A nonce is the time of its issue, 8 random bytes and a MAC of both and of the
+// source that it was given to, so that the guard knows its own without a table
+// (RFC 7616 §5.4). The time is that since the guard was made, which does not go
+// back. Only nonces that were used with success are remembered, for their counts.
 type nonceID [16]byte
 
 const nonceMAC = 16
 
-func (n nonceID) issued() int64 { return int64(binary.BigEndian.Uint64(n[:8])) }
+func (n nonceID) issued() time.Duration { return time.Duration(binary.BigEndian.Uint64(n[:8])) }
 
-func (g *Guard) newNonce() string {
+func (g *Guard) newNonce(r *Request) string {
 	var id nonceID
-	binary.BigEndian.PutUint64(id[:8], uint64(time.Now().UnixNano()))
+	binary.BigEndian.PutUint64(id[:8], uint64(time.Since(g.nonces.start)))
 	_, _ = rand.Read(id[8:]) // never fails, see crypto/rand
-	mac := g.mac("nonce", id[:])
-	return base64.RawURLEncoding.EncodeToString(append(id[:], mac[:nonceMAC]...))
+	return base64.RawURLEncoding.EncodeToString(append(id[:], g.nonceMAC(id, r)...))
 }
 
-// readNonce returns false for a nonce that is not ours or has expired.
-func (g *Guard) readNonce(nonce string) (id nonceID, ok bool) {
+func (g *Guard) nonceMAC(id nonceID, r *Request) []byte {
+	source := ""
+	if !g.cfg.AnySource {
+		source = text(r.Source.Unmap().WithZone(""))
+	}
+	mac := g.mac("nonce", id[:], []byte(source))
+	return mac[:nonceMAC]
+}
+
+// readNonce returns false for a nonce that is not ours, was given to another source,
+// or has expired.
+func (g *Guard) readNonce(nonce string, r *Request) (id nonceID, ok bool) {
 	if len(nonce) != base64.RawURLEncoding.EncodedLen(len(id)+nonceMAC) {
 		return id, false
 	}
@@ -37,18 +47,18 @@ func (g *Guard) readNonce(nonce string) (id nonceID, ok bool) {
 		return id, false
 	}
 	copy(id[:], b)
-	mac := g.mac("nonce", id[:])
-	age := time.Since(time.Unix(0, id.issued()))
-	return id, hmac.Equal(mac[:nonceMAC], b[len(id):]) && 0 <= age && age < g.cfg.ChallengeLifetime
+	return id, hmac.Equal(g.nonceMAC(id, r), b[len(id):]) && time.Since(g.nonces.start)-id.issued() < g.cfg.ChallengeLifetime
 }
 
 // nonceTable remembers which counts of which nonces were used (RFC 7616 §3.4).
 // It is bounded: at the bound the oldest nonce goes, and with it all that were
 // issued before, so that none of them can be used a second time.
 type nonceTable struct {
-	mu    sync.Mutex
+	start time.Time // of the guard
 	limit int
-	floor int64 // nonces issued at or before this time are stale
+
+	mu    sync.Mutex
+	floor time.Duration // nonces issued at or before this time are stale
 	uses  map[nonceID]*list.Element
 	order list.List // of *nonceUses, in order of first use
 }
@@ -62,7 +72,7 @@ type nonceUses struct {
 }
 
 func newNonceTable(limit int) *nonceTable {
-	return &nonceTable{limit: limit, uses: make(map[nonceID]*list.Element)}
+	return &nonceTable{start: time.Now(), limit: limit, floor: -1, uses: make(map[nonceID]*list.Element)}
 }
 
 // use enters a count and returns false where it was there already, is too old to
@@ -105,10 +115,10 @@ func (u *nonceUses) add(count uint32) bool {
 // sweep drops nonces that have expired, from the front; one behind a younger one
 // goes a little later.
 func (t *nonceTable) sweep(lifetime time.Duration) {
-	now := time.Now()
+	now := time.Since(t.start)
 	for e := t.order.Front(); e != nil; e = t.order.Front() {
 		id := e.Value.(*nonceUses).id
-		if now.Sub(time.Unix(0, id.issued())) < lifetime {
+		if now-id.issued() < lifetime {
 			return
 		}
 		t.order.Remove(e)

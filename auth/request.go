@@ -12,11 +12,19 @@ type Request struct {
 	// Client tells clients apart and is opaque to the guard: From address and
 	// Contact (§2.10, §2.11). Each has a challenge and a session of its own.
 	Client string
+	// From is the address of record in From. The guard knows a user by it and the
+	// source again who comes back with another Contact, since a client over TCP has
+	// a new port with each connection.
+	From string
 	// Source is the address that the request came from. The zero value means
-	// unknown; then all such requests are of one source.
+	// unknown; then failures are not counted by source.
 	Source netip.Addr
 	// Secure says that the request came over TLS or WSS.
 	Secure bool
+	// Connection tells the connections of the host apart, of TCP, TLS and
+	// WebSocket. 0 is for a datagram, whose source may be forged. A session that was
+	// opened over TLS or WSS is good over that connection alone.
+	Connection uint64
 	// UserAgent is the header of that name; it decides in [ModeOptional].
 	UserAgent string
 	// Method, URI and Body enter the Digest computation (RFC 7616 §3.4).
@@ -137,7 +145,7 @@ type Decision struct {
 	// Header is to be put into the answer: X-BSS-auth or WWW-Authenticate in a
 	// 401, a Warning that the client may show in a 403.
 	Header []HeaderField
-	// RetryAfter is set with Unavailable.
+	// RetryAfter is set with Unavailable, and with Forbid after too many failures.
 	RetryAfter time.Duration
 	// Reason says why, for logs: never for the peer, never with a secret in
 	// it, nil with Accept. [Reason] makes a metrics label of it.

@@ -1,80 +1,112 @@
 package auth
 
 import (
-	"context"
 	"crypto/sha256"
-	"encoding/binary"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
 )
 
-// session is what a success opens for a client (BSP-2.10-8). As stored, it is
-// the version, a flag, the proof, and the identity's three texts with their
-// lengths. Reading it takes substrings and allocates nothing: this is what every
-// request of a signed-in client does.
+// session is what a success opens for a client (BSP-2.10-8).
 type session struct {
 	identity Identity
-	// proof is a keyed digest of what it was opened with.
-	proof string
+	// proof is a keyed digest of what it was opened with. It is in memory alone, and
+	// zero in a session that was restored.
+	proof [sha256.Size]byte
+	// connection is that of Request if it is secure: the session belongs to it.
+	connection uint64
 }
 
+// boundTo is the connection that a session of the request belongs to, 0 for none.
+func (r *Request) boundTo() uint64 {
+	if !r.Secure {
+		return 0
+	}
+	return r.Connection
+}
+
+// session returns the session of a request without credentials. Another connection
+// than its own has no part in it.
+func (g *Guard) session(client recordKey, r *Request) (session, bool) {
+	s, ok := g.sessions.get(client)
+	return s, ok && (s.connection == r.boundTo() || g.cfg.AnySource)
+}
+
+// openSession makes a success last. A client that has a session of another account
+// gets none: two users share From, Contact and address, or one of them takes the
+// other's. Neither has a session then, and each is asked again.
+func (g *Guard) openSession(client recordKey, s session) {
+	expires := time.Now().Add(g.cfg.SessionLifetime)
+	var mine bool
+	g.sessions.update(client, keyOf("account", s.identity.Account), expires, func(old session, found bool) (session, bool) {
+		mine = !found || old.identity == s.identity
+		return s, mine
+	})
+	if !mine {
+		expires = time.Time{}
+	}
+	if g.cfg.KeepSession != nil && s.connection == 0 {
+		g.cfg.KeepSession(s.record(client, expires))
+	}
+}
+
+// SessionRecord is a session in a form that a store can keep over a restart.
+type SessionRecord struct {
+	// Key is 22 characters of the URL-safe base64 alphabet.
+	Key string
+	// Value is a few hundred bytes of JSON with a version in it. It holds the
+	// account and its directory entry, and nothing of the credentials.
+	Value []byte
+	// Expires is when the session ends. The zero time means that it has ended and
+	// that a store should forget it.
+	Expires time.Time
+}
+
+// sessionVersion tells the values of this version of the package from those of
+// others.
 const sessionVersion = 1
 
-func (g *Guard) session(ctx context.Context, client string) (session, error) {
-	record, err := g.cfg.Store.Get(ctx, KindSession, client)
-	if err != nil {
-		return session{}, err
-	}
-	s, ok := readSession(record.Value)
-	if !ok {
-		return session{}, ErrNotFound // of another version: sign in again
-	}
-	return s, nil
+type storedSession struct {
+	Version int    `json:"v"`
+	Account string `json:"account"`
+	ID      []byte `json:"id,omitempty"` // of a directory: any bytes
+	DN      string `json:"dn,omitempty"`
+	AMCC    bool   `json:"amcc,omitempty"`
 }
 
-func (g *Guard) openSession(ctx context.Context, client string, id Identity, proof [sha256.Size]byte) error {
-	return g.cfg.Store.Put(ctx, KindSession, client, session{id, string(proof[:])}.String(), g.cfg.SessionLifetime)
+func (s session) record(client recordKey, expires time.Time) SessionRecord {
+	r := SessionRecord{Key: client.String(), Expires: expires.Round(0)}
+	if !expires.IsZero() {
+		id := s.identity
+		r.Value, _ = json.Marshal(storedSession{sessionVersion, id.Account, []byte(id.ID), id.DN, id.AMCC}) // texts and a bool
+	}
+	return r
 }
 
-// String returns the stored form.
-func (s session) String() string {
-	b := make([]byte, 0, 2+sha256.Size+6+len(s.identity.Account)+len(s.identity.ID)+len(s.identity.DN))
-	b = append(b, sessionVersion, 0)
-	if s.identity.AMCC {
-		b[1] = 1
+// RestoreSession takes back a session that [Config.KeepSession] was given, in this
+// process or an earlier one. One that has expired is ignored, and none lasts longer
+// than [Config.SessionLifetime] from now, whatever the clock was meanwhile. The
+// error says that it is no session of this version of the package.
+func (g *Guard) RestoreSession(r SessionRecord) error {
+	var key recordKey
+	b, err := base64.RawURLEncoding.DecodeString(r.Key)
+	if err != nil || copy(key[:], b) != len(key) || len(b) != len(key) {
+		return errors.New("auth: not the key of a session")
 	}
-	b = append(b, s.proof...)
-	for _, text := range []string{s.identity.Account, s.identity.ID, s.identity.DN} {
-		b = binary.AppendUvarint(b, uint64(len(text)))
-		b = append(b, text...)
+	var s storedSession
+	if err := json.Unmarshal(r.Value, &s); err != nil || s.Account == "" {
+		return errors.New("auth: not a session")
 	}
-	return string(b)
-}
-
-func readSession(v string) (s session, ok bool) {
-	if len(v) < 2+sha256.Size || v[0] != sessionVersion {
-		return session{}, false
+	if s.Version != sessionVersion {
+		return fmt.Errorf("auth: session of version %d, want %d", s.Version, sessionVersion)
 	}
-	s.identity.AMCC = v[1] == 1
-	s.proof, v = v[2:2+sha256.Size], v[2+sha256.Size:]
-	for _, text := range []*string{&s.identity.Account, &s.identity.ID, &s.identity.DN} {
-		if *text, v, ok = cutText(v); !ok {
-			return session{}, false
-		}
+	left := min(time.Until(r.Expires), g.cfg.SessionLifetime)
+	if left <= 0 {
+		return nil
 	}
-	return s, true
-}
-
-// cutText takes one text with its length off the front.
-func cutText(v string) (text, rest string, ok bool) {
-	var n uint64
-	for i := 0; i < len(v) && i < 4; i++ {
-		n |= uint64(v[i]&0x7f) << (7 * i)
-		if v[i] < 0x80 {
-			v = v[i+1:]
-			if n > uint64(len(v)) {
-				return "", "", false
-			}
-			return v[:n], v[n:], true
-		}
-	}
-	return "", "", false
+	id := Identity{Account: s.Account, ID: string(s.ID), DN: s.DN, AMCC: s.AMCC}
+	g.sessions.put(key, keyOf("account", s.Account), session{identity: id}, time.Now().Add(left))
+	return nil
 }

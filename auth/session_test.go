@@ -2,7 +2,6 @@ package auth_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -76,13 +75,66 @@ func TestSessionIsOfItsClient(t *testing.T) {
 	}
 }
 
-// The last success decides whose session it is.
-func TestSessionChangesHands(t *testing.T) {
+// Two users with one From, Contact and address: a success of the other ends the
+// session, so that nobody is taken for somebody else. Both are asked again.
+func TestSessionOfTwoUsers(t *testing.T) {
 	f := newFixture(t, nil)
 	r := f.request("tom")
 	require.Equal(t, `de\tom`, f.try(r, `DE\tom`, "secret").Identity.Account)
 	require.Equal(t, `de\bill`, f.try(r, `DE\bill`, "other").Identity.Account)
-	require.Equal(t, `de\bill`, f.Check(r).Identity.Account)
+	require.Equal(t, auth.Challenge, f.Check(r).Verdict)
+	require.Equal(t, `de\tom`, f.try(r, `DE\tom`, "secret").Identity.Account)
+	require.Equal(t, `de\tom`, f.Check(r).Identity.Account)
+}
+
+// BSX-10: a session is bound to how its flow was protected. That of TLS is good on
+// its connection alone, unless the very credentials come again over another one.
+// Whoever forges a datagram has no use of any connection's session.
+func TestSessionIsOfItsFlow(t *testing.T) {
+	flows := map[string]func(*auth.Request){
+		"udp":   func(*auth.Request) {},
+		"tcp 1": func(r *auth.Request) { r.Connection = 1 },
+		"tcp 2": func(r *auth.Request) { r.Connection = 2 },
+		"tls 3": func(r *auth.Request) { r.Connection, r.Secure = 3, true },
+		"tls 4": func(r *auth.Request) { r.Connection, r.Secure = 4, true },
+	}
+	for opened, open := range flows {
+		for used, use := range flows {
+			for _, anySource := range []bool{false, true} {
+				f := newFixture(t, func(c *auth.Config) { c.AnySource = anySource })
+				r := f.request("tom")
+				open(&r)
+				answer := f.answer(r, f.Check(r), `DE\tom`, "secret")
+				require.Equal(t, auth.Accept, f.Check(answer).Verdict)
+				r = f.request("tom")
+				use(&r)
+				same := opened == used || opened[:3] == "tcp" && used[:3] == "tcp" || anySource && opened[:3] == used[:3]
+				require.Equal(t, same, f.Check(r).Verdict == auth.Accept, "opened by %s, used by %s, %t", opened, used, anySource)
+			}
+		}
+	}
+	f := newFixture(t, nil)
+	r := f.request("tom")
+	flows["tls 3"](&r)
+	answer := f.answer(r, f.Check(r), `DE\tom`, "secret")
+	require.Equal(t, auth.Accept, f.Check(answer).Verdict)
+	flows["tls 4"](&r)
+	flows["tls 4"](&answer)
+	require.Equal(t, auth.Accept, f.Check(answer).Verdict, "the client is back")
+	require.EqualValues(t, 1, f.verifier.calls.Load())
+	require.Equal(t, auth.Accept, f.Check(r).Verdict)
+	flows["tls 3"](&r)
+	require.Equal(t, auth.Challenge, f.Check(r).Verdict)
+}
+
+// A challenge may be answered over another transport: large requests go over TCP
+// (RFC 3261 §18.1.1).
+func TestChallengeIsOfAnyFlow(t *testing.T) {
+	f := newFixture(t, nil)
+	r := f.request("tom")
+	answer := f.answer(r, f.Check(r), `DE\tom`, "secret")
+	answer.Connection = 7
+	require.Equal(t, auth.Accept, f.Check(answer).Verdict)
 }
 
 // Identities come back from a session as they went in.
@@ -95,64 +147,67 @@ func TestSessionKeepsIdentity(t *testing.T) {
 	require.Equal(t, want, f.Check(r).Identity)
 }
 
-// Guards that share a store and a secret share sessions and challenges.
-func TestSharedStore(t *testing.T) {
-	store, err := auth.NewMemory(0, nil)
-	require.NoError(t, err)
-	share := func(c *auth.Config) {
-		c.Store, c.Secret = store, auth.NewSecret([]byte("0123456789abcdef0123456789abcdef"))
-	}
-	one, two := newFixture(t, share), newFixture(t, share)
-	r := one.request("tom")
-	answer := one.answer(r, one.Check(r), `DE\tom`, "secret")
-	require.Equal(t, auth.Accept, two.Check(answer).Verdict)
-	require.Equal(t, auth.Accept, one.Check(r).Verdict)
-	require.Equal(t, auth.Accept, one.Check(answer).Verdict)
-	require.Zero(t, one.verifier.calls.Load())
-}
+// BSX-11: sessions go on in another guard, for what is left of their time. Nothing of
+// the credentials is kept: the old X-BSS-rauth is not known there.
+func TestRestoreSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kept := make(map[string]auth.SessionRecord)
+		old := newFixture(t, func(c *auth.Config) {
+			c.KeepSession = func(r auth.SessionRecord) { kept[r.Key] = r }
+		})
+		want := auth.Identity{Account: `de\tom`, ID: "\x00\xffid", DN: "CN=Tom,DC=de"}
+		old.verifier.override = func(context.Context, auth.Credentials) (auth.Identity, error) { return want, nil }
+		r := old.request("tom")
+		answer := old.answer(r, old.Check(r), `DE\tom`, "secret")
+		require.Equal(t, auth.Accept, old.Check(answer).Verdict)
+		secure := old.request("bill")
+		secure.Secure, secure.Connection = true, 1
+		require.Equal(t, auth.Accept, old.try(secure, `DE\tom`, "secret").Verdict)
+		require.Len(t, kept, 1, "a session of TLS ends with its connection")
 
-// A session record that cannot be read, of another version say, is none.
-func TestUnreadableSession(t *testing.T) {
-	store := &corrupting{}
-	f := newFixture(t, func(c *auth.Config) {
-		memory, err := auth.NewMemory(0, nil)
-		require.NoError(t, err)
-		store.Store = memory
-		c.Store = store
-	})
-	f.verifier.override = func(context.Context, auth.Credentials) (auth.Identity, error) {
-		return auth.Identity{Account: "tom", ID: "id", DN: "dn"}, nil
-	}
-	r := f.request("tom")
-	whole := 0
-	for corrupt := range 48 {
-		store.corrupt = func(v string) string { return v[:min(corrupt, len(v))] }
-		require.Equal(t, auth.Accept, f.try(r, `DE\tom`, "secret").Verdict)
-		if d := f.Check(r); d.Verdict == auth.Accept {
-			require.Equal(t, auth.Identity{Account: "tom", ID: "id", DN: "dn"}, d.Identity)
-			whole++
+		time.Sleep(7 * time.Hour)
+		f := newFixture(t, nil)
+		for _, record := range kept {
+			require.NoError(t, f.RestoreSession(record))
 		}
-	}
-	require.Equal(t, 48-(2+32+4+3+3), whole, "only whole records are read")
-	store.corrupt = func(v string) string { return "\x09" + v[1:] }
-	require.Equal(t, auth.Accept, f.try(r, `DE\tom`, "secret").Verdict)
-	require.Equal(t, auth.Challenge, f.Check(r).Verdict)
-	store.corrupt = func(v string) string { return v[:34] + "\xff\xff\xff\xff\xff" + v[34:] }
-	require.Equal(t, auth.Accept, f.try(r, `DE\tom`, "secret").Verdict)
-	require.Equal(t, auth.Challenge, f.Check(r).Verdict)
+		require.Equal(t, want, f.Check(r).Identity)
+		require.ErrorIs(t, f.Check(answer).Reason, auth.ErrWrongKey)
+		time.Sleep(time.Hour - time.Second)
+		require.Equal(t, want, f.Check(r).Identity)
+		time.Sleep(time.Second)
+		require.Equal(t, auth.Challenge, f.Check(r).Verdict)
+		for _, record := range kept {
+			require.NoError(t, f.RestoreSession(record))
+			require.Zero(t, f.Stats().Sessions, "it has expired")
+
+			record.Expires = time.Now().Add(1000 * time.Hour) // by a clock that was wrong
+			require.NoError(t, f.RestoreSession(record))
+			time.Sleep(8 * time.Hour)
+			require.Zero(t, f.Stats().Sessions)
+		}
+
+		require.Equal(t, auth.Accept, old.try(r, `DE\tom`, "secret").Verdict)
+		want.Account = `de\bill`
+		require.Equal(t, auth.Accept, old.try(r, `DE\bill`, "other").Verdict)
+		for _, record := range kept {
+			require.True(t, record.Expires.IsZero(), "the session has ended early")
+		}
+	})
 }
 
-// corrupting alters the sessions that are written to it.
-type corrupting struct {
-	auth.Store
-	corrupt func(string) string
-}
-
-func (c *corrupting) Put(ctx context.Context, kind auth.Kind, key, value string, lifetime time.Duration) error {
-	if kind == auth.KindSession {
-		value = c.corrupt(value)
+func TestRestoreSessionRefuses(t *testing.T) {
+	f := newFixture(t, nil)
+	const key, value = "AAAAAAAAAAAAAAAAAAAAAA", `{"v":1,"account":"tom"}`
+	for _, r := range []auth.SessionRecord{
+		{}, {Key: key}, {Key: "AAAA", Value: []byte(value)}, {Key: key + "AAAA", Value: []byte(value)}, {Key: "?" + key[1:], Value: []byte(value)},
+		{Key: key, Value: []byte(`{"v":2,"account":"tom"}`)}, {Key: key, Value: []byte(`{"v":1}`)}, {Key: key, Value: []byte(value[:10])},
+	} {
+		r.Expires = time.Now().Add(time.Hour)
+		require.ErrorContains(t, f.RestoreSession(r), "auth: ", "%v", r)
 	}
-	return c.Store.Put(ctx, kind, key, value, lifetime)
+	require.Zero(t, f.Stats().Sessions)
+	require.NoError(t, f.RestoreSession(auth.SessionRecord{Key: key, Value: []byte(value), Expires: time.Now().Add(time.Hour)}))
+	require.Equal(t, 1, f.Stats().Sessions)
 }
 
 // Everything at once, for the race detector: nobody with the right password is
@@ -185,30 +240,3 @@ func TestManyAtOnce(t *testing.T) {
 	wg.Wait()
 	require.Zero(t, f.Stats().Failures)
 }
-
-// BSP-2.10-9: a store that is down is a 503 as well, and lets nobody in.
-func TestStoreDown(t *testing.T) {
-	f := newFixture(t, func(c *auth.Config) { c.Store = downStore{} })
-	r := f.request("tom")
-	for _, rauth := range []string{"", "AAAA"} {
-		r.Rauth = rauth
-		d := f.Check(r)
-		require.Equal(t, auth.Unavailable, d.Verdict)
-		require.ErrorIs(t, d.Reason, errDown)
-		require.Equal(t, 5*time.Second, d.RetryAfter)
-	}
-	require.Equal(t, -1, f.Stats().Sessions)
-}
-
-var errDown = errors.New("store is down")
-
-type downStore struct{}
-
-func (downStore) Get(context.Context, auth.Kind, string) (auth.Record, error) {
-	return auth.Record{}, errDown
-}
-func (downStore) Put(context.Context, auth.Kind, string, string, time.Duration) error { return errDown }
-func (downStore) Swap(context.Context, auth.Kind, string, string, time.Duration, uint64) error {
-	return errDown
-}
-func (downStore) Delete(context.Context, auth.Kind, string) error { return errDown }

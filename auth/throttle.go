@@ -3,264 +3,257 @@ package auth
 import (
 	"context"
 	"encoding/binary"
-	"errors"
-	"hash/fnv"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
 
-// throttle counts refused credentials by account and by source, and holds back
-// whoever had too many. The package documentation has the rule.
+// throttle counts refused credentials, and holds back whoever had too many. The
+// package documentation has the rule.
 //
-// The counts are in the store. What is under way is in memory: an attempt is let
-// through only where its failure, and that of all others under way, would not
-// exceed the limit, since otherwise parallel attempts would pass before the
-// first of them is counted. Those in excess wait for the others to end.
+// An attempt is let through only where its failure, and that of all others under
+// way, would not exceed a limit, since otherwise parallel attempts would pass before
+// the first of them is counted. Those in excess wait for the others to end.
 type throttle struct {
-	store  Store
-	max    [2]int // of an account and of a source
+	max    [2]int // of an account or a party, and of a source
 	window time.Duration
 	shared []netip.Prefix
+	known  *table[struct{}] // accounts, and accounts with a source and a From
 
-	mu    sync.Mutex
-	gates map[string]*gate
-	// ended counts the attempts that ended, by a hash of their key: whoever read
-	// the store before one did must read again.
-	ended [256]uint64
+	mu       sync.Mutex
+	failures *table[failures]
+	underway map[recordKey]*gate
 }
 
 // gate is a key with attempts under way.
 type gate struct {
-	underway int
+	attempts int
 	wake     chan struct{} // closed when an attempt ends
 }
 
-// subject is whom an attempt counts against: the account and the source. A key
-// that is "" is not counted. The client, at its source, is who may be known.
-//
-// The lane is the kind of check, a user's, a controller's or Digest. Attempts
-// wait for others of their lane alone: those that need no directory are not to
-// wait for one.
-type subject struct{ account, source, client, lane string }
-
-func (s subject) keys() [2]string { return [2]string{s.account, s.source} }
-
-func newThrottle(cfg Config) *throttle {
-	return &throttle{
-		store: cfg.Store, max: [2]int{cfg.MaxFailures, cfg.MaxSourceFailures}, window: cfg.FailureWindow, shared: cfg.SharedSources,
-		gates: make(map[string]*gate),
-	}
+// failures of an account, a party or a source.
+type failures struct {
+	last time.Time
+	// names has a hash of the account for each, as it was typed.
+	names []uint64
 }
 
-// subject makes the keys of an account (see accountKey), a client and a source.
-func (t *throttle) subject(account, client string, source netip.Addr) subject {
-	if t.max[0] < 0 {
-		return subject{}
+// attempt is whom credentials count against.
+type attempt struct {
+	account recordKey
+	// source is zero where failures are not counted by source. owner is the source
+	// in any case.
+	source, owner recordKey
+	// client is the account at this source with this From.
+	client recordKey
+	// party is the account at this source, and client where that is known.
+	party recordKey
+	known bool
+	// locks says that a directory may lock the account.
+	locks bool
+	// names are hashes of the account as typed and, after a success, as it is.
+	names []uint64
+}
+
+// slowDown is how long the attempts of strangers wait where an account had too many
+// failures, if no directory locks it.
+const slowDown = time.Second
+
+// attempt describes one try at an account. The lane is the kind of check: a user's,
+// a controller's or Digest. What fails in one has no part in the others.
+func (g *Guard) attempt(r *Request, lane, account string, n Name, locks bool) attempt {
+	t := g.throttle
+	source, from := text(sourceNet(r.Source)), r.From
+	if r.AMCC {
+		from = "" // one controller signs in many users (§2.11)
 	}
+	a := attempt{
+		account: keyOf("account", lane, account),
+		client:  keyOf("client", lane, account, source, from),
+		party:   keyOf("party", lane, account, source),
+		owner:   keyOf("source", source),
+		locks:   locks,
+		names:   []uint64{nameHash(n.Account())},
+	}
+	if r.Source.IsValid() && !g.cfg.AnySource && !slices.ContainsFunc(t.shared, func(p netip.Prefix) bool { return p.Contains(r.Source.Unmap().WithZone("")) }) {
+		a.source = a.owner
+	}
+	if _, a.known = t.known.get(a.client); a.known {
+		a.party = a.client
+	}
+	return a
+}
+
+func nameHash(name string) uint64 {
+	k := keyOf("name", name)
+	return binary.BigEndian.Uint64(k[:])
+}
+
+// sourceNet is the unit that a source is counted by: who has a /64 of IPv6 has all
+// its addresses.
+func sourceNet(source netip.Addr) netip.Addr {
 	source = source.Unmap().WithZone("")
-	s := subject{
-		account: hashKey([]byte("account " + account)),
-		client:  hashKey([]byte("client " + client + " " + source.String())),
-	}
-	for _, p := range t.shared {
-		if p.Contains(source) {
-			return s
-		}
-	}
-	s.source = hashKey([]byte("source " + sourceNet(source)))
-	return s
-}
-
-// sourceNet is the unit that a source is counted by: one who has a /64 of IPv6
-// has all its addresses.
-func sourceNet(source netip.Addr) string {
 	if source.Is6() {
-		if p, err := source.Prefix(64); err == nil {
-			return p.String()
-		}
+		p, _ := source.Prefix(64) // a length that every IPv6 address has
+		source = p.Addr()
 	}
-	return source.String()
+	return source
 }
 
-// begin reserves an attempt, or returns ErrThrottled, the store's error, or that
-// of ctx. After nil, end must be called. A known subject passes in any case.
-func (t *throttle) begin(ctx context.Context, s subject, known bool) error {
+// text is a part of a key.
+func text(source netip.Addr) string {
+	b := source.As16()
+	return string(b[:])
+}
+
+// limit is how many failures a key may have.
+type limit struct {
+	key recordKey
+	max int
+}
+
+// limits returns what holds the attempt back.
+func (t *throttle) limits(a attempt) []limit {
+	all := make([]limit, 0, 2)
+	if a.source != (recordKey{}) {
+		all = append(all, limit{a.source, t.max[1]})
+	}
+	if !a.locks {
+		return append(all, limit{a.party, t.max[0]})
+	}
+	most := t.max[0]
+	if _, ok := t.known.get(a.account); ok && !a.known && most > 1 {
+		most-- // the last one is for those from where the account signed in before
+	}
+	return append(all, limit{a.account, most})
+}
+
+// begin lets an attempt through, or returns a heldError, or the error of ctx. After
+// nil, end must be called.
+func (t *throttle) begin(ctx context.Context, a attempt) error {
+	if t.max[0] < 0 {
+		return nil
+	}
 	for {
-		before := t.endings(s)
-		var failures [2]int
-		for i, key := range s.keys() {
-			f, _, err := t.failures(ctx, key)
-			if err != nil {
-				return err
-			}
-			if failures[i] = f.count(); failures[i] >= t.max[i] && key != "" && !known {
-				return ErrThrottled
-			}
-		}
-		wait, ok := t.reserve(s, failures, before, known)
-		if ok {
-			return nil
+		wait, err := t.enter(a)
+		if err != nil {
+			return err
 		}
 		if wait == nil {
-			continue
+			break
 		}
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	}
-}
-
-// reserve enters the attempt, or returns what to wait for before trying again,
-// nil where the store must be read again at once.
-func (t *throttle) reserve(s subject, failures [2]int, before [2]uint64, known bool) (wait <-chan struct{}, ok bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !known {
-		if t.endingsLocked(s) != before {
-			return nil, false
-		}
-		for i, key := range s.keys() {
-			if g := t.gates[key+s.lane]; key != "" && g != nil && g.underway+failures[i] >= t.max[i] {
-				return g.wake, false
-			}
-		}
-	}
-	for _, key := range s.keys() {
-		if key == "" {
-			continue
-		}
-		g := t.gates[key+s.lane]
-		if g == nil {
-			g = &gate{wake: make(chan struct{})}
-			t.gates[key+s.lane] = g
-		}
-		g.underway++
-	}
-	return nil, true
-}
-
-// end gives a reservation back, after the result was counted.
-func (t *throttle) end(s subject) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, key := range s.keys() {
-		g := t.gates[key+s.lane]
-		if key == "" || g == nil {
-			continue
-		}
-		t.ended[shard(key)]++
-		close(g.wake)
-		g.wake = make(chan struct{})
-		if g.underway--; g.underway == 0 {
-			delete(t.gates, key+s.lane)
-		}
-	}
-}
-
-func (t *throttle) endings(s subject) [2]uint64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.endingsLocked(s)
-}
-
-func (t *throttle) endingsLocked(s subject) [2]uint64 {
-	return [2]uint64{t.ended[shard(s.account)], t.ended[shard(s.source)]}
-}
-
-func shard(key string) byte {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(key))
-	return byte(h.Sum32())
-}
-
-// failed counts a refusal against both.
-func (t *throttle) failed(ctx context.Context, s subject) error {
-	now := time.Now()
-	add := func(most int) func(failures, string) failures {
-		return func(f failures, of string) failures { return f.add(now, of, most) }
-	}
-	return errors.Join(t.update(ctx, s.account, s.source, add(t.max[0])), t.update(ctx, s.source, s.account, add(t.max[1])))
-}
-
-// succeeded forgets the account's failures, and of the source those that were
-// with this account: whoever has one good account must not be able to wipe out
-// his guesses at others.
-func (t *throttle) succeeded(ctx context.Context, s subject) error {
-	none := func(f failures, _ string) failures { return f[:min(len(f), 8)] }
-	return errors.Join(t.update(ctx, s.account, s.source, none), t.update(ctx, s.source, s.account, failures.drop))
-}
-
-// update changes the failures of key, as far as they have to do with another.
-func (t *throttle) update(ctx context.Context, key, other string, change func(failures, string) failures) error {
-	const tries = 100
-	if key == "" {
+	if f, _ := t.failures.get(a.account); a.known || a.locks || len(f.names) < t.max[0] {
 		return nil
 	}
-	for range tries {
-		f, revision, err := t.failures(ctx, key)
-		if err != nil {
-			return err
+	slow := time.NewTimer(slowDown)
+	defer slow.Stop()
+	select {
+	case <-slow.C:
+		return nil
+	case <-ctx.Done():
+		t.end(a)
+		return context.Cause(ctx)
+	}
+}
+
+// enter takes a place, or returns what to wait for before trying again.
+func (t *throttle) enter(a attempt) (wait <-chan struct{}, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, l := range t.limits(a) {
+		f, _ := t.failures.get(l.key)
+		if len(f.names) >= l.max {
+			return nil, &heldError{t.window - time.Since(f.last)}
 		}
-		changed := change(f, other)
-		if changed == f {
-			return nil
-		}
-		lifetime := max(t.window-time.Since(changed.last()), time.Millisecond)
-		err = t.store.Swap(ctx, KindFailure, key, string(changed), lifetime, revision)
-		if !errors.Is(err, ErrConflict) {
-			return err
-		}
-	}
-	return ErrConflict
-}
-
-func (t *throttle) failures(ctx context.Context, key string) (failures, uint64, error) {
-	if key == "" {
-		return "", 0, nil
-	}
-	record, err := t.store.Get(ctx, KindFailure, key)
-	if errors.Is(err, ErrNotFound) {
-		return "", 0, nil
-	}
-	return failures(record.Value), record.Revision, err
-}
-
-// failures is the stored form: the time of the last one, and for each of them a
-// hash of the other side, 8 bytes each.
-type failures string
-
-func (f failures) count() int { return max(0, len(f)/8-1) }
-
-func (f failures) last() time.Time {
-	if len(f) < 8 {
-		return time.Time{}
-	}
-	return time.Unix(0, int64(binary.BigEndian.Uint64([]byte(f[:8]))))
-}
-
-func (f failures) add(now time.Time, of string, most int) failures {
-	b := binary.BigEndian.AppendUint64(nil, uint64(now.UnixNano()))
-	if len(f) > 8 {
-		b = append(b, f[max(8, len(f)-8*(most-1)):]...)
-	}
-	return failures(append(b, mark(of)...))
-}
-
-func (f failures) drop(of string) failures {
-	if len(f) < 8 {
-		return f
-	}
-	kept, m := f[:8], failures(mark(of))
-	for rest := f[8:]; len(rest) >= 8; rest = rest[8:] {
-		if rest[:8] != m {
-			kept += rest[:8]
+		if g := t.underway[l.key]; g != nil && g.attempts+len(f.names) >= l.max {
+			wait = g.wake
 		}
 	}
-	return kept
+	if wait != nil {
+		return wait, nil
+	}
+	for _, k := range a.keys() {
+		g := t.underway[k]
+		if g == nil {
+			g = &gate{wake: make(chan struct{})}
+			t.underway[k] = g
+		}
+		g.attempts++
+	}
+	return nil, nil
 }
 
-// mark shortens a store key; "" has a mark, too.
-func mark(key string) string { return (key + "--------")[:8] }
+// keys are those that an attempt is counted under.
+func (a attempt) keys() []recordKey {
+	if a.source == (recordKey{}) {
+		return []recordKey{a.account, a.party}
+	}
+	return []recordKey{a.account, a.party, a.source}
+}
+
+// end gives the place back, after the result was counted.
+func (t *throttle) end(a attempt) {
+	if t.max[0] < 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, k := range a.keys() {
+		g := t.underway[k]
+		close(g.wake)
+		g.wake = make(chan struct{})
+		if g.attempts--; g.attempts == 0 {
+			delete(t.underway, k)
+		}
+	}
+}
+
+// failed counts a refusal.
+func (t *throttle) failed(a attempt) {
+	if t.max[0] < 0 {
+		return
+	}
+	now := time.Now()
+	for _, k := range a.keys() {
+		t.failures.update(k, a.owner, now.Add(t.window), func(f failures, _ bool) (failures, bool) {
+			names := append(slices.Clone(f.names[max(0, len(f.names)-t.max[1]):]), a.names[0])
+			return failures{now, names}, true
+		})
+	}
+}
+
+// succeeded makes the client known, and forgets the failures that were with this
+// account: who has one good account must not be able to wipe out guesses at others,
+// though the names may count as one.
+func (t *throttle) succeeded(a attempt, id Identity, lifetime time.Duration) {
+	if t.max[0] < 0 {
+		return
+	}
+	now := time.Now()
+	a.names = append(a.names, nameHash(id.Account))
+	for _, k := range append(a.keys(), a.client) {
+		f, found := t.failures.get(k)
+		if !found {
+			continue
+		}
+		t.failures.update(k, a.owner, f.last.Add(t.window), func(f failures, _ bool) (failures, bool) {
+			f.names = slices.DeleteFunc(slices.Clone(f.names), func(n uint64) bool { return slices.Contains(a.names, n) })
+			return f, len(f.names) > 0
+		})
+	}
+	t.known.put(a.client, a.account, struct{}{}, now.Add(lifetime))
+	t.known.put(a.account, a.account, struct{}{}, now.Add(lifetime))
+}
+
+// heldError is ErrThrottled for a time.
+type heldError struct{ wait time.Duration }
+
+func (e *heldError) Error() string { return ErrThrottled.Error() }
+func (e *heldError) Unwrap() error { return ErrThrottled }

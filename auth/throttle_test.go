@@ -2,9 +2,11 @@ package auth_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,23 +110,47 @@ func TestThrottleAcrossNames(t *testing.T) {
 	require.Equal(t, auth.Forbid, f.try(f.from("198.51.100.1"), `DE\tom`, "secret").Verdict)
 }
 
-// BSP-2.10-8: somebody else's failures do not hold up an established session,
-// and a right password from a known client passes, with a limit on guesses.
-func TestKnownClientIsNotHeldUp(t *testing.T) {
+// BSP-2.10-8: somebody else's failures hold up neither an established session nor a
+// right password from where the account signed in before, whatever the Contact.
+func TestKnownUserIsNotHeldUp(t *testing.T) {
 	f := newFixture(t, nil)
-	tom := f.from("192.0.2.1")
+	tom := f.request("tom")
 	answer := f.answer(tom, f.Check(tom), `DE\tom`, "secret")
 	require.Equal(t, auth.Accept, f.Check(answer).Verdict)
 
-	attacker := f.from("192.0.2.1") // even behind the same NAT
-	attacker.Client = "attacker"
-	f.fail(attacker, `DE\tom`, 4)
+	attacker := tom // even behind the same NAT
+	attacker.Client, attacker.From = "attacker", "sip:attacker@example.com"
+	f.fail(attacker, `DE\tom`, 3)
 	for range 10 {
-		require.Equal(t, auth.Forbid, f.try(attacker, `DE\tom`, "guess").Verdict)
+		d := f.try(attacker, `DE\tom`, "guess")
+		require.Equal(t, auth.Forbid, d.Verdict)
+		require.Positive(t, d.RetryAfter)
+		require.Contains(t, d.Header[0].Value, "Too many failed attempts")
 	}
 	require.Equal(t, auth.Accept, f.Check(tom).Verdict, "session")
 	require.Equal(t, auth.Accept, f.Check(answer).Verdict, "the session's credentials")
+	tom.Client += " from another port"
 	require.Equal(t, auth.Accept, f.try(tom, `DE\tom`, "secret").Verdict, "new credentials")
+}
+
+// A directory that locks accounts hears of MaxFailures, the known user's included:
+// the last attempt is kept for him.
+func TestKnownUserHasOneAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, nil)
+		tom := f.request("tom")
+		require.Equal(t, auth.Accept, f.try(tom, `DE\tom`, "secret").Verdict)
+		calls := f.verifier.calls.Load()
+		for i := range 50 {
+			f.try(f.from(fmt.Sprintf("192.0.2.%d", i)), `DE\tom`, "guess")
+		}
+		require.Equal(t, calls+3, f.verifier.calls.Load())
+		require.ErrorIs(t, f.try(tom, `DE\tom`, "mistyped").Reason, auth.ErrBadPassword)
+		require.Equal(t, auth.Forbid, f.try(tom, `DE\tom`, "secret").Verdict)
+		require.Equal(t, calls+4, f.verifier.calls.Load())
+		time.Sleep(15 * time.Minute)
+		require.Equal(t, auth.Accept, f.try(tom, `DE\tom`, "secret").Verdict)
+	})
 }
 
 // BSP-2.11-1, BSP-2.11-2: a controller has one account for all of its users, so
@@ -141,40 +167,130 @@ func TestKnownControllerIsNotHeldUp(t *testing.T) {
 	})
 	session := func(user, source string) auth.Request {
 		return auth.Request{
-			Client: "sip:" + user + "@example.com sip:fmc@192.0.2.1", Source: netip.MustParseAddr(source), Method: "SUBSCRIBE", AMCC: true,
+			Client: "sip:" + user + "@example.com sip:fmc@192.0.2.1", From: "sip:" + user + "@example.com",
+			Source: netip.MustParseAddr(source), Method: "SUBSCRIBE", AMCC: true,
 		}
 	}
 	require.Equal(t, auth.Accept, f.try(session("tom", "192.0.2.1"), "amcc", "secret").Verdict)
-	f.fail(session("tom", "203.0.113.1"), "amcc", 4)
+	f.fail(session("tom", "203.0.113.1"), "amcc", 3)
 	require.Equal(t, auth.Forbid, f.try(session("ann", "192.0.2.2"), "amcc", "secret").Verdict, "another machine")
-	require.Equal(t, auth.Forbid, f.try(session("ann", "192.0.2.1"), "amcc", "guess").Verdict)
 	require.Equal(t, auth.Accept, f.try(session("ann", "192.0.2.1"), "amcc", "secret").Verdict)
 }
 
-// Who passes for a known client has a few guesses, none of which reaches the
-// directory, and not even the right one after them.
-func TestKnownClientAllowance(t *testing.T) {
-	f := newFixture(t, nil)
-	tom := f.from("192.0.2.1")
-	require.Equal(t, auth.Accept, f.try(tom, `DE\tom`, "secret").Verdict)
-	f.fail(f.from("192.0.2.2"), `DE\tom`, 4)
-	calls := f.verifier.calls.Load()
-	for i := range 4 {
-		require.Equal(t, auth.Forbid, f.try(tom, `DE\tom`, fmt.Sprint("guess", i)).Verdict)
-	}
-	require.Equal(t, calls, f.verifier.calls.Load())
-	require.Equal(t, auth.Forbid, f.try(tom, `DE\tom`, "secret").Verdict)
+// Where no directory locks accounts, nobody locks out a user: the failures of a
+// source hold back that source, and a user who is known there has failures of his own.
+func TestAccountsThatNobodyLocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, func(c *auth.Config) { c.Verifier = unlocked{c.Verifier} })
+		tom := f.from("192.0.2.1")
+		tom.From = "sip:tom@example.com"
+		require.Equal(t, auth.Accept, f.try(tom, `DE\tom`, "secret").Verdict)
+		f.fail(f.from("192.0.2.1"), `DE\tom`, 4)
+		start := time.Now()
+		require.Equal(t, auth.Forbid, f.try(f.from("192.0.2.1"), `DE\tom`, "secret").Verdict)
+		f.fail(tom, `DE\tom`, 1)
+		tom.Client = "another port"
+		require.Equal(t, auth.Accept, f.try(tom, `DE\tom`, "secret").Verdict)
+		require.Zero(t, time.Since(start))
+
+		for i := range 4 {
+			f.fail(f.from(fmt.Sprintf("198.51.100.%d", i)), `DE\tom`, 1)
+		}
+		start = time.Now()
+		require.Equal(t, auth.Accept, f.try(f.from("203.0.113.1"), `DE\tom`, "secret").Verdict, "a new device")
+		require.Equal(t, time.Second, time.Since(start), "guesses from many sources are slow")
+		f.fail(tom, `DE\tom`, 4)
+		require.Equal(t, auth.Forbid, f.try(tom, `DE\tom`, "secret").Verdict)
+	})
 }
 
-// A password that is no longer right passes once, not again and again.
-func TestKnownClientWithOldPassword(t *testing.T) {
+// Two accounts of the same name in two domains count as one, since they may be one.
+// But a success of the one does not wipe out guesses at the other, which its
+// directory counts.
+func TestSuccessOfANamesake(t *testing.T) {
 	f := newFixture(t, nil)
-	tom := f.from("192.0.2.1")
-	require.Equal(t, auth.Accept, f.try(tom, `DE\tom`, "secret").Verdict)
-	f.fail(f.from("192.0.2.2"), `DE\tom`, 4)
-	f.verifier.passwords[`de\tom`] = "new"
-	require.ErrorIs(t, f.try(tom, `DE\tom`, "secret").Reason, auth.ErrBadPassword)
-	require.Equal(t, auth.Forbid, f.try(tom, `DE\tom`, "secret").Verdict)
+	f.verifier.passwords[`fr\tom`] = "mine"
+	r := f.from("192.0.2.1")
+	f.fail(r, `DE\tom`, 3)
+	require.Equal(t, auth.Accept, f.try(r, `FR\tom`, "mine").Verdict)
+	f.fail(r, `DE\tom`, 1)
+	require.Equal(t, auth.Forbid, f.try(r, `DE\tom`, "secret").Verdict)
+}
+
+// What the directory says that an account is called counts as well as what was typed.
+func TestSuccessUnderAnotherName(t *testing.T) {
+	f := newFixture(t, nil)
+	r := f.from("192.0.2.1")
+	f.fail(r, `DE\tom`, 3)
+	f.verifier.override = func(context.Context, auth.Credentials) (auth.Identity, error) {
+		return auth.Identity{Account: `DE\tom`}, nil
+	}
+	require.Equal(t, auth.Accept, f.try(r, "tom@de.example", "secret").Verdict)
+	f.verifier.override = nil
+	f.fail(r, `DE\tom`, 3)
+}
+
+// BSX-8: while a directory hangs, a source and an account hold a part of the places
+// for requests that wait. The rest of theirs is told to come again, and others go on.
+func TestShareOfPlaces(t *testing.T) {
+	for name, vary := range map[string]func(*auth.Request, int) string{
+		"source": func(_ *auth.Request, i int) string { return fmt.Sprint("user", i) },
+		"account": func(r *auth.Request, i int) string {
+			r.Source = netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+			return "user"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t, nil)
+				f.verifier.override = func(ctx context.Context, c auth.Credentials) (auth.Identity, error) {
+					if c.Name.User == "tom" {
+						return auth.Identity{}, nil
+					}
+					<-ctx.Done()
+					return auth.Identity{}, ctx.Err()
+				}
+				var wg sync.WaitGroup
+				var busy atomic.Int64
+				start := time.Now()
+				for i := range 300 {
+					r := f.from("192.0.2.1")
+					account := vary(&r, i)
+					r.Client = fmt.Sprint(i)
+					answer := f.answer(r, f.Check(r), account, fmt.Sprint(i))
+					wg.Go(func() {
+						if d := f.Check(answer); errors.Is(d.Reason, auth.ErrBusy) && time.Since(start) == 0 && d.RetryAfter > 0 {
+							busy.Add(1)
+						}
+					})
+				}
+				synctest.Wait()
+				require.EqualValues(t, 300-128/4, busy.Load())
+				require.Equal(t, 128/4, f.Stats().Pending)
+				require.Equal(t, auth.Accept, f.try(f.request("tom"), `DE\tom`, "secret").Verdict)
+				require.Zero(t, time.Since(start))
+				wg.Wait()
+			})
+		})
+	}
+}
+
+// BSP-4.3-7, BSX-10: a datagram with Basic credentials proves nothing of its source.
+func TestBasicOfAnySource(t *testing.T) {
+	f := newFixture(t, func(c *auth.Config) { c.Basic = auth.BasicInsecure })
+	r := f.from("192.0.2.1")
+	for i := range 30 {
+		r.Authorization = []string{fmt.Sprintf(`Basic username="DE\x%d:wrong"`, i)}
+		require.ErrorIs(t, f.Check(r).Reason, auth.ErrUnknownAccount)
+	}
+	r.Authorization = nil
+	require.Equal(t, auth.Accept, f.try(r, `DE\tom`, "secret").Verdict)
+	r.Connection = 1
+	for i := range 20 {
+		r.Authorization = []string{fmt.Sprintf(`Basic username="DE\y%d:wrong"`, i)}
+		require.ErrorIs(t, f.Check(r).Reason, auth.ErrUnknownAccount)
+	}
+	require.ErrorIs(t, f.Check(r).Reason, auth.ErrThrottled)
 }
 
 // A success forgets the account's failures, and no others of the source: one

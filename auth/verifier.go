@@ -15,6 +15,10 @@ import "context"
 // Where c.AMCC is set, only accounts of mobile client controllers may pass;
 // without it they must not.
 //
+// A verifier whose accounts no directory locks says so by a method LocksAccounts()
+// bool that returns false; see the package documentation on throttling. It is called
+// once.
+//
 // Whose addresses the account may publish for is told by its identity: it is
 // compared with the account, and the ID, of the directory entry ([SameAccount]).
 // The guard takes its Account in lower case, and the name that was typed where

@@ -108,7 +108,7 @@ func TestHungDirectoryIsNotForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		local := localAccounts(t)
 		f := newFixture(t, func(c *auth.Config) {
-			c.AMCC, c.Digest, c.MaxSourceFailures, c.MaxVerifications, c.MaxPending = local, local, 4, 5, 5
+			c.AMCC, c.Digest, c.MaxVerifications, c.MaxPending = local, local, 5, 20
 		})
 		f.verifier.override = func(ctx context.Context, _ auth.Credentials) (auth.Identity, error) {
 			<-ctx.Done()
@@ -202,7 +202,7 @@ func TestVerifierPanics(t *testing.T) {
 // users with one account (BSP-2.11-2), and one wrong password is one failure.
 func TestSharedVerification(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, nil)
+		f := newFixture(t, func(c *auth.Config) { c.MaxPending = 2000 })
 		f.verifier.override = func(_ context.Context, c auth.Credentials) (auth.Identity, error) {
 			time.Sleep(time.Second)
 			if string(c.Password.Reveal()) != "secret" {
@@ -229,7 +229,7 @@ func TestSharedVerification(t *testing.T) {
 			wg.Wait()
 			require.EqualValues(t, i+1, f.verifier.calls.Load())
 		}
-		require.Equal(t, 2, f.Stats().Failures, "one account, one source")
+		require.Equal(t, 3, f.Stats().Failures, "one account, one source, and the account there")
 	})
 }
 

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -9,24 +10,27 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
-// flights are the verifications under way. Requests with the same credentials
-// share one: a client that sends several requests at once, or a controller that
-// signs in a thousand of its users, costs one question, and one failure.
-//
-// Users and controllers have one each, so that a directory that hangs does not
-// keep controllers waiting, which do not need it.
-type flights struct {
-	pending atomic.Int64  // requests that wait
-	slots   chan struct{} // one for each verifier call
+// checks are the verifications of one kind of account. Users and controllers have
+// one each, so that a directory that hangs does not keep controllers waiting, which
+// do not need it.
+type checks struct {
+	lane     string
+	verifier Verifier
+	keyer    AccountKeyer // the verifier, or nil
+	locks    bool
+	places   *places
+	slots    chan struct{} // one for each verifier call
 
-	mu    sync.Mutex
-	byKey map[[sha256.Size]byte]*flight
+	mu      sync.Mutex
+	flights map[[sha256.Size]byte]*flight
 }
 
+// flight is a verification under way. Requests with the same credentials share one:
+// a client that sends several requests at once, or a controller that signs in a
+// thousand of its users, costs one question, and one failure.
 type flight struct {
 	done     chan struct{}   // closed when identity and err are set
 	timeout  <-chan struct{} // closed when nobody should wait any longer
@@ -34,35 +38,38 @@ type flight struct {
 	err      error
 }
 
-// attempt is what one verification is about.
-type attempt struct {
-	credentials Credentials
-	subject     subject
-	known       knownAccount
+func newChecks(lane string, v Verifier, cfg Config, share int) *checks {
+	keyer, _ := v.(AccountKeyer)
+	never, ok := v.(interface{ LocksAccounts() bool })
+	return &checks{
+		lane: lane, verifier: v, keyer: keyer, locks: !ok || never.LocksAccounts(),
+		places: newPlaces(cfg.MaxPending, share), slots: make(chan struct{}, cfg.MaxVerifications),
+		flights: make(map[[sha256.Size]byte]*flight),
+	}
 }
 
-// verify asks the verifier, within the throttle. The error wraps
-// ErrBadCredentials, ErrThrottled, or ErrUnavailable and what happened; or is
-// ErrBusy.
+// verify asks the verifier, within the throttle. The error wraps ErrBadCredentials,
+// ErrThrottled, or ErrUnavailable and what happened; or is ErrBusy.
 func (g *Guard) verify(ctx context.Context, r *Request, c Credentials) (Identity, error) {
-	fs := g.flights(c)
-	defer fs.pending.Add(-1)
-	if fs.pending.Add(1) > int64(g.cfg.MaxPending) {
+	k := g.users
+	if c.AMCC {
+		k = g.controllers
+	}
+	// The name's own key, since to find the account may itself take a while.
+	a := g.attempt(r, k.lane, c.Name.bare(), c.Name, k.locks)
+	source, account := a.source, a.account
+	if !k.places.take(source, account) {
 		return Identity{}, ErrBusy
 	}
-	account, err := g.accountKey(ctx, c)
-	if err != nil {
-		return Identity{}, unavailable(err).reason
+	defer k.places.leave(source, account)
+	if k.keyer != nil {
+		key, err := k.accountKey(ctx, c.Name, g.cfg.VerifyTimeout)
+		if err != nil {
+			return Identity{}, unavailable(err).reason
+		}
+		a = g.attempt(r, k.lane, cmp.Or(key, c.Name.bare()), c.Name, k.locks)
 	}
-	a := attempt{credentials: c, subject: g.throttle.subject(account, knownAs(r), r.Source)}
-	a.subject.lane = "user"
-	if c.AMCC {
-		a.subject.lane = "amcc"
-	}
-	if a.known, err = g.known(ctx, a.subject, c); err != nil {
-		return Identity{}, unavailable(err).reason
-	}
-	f, err := g.join(ctx, a)
+	f, err := g.join(ctx, k, a, c)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -78,125 +85,78 @@ func (g *Guard) verify(ctx context.Context, r *Request, c Credentials) (Identity
 	case <-ctx.Done():
 		return Identity{}, unavailable(context.Cause(ctx)).reason
 	}
-	// The flight may be shared by several clients; what is known is of each.
-	switch {
-	case f.err == nil:
-		err = g.remember(ctx, a.subject, c)
-	case errors.Is(f.err, ErrThrottled):
-		err = g.missed(ctx, a.subject, a.known)
-	}
-	if err != nil {
-		return Identity{}, unavailable(err).reason
-	}
 	return f.identity, f.err
 }
 
-// accountKey is one text for each account, as far as can be told.
-func (g *Guard) accountKey(ctx context.Context, c Credentials) (string, error) {
-	keyer, ok := g.verifier(c).(AccountKeyer)
-	if !ok {
-		return fmt.Sprint(c.AMCC, " ", c.Name.bare()), nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, g.cfg.VerifyTimeout)
+func (k *checks) accountKey(ctx context.Context, n Name, timeout time.Duration) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	key, err := keyer.AccountKey(ctx, c.Name)
-	if key == "" {
-		key = c.Name.bare()
-	}
-	return fmt.Sprint(c.AMCC, " ", key), err
-}
-
-func (g *Guard) verifier(c Credentials) Verifier {
-	if c.AMCC {
-		return g.cfg.AMCC
-	}
-	return g.cfg.Verifier
-}
-
-func (g *Guard) flights(c Credentials) *flights {
-	if c.AMCC {
-		return &g.controllers
-	}
-	return &g.users
+	return k.keyer.AccountKey(ctx, n)
 }
 
 // join returns the flight of these credentials, which may have to be started.
-func (g *Guard) join(ctx context.Context, a attempt) (*flight, error) {
-	c, fs := a.credentials, g.flights(a.credentials)
-	key := g.mac("flight", []byte(c.Name.Account()), fmt.Appendf(nil, "%t %t", c.AMCC, a.known.passes),
-		[]byte(a.subject.account), []byte(a.subject.source), c.Password.Reveal())
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if f := fs.byKey[key]; f != nil {
+func (g *Guard) join(ctx context.Context, k *checks, a attempt, c Credentials) (*flight, error) {
+	key := g.mac("flight", []byte(c.Name.Account()), a.account[:], a.owner[:], a.party[:], c.Password.Reveal())
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if f := k.flights[key]; f != nil {
 		return f, nil
 	}
 	// A flight may outlive the request that began it, so their number is bounded
 	// as well.
-	if len(fs.byKey) >= g.cfg.MaxPending {
+	if len(k.flights) >= g.cfg.MaxPending {
 		return nil, ErrBusy
 	}
 	// Not the request's context: others may join, and whatever the verifier says
 	// must be counted even if nobody waits for it any more.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.VerifyTimeout)
 	f := &flight{done: make(chan struct{}), timeout: ctx.Done()}
-	if fs.byKey == nil {
-		fs.byKey = make(map[[sha256.Size]byte]*flight)
-	}
-	fs.byKey[key] = f
-	a.credentials.Password = c.Password.Clone()
+	k.flights[key] = f
+	c.Password = c.Password.Clone()
 	go func() {
 		defer cancel()
-		f.identity, f.err = g.fly(ctx, a)
-		a.credentials.Wipe()
-		fs.mu.Lock()
-		delete(fs.byKey, key)
-		fs.mu.Unlock()
+		f.identity, f.err = g.fly(ctx, k, a, c)
+		c.Wipe()
+		k.mu.Lock()
+		delete(k.flights, key)
+		k.mu.Unlock()
 		close(f.done)
 	}()
 	return f, nil
 }
 
 // fly waits for the throttle, asks the verifier, and counts the result.
-func (g *Guard) fly(ctx context.Context, a attempt) (Identity, error) {
-	if err := g.throttle.begin(ctx, a.subject, a.known.passes); err != nil {
+func (g *Guard) fly(ctx context.Context, k *checks, a attempt, c Credentials) (Identity, error) {
+	if err := g.throttle.begin(ctx, a); err != nil {
 		if errors.Is(err, ErrThrottled) {
 			return Identity{}, err
 		}
 		return Identity{}, unavailable(err).reason
 	}
-	defer g.throttle.end(a.subject)
-	slots := g.flights(a.credentials).slots
+	defer g.throttle.end(a)
 	select {
-	case slots <- struct{}{}:
+	case k.slots <- struct{}{}:
 	default:
 		return Identity{}, ErrBusy
 	}
 	start := time.Now()
 	g.counters.verifying.Add(1)
-	identity, err := g.ask(ctx, a.credentials)
+	identity, err := g.ask(ctx, k.verifier, c)
 	g.counters.verifying.Add(-1)
 	g.counters.verifications.Add(1)
 	g.counters.verifyTime.Add(int64(time.Since(start)))
-	<-slots
-
-	// The time-out was for the verifier; its answer is counted all the same.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.VerifyTimeout)
-	defer cancel()
-	var failed error
+	<-k.slots
 	switch {
 	case err == nil:
-		failed = g.throttle.succeeded(ctx, a.subject)
+		g.throttle.succeeded(a, identity, g.cfg.KnownLifetime)
 	case errors.Is(err, ErrBadCredentials):
-		failed = errors.Join(g.throttle.failed(ctx, a.subject), g.forget(ctx, a.subject, a.known))
-	}
-	if failed != nil {
-		return Identity{}, unavailable(failed).reason
+		g.throttle.failed(a)
 	}
 	return identity, err
 }
 
 // ask calls the verifier and makes sure of what it says.
-func (g *Guard) ask(ctx context.Context, c Credentials) (identity Identity, err error) {
+func (g *Guard) ask(ctx context.Context, v Verifier, c Credentials) (identity Identity, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			// Not its value: nobody knows what the verifier put into it.
@@ -205,7 +165,7 @@ func (g *Guard) ask(ctx context.Context, c Credentials) (identity Identity, err 
 			identity, err = Identity{}, fmt.Errorf("%w: verifier panicked", ErrUnavailable)
 		}
 	}()
-	identity, err = g.verifier(c).Verify(ctx, c)
+	identity, err = v.Verify(ctx, c)
 	switch {
 	case err == nil:
 		if identity.Account == "" {

@@ -27,16 +27,18 @@ func (s *Server) check(ctx context.Context, req *sipx.Request, contact sipx.Addr
 		from = a.String()
 	}
 	r := auth.Request{
-		Client:    from + " " + endpoint,
-		Source:    req.Flow.Remote.Addr().Unmap(),
-		Secure:    req.Flow.Secure(),
-		UserAgent: req.Header.Get("User-Agent"),
-		Method:    req.Method,
-		URI:       req.URI.String(),
-		Body:      req.Body,
-		Rauth:     req.Header.Get("X-BSS-rauth"),
-		AMCC:      contact.URI.User == amccUser,
-		Digest:    d.Digest,
+		Client:     from + " " + endpoint,
+		From:       from,
+		Source:     req.Flow.Remote.Addr().Unmap(),
+		Secure:     req.Flow.Secure(),
+		Connection: req.Flow.Conn,
+		UserAgent:  req.Header.Get("User-Agent"),
+		Method:     req.Method,
+		URI:        req.URI.String(),
+		Body:       req.Body,
+		Rauth:      req.Header.Get("X-BSS-rauth"),
+		AMCC:       contact.URI.User == amccUser,
+		Digest:     d.Digest,
 	}
 	for v := range req.Header.Values("Authorization") {
 		r.Authorization = append(r.Authorization, v)
@@ -46,20 +48,16 @@ func (s *Server) check(ctx context.Context, req *sipx.Request, contact sipx.Addr
 		return decision.Identity, nil
 	}
 	res := sipx.NewResponse(decision.Verdict.StatusCode())
-	switch decision.Verdict {
-	case auth.Challenge:
-		if !d.Digest { // as printed in §2.10
-			res.Header.Add("Contact", s.cfg.Sender.Contact(req.Flow))
-			if v := req.Header.Get("Expires"); v != "" {
-				res.Header.Add("Expires", v)
-			}
+	if decision.Verdict == auth.Challenge && !d.Digest { // as printed in §2.10
+		res.Header.Add("Contact", s.cfg.Sender.Contact(req.Flow))
+		if v := req.Header.Get("Expires"); v != "" {
+			res.Header.Add("Expires", v)
 		}
-	case auth.Unavailable:
-		wait := retryAfter()
-		if decision.RetryAfter > 0 {
-			wait = strconv.Itoa(int((decision.RetryAfter + time.Second - 1) / time.Second))
-		}
-		res.Header.Add("Retry-After", wait)
+	}
+	if wait := (decision.RetryAfter + time.Second - 1) / time.Second; wait > 0 {
+		res.Header.Add("Retry-After", strconv.Itoa(int(wait)))
+	} else if decision.Verdict == auth.Unavailable {
+		res.Header.Add("Retry-After", retryAfter())
 	}
 	for _, f := range decision.Header {
 		res.Header.Add(f.Name, f.Value)

@@ -1,0 +1,111 @@
+package auth
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// report counts a decision, and tells the hooks and the log.
+func (g *Guard) report(ctx context.Context, r *Request, o outcome) {
+	hook, level, count := g.cfg.Hooks.Accepted, slog.LevelDebug, &g.counters.accepted
+	switch {
+	case o.verdict == Accept:
+		if o.via == ViaCredentials {
+			level = slog.LevelInfo
+		}
+	case o.verdict == Unavailable:
+		hook, level, count = g.cfg.Hooks.Unavailable, slog.LevelWarn, &g.counters.unavailable
+	case errors.Is(o.reason, ErrThrottled):
+		hook, level, count = g.cfg.Hooks.Throttled, slog.LevelWarn, &g.counters.throttled
+	case o.verdict == Challenge && !errors.Is(o.reason, ErrBadCredentials):
+		hook, count = g.cfg.Hooks.Challenged, &g.counters.challenged
+	default:
+		hook, level, count = g.cfg.Hooks.Refused, slog.LevelInfo, &g.counters.refused
+	}
+	count.Add(1)
+	logs := g.cfg.Logger.Enabled(ctx, level)
+	if hook == nil && !logs {
+		return
+	}
+	e := Event{
+		Client: r.Client, Method: r.Method, Account: cmp.Or(o.account, o.identity.Account), AMCC: r.AMCC,
+		Source: r.Source, Via: o.via, Reason: o.reason,
+	}
+	if hook != nil {
+		hook(e)
+	}
+	if logs && (level == slog.LevelDebug || o.verdict == Accept || g.refusals.first(e)) {
+		e.log(ctx, g.cfg.Logger, level, o.verdict)
+	}
+}
+
+func (e Event) log(ctx context.Context, log *slog.Logger, level slog.Level, v Verdict) {
+	const most = 128 // bytes of a field that a stranger may fill
+	attrs := []slog.Attr{
+		slog.String("verdict", v.String()), slog.String("client", cut(e.Client, most)), slog.String("method", cut(e.Method, 16)),
+		slog.String("account", cut(e.Account, most)), slog.Any("source", e.Source), slog.String("via", string(e.Via)),
+	}
+	if e.Reason != nil {
+		attrs = append(attrs, slog.String("reason", Reason(e.Reason)), slog.String("error", cut(e.Reason.Error(), 2*most)))
+	}
+	log.LogAttrs(ctx, level, "authentication", attrs...)
+}
+
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "…"
+}
+
+// refusals keeps those who are refused again and again from filling the log. Of one
+// source and reason, one line a minute is written; the others are counted. The counts
+// are written with the first refusal after that minute.
+type refusals struct {
+	log *slog.Logger
+
+	mu    sync.Mutex
+	since time.Time
+	seen  map[refusalKind]int // lines that were held back
+}
+
+type refusalKind struct{ source, reason string }
+
+// maxRefusalKinds is how many sources and reasons have a line of their own in a
+// minute. The rest count as one.
+const maxRefusalKinds = 100
+
+// first reports whether a refusal is to be written.
+func (l *refusals) first(e Event) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if now.Sub(l.since) >= time.Minute {
+		for _, k := range slices.SortedFunc(maps.Keys(l.seen), func(a, b refusalKind) int {
+			return cmp.Or(cmp.Compare(a.source, b.source), cmp.Compare(a.reason, b.reason))
+		}) {
+			if n := l.seen[k]; n > 0 {
+				l.log.Warn("authentication refused again", "times", n, "source", k.source, "reason", k.reason, "since", l.since)
+			}
+		}
+		l.since, l.seen = now, make(map[refusalKind]int)
+	}
+	k := refusalKind{sourceNet(e.Source).String(), Reason(e.Reason)}
+	n, again := l.seen[k]
+	if !again && len(l.seen) >= maxRefusalKinds {
+		k = refusalKind{"others", "any"}
+		n, again = l.seen[k]
+	}
+	if !again {
+		l.seen[k] = 0
+		return true
+	}
+	l.seen[k] = n + 1
+	return false
+}
