@@ -5,8 +5,12 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
+
+	"github.com/openblustar/blustar/auth/internal/tuz"
 )
 
 // Cipher encrypts credentials under the key of a challenge: Encrypt is the
@@ -37,12 +41,33 @@ func (c Ciphers) Lookup(name string) (Cipher, error) {
 	if found := c[name]; found != nil {
 		return found, nil
 	}
-	names := make([]string, 0, len(c))
-	for n := range c {
-		names = append(names, n)
+	return nil, fmt.Errorf("auth: no cipher %q, only %q", name, slices.Sorted(maps.Keys(c)))
+}
+
+// Tuz is the vendor's cipher, that of encrypted configuration files (.tuz), as §2.10
+// asks for: triple DES in ECB mode, of which Decrypt knows a wrong key by the first
+// blocks. Only the first 48 characters of the key count.
+//
+// It protects nothing from who can see the challenge: the key travels in it. It
+// is there because clients speak it; use TLS.
+type Tuz struct{}
+
+var _ Cipher = Tuz{}
+
+// Encrypt returns a whole container. The plaintext should not end in NUL bytes, which
+// are what pads it.
+func (Tuz) Encrypt(key string, plaintext []byte) ([]byte, error) { return tuz.Encrypt(key, plaintext) }
+
+// Decrypt returns [ErrWrongKey] or wraps [ErrMalformed].
+func (Tuz) Decrypt(key string, ciphertext []byte) ([]byte, error) {
+	text, err := tuz.Decrypt(key, ciphertext)
+	switch {
+	case errors.Is(err, tuz.ErrKey):
+		return nil, ErrWrongKey
+	case errors.Is(err, tuz.ErrForm):
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	slices.Sort(names)
-	return nil, fmt.Errorf("auth: no cipher %q, only %q", name, names)
+	return text, err
 }
 
 // AESGCM is the cipher for clients that a host writes itself: AES-256-GCM with

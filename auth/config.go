@@ -66,9 +66,9 @@ type Config struct {
 	// where they have exactly one and say so (Realms() []string), else
 	// "blustar". Accounts of other realms cannot authenticate by Digest.
 	Realm string
-	// Capable is the software that can authenticate, for ModeOptional. Default:
-	// DefaultCapable. An empty slice that is not nil means none.
-	Capable []Product
+	// Capable says by the User-Agent whether a client can authenticate, for
+	// ModeOptional. Default: DefaultCapable.
+	Capable func(userAgent string) bool
 	// RequireTLS accepts credentials, and asks for them, over TLS and WSS
 	// only; a client elsewhere gets a 403 with a Warning that says so, before
 	// it has sent anything. Where it is off, that is logged as a warning once.
@@ -135,13 +135,11 @@ type Config struct {
 	// one reason, it gets the first of each minute and then how many there were. nil
 	// is silent.
 	Logger *slog.Logger
-	// Hooks are called for each decision.
-	Hooks Hooks
+	// OnDecision, if it is not nil, is called for each decision, for metrics and
+	// audit: within [Guard.Check], by several goroutines at once, and so must be
+	// quick.
+	OnDecision func(Event)
 }
-
-// DefaultCapable is the software that can authenticate by §2.10: any BluStar
-// product from 3.0.1 on.
-func DefaultCapable() []Product { return []Product{{Name: "BluStar", Version: "3.0.1"}} }
 
 // withDefaults fills in the defaults and checks the rest.
 func (c Config) withDefaults() (Config, error) {
@@ -161,7 +159,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Cipher = Tuz{}
 	}
 	if c.Capable == nil {
-		c.Capable = DefaultCapable()
+		c.Capable = DefaultCapable
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -213,11 +211,6 @@ func (c Config) check() error {
 	}
 	if strings.ContainsAny(c.Realm, "\"\\\r\n") {
 		errs = append(errs, errors.New("auth: Realm holds a quote, a backslash or a line end"))
-	}
-	for _, p := range c.Capable {
-		if p.Name == "" {
-			errs = append(errs, errors.New("auth: a Capable product has no name"))
-		}
 	}
 	return errors.Join(errs...)
 }

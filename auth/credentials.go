@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/openblustar/blustar/auth/internal/authorization"
 )
 
 const (
@@ -144,4 +146,16 @@ func decodeRauth(rauth string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: X-BSS-rauth is not base64", ErrMalformed)
 	}
 	return sealed, nil
+}
+
+// parseBasic reads the form that the document prints in §4.3: `realm="",uri="…",
+// username="domain\user:password"` (BSP-4.3-7).
+func parseBasic(params string) (Credentials, error) {
+	p, err := authorization.Params(params)
+	if err != nil {
+		return Credentials{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	text := []byte(p["username"])
+	defer clear(text)
+	return ParseCredentials(text)
 }

@@ -11,6 +11,8 @@ import (
 	"hash"
 	"strconv"
 	"strings"
+
+	"github.com/openblustar/blustar/auth/internal/authorization"
 )
 
 // Algorithm is a Digest algorithm (RFC 8760).
@@ -95,9 +97,9 @@ type digestResponse struct {
 // parseDigest reads the parameters. qop is required, as we always offer it:
 // without, nothing would tell a replay (RFC 3261 §22.4 item 8, RFC 7616 §3.4).
 func parseDigest(params string) (d digestResponse, err error) {
-	p, err := parseParams(params)
+	p, err := authorization.Params(params)
 	if err != nil {
-		return d, err
+		return d, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	d = digestResponse{
 		username: p["username"], realm: p["realm"], nonce: p["nonce"], uri: p["uri"], response: strings.ToLower(p["response"]),
@@ -143,8 +145,8 @@ func (g *Guard) checkDigest(ctx context.Context, r *Request) outcome {
 		return outcome{verdict: Challenge, reason: err}
 	}
 	o := outcome{account: name.Account(), via: ViaDigest, verdict: Challenge}
-	id, ok := g.readNonce(d.nonce, r)
-	if !ok {
+	nonce := nonceKey(g, d.nonce, r)
+	if _, ok := g.nonces.get(nonce); !ok {
 		o.reason = ErrStale
 		return o
 	}
@@ -177,7 +179,7 @@ func (g *Guard) checkDigest(ctx context.Context, r *Request) outcome {
 	case err != nil:
 		g.throttle.failed(a)
 		o.reason = err
-	case !g.nonces.use(id, d.count, g.cfg.ChallengeLifetime):
+	case !g.useNonce(nonce, d.count):
 		o.reason = ErrStale
 	default:
 		g.throttle.succeeded(a, account.Identity, g.cfg.KnownLifetime)
@@ -210,7 +212,7 @@ func addressOf(uri string) string {
 func (g *Guard) findDigest(r *Request) (digestResponse, error) {
 	found := ErrNoCredentials
 	for _, h := range r.Authorization {
-		params, ok := cutScheme(h, "Digest")
+		params, ok := authorization.Cut(h, "Digest")
 		if !ok {
 			continue
 		}

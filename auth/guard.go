@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+
+	"github.com/openblustar/blustar/auth/internal/authorization"
 )
 
 // The header fields of §2.10.
@@ -29,7 +31,7 @@ type Guard struct {
 	challenges *table[keyring]
 	sessions   *table[session]
 	throttle   *throttle
-	nonces     *nonceTable
+	nonces     *table[nonceUses]
 	counters   counters
 	refusals   refusals
 
@@ -53,7 +55,7 @@ func New(cfg Config) (*Guard, error) {
 			max: [2]int{cfg.MaxFailures, cfg.MaxSourceFailures}, window: cfg.FailureWindow, shared: cfg.SharedSources,
 			known: newTable[struct{}](cfg.MaxRecords), failures: newTable[failures](cfg.MaxRecords), underway: make(map[recordKey]*gate),
 		},
-		nonces:      newNonceTable(cfg.MaxRecords),
+		nonces:      newTable[nonceUses](cfg.MaxRecords),
 		users:       newChecks("user", cfg.Verifier, cfg, cfg.MaxPending/4),
 		controllers: newChecks("amcc", cfg.AMCC, cfg, cfg.MaxPending),
 		digests:     newPlaces(cfg.MaxPending, cfg.MaxPending/4),
@@ -95,11 +97,11 @@ func (g *Guard) decide(ctx context.Context, r *Request) outcome {
 	hasRauth := r.hasRauth()
 	basic, hasBasic := "", false
 	if !hasRauth && (g.cfg.Basic == BasicInsecure || g.cfg.Basic == BasicTLS && r.Secure) {
-		basic, hasBasic = findScheme(r.Authorization, "Basic")
+		basic, hasBasic = authorization.Find(r.Authorization, "Basic")
 	}
 	hasDigest := false
 	if !hasRauth && !hasBasic && r.Digest && g.cfg.Digest != nil {
-		_, hasDigest = findScheme(r.Authorization, "Digest")
+		_, hasDigest = authorization.Find(r.Authorization, "Digest")
 	}
 	secure := r.Secure || !g.cfg.RequireTLS
 
@@ -109,7 +111,7 @@ func (g *Guard) decide(ctx context.Context, r *Request) outcome {
 				return outcome{verdict: Accept, identity: s.identity, via: ViaSession}
 			}
 		}
-		if g.cfg.Mode == ModeOptional && !g.capable(r.UserAgent) {
+		if g.cfg.Mode == ModeOptional && !g.cfg.Capable(r.UserAgent) {
 			return outcome{verdict: Accept}
 		}
 	}
@@ -125,15 +127,6 @@ func (g *Guard) decide(ctx context.Context, r *Request) outcome {
 		return g.checkDigest(ctx, r)
 	}
 	return outcome{verdict: Challenge, reason: ErrNoCredentials}
-}
-
-func (g *Guard) capable(userAgent string) bool {
-	for _, p := range g.cfg.Capable {
-		if p.Matches(userAgent) {
-			return true
-		}
-	}
-	return false
 }
 
 // checkRauth takes X-BSS-rauth: the session's own first, then by the current key

@@ -18,8 +18,9 @@ const (
 	ViaDigest      Via = "digest"      // a Digest response
 )
 
-// Event is what a hook is told. It never holds a secret.
+// Event is a decision, as [Config.OnDecision] is told of it. It never holds a secret.
 type Event struct {
+	Verdict Verdict
 	// Client and Method are those of the request.
 	Client, Method string
 	// Account is the account that signed in or tried to, normalized; "" where
@@ -32,23 +33,6 @@ type Event struct {
 	Reason error
 }
 
-// Hooks are functions to be told of decisions, for metrics and audit. Each may
-// be nil. They run within [Guard.Check], of several goroutines at once, and so
-// must be quick.
-type Hooks struct {
-	// Accepted: the request goes on.
-	Accepted func(Event)
-	// Challenged: a 401 without a verifier having refused anything: there were
-	// no credentials, or a key or nonce that has gone.
-	Challenged func(Event)
-	// Refused: a 401 (or 403) because of the credentials themselves.
-	Refused func(Event)
-	// Throttled: a 403 because of earlier failures.
-	Throttled func(Event)
-	// Unavailable: a 503.
-	Unavailable func(Event)
-}
-
 // Stats is a snapshot of a guard: what it holds now, and how often what
 // happened since it was made.
 type Stats struct {
@@ -57,7 +41,9 @@ type Stats struct {
 	// Calls of verifiers under way, and requests that wait for a check.
 	Verifying, Pending int
 
-	// Decisions so far.
+	// Decisions so far: accepted; 401 without a verifier having refused anything,
+	// since there were no credentials, or a key or nonce that has gone; 401 or 403
+	// because of the credentials; 403 because of earlier failures; and 503.
 	Accepted, Challenged, Refused, Throttled, Unavailable uint64
 	// Verifications is how often a verifier was asked, VerifyTime the sum of
 	// the time that took.

@@ -5,50 +5,48 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 )
 
-// report counts a decision, and tells the hooks and the log.
+// report counts a decision, and tells the host and the log.
 func (g *Guard) report(ctx context.Context, r *Request, o outcome) {
-	hook, level, count := g.cfg.Hooks.Accepted, slog.LevelDebug, &g.counters.accepted
+	level, count := slog.LevelDebug, &g.counters.accepted
 	switch {
 	case o.verdict == Accept:
 		if o.via == ViaCredentials {
 			level = slog.LevelInfo
 		}
 	case o.verdict == Unavailable:
-		hook, level, count = g.cfg.Hooks.Unavailable, slog.LevelWarn, &g.counters.unavailable
+		level, count = slog.LevelWarn, &g.counters.unavailable
 	case errors.Is(o.reason, ErrThrottled):
-		hook, level, count = g.cfg.Hooks.Throttled, slog.LevelWarn, &g.counters.throttled
+		level, count = slog.LevelWarn, &g.counters.throttled
 	case o.verdict == Challenge && !errors.Is(o.reason, ErrBadCredentials):
-		hook, count = g.cfg.Hooks.Challenged, &g.counters.challenged
+		count = &g.counters.challenged
 	default:
-		hook, level, count = g.cfg.Hooks.Refused, slog.LevelInfo, &g.counters.refused
+		level, count = slog.LevelInfo, &g.counters.refused
 	}
 	count.Add(1)
 	logs := g.cfg.Logger.Enabled(ctx, level)
-	if hook == nil && !logs {
+	if g.cfg.OnDecision == nil && !logs {
 		return
 	}
 	e := Event{
-		Client: r.Client, Method: r.Method, Account: cmp.Or(o.account, o.identity.Account), AMCC: r.AMCC,
+		Verdict: o.verdict, Client: r.Client, Method: r.Method, Account: cmp.Or(o.account, o.identity.Account), AMCC: r.AMCC,
 		Source: r.Source, Via: o.via, Reason: o.reason,
 	}
-	if hook != nil {
-		hook(e)
+	if g.cfg.OnDecision != nil {
+		g.cfg.OnDecision(e)
 	}
 	if logs && (level == slog.LevelDebug || o.verdict == Accept || g.refusals.first(e)) {
-		e.log(ctx, g.cfg.Logger, level, o.verdict)
+		e.log(ctx, g.cfg.Logger, level)
 	}
 }
 
-func (e Event) log(ctx context.Context, log *slog.Logger, level slog.Level, v Verdict) {
+func (e Event) log(ctx context.Context, log *slog.Logger, level slog.Level) {
 	const most = 128 // bytes of a field that a stranger may fill
 	attrs := []slog.Attr{
-		slog.String("verdict", v.String()), slog.String("client", cut(e.Client, most)), slog.String("method", cut(e.Method, 16)),
+		slog.String("verdict", e.Verdict.String()), slog.String("client", cut(e.Client, most)), slog.String("method", cut(e.Method, 16)),
 		slog.String("account", cut(e.Account, most)), slog.Any("source", e.Source), slog.String("via", string(e.Via)),
 	}
 	if e.Reason != nil {
@@ -87,10 +85,8 @@ func (l *refusals) first(e Event) bool {
 	defer l.mu.Unlock()
 	now := time.Now()
 	if now.Sub(l.since) >= time.Minute {
-		for _, k := range slices.SortedFunc(maps.Keys(l.seen), func(a, b refusalKind) int {
-			return cmp.Or(cmp.Compare(a.source, b.source), cmp.Compare(a.reason, b.reason))
-		}) {
-			if n := l.seen[k]; n > 0 {
+		for k, n := range l.seen {
+			if n > 0 {
 				l.log.Warn("authentication refused again", "times", n, "source", k.source, "reason", k.reason, "since", l.since)
 			}
 		}

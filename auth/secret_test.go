@@ -128,7 +128,7 @@ func TestCanary(t *testing.T) {
 				c.Basic = auth.BasicInsecure
 				c.KeepSession = func(r auth.SessionRecord) { kept += r.Key + string(r.Value) }
 				c.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-				c.Hooks = auth.Hooks{Accepted: hook, Challenged: hook, Refused: hook, Throttled: hook, Unavailable: hook}
+				c.OnDecision = hook
 			})
 			f.verifier.override = func(_ context.Context, c auth.Credentials) (auth.Identity, error) {
 				return verify(string(c.Password.Reveal()))
@@ -157,13 +157,9 @@ func TestCanary(t *testing.T) {
 // A nil logger is silent, and hooks and counters agree.
 func TestHooksAndStats(t *testing.T) {
 	got := make(map[string]int)
-	hook := func(name string) func(auth.Event) {
-		return func(e auth.Event) { got[name+" "+string(e.Via)+" "+auth.Reason(e.Reason)]++ }
-	}
 	f := newFixture(t, func(c *auth.Config) {
-		c.Hooks = auth.Hooks{
-			Accepted: hook("accepted"), Challenged: hook("challenged"), Refused: hook("refused"),
-			Throttled: hook("throttled"), Unavailable: hook("unavailable"),
+		c.OnDecision = func(e auth.Event) {
+			got[e.Verdict.String()+" "+string(e.Via)+" "+auth.Reason(e.Reason)]++
 		}
 	})
 	r := f.request("tom")
@@ -179,9 +175,9 @@ func TestHooksAndStats(t *testing.T) {
 	f.try(f.request("ann"), `DE\ann`, "x")
 
 	require.Equal(t, map[string]int{
-		"challenged  no_credentials": 1, "challenged  malformed": 4, "challenged  wrong_key": 2,
-		"accepted credentials ": 1, "accepted proof ": 1, "accepted session ": 1,
-		"refused credentials bad_password": 4, "throttled credentials throttled": 1, "unavailable credentials unavailable": 1,
+		"challenge  no_credentials": 1, "challenge  malformed": 4, "challenge  wrong_key": 2,
+		"accept credentials ": 1, "accept proof ": 1, "accept session ": 1,
+		"challenge credentials bad_password": 4, "forbid credentials throttled": 1, "unavailable credentials unavailable": 1,
 	}, got)
 	s := f.Stats()
 	require.Positive(t, s.VerifyTime)

@@ -24,7 +24,11 @@ func TestReasons(t *testing.T) {
 		t.Run(label, func(t *testing.T) {
 			var refused []auth.Event
 			f := newFixture(t, func(c *auth.Config) {
-				c.Hooks.Refused = func(e auth.Event) { refused = append(refused, e) }
+				c.OnDecision = func(e auth.Event) {
+					if errors.Is(e.Reason, auth.ErrBadCredentials) {
+						refused = append(refused, e)
+					}
+				}
 			})
 			f.verifier.override = func(context.Context, auth.Credentials) (auth.Identity, error) {
 				return auth.Identity{}, fmt.Errorf("directory: code 49: %w", reason)

@@ -1,28 +1,32 @@
-package auth
+// Package authorization reads Authorization headers (RFC 7235 §2.1), which everybody
+// writes a little differently.
+package authorization
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
 
-// Bounds of an Authorization header.
+// Bounds of a header.
 const (
-	maxAuthorization = 4096
-	maxParams        = 32
+	maxLength = 4096
+	maxParams = 32
 )
 
-// findScheme returns what follows the scheme's name in the first header of that
+// Find returns what follows the scheme's name in the first header of that
 // scheme.
-func findScheme(headers []string, scheme string) (params string, ok bool) {
+func Find(headers []string, scheme string) (params string, ok bool) {
 	for _, h := range headers {
-		if params, ok := cutScheme(h, scheme); ok {
+		if params, ok := Cut(h, scheme); ok {
 			return params, true
 		}
 	}
 	return "", false
 }
 
-func cutScheme(header, scheme string) (params string, ok bool) {
+// Cut returns what follows the scheme's name in a header of that scheme.
+func Cut(header, scheme string) (params string, ok bool) {
 	header = strings.TrimLeft(header, " \t\r\n")
 	n := len(scheme)
 	if len(header) <= n || !strings.EqualFold(header[:n], scheme) || !isSpace(header[n]) {
@@ -31,15 +35,15 @@ func cutScheme(header, scheme string) (params string, ok bool) {
 	return header[n+1:], true
 }
 
-// parseParams reads `name=value, name="value"` with names in lower case. A
+// Params reads `name=value, name="value"` with names in lower case. A
 // name that comes twice is an error, since two readers could differ on which
 // one counts.
 //
 // In a quoted value, only \" and \\ are escapes; another backslash stands for
 // itself, because clients write account names as in username="de\ptest" (§4.3).
-func parseParams(s string) (map[string]string, error) {
-	if len(s) > maxAuthorization {
-		return nil, fmt.Errorf("%w: Authorization longer than %d bytes", ErrMalformed, maxAuthorization)
+func Params(s string) (map[string]string, error) {
+	if len(s) > maxLength {
+		return nil, fmt.Errorf("Authorization longer than %d bytes", maxLength)
 	}
 	params := make(map[string]string)
 	for {
@@ -50,14 +54,14 @@ func parseParams(s string) (map[string]string, error) {
 		name, rest, ok := strings.Cut(s, "=")
 		name = strings.ToLower(strings.TrimRight(name, " \t\r\n"))
 		if !ok || !isToken(name) {
-			return nil, fmt.Errorf("%w: no parameter in Authorization", ErrMalformed)
+			return nil, errors.New("no parameter in Authorization")
 		}
 		if _, twice := params[name]; twice || len(params) == maxParams {
-			return nil, fmt.Errorf("%w: repeated or too many parameters in Authorization", ErrMalformed)
+			return nil, errors.New("repeated or too many parameters in Authorization")
 		}
 		value, rest, ok := cutValue(strings.TrimLeft(rest, " \t\r\n"))
 		if !ok {
-			return nil, fmt.Errorf("%w: bad value in Authorization", ErrMalformed)
+			return nil, errors.New("bad value in Authorization")
 		}
 		params[name], s = value, rest
 	}
@@ -109,15 +113,3 @@ func isToken(s string) bool {
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
-
-// parseBasic reads the form that the document prints in §4.3: `realm="",uri="…",
-// username="domain\user:password"` (BSP-4.3-7).
-func parseBasic(params string) (Credentials, error) {
-	p, err := parseParams(params)
-	if err != nil {
-		return Credentials{}, err
-	}
-	text := []byte(p["username"])
-	defer clear(text)
-	return ParseCredentials(text)
-}

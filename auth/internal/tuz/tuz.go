@@ -1,76 +1,76 @@
-package auth
+// Package tuz is the vendor's cipher, that of encrypted configuration files (.tuz). The
+// container is a signature, a pad count, and triple-DES blocks in ECB mode, of which
+// the first two are a known header.
+package tuz
 
 import (
 	"bytes"
 	"crypto/des"
 	"encoding/binary"
+	"errors"
 	"fmt"
 )
 
-// Tuz is the vendor's cipher, that of encrypted configuration files (.tuz), as
-// §2.10 asks for. The container is a signature, a pad count, and triple-DES
-// blocks in ECB mode, of which the first two are a known header.
-//
-// It protects nothing from who can see the challenge: the key travels in it. It
-// is there because clients speak it; use TLS.
-type Tuz struct{}
-
-var _ Cipher = Tuz{}
+// Errors of Decrypt.
+var (
+	ErrKey  = errors.New("tuz: another key")
+	ErrForm = errors.New("tuz: not a container")
+)
 
 const (
-	tuzSignature = "\x55\x42\x43\x7f\x80\xf8\x5c\x98\x0f\xfc\xaf\x26\x9e\xda\x16\x8d"
-	tuzHeader    = "Tuzo v1.3 rev1 \x00"
-	// tuzMagic is how the header of every version begins.
-	tuzMagic = "Tuzo v"
-	// tuzBody is where the encrypted part begins: signature and pad count.
-	tuzBody = len(tuzSignature) + 1
+	signature = "\x55\x42\x43\x7f\x80\xf8\x5c\x98\x0f\xfc\xaf\x26\x9e\xda\x16\x8d"
+	header    = "Tuzo v1.3 rev1 \x00"
+	// magic is how the header of every version begins.
+	magic = "Tuzo v"
+	// bodyAt is where the encrypted part begins: signature and pad count.
+	bodyAt = len(signature) + 1
 )
 
 // Encrypt returns a whole container. Only the first 48 bytes of the key count.
 // The plaintext should not end in NUL bytes, which are what pads it.
-func (Tuz) Encrypt(key string, plaintext []byte) ([]byte, error) {
+func Encrypt(key string, plaintext []byte) ([]byte, error) {
 	pad := (des.BlockSize - len(plaintext)%des.BlockSize) % des.BlockSize
-	out := make([]byte, 0, tuzBody+len(tuzHeader)+len(plaintext)+pad)
-	out = append(out, tuzSignature...)
+	out := make([]byte, 0, bodyAt+len(header)+len(plaintext)+pad)
+	out = append(out, signature...)
 	out = append(out, byte(pad))
-	out = append(out, tuzHeader...)
+	out = append(out, header...)
 	out = append(out, plaintext...)
 	out = append(out, make([]byte, pad)...)
-	return out, tuzBlocks(key, out[tuzBody:], true)
+	return out, crypt(key, out[bodyAt:], true)
 }
 
-// Decrypt returns [ErrMalformed] for what is no container, and [ErrWrongKey]
-// where the decrypted header is not that of one.
-func (Tuz) Decrypt(key string, container []byte) ([]byte, error) {
-	body := len(container) - tuzBody
-	if body < len(tuzHeader) || body%des.BlockSize != 0 || string(container[:len(tuzSignature)]) != tuzSignature {
-		return nil, fmt.Errorf("%w: no tuz container", ErrMalformed)
+// Decrypt returns the text, or wraps [ErrForm] for what is no container, or is
+// [ErrKey] where the decrypted header is not that of one.
+func Decrypt(key string, container []byte) ([]byte, error) {
+	body := len(container) - bodyAt
+	if body < len(header) || body%des.BlockSize != 0 || string(container[:len(signature)]) != signature {
+		return nil, ErrForm
 	}
-	pad := int(container[tuzBody-1])
-	if pad >= des.BlockSize || body-len(tuzHeader) < pad {
-		return nil, fmt.Errorf("%w: tuz pad count", ErrMalformed)
+	pad := int(container[bodyAt-1])
+	if pad >= des.BlockSize || body-len(header) < pad {
+		return nil, fmt.Errorf("%w: pad count", ErrForm)
 	}
-	text := bytes.Clone(container[tuzBody:])
-	if err := tuzBlocks(key, text, false); err != nil {
+	text := bytes.Clone(container[bodyAt:])
+	if err := crypt(key, text, false); err != nil {
 		return nil, err
 	}
-	if !bytes.HasPrefix(text, []byte(tuzMagic)) {
+	if !bytes.HasPrefix(text, []byte(magic)) {
 		clear(text)
-		return nil, ErrWrongKey
+		return nil, ErrKey
 	}
-	return text[len(tuzHeader) : len(text)-pad], nil
+	return text[len(header) : len(text)-pad], nil
 }
 
-// tuzBlocks encrypts or decrypts whole blocks in place. The block cipher is
+// crypt encrypts or decrypts whole blocks in place. The block cipher is
 // triple DES (EDE) without DES's initial permutation IP and final permutation
 // FP. FP is the inverse of IP, so what the ordinary cipher does too much is
 // undone by FP before and IP after; between the three rounds they cancel.
-func tuzBlocks(key string, blocks []byte, encrypt bool) error {
-	keys := tuzKeys(key)
+func crypt(key string, blocks []byte, encrypt bool) error {
+	keys := keysOf(key)
 	defer clear(keys[:])
 	block, err := des.NewTripleDESCipher(keys[:])
 	if err != nil {
-		return fmt.Errorf("auth: tuz: %w", err)
+		return fmt.Errorf("tuz: %w", err)
 	}
 	for b := blocks; len(b) > 0; b = b[des.BlockSize:] {
 		permute(b[:des.BlockSize], &finalPermutation)
@@ -84,29 +84,29 @@ func tuzBlocks(key string, blocks []byte, encrypt bool) error {
 	return nil
 }
 
-// tuzKeys derives the three DES keys from the challenge key. One buffer runs
+// keysOf derives the three DES keys from the challenge key. One buffer runs
 // through all of it; each key starts over at the front of the password.
-func tuzKeys(key string) (out [24]byte) {
+func keysOf(key string) (out [24]byte) {
 	var padded [48]byte
 	copy(padded[:], key)
 	defer clear(padded[:])
 	var buffer [8]byte
-	for i, constant := range tuzConstants {
+	for i, constant := range constants {
 		if i%6 == 0 && i > 0 {
 			spread(out[i/6*8-8:], buffer)
 		}
 		for j := range buffer {
 			buffer[j] ^= padded[i%6*8+j]
 		}
-		tuzCore(constant, &buffer)
+		core(constant, &buffer)
 	}
 	spread(out[16:], buffer)
 	clear(buffer[:])
 	return out
 }
 
-// tuzCore encrypts one block with single DES without IP and FP.
-func tuzCore(key uint64, block *[8]byte) {
+// core encrypts one block with single DES without IP and FP.
+func core(key uint64, block *[8]byte) {
 	var key56, key64 [8]byte
 	binary.BigEndian.PutUint64(key56[:], key<<8)
 	spread(key64[:], key56)
@@ -141,7 +141,7 @@ func permute(block []byte, table *[64]uint8) {
 func bit(b []byte, i int) byte { return b[i/8] >> (7 - i%8) & 1 }
 
 // The constants of the key derivation, 56 bits each: six for each key.
-var tuzConstants = [18]uint64{
+var constants = [18]uint64{
 	0xa0534dd825c396, 0xac1e9e81a8c300, 0x8fa32580e288fc, 0x685195c4edf89c, 0xd37bb74c69d5a6, 0x5e7a71cc434e5e,
 	0xa687e081e39c0f, 0x9939d29d5e6733, 0xe9f571a1e37bea, 0x2b2ca781d302a1, 0x33aa27789a2109, 0x5953440b2a5510,
 	0xa1654bcf1c9413, 0x827345a70ab078, 0x38cca8a46f0253, 0x0d09f0d4658a60, 0x0e42522927ca17, 0xe1b5d2b92b7749,
