@@ -222,7 +222,9 @@ func (g *Guard) decision(ctx context.Context, r *Request, o outcome) Decision {
 	case Unavailable:
 		d.RetryAfter = g.cfg.RetryAfter
 	case Forbid:
-		d.Header = warning(o.reason)
+		if d.Phrase = phrase(o.reason); d.Phrase != "" { // RFC 3261 §20.43
+			d.Header = []HeaderField{{"Warning", `399 blustar "` + d.Phrase + `"`}}
+		}
 		if held, ok := errors.AsType[*heldError](o.reason); ok {
 			d.RetryAfter = held.wait
 		}
@@ -230,18 +232,15 @@ func (g *Guard) decision(ctx context.Context, r *Request, o outcome) Decision {
 	return d
 }
 
-// warning tells the user behind a 403 what could help (RFC 3261 §20.43).
-func warning(reason error) []HeaderField {
-	text := ""
+// phrase tells the user behind a 403 what could help.
+func phrase(reason error) string {
 	switch {
 	case errors.Is(reason, ErrTLSRequired):
-		text = "Credentials are accepted over TLS only"
+		return "Credentials are accepted over TLS only"
 	case errors.Is(reason, ErrThrottled):
-		text = "Too many failed attempts, try again later"
-	default:
-		return nil
+		return "Too many failed attempts, try again later"
 	}
-	return []HeaderField{{"Warning", `399 blustar "` + text + `"`}}
+	return ""
 }
 
 // sessionKey is the key of a client's session. That of a datagram is not good for a

@@ -145,6 +145,9 @@ type Decision struct {
 	// Header is to be put into the answer: X-BSS-auth or WWW-Authenticate in a
 	// 401, a Warning that the client may show in a 403.
 	Header []HeaderField
+	// Phrase is a reason phrase for a 403, which clients show; "" leaves it to the
+	// host.
+	Phrase string
 	// RetryAfter is set with Unavailable, and with Forbid after too many failures.
 	RetryAfter time.Duration
 	// Reason says why, for logs: never for the peer, never with a secret in

@@ -48,6 +48,7 @@ func (s *Server) check(ctx context.Context, req *sipx.Request, contact sipx.Addr
 		return decision.Identity, nil
 	}
 	res := sipx.NewResponse(decision.Verdict.StatusCode())
+	res.Reason = decision.Phrase
 	if decision.Verdict == auth.Challenge && !d.Digest { // as printed in §2.10
 		res.Header.Add("Contact", s.cfg.Sender.Contact(req.Flow))
 		if v := req.Header.Get("Expires"); v != "" {

@@ -44,6 +44,7 @@ func TestGuardVerdicts(t *testing.T) {
 	}{
 		{auth.Decision{Verdict: auth.Challenge, Header: []auth.HeaderField{{Name: "X-BSS-auth", Value: "KEY"}}}, 401, "X-BSS-auth", "KEY"},
 		{auth.Decision{Verdict: auth.Forbid}, 403, "", ""},
+		{auth.Decision{Verdict: auth.Forbid, Phrase: "Too many", RetryAfter: time.Minute}, 403, "Retry-After", "60"},
 		{auth.Decision{Verdict: auth.Unavailable, RetryAfter: 1500 * time.Millisecond}, 503, "Retry-After", "2"},
 		{auth.Decision{Reason: errors.New("x")}, 403, "", ""},
 	} {
@@ -99,6 +100,10 @@ func TestOnlyForOneself(t *testing.T) {
 	require.Equal(t, 200, res.Status, "anybody may watch")
 	_, res = w.client("unlisted", "192.0.2.7").subscribe("sip:tom@example.com")
 	require.Equal(t, 200, res.Status, "an address without an entry is nobody else's")
+	_, res = w.standard("tom", "192.0.2.8").subscribe("sip:bob@example.com")
+	require.Equal(t, 403, res.Status, "nor in the Standard dialect: watcher information shows From")
+	_, res = w.standard("ann", "192.0.2.8").subscribe("sip:bob@example.com")
+	require.Equal(t, 200, res.Status)
 	g.decision.Identity.AMCC = true
 	require.Equal(t, 200, tom.status("", "busy", "").Status)
 	g.decision = as(`other\tom`)

@@ -123,6 +123,12 @@ func (s *Server) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.
 // it.
 func (s *Server) FlowClosed(f sipx.Flow) { s.registry.FlowClosed(f) }
 
+// logged writes an address without the password that a URI may have.
+func logged(u sipx.URI) string {
+	u.User, _, _ = strings.Cut(u.User, ":")
+	return bareURI(u)
+}
+
 // answer sends the response.
 func (x *exchange) answer(res *sipx.Response) {
 	x.answered = true
@@ -132,7 +138,7 @@ func (x *exchange) answer(res *sipx.Response) {
 		level = slog.LevelWarn
 	}
 	if s.cfg.Logger.Enabled(s.ctx, level) {
-		s.cfg.Logger.Log(s.ctx, level, "request", "method", req.Method, "from", req.From.URI.String(), "to", req.To.URI.String(),
+		s.cfg.Logger.Log(s.ctx, level, "request", "method", req.Method, "from", logged(req.From.URI), "to", logged(req.To.URI),
 			"flow", req.Flow.String(), "call_id", req.CallID, "status", res.Status, "reason", res.ReasonPhrase())
 	}
 	if err := x.w.Respond(res); err != nil {

@@ -167,7 +167,7 @@ type watched struct {
 	result  directory.Result
 }
 
-// whoAndWhat looks up the watcher, where its dialect has clients, and all that
+// whoAndWhat looks up the watcher, whose From must not be that of another user, and all that
 // it wants to watch.
 func (s *Server) whoAndWhat(ctx context.Context, sub *subscribing, uris []string) (user watched, list []watched, err error) {
 	var as []directory.Address
