@@ -1,7 +1,7 @@
 // Package auth decides whether a SIP request comes from whom it should: by the
-// X-BSS-auth challenge of the BluStar clients (§2.10 and §2.11 of the BluStar
-// SIMPLE interface description), or by Digest (RFC 3261 §22, RFC 7616, RFC 8760).
-// It knows nothing of a SIP stack and of presence; a proxy can use it alone.
+// X-BSS-auth challenge of the BluStar clients (§2.10 and §2.11 of the BluStar SIMPLE
+// interface description), or by Digest (RFC 3261 §22, RFC 7616, RFC 8760). It knows
+// nothing of a SIP stack and of presence; a proxy can use it alone.
 //
 // A host makes a [Guard] and asks it about each SUBSCRIBE and PUBLISH:
 //
@@ -10,7 +10,7 @@
 //	switch d := guard.Check(ctx, request); d.Verdict {
 //	case auth.Accept:      // go on, as d.Identity
 //	case auth.Challenge:   // 401 with d.Header
-//	case auth.Forbid:      // 403
+//	case auth.Forbid:      // 403 with d.Header, and Retry-After: d.RetryAfter if that is not 0
 //	case auth.Unavailable: // 503 with Retry-After: d.RetryAfter
 //	}
 //
@@ -27,52 +27,64 @@
 // ask its user.
 //
 // A client that does not say which of the two it speaks ([Request.Digest]) is
-// offered X-BSS and Digest.
+// offered X-BSS and, if there are accounts for it, Digest.
 //
 // A client is [Request.Client], its From and Contact, at the address that the
-// request came from. Who knows another's From and Contact can therefore neither
+// request came from. A key or a nonce is good for the address that it was sent to.
+// So who answers one is there, and who knows another's From and Contact can neither
 // replace its key nor use its session from elsewhere ([Config.AnySource] changes
 // that).
 //
 // # Sessions
 //
 // Credentials that the [Verifier] accepts open a session for the client and the
-// account. Until its lifetime ends, requests without credentials are accepted, and
-// so are those with the very credentials that opened it, also after their key has
-// gone. Others are decrypted and verified as usual; a success replaces the
-// session, anything else leaves it alone. Credentials are never stored: a session
-// has a keyed digest of the encrypted text.
+// account. Until its lifetime ends, requests without credentials are accepted. So
+// are requests with the very credentials that opened it, also after their key has
+// gone. Others are decrypted and verified as usual. A success replaces the session,
+// anything else leaves it alone. Credentials are never stored: a session has a keyed
+// digest of the encrypted text, in memory.
 //
-// Digest opens no session. Each request carries its own proof, whose nonce count
-// is accepted once.
+// A session belongs to the kind of flow that opened it: a datagram, a connection, or
+// TLS. One of TLS is good on its own connection alone. A success of another account
+// with the same From, Contact and address ends the session, and opens none: both
+// users are asked again, and neither is taken for the other.
+//
+// Digest opens no session. Each request carries its own proof, whose nonce count is
+// accepted once.
+//
+// [Config.KeepSession] and [Guard.RestoreSession] let sessions go on after a restart.
 //
 // # Throttling
 //
 // Directories lock an account after some wrong passwords, so whoever can reach the
-// server could lock out anybody. The guard stops before that. The rule:
+// server could lock out anybody. The guard stops before that. And it must not itself
+// become the way to keep somebody out. The rules:
 //
-//  1. Only what a verifier refused counts, for the account and for the source. A
-//     stale key, text that does not decode, a name or password that no account
-//     can have, a replayed nonce, and a directory that is down do not.
-//  2. With MaxFailures (4) of an account, or five times as many of a source, its
-//     next attempts are forbidden and no verifier hears of them, until FailureWindow (15 minutes)
-//     after the last failure. Attempts under way count as failures until they are
-//     known to be none: those that would exceed the limit wait.
-//  3. A success forgets the account's failures, and of the source only those with
-//     this account.
-//  4. Sessions come first: requests within a session are not held up.
-//  5. A client that signed in to the account within KnownLifetime (7 days) passes
-//     although account or source are held, with the password of that time. (A
-//     mobile client controller is one client, with all of its users.) The guard
-//     tells by 16 bits of a keyed digest, too few to find a password by. After
-//     MaxFailures other passwords it is known no more, nor after the verifier
-//     refused.
+//  1. Only what a verifier refused counts. A stale key, text that does not decode, a
+//     name or password that no account can have, a replayed nonce, and a directory
+//     that is down do not.
+//  2. After MaxFailures (4) of an account that a directory may lock, its next
+//     attempts are forbidden, and no verifier hears of them. Where the account signed
+//     in from some source within KnownLifetime (7 days), strangers have one attempt
+//     less: the last one is for that source and that From.
+//  3. Accounts that no directory locks (LocksAccounts of [Verifier]; Digest) are not
+//     held as a whole. After MaxFailures of an account at one source, the next
+//     attempts from there are forbidden. A From that the account signed in with there
+//     has a count of its own. While other sources fail, attempts of strangers wait
+//     for a second each.
+//  4. After MaxSourceFailures (20) of a source, its next attempts are forbidden,
+//     whatever the account. SharedSources are exempt. A source of IPv6 is its /64.
+//  5. What is forbidden is so until FailureWindow (15 minutes) after the last failure.
+//     Attempts under way count as failures until they are known to be none. Those that
+//     would exceed a limit wait.
+//  6. A success forgets the failures that were with its own account name.
+//  7. Sessions come first: requests within a session are not held up.
 //
-// DOMAIN\user, user@domain and user may all be one account to a directory, so
-// they are counted as one, unless the verifier knows better ([AccountKeyer]).
+// DOMAIN\user, user@domain and user may all be one account to a directory, so they are
+// counted as one, unless the verifier knows better ([AccountKeyer]).
 //
-// To stay below the lock-out threshold of a directory, keep MaxFailures below it
-// and FailureWindow at or above its reset time.
+// To stay below the lock-out threshold of a directory, keep MaxFailures below it and
+// FailureWindow at or above its reset time. A restart forgets failures.
 //
 // # What it protects
 //
@@ -84,19 +96,22 @@
 //
 // Passwords are in a [Secret] that prints as [Redacted], and are overwritten after
 // use, as far as the runtime makes no copies of its own. Errors of a verifier
-// that show the password are withheld.
+// that show the password are withheld. Whether an account exists, or has a Digest
+// secret, is the same answer to strangers.
 //
 // # Bounds
 //
 // Nothing is unbounded. Meeting a bound has this effect:
 //
-//   - challenges, sessions, failures, known clients: the [Store] holds 100,000 of
-//     each by default; the one written longest ago goes, and its client signs in
-//     again
-//   - Digest nonces in use, MaxNonces (100,000): the oldest become stale
-//   - verifications under way, MaxVerifications (256), and requests that wait for
-//     one, MaxPending (1024): [Unavailable]
-//   - one verification, VerifyTimeout (10 seconds): [Unavailable]
+//   - challenges, sessions, failures, known users, and Digest nonces: 100,000 of each
+//     (MaxRecords); the one written longest ago goes, and its client signs in again.
+//     A source (for sessions and known users: an account) that has a sixteenth of them
+//     loses its own
+//   - requests that wait for a check, MaxPending (128), a quarter of them of one source
+//     or account; and calls of a verifier under way, MaxVerifications (128):
+//     [Unavailable]
+//   - one check, VerifyTimeout (10 seconds): [Unavailable]
 //   - X-BSS-rauth and Authorization 4096 bytes, an account name 256, a password
 //     1024: a 401 without asking a verifier
+//   - the log: the first refusal of a source for each reason in a minute, then a count
 package auth

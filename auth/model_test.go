@@ -1,0 +1,430 @@
+package auth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/auth"
+)
+
+// TestModel drives a guard through random requests of users and attackers, on a clock
+// of its own, and holds each decision against a reference that knows the rules of the
+// package documentation and nothing of the code. The directory counts wrong passwords
+// as Active Directory does, and must never lock an account (BSP-2.10-8).
+//
+// That it finds what it is there for was shown by planting bugs, one at a time. Each
+// was found within 60 seeds:
+//
+//   - a replaced key stays good for ever, or for no time, or a client has five
+//   - a session prolongs itself, is not bound to its flow, or to its connection of TLS
+//   - a success of another account takes the session over
+//   - a restored session begins anew
+//   - a success forgets all failures of the name, or none, or those of a namesake
+//   - failures are forgotten by the clock of the first, or never
+//   - an attempt that is held counts, or a directory that is down does
+//   - strangers have the last attempt, too; a user is known for ever, or to every source
+//   - attempts at once are not counted while they are under way
+func TestModel(t *testing.T) {
+	seeds := 60
+	if n, err := strconv.Atoi(os.Getenv("BLUSTAR_MODEL_SEEDS")); err == nil {
+		seeds = n
+	}
+	for seed := range uint64(seeds) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { newModel(t, seed).run(150) })
+		})
+	}
+}
+
+const (
+	modelWindow  = 15 * time.Minute
+	modelSession = 8 * time.Hour
+	modelKnown   = 7 * 24 * time.Hour
+)
+
+// tries are failures under one key.
+type tries struct {
+	last  time.Time
+	names []string
+}
+
+type modelKey struct {
+	decision auth.Decision
+	issued   time.Time
+}
+
+type modelSessionOf struct {
+	account, proof string
+	expires        time.Time
+	conn           uint64
+	tls            bool
+}
+
+type model struct {
+	t     *testing.T
+	rng   *rand.Rand
+	f     *fixture
+	locks bool
+	log   []string
+	kept  map[string]auth.SessionRecord
+
+	// The directory.
+	down bool
+	mu   sync.Mutex
+	bad  map[string]*tries
+	hang time.Duration
+
+	// What the rules say.
+	keys     map[string][]modelKey
+	sessions map[string]modelSessionOf
+	tries    map[string]tries
+	known    map[string]time.Time
+	answers  []auth.Request // that opened a session, to be sent again
+}
+
+var modelPasswords = map[string]string{`de\tom`: "tom-pw", `fr\tom`: "other-pw", `de\bill`: "bill-pw"}
+
+func newModel(t *testing.T, seed uint64) *model {
+	m := &model{
+		t: t, rng: rand.New(rand.NewPCG(seed, 1)), locks: seed%3 > 0, kept: make(map[string]auth.SessionRecord),
+		bad: make(map[string]*tries),
+	}
+	m.restart()
+	return m
+}
+
+// restart makes a new guard. Sessions of datagrams and TCP are all that goes on.
+func (m *model) restart() {
+	m.f = newFixture(m.t, func(c *auth.Config) {
+		c.Verifier = auth.VerifierFunc(m.directory)
+		if !m.locks {
+			c.Verifier = unlocked{c.Verifier}
+		}
+		c.KeepSession = func(r auth.SessionRecord) { m.kept[r.Key] = r }
+	})
+	for _, r := range m.kept {
+		if !r.Expires.IsZero() {
+			require.NoError(m.t, m.f.RestoreSession(r))
+		}
+	}
+	for k, s := range m.sessions {
+		if s.proof = ""; s.tls {
+			delete(m.sessions, k)
+		} else {
+			m.sessions[k] = s
+		}
+	}
+	if m.sessions == nil {
+		m.sessions = make(map[string]modelSessionOf)
+	}
+	m.keys, m.tries, m.known = make(map[string][]modelKey), make(map[string]tries), make(map[string]time.Time)
+	m.answers = nil
+}
+
+// account is what the directory calls a name that was typed.
+func account(n auth.Name) string {
+	a := strings.TrimSuffix(n.Account(), "@de.example")
+	if !strings.Contains(a, `\`) {
+		a = `de\` + a
+	}
+	return a
+}
+
+// directory locks an account after five wrong passwords, each within the window after
+// the one before.
+func (m *model) directory(_ context.Context, c auth.Credentials) (auth.Identity, error) {
+	time.Sleep(m.hang)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a := account(c.Name)
+	switch want, ok := modelPasswords[a]; {
+	case m.down:
+		return auth.Identity{}, errors.New("down")
+	case !ok:
+		return auth.Identity{}, auth.ErrUnknownAccount
+	case want == string(c.Password.Reveal()):
+		delete(m.bad, a)
+		return auth.Identity{Account: a}, nil
+	}
+	b := m.bad[a]
+	if b == nil || time.Since(b.last) >= modelWindow {
+		b = &tries{}
+		m.bad[a] = b
+	}
+	b.last, b.names = time.Now(), append(b.names, c.Name.String())
+	if m.locks && len(b.names) >= 5 {
+		m.fail("the directory locks %s: %q", a, b.names)
+	}
+	return auth.Identity{}, auth.ErrBadPassword
+}
+
+func (m *model) fail(format string, args ...any) {
+	m.t.Fatalf("%s\n%s", strings.Join(m.log, "\n"), fmt.Sprintf(format, args...))
+}
+
+func (m *model) note(format string, args ...any) {
+	m.log = append(m.log, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+}
+
+func pick[T any](m *model, of ...T) T { return of[m.rng.IntN(len(of))] }
+
+// request is one of a few clients, at one of a few addresses, over one of a few flows.
+func (m *model) request() auth.Request {
+	user := pick(m, "tom", "bill", "eve")
+	r := auth.Request{
+		From: "sip:" + user + "@example.com", Source: netip.AddrFrom4([4]byte{192, 0, 2, byte(m.rng.IntN(3))}), Method: "SUBSCRIBE",
+		Client: "sip:" + user + "@example.com contact " + pick(m, "1", "2"), Connection: pick[uint64](m, 0, 0, 0, 1, 2),
+	}
+	r.Secure = r.Connection > 0 && m.rng.IntN(2) == 0
+	return r
+}
+
+func clientOf(r auth.Request) string { return fmt.Sprint(r.Source, r.Client) }
+
+func sessionOf(r auth.Request) string {
+	return fmt.Sprint(r.Source, r.Client, r.Connection > 0, r.Secure)
+}
+
+func (m *model) run(steps int) {
+	for range steps {
+		switch n := m.rng.IntN(20); {
+		case n < 3:
+			d := pick(m, time.Second, 31*time.Second, 32*time.Second, 5*time.Minute-time.Second, 5*time.Minute, 14*time.Minute, modelWindow,
+				3*time.Hour, modelSession-time.Second, modelSession, 80*time.Hour, modelKnown)
+			m.note("sleep %v", d)
+			time.Sleep(d)
+		case n == 3 && m.rng.IntN(4) == 0:
+			m.note("restart")
+			m.mu.Lock()
+			clear(m.bad) // else what it forgets could lock an account, as documented
+			m.mu.Unlock()
+			m.restart()
+		case n == 4:
+			m.down = !m.down && m.rng.IntN(2) == 0
+			m.note("down %t", m.down)
+		case n == 5:
+			m.burst()
+		case n < 9:
+			m.plain(m.request())
+		case n == 9 && len(m.answers) > 0:
+			r := pick(m, m.answers[max(0, len(m.answers)-5):]...)
+			if r.Connection > 0 {
+				r.Connection = pick[uint64](m, 1, 2)
+			}
+			m.again(r)
+		default:
+			r := m.request()
+			m.challenge(r)
+			keys := m.keys[clientOf(r)]
+			k := keys[len(keys)-1]
+			if m.rng.IntN(4) == 0 {
+				k = pick(m, keys...)
+			}
+			name := pick(m, `DE\tom`, `DE\tom`, "tom@de.example", "tom", `FR\tom`, `DE\bill`, "nobody")
+			password := pick(m, "tom-pw", "other-pw", "bill-pw", "wrong", "guess")
+			if n, _ := auth.ParseName(name); m.rng.IntN(3) > 0 && modelPasswords[account(n)] != "" {
+				password = modelPasswords[account(n)]
+			}
+			m.answer(r, k, name, password)
+		}
+	}
+}
+
+// plain is a request without credentials.
+func (m *model) plain(r auth.Request) {
+	s, ok := m.sessions[sessionOf(r)]
+	ok = ok && time.Now().Before(s.expires) && (!r.Secure || s.conn == r.Connection)
+	d := m.f.Check(r)
+	m.note("%s %s: %v as %q", r.Source, sessionOf(r), d.Verdict, d.Identity.Account)
+	switch {
+	case ok && (d.Verdict != auth.Accept || d.Identity.Account != s.account):
+		m.fail("there is a session of %s", s.account)
+	case !ok && d.Verdict != auth.Challenge:
+		m.fail("there is no session")
+	case !ok:
+		m.issued(r, d)
+	}
+}
+
+// challenge asks for a key, also where there is a session.
+func (m *model) challenge(r auth.Request) {
+	r.Rauth = "AAAA"
+	d := m.f.Check(r)
+	if d.Verdict != auth.Challenge {
+		m.fail("%s is no answer to nonsense", d.Verdict)
+	}
+	m.issued(r, d)
+}
+
+func (m *model) issued(r auth.Request, d auth.Decision) {
+	m.keys[clientOf(r)] = append(m.keys[clientOf(r)], modelKey{d, time.Now()})
+}
+
+// good says whether a key may be answered: the last one for five minutes, and the
+// three before it for 32 seconds after they were replaced.
+func (m *model) good(r auth.Request, k modelKey) bool {
+	keys := m.keys[clientOf(r)]
+	i := slices.IndexFunc(keys, func(o modelKey) bool { return o.decision.Header[0] == k.decision.Header[0] })
+	if time.Since(keys[len(keys)-1].issued) >= 5*time.Minute {
+		return false
+	}
+	return i == len(keys)-1 || i >= len(keys)-4 && time.Since(keys[i+1].issued) < 32*time.Second && m.unbroken(keys, i)
+}
+
+// unbroken says whether none of the records between was forgotten by its lifetime.
+func (m *model) unbroken(keys []modelKey, i int) bool {
+	for j := i; j+1 < len(keys); j++ {
+		if keys[j+1].issued.Sub(keys[j].issued) >= 5*time.Minute {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *model) answer(r auth.Request, k modelKey, name, password string) {
+	answer := m.f.answer(r, k.decision, name, password)
+	if s := m.sessions[sessionOf(r)]; s.proof == answer.Rauth {
+		m.again(answer) // by chance: the cipher gives the same text again
+		return
+	}
+	n, err := auth.ParseName(name)
+	require.NoError(m.t, err)
+	want, wait := auth.ErrWrongKey, time.Duration(0)
+	if m.good(r, k) {
+		want, wait = m.try(r, n, password)
+	}
+	start := time.Now()
+	d := m.f.Check(answer)
+	m.note("%s %s: %s %s: %v %v", r.Source, sessionOf(r), name, password, d.Verdict, d.Reason)
+	switch {
+	case want == nil && d.Verdict != auth.Accept, want != nil && !errors.Is(d.Reason, want):
+		m.fail("want %v", want)
+	case time.Since(start) != wait:
+		m.fail("took %v, want %v", time.Since(start), wait)
+	}
+	switch {
+	case d.Verdict == auth.Challenge:
+		m.issued(r, d)
+	case d.Verdict == auth.Accept:
+		m.opened(r, account(n), answer.Rauth)
+		m.answers = append(m.answers, answer)
+	}
+}
+
+// opened enters a session.
+func (m *model) opened(r auth.Request, account, proof string) {
+	key := sessionOf(r)
+	if s, ok := m.sessions[key]; ok && time.Now().Before(s.expires) && s.account != account {
+		delete(m.sessions, key)
+		return
+	}
+	m.sessions[key] = modelSessionOf{account, proof, time.Now().Add(modelSession), r.Connection, r.Secure}
+}
+
+// again sends credentials that were sent before.
+func (m *model) again(r auth.Request) {
+	s, ok := m.sessions[sessionOf(r)]
+	if !ok || !time.Now().Before(s.expires) || s.proof != r.Rauth {
+		return // only its key could help: see answer
+	}
+	d := m.f.Check(r)
+	m.note("%s %s: again: %v", r.Source, sessionOf(r), d.Verdict)
+	if d.Verdict != auth.Accept || d.Identity.Account != s.account {
+		m.fail("these credentials opened the session of %s", s.account)
+	}
+	s.conn = r.Connection
+	m.sessions[sessionOf(r)] = s
+}
+
+// counted returns the failures of a key that still count.
+func (m *model) counted(key string) tries {
+	f := m.tries[key]
+	if time.Since(f.last) >= modelWindow {
+		return tries{}
+	}
+	return f
+}
+
+// try says what becomes of credentials, and enters it.
+func (m *model) try(r auth.Request, n auth.Name, password string) (error, time.Duration) {
+	user := strings.TrimSuffix(strings.ToLower(n.User), "@de.example")
+	at, source := "account "+user, "source "+r.Source.String()
+	party := fmt.Sprint("party ", user, r.Source)
+	client := fmt.Sprint("client ", user, r.Source, r.From)
+	isKnown := time.Now().Before(m.known[client])
+	if isKnown {
+		party = client
+	}
+	held := len(m.counted(source).names) >= 20
+	wait := time.Duration(0)
+	if m.locks {
+		most := 4
+		if time.Now().Before(m.known[at]) && !isKnown {
+			most = 3
+		}
+		held = held || len(m.counted(at).names) >= most
+	} else {
+		held = held || len(m.counted(party).names) >= 4
+		if !isKnown && len(m.counted(at).names) >= 4 {
+			wait = time.Second
+		}
+	}
+	if held {
+		return auth.ErrThrottled, 0
+	}
+	if m.down {
+		return auth.ErrUnavailable, wait
+	}
+	a, now := account(n), time.Now().Add(wait)
+	keys := []string{at, party, source}
+	if want, ok := modelPasswords[a]; !ok || want != password {
+		for _, k := range keys {
+			f := m.counted(k)
+			if now.Sub(f.last) >= modelWindow {
+				f = tries{}
+			}
+			m.tries[k] = tries{now, append(slices.Clone(f.names), n.Account())}
+		}
+		return auth.ErrBadCredentials, wait
+	}
+	for _, k := range append(keys, client) {
+		f := m.counted(k)
+		f.names = slices.DeleteFunc(slices.Clone(f.names), func(name string) bool { return name == n.Account() || name == a })
+		m.tries[k] = f
+	}
+	m.known[client], m.known[at] = now.Add(modelKnown), now.Add(modelKnown)
+	return nil, wait
+}
+
+// burst is many attempts at once at one account, from everywhere, in a time of their
+// own. The directory sees to it that they do not lock it.
+func (m *model) burst() {
+	time.Sleep(modelWindow) // what was counted is forgotten before and after it
+	m.mu.Lock()
+	m.down, m.hang = false, time.Second
+	m.mu.Unlock()
+	var wg sync.WaitGroup
+	for i := range 12 {
+		r := m.request()
+		r.Source, r.Client = netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), fmt.Sprint("burst ", i)
+		answer := m.f.answer(r, m.f.Check(r), pick(m, `DE\tom`, "tom@de.example", "tom"), fmt.Sprint("guess ", i))
+		wg.Go(func() { m.f.Check(answer) })
+	}
+	wg.Wait()
+	m.hang = 0
+	m.note("burst")
+	time.Sleep(modelWindow)
+}
