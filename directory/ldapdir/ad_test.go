@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -215,6 +217,45 @@ func TestADLockout(t *testing.T) {
 	}
 	_, err := v.Verify(t.Context(), credentials(t, `CORP\lockme`, r["USER_PW"]))
 	require.ErrorIs(t, err, auth.ErrAccountLocked)
+}
+
+// BSP-2.10-8: whoever can reach the server cannot have an account locked, though it is
+// called by all of its names, from everywhere and at once; and where its user signed
+// in before, the right password goes on to be taken.
+func TestGuardLocksNobody(t *testing.T) {
+	r := toxicRig(t, "ad") // three wrong passwords lock an account there
+	noLeaks(t)
+	users := open(t, adConfig(t, r))
+	v := adVerifier(t, r, func(c *ldapdir.ADConfig) { c.Users = users })
+	guard, err := auth.New(auth.Config{Verifier: v, MaxFailures: 2})
+	require.NoError(t, err)
+	dave := adUsers(t, r)["dave"]
+	check := func(source byte, name, password string) auth.Decision {
+		req := auth.Request{Client: fmt.Sprint("client ", source), From: "sip:dave@example.test", Source: netip.AddrFrom4([4]byte{192, 0, 2, source})}
+		req.Rauth = "AAAA" // makes sure of a challenge
+		c, err := auth.NewCredentials(name, []byte(password))
+		require.NoError(t, err)
+		req.Rauth, err = c.Encrypt(auth.Tuz{}, guard.Check(t.Context(), req).Header[0].Value)
+		require.NoError(t, err)
+		return guard.Check(t.Context(), req)
+	}
+	d := check(1, `CORP\dave`, dave.Password)
+	require.Equal(t, auth.Accept, d.Verdict, d.Reason)
+	names := []string{`CORP\dave`, "dave.d@example.test", "dave@corp.example.test", "dave", `corp\DAVE`}
+	for range 3 {
+		var wg sync.WaitGroup
+		for i := range 40 {
+			wg.Go(func() { check(byte(10+i), names[i%len(names)], fmt.Sprint("guess ", i)) })
+		}
+		wg.Wait()
+		d := check(1, `CORP\dave`, dave.Password)
+		require.Equal(t, auth.Accept, d.Verdict, d.Reason)
+	}
+	for range 3 {
+		check(1, `CORP\dave`, "mistyped")
+	}
+	_, err = v.Verify(t.Context(), credentials(t, `CORP\dave`, dave.Password))
+	require.NoError(t, err, "is not locked")
 }
 
 // countingDialer counts connections.
