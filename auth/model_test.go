@@ -28,14 +28,17 @@ import (
 // That it finds what it is there for was shown by planting bugs, one at a time. Each
 // was found within 60 seeds:
 //
-//   - a replaced key stays good for ever, or for no time, or a client has five
-//   - a session prolongs itself, is not bound to its flow, or to its connection of TLS
-//   - a success of another account takes the session over
-//   - a restored session begins anew
-//   - a success forgets all failures of the name, or none, or those of a namesake
-//   - failures are forgotten by the clock of the first, or never
-//   - an attempt that is held counts, or a directory that is down does
-//   - strangers have the last attempt, too; a user is known for ever, or to every source
+//   - a replaced key stays good for ever, or for no time, or a client has five keys
+//   - a session is not bound to its flow, or to its connection of TLS, or does not move
+//     to the connection over which its credentials come again
+//   - a success of another account takes the session over; a restored one begins anew
+//   - a success forgets all failures, those of a namesake included, or none, or none
+//     but those under the name that was typed
+//   - failures are never forgotten, or Retry-After goes by the first of them
+//   - a directory that is down counts as a failure
+//   - strangers have the last attempt, or one more; a user is known for ever, or at
+//     every source
+//   - accounts that no directory locks are held as a whole, or guesses are not slow
 //   - attempts at once are not counted while they are under way
 func TestModel(t *testing.T) {
 	seeds := 60
@@ -92,6 +95,7 @@ type model struct {
 	sessions map[string]modelSessionOf
 	tries    map[string]tries
 	known    map[string]time.Time
+	retry    time.Duration  // of what is held back
 	answers  []auth.Request // that opened a session, to be sent again
 }
 
@@ -235,7 +239,7 @@ func (m *model) run(steps int) {
 			}
 			name := pick(m, `DE\tom`, `DE\tom`, "tom@de.example", "tom", `FR\tom`, `DE\bill`, "nobody")
 			password := pick(m, "tom-pw", "other-pw", "bill-pw", "wrong", "guess")
-			if n, _ := auth.ParseName(name); m.rng.IntN(3) > 0 && modelPasswords[account(n)] != "" {
+			if n, _ := auth.ParseName(name); (m.rng.IntN(3) == 0 || m.locks) && modelPasswords[account(n)] != "" && m.rng.IntN(3) > 0 {
 				password = modelPasswords[account(n)]
 			}
 			m.answer(r, k, name, password)
@@ -303,8 +307,9 @@ func (m *model) answer(r auth.Request, k modelKey, name, password string) {
 	n, err := auth.ParseName(name)
 	require.NoError(m.t, err)
 	want, wait := auth.ErrWrongKey, time.Duration(0)
+	m.retry = 0
 	if m.good(r, k) {
-		want, wait = m.try(r, n, password)
+		wait, want = m.try(r, n, password)
 	}
 	start := time.Now()
 	d := m.f.Check(answer)
@@ -312,6 +317,8 @@ func (m *model) answer(r auth.Request, k modelKey, name, password string) {
 	switch {
 	case want == nil && d.Verdict != auth.Accept, want != nil && !errors.Is(d.Reason, want):
 		m.fail("want %v", want)
+	case want == auth.ErrThrottled && d.RetryAfter != m.retry:
+		m.fail("come back in %v, want %v", d.RetryAfter, m.retry)
 	case time.Since(start) != wait:
 		m.fail("took %v, want %v", time.Since(start), wait)
 	}
@@ -347,6 +354,8 @@ func (m *model) again(r auth.Request) {
 	}
 	s.conn = r.Connection
 	m.sessions[sessionOf(r)] = s
+	r.Rauth = ""
+	m.plain(r)
 }
 
 // counted returns the failures of a key that still count.
@@ -359,7 +368,7 @@ func (m *model) counted(key string) tries {
 }
 
 // try says what becomes of credentials, and enters it.
-func (m *model) try(r auth.Request, n auth.Name, password string) (error, time.Duration) {
+func (m *model) try(r auth.Request, n auth.Name, password string) (time.Duration, error) {
 	user := strings.TrimSuffix(strings.ToLower(n.User), "@de.example")
 	at, source := "account "+user, "source "+r.Source.String()
 	party := fmt.Sprint("party ", user, r.Source)
@@ -368,25 +377,27 @@ func (m *model) try(r auth.Request, n auth.Name, password string) (error, time.D
 	if isKnown {
 		party = client
 	}
-	held := len(m.counted(source).names) >= 20
-	wait := time.Duration(0)
-	if m.locks {
-		most := 4
+	wait, counts, most := time.Duration(0), party, 4
+	switch {
+	case m.locks:
+		counts = at
 		if time.Now().Before(m.known[at]) && !isKnown {
 			most = 3
 		}
-		held = held || len(m.counted(at).names) >= most
-	} else {
-		held = held || len(m.counted(party).names) >= 4
-		if !isKnown && len(m.counted(at).names) >= 4 {
-			wait = time.Second
+	case !isKnown && len(m.counted(at).names) >= 4:
+		wait = time.Second
+	}
+	for _, l := range []struct {
+		key  string
+		most int
+	}{{source, 20}, {counts, most}} {
+		if f := m.counted(l.key); len(f.names) >= l.most {
+			m.retry = modelWindow - time.Since(f.last)
+			return 0, auth.ErrThrottled
 		}
 	}
-	if held {
-		return auth.ErrThrottled, 0
-	}
 	if m.down {
-		return auth.ErrUnavailable, wait
+		return wait, auth.ErrUnavailable
 	}
 	a, now := account(n), time.Now().Add(wait)
 	keys := []string{at, party, source}
@@ -398,7 +409,7 @@ func (m *model) try(r auth.Request, n auth.Name, password string) (error, time.D
 			}
 			m.tries[k] = tries{now, append(slices.Clone(f.names), n.Account())}
 		}
-		return auth.ErrBadCredentials, wait
+		return wait, auth.ErrBadCredentials
 	}
 	for _, k := range append(keys, client) {
 		f := m.counted(k)
@@ -406,7 +417,7 @@ func (m *model) try(r auth.Request, n auth.Name, password string) (error, time.D
 		m.tries[k] = f
 	}
 	m.known[client], m.known[at] = now.Add(modelKnown), now.Add(modelKnown)
-	return nil, wait
+	return wait, nil
 }
 
 // burst is many attempts at once at one account, from everywhere, in a time of their

@@ -43,7 +43,7 @@ func Cut(header, scheme string) (params string, ok bool) {
 // itself, because clients write account names as in username="de\ptest" (§4.3).
 func Params(s string) (map[string]string, error) {
 	if len(s) > maxLength {
-		return nil, fmt.Errorf("Authorization longer than %d bytes", maxLength)
+		return nil, fmt.Errorf("header longer than %d bytes", maxLength)
 	}
 	params := make(map[string]string)
 	for {
