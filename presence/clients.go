@@ -65,20 +65,19 @@ type clients struct {
 	left   map[string]time.Time // when the last client of a user ended, while the presentity is in memory
 }
 
-// find finds or makes the client of a request. Where nobody was authenticated, one
-// with that Contact that is the user's already is the same, whatever its From; user
-// may be "".
+// find finds or makes the client of a request. Where nobody was authenticated, or an
+// AMCC was, one with that Contact that is the user's already is the same, whatever its
+// From; user may be "".
 func (cs *clients) find(key clientKey, user string, id auth.Identity) *client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if c := cs.m[key]; c != nil {
 		return c
 	}
-	if id.IsZero() {
-		for _, c := range cs.live[user] {
-			if c.key.contact == key.contact && c.id.IsZero() && !c.amcc {
-				return c
-			}
+	for _, c := range cs.live[user] {
+		nobody := id.IsZero() && c.id.IsZero() && !c.amcc
+		if c.key.contact == key.contact && (nobody || id.AMCC && c.id == id) {
+			return c
 		}
 	}
 	c := &client{server: cs.server, key: key, id: id, since: time.Now(), services: defaultServices()}

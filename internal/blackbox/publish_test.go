@@ -296,7 +296,7 @@ func TestStandardPublish_BSX_6(t *testing.T) {
 		{"open", "<rpid:other>unavailable</rpid:other>", "", "unavailable", "Unavailable"},
 		{"open", "<rpid:other>available</rpid:other>", "", "available", "Available"},
 		{"open", "<rpid:other>signed out</rpid:other>", "", "signed out", "Signed out"},
-		{"open", "<rpid:breakfast/>", "", "available", "Available"},
+		{"open", "<rpid:breakfast/>", "", "away", "Away"},
 		{"open", "", "my note", "available", "my note"},
 		{"closed", "", "", "signed out", "Signed out"},
 		{"open", "", "", "available", "Available"},
