@@ -15,13 +15,13 @@ func (d *decoder) load(data []byte) bool {
 		d.fail(0, ErrTooLarge, "more bytes than the limit")
 		return false
 	}
-	wide := false
+	wide, marked := false, false
 	switch {
 	case len(data) == 0:
 		d.fail(0, ErrSyntax, "no document")
 		return false
 	case bytes.HasPrefix(data, []byte("\xEF\xBB\xBF")):
-		data = data[3:]
+		data, marked = data[3:], true
 	case bytes.HasPrefix(data, []byte("\xFF\xFE")), bytes.HasPrefix(data, []byte("<\x00")):
 		wide = d.loadUTF16(data, binary.LittleEndian)
 	case bytes.HasPrefix(data, []byte("\xFE\xFF")), bytes.HasPrefix(data, []byte("\x00<")):
@@ -40,6 +40,9 @@ func (d *decoder) load(data []byte) bool {
 	label, ok := d.xmlDeclaration()
 	if !ok {
 		return false
+	}
+	if d.charset != "" && !marked {
+		label = d.charset
 	}
 	return (wide || d.checkEncoding(label)) && d.checkCharacters()
 }
@@ -92,26 +95,41 @@ func (d *decoder) xmlDeclaration() (encoding string, ok bool) {
 	}
 	d.pos = start + end + 2
 	fields := rest[len("<?xml"):end]
-	for n := 0; ; n++ {
+	position := 0
+	for {
 		spaces := len(fields)
 		fields = trimLeft(fields)
-		if fields == "" && n > 0 {
+		if fields == "" && position > 0 {
 			return encoding, true
 		}
 		name, value, tail, good := pseudoAttribute(fields)
-		position := strings.Index("version encoding standalone", name)
+		good = good && spaces > len(fields)
 		switch {
-		case !good, spaces == len(fields), position < 0, n == 0 && name != "version":
+		case good && name == "version" && position == 0 && isVersion(value):
+			position = 1
+			if value != "1.0" {
+				d.from = start
+				d.warn("XML version " + value + " read as 1.0")
+			}
+		case good && name == "encoding" && position == 1 && isEncodingName(value):
+			position, encoding = 2, value
+		case good && name == "standalone" && (position == 1 || position == 2) && (value == "yes" || value == "no"):
+			position = 3
+		default:
 			d.fail(start, ErrSyntax, "bad XML declaration")
 			return "", false
-		case name == "version" && value != "1.0":
-			d.from = start
-			d.warn("XML version " + value + " read as 1.0")
-		case name == "encoding":
-			encoding = value
 		}
 		fields = tail
 	}
+}
+
+func isVersion(s string) bool {
+	minor, ok := strings.CutPrefix(s, "1.")
+	return ok && minor != "" && strings.Trim(minor, "0123456789") == ""
+}
+
+func isEncodingName(s string) bool {
+	return isNCName(s) && s[0] != '_' && isASCII(s)
 }
 
 // pseudoAttribute reads name = "value".
@@ -204,4 +222,17 @@ func (d *decoder) checkCharacters() bool {
 		return false
 	}
 	return true
+}
+
+// UTF8 converts an XML document of any kind to UTF-8, and returns it without its XML declaration: for parsers that take
+// nothing else. Charset is the parameter of its Content-Type, empty for none, and goes before what the document declares
+// (RFC 7303 §3). It reads UTF-8, UTF-16, US-ASCII and ISO-8859-1; a document that says otherwise and is UTF-8 all the
+// same is taken for that. The error is a [*SyntaxError].
+func UTF8(data []byte, charset string) ([]byte, error) {
+	d := newDecoder(Decoder{Limits: Limits{Bytes: -1}, Charset: charset})
+	defer d.release()
+	if !d.load(data) {
+		return nil, d.err
+	}
+	return []byte(d.doc[d.pos:]), nil
 }

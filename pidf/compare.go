@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Equal reports whether two documents say the same. Times of last change do not count, nor do the order of tuples,
@@ -14,89 +13,19 @@ import (
 // and Warnings.
 func Equal(a, b *Presence) bool {
 	// Most pairs that are equal are equal in each byte; only the others need a closer look.
-	var bufA, bufB [2048]byte
-	wa, wb := writer{b: bufA[:0], timeless: true}, writer{b: bufB[:0], timeless: true}
-	wa.document(a)
-	wb.document(b)
-	return bytes.Equal(wa.b, wb.b) || slices.Equal(factsOf(a), factsOf(b))
+	wa, wb := newWriter(nil, BluStarDialect), newWriter(nil, BluStarDialect)
+	defer wa.done()
+	defer wb.done()
+	wa.sketch(a)
+	wb.sketch(b)
+	return bytes.Equal(wa.scratch, wb.scratch) || slices.Equal(factsOf(a), factsOf(b))
 }
 
-// Change is one difference between two documents.
-type Change struct {
-	Path          string // such as "presence/tuple[audio]/status/basic"
-	Before, After string // empty where there was, or is, nothing at the path, or an empty element
-	Kind          ChangeKind
-}
-
-// ChangeKind says what happened to a path.
-type ChangeKind int
-
-const (
-	Changed ChangeKind = iota
-	Added
-	Removed
-)
-
-// String returns one line: a path with both values, or a path behind + or -.
-func (c Change) String() string {
-	switch {
-	case c.Kind == Added && c.After == "":
-		return "+ " + c.Path
-	case c.Kind == Added:
-		return "+ " + c.Path + ": " + strconv.Quote(c.After)
-	case c.Kind == Removed && c.Before == "":
-		return "- " + c.Path
-	case c.Kind == Removed:
-		return "- " + c.Path + ": " + strconv.Quote(c.Before)
-	}
-	return c.Path + ": " + strconv.Quote(c.Before) + " -> " + strconv.Quote(c.After)
-}
-
-// Diff returns what one has to change in a to get b, sorted by path. It returns nothing where Equal reports true.
-func Diff(a, b *Presence) []Change {
-	var changes []Change
-	before, after := factsOf(a), factsOf(b)
-	// What both have drops out first, so that values of one path that only moved do not look like changes.
-	before, after = without(before, after), without(after, before)
-	for len(before) > 0 || len(after) > 0 {
-		order := 0
-		switch {
-		case len(before) == 0:
-			order = 1
-		case len(after) == 0:
-			order = -1
-		default:
-			order = strings.Compare(before[0].path, after[0].path)
-		}
-		switch {
-		case order < 0:
-			changes = append(changes, Change{Path: before[0].path, Before: before[0].value, Kind: Removed})
-			before = before[1:]
-		case order > 0:
-			changes = append(changes, Change{Path: after[0].path, After: after[0].value, Kind: Added})
-			after = after[1:]
-		default:
-			changes = append(changes, Change{Path: before[0].path, Before: before[0].value, After: after[0].value})
-			before, after = before[1:], after[1:]
-		}
-	}
-	return changes
-}
-
-// without returns a less b; both are sorted and may hold a fact more than once.
-func without(a, b []fact) []fact {
-	var rest []fact
-	for _, f := range a {
-		for len(b) > 0 && compareFacts(b[0], f) < 0 {
-			b = b[1:]
-		}
-		if len(b) > 0 && b[0] == f {
-			b = b[1:]
-			continue
-		}
-		rest = append(rest, f)
-	}
-	return rest
+// sketch writes a document without its times of last change, to scratch.
+func (w *writer) sketch(p *Presence) {
+	w.b, w.timeless = w.scratch[:0], true
+	w.presence(p)
+	w.scratch = w.b
 }
 
 // fact is one thing that a document says.
@@ -109,7 +38,7 @@ func compareFacts(a, b fact) int {
 // factsOf returns all that a document says, sorted, in a form in which equal documents are equal.
 func factsOf(p *Presence) []fact {
 	var c collector
-	c.presence(p)
+	c.in("presence", func() { c.fields(&Fields{c: &c}, &p.Extra, p.Fields) })
 	slices.SortFunc(c.facts, compareFacts)
 	return c.facts
 }
@@ -143,12 +72,6 @@ func (c *collector) maybe(step, value string) {
 	}
 }
 
-func (c *collector) time(step string, t time.Time) {
-	if !t.IsZero() {
-		c.say(step, string(appendTime(nil, t)))
-	}
-}
-
 // steps names elements by their identifiers, and tells equal ones apart by their order.
 type steps struct{ seen map[string]int }
 
@@ -163,20 +86,62 @@ func (s *steps) next(element, id string) string {
 	return element + "[" + id + "]"
 }
 
-func (c *collector) notes(notes []Note) {
-	for i := range notes {
-		c.note(&notes[i])
-	}
+// identifier returns the id of an element, an attribute or a child.
+func (f *Fields) identifier(e Element) string {
+	outer, around := f.frame, f.reading
+	f.mode, f.frame, f.reading = naming, frame{x: e.extra()}, reading{}
+	e.Fields(f)
+	id := f.value
+	f.mode, f.frame, f.reading = comparing, outer, around
+	return id
 }
 
-func (c *collector) note(n *Note) {
-	step := "note"
+// child adds what a child says: that it is there, and its fields.
+func (c *collector) child(f *Fields, step string, e Element) {
+	c.in(step, func() {
+		n := len(c.facts)
+		if c.fields(f, e.extra(), e.Fields); len(c.facts) == n {
+			c.facts = append(c.facts, fact{string(c.path), ""})
+		}
+	})
+}
+
+// fields adds what the fields of an element say, and its extensions.
+func (c *collector) fields(f *Fields, x *Extra, fields func(*Fields)) {
+	outer := f.frame
+	f.mode, f.frame = comparing, frame{x: x}
+	fields(f)
+	c.extra(f, x)
+	f.frame = outer
+}
+
+// value adds a field unless it is empty. The text of an element has no step.
+func (c *collector) value(step string, v any, r Rule, values []string) {
+	if isEmpty(v) && r&Default == 0 || r&change != 0 {
+		return
+	}
+	text := string(appendValue(nil, v))
+	if text == "" {
+		text = r.otherwise(values)
+	}
+	if step == "" {
+		c.facts = append(c.facts, fact{string(c.path), text})
+		return
+	}
+	c.say(step, text)
+}
+
+func (c *collector) note(step string, n *Note) {
 	if n.Lang != "" {
 		step += "[" + n.Lang + "]"
 	}
 	c.say(step, n.Text)
-	if n.Extra != nil {
-		c.in(step, func() { c.attrs(n.Extra.Attrs) })
+	c.attrsOf(step, n.Extra)
+}
+
+func (c *collector) attrsOf(step string, x *Extra) {
+	if x != nil {
+		c.in(step, func() { c.attrs(x.Attrs) })
 	}
 }
 
@@ -186,21 +151,25 @@ func (c *collector) attrs(as []Attr) {
 	}
 }
 
-func (c *collector) extra(x *Extra) {
+func (c *collector) extra(f *Fields, x *Extra) {
 	c.attrs(x.Attrs)
 	var text []byte // in one piece, whatever stood between: elements may have moved
-	for _, e := range x.Extensions {
-		if e.name.Local == "" {
-			if isStrayText(e) {
-				text = append(text, strayText(e.xml)...)
-			}
-			continue
+	for i := range x.Extensions {
+		e := &x.Extensions[i]
+		switch {
+		case e.value != nil:
+			c.child(f, e.name.Local, e.value)
+		case e.name.Local != "":
+			c.say(e.name.String(), canonical(e))
+		case isStrayText(e):
+			text = append(text, strayText(e.xml)...)
 		}
-		c.say(e.name.String(), canonical(e))
 	}
 	c.maybe("text()", string(text))
-	for _, l := range x.leaves {
-		c.in(l.name, func() { c.attrs(l.attrs) })
+	if x.hidden != nil {
+		for _, l := range x.hidden.leaves {
+			c.in(l.name, func() { c.attrs(l.attrs) })
+		}
 	}
 }
 
@@ -215,8 +184,8 @@ func strayText(xml string) string {
 
 // canonical writes an element so that it does not depend on prefixes, the order of attributes, comments and white
 // space between elements.
-func canonical(e Extension) string {
-	s := trustedScanner(e.xml)
+func canonical(e *Extension) string {
+	s := trustedScanner(e.XML())
 	var b []byte
 	for s.next() != tokEOF {
 		switch s.kind {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -22,11 +23,11 @@ func TestEqual(t *testing.T) {
 		"times of change": `<tuple id="a"><status><basic>open</basic></status><note>1</note><note xml:lang="en">2</note></tuple><tuple id="b"><status><basic>closed</basic></status><timestamp>2025-01-01T00:00:00Z</timestamp></tuple><dm:device id="d"><aa:line><aa:DN>1</aa:DN><aa:state>idle</aa:state></aa:line></dm:device><dm:person id="p"><rpid:activities><rpid:busy/><rpid:away/></rpid:activities><x:y xmlns:x="urn:x" a="1" b="2"><x:z/></x:y></dm:person>`,
 		"extensions":      `<!-- a --><tuple id="a"><status><basic>open</basic></status><note>1</note><note xml:lang="en">2</note></tuple><tuple id="b"><status><basic>closed</basic></status></tuple><dm:device id="d"><aa:line><aa:DN>1</aa:DN><aa:state>idle</aa:state></aa:line></dm:device><dm:person id="p"><rpid:activities><rpid:busy/><rpid:away/></rpid:activities><y xmlns="urn:x" b='2' a='1'> <z></z> <!-- b --></y></dm:person>`,
 	}
-	p, err := pidf.Decode(body(base))
+	p, err := aa.Decode(body(base))
 	require.NoError(t, err)
 	for name, children := range equal {
 		t.Run(name, func(t *testing.T) {
-			q, err := pidf.Decode(body(children))
+			q, err := aa.Decode(body(children))
 			require.NoError(t, err)
 			require.Empty(t, pidf.Diff(p, q))
 			require.True(t, pidf.Equal(p, q))
@@ -38,10 +39,10 @@ func TestEqual(t *testing.T) {
 // have found their places.
 func TestEqualStrayText(t *testing.T) {
 	p := roundTrip(t, body(`one &amp;<note>n</note>two<tuple id="t"><x xmlns="urn:x"/>three<status/>four<![CDATA[<]]></tuple>`))
-	q, err := pidf.Decode(body("one\r\n&#38;two<tuple id=\"t\"><status/>three four&lt;<x xmlns=\"urn:x\"/></tuple><note>n</note>"))
+	q, err := aa.Decode(body("one\r\n&#38;two<tuple id=\"t\"><status/>three four&lt;<x xmlns=\"urn:x\"/></tuple><note>n</note>"))
 	require.NoError(t, err)
 	require.Empty(t, pidf.Diff(p, q))
-	q, err = pidf.Decode(body(`one &amp; three<tuple id="t"><status/>three four&lt;<x xmlns="urn:x"/></tuple><note>n</note>`))
+	q, err = aa.Decode(body(`one &amp; three<tuple id="t"><status/>three four&lt;<x xmlns="urn:x"/></tuple><note>n</note>`))
 	require.NoError(t, err)
 	require.Equal(t, `[presence/text(): "one&two" -> "one&three"]`, fmt.Sprint(pidf.Diff(p, q)))
 }
@@ -53,31 +54,31 @@ func TestDiff(t *testing.T) {
 		return &pidf.Presence{
 			Entity:  "sip:a@b",
 			Tuples:  []pidf.Tuple{{ID: "audio", Basic: pidf.Open, Contact: &pidf.Contact{URI: "sip:1", Priority: "1"}}, {ID: "video", Basic: pidf.Closed}},
-			Devices: []pidf.Device{{ID: "tel:1", Line: &pidf.Line{DN: "1", State: pidf.LineIdle}}},
-			Persons: []pidf.Person{{ID: "sip:a@b", Activities: &pidf.Activities{Notes: []pidf.Note{{Lang: "Eng", Text: "Hi"}}, Values: []pidf.Activity{{Name: "other", Text: "available"}}},
-				BluStar: &pidf.BluStarPresence{BluStar: &pidf.BluStar{Status: pidf.StatusAvailable, Timestamp: now}, Calendar: []pidf.Appointment{{ID: "1", State: pidf.CalendarBusy, From: now, End: now}}}}},
+			Devices: []pidf.Device{{ID: "tel:1", Extra: aa.Extra(&aa.Line{DN: "1", State: aa.LineIdle})}},
+			Persons: []pidf.Person{{ID: "sip:a@b", Activities: &pidf.Activities{Notes: []pidf.Note{{Lang: "Eng", Text: "Hi"}}, Values: []pidf.Choice{{Name: "other", Text: "available"}}},
+				Extra: aa.Extra(&aa.Presence{BluStar: &aa.BluStar{Status: aa.StatusAvailable, Timestamp: now}, Calendar: []aa.Appointment{{ID: "1", State: aa.CalendarBusy, From: now, End: now}}})}},
 		}
 	}
 	for want, change := range map[string]func(p *pidf.Presence){
 		`[presence/tuple[audio]/status/basic: "open" -> "closed"]`: func(p *pidf.Presence) { p.Tuples[0].Basic = pidf.Closed },
 		`[- presence/tuple[video]/status/basic: "closed"]`:         func(p *pidf.Presence) { p.Tuples = p.Tuples[:1] },
 		`[- presence/tuple[audio]/contact/@priority: "1"]`:         func(p *pidf.Presence) { p.Tuples[0].Contact.Priority = "" },
-		`[presence/device[tel:1]/line/state: "idle" -> "busy"]`:    func(p *pidf.Presence) { p.Devices[0].Line.State = pidf.LineBusy },
+		`[presence/device[tel:1]/line/state: "idle" -> "busy"]`:    func(p *pidf.Presence) { aa.LineOf(&p.Devices[0]).State = aa.LineBusy },
 		`[+ presence/device[tel:1]/line/forward: "2" + presence/device[tel:1]/line/forward/@type: "immediate"]`: func(p *pidf.Presence) {
-			p.Devices[0].Line.Forward = &pidf.Forward{Destination: "2"}
+			aa.LineOf(&p.Devices[0]).Forward = &aa.Forward{Destination: "2"}
 		},
 		`[+ presence/person[sip:a@b]/activities/busy - presence/person[sip:a@b]/activities/other: "available"]`: func(p *pidf.Presence) {
-			p.Persons[0].Activities.Values = []pidf.Activity{{Name: "busy"}}
+			p.Persons[0].Activities.Values = []pidf.Choice{{Name: "busy"}}
 		},
 		`[presence/person[sip:a@b]/activities/note[Eng]: "Hi" -> "Ho"]`: func(p *pidf.Presence) { p.Persons[0].Activities.Notes[0].Text = "Ho" },
-		`[+ presence/person[sip:a@b]/presence/blustar/note[Eng]]`:       func(p *pidf.Presence) { p.Persons[0].BluStar.BluStar.Note = &pidf.Note{Lang: "Eng"} },
+		`[+ presence/person[sip:a@b]/presence/blustar/note[Eng]]`:       func(p *pidf.Presence) { aa.PresenceOf(&p.Persons[0]).BluStar.Note = &pidf.Note{Lang: "Eng"} },
 		`[presence/person[sip:a@b]/presence/calendar[1]/end: "2024-01-01T00:00:00Z" -> "2024-01-01T01:00:00Z"]`: func(p *pidf.Presence) {
-			p.Persons[0].BluStar.Calendar[0].End = now.Add(time.Hour)
+			aa.PresenceOf(&p.Persons[0]).Calendar[0].End = now.Add(time.Hour)
 		},
 		`[presence/@entity: "sip:a@b" -> "tel:1"]`: func(p *pidf.Presence) { p.Entity = "tel:1" },
 		`[]`: func(p *pidf.Presence) {
 			p.Tuples[0].Timestamp = now
-			p.Persons[0].BluStar.BluStar.Timestamp = now.Add(1)
+			aa.PresenceOf(&p.Persons[0]).BluStar.Timestamp = now.Add(1)
 		},
 	} {
 		t.Run(want, func(t *testing.T) {
@@ -98,7 +99,7 @@ func TestDiffProperties(t *testing.T) {
 		require.Equal(t, len(forth) == 0, pidf.Equal(p, q))
 		require.Empty(t, pidf.Diff(p, p))
 
-		r, err := pidf.Decode(p.AppendXML(nil))
+		r, err := aa.Decode(p.Append(nil, pidf.BluStarDialect))
 		require.NoError(t, err)
 		slices.Reverse(r.Tuples)
 		slices.Reverse(r.Persons)

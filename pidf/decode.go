@@ -1,20 +1,26 @@
 package pidf
 
 import (
-	"strconv"
+	"slices"
 	"strings"
-	"time"
+	"sync"
 )
 
-// Decoder reads documents within limits. The zero value has the default limits. It may be used by several goroutines.
+// Decoder reads documents within limits. The zero value has the default limits and knows no types of extensions. It may
+// be used by several goroutines.
 type Decoder struct {
 	Limits Limits
+	Types  []*Type // what extension elements are read as Go values; wherever they stand
+
+	// Charset is the parameter of the Content-Type that the document came with; empty for none. It goes before what the
+	// document declares (RFC 7303 §3).
+	Charset string
 }
 
 // Decode reads a presence document with the default limits. See [Decoder.Decode].
 func Decode(data []byte) (*Presence, error) { return Decoder{}.Decode(data) }
 
-// Decode reads a presence document: PIDF with its extensions, or xpidf, the draft that went before it.
+// Decode reads a presence document: PIDF with its extensions.
 //
 // It takes any prefix and any order of elements, and says in Presence.Warnings what else it took although it was
 // wrong. What is not well-formed, has a document type declaration other than those of drafts, or exceeds a limit is
@@ -24,7 +30,8 @@ func Decode(data []byte) (*Presence, error) { return Decoder{}.Decode(data) }
 //
 // Data is not kept. The strings of the result share one copy of it.
 func (c Decoder) Decode(data []byte) (*Presence, error) {
-	d := newDecoder(c.Limits)
+	d := newDecoder(c)
+	defer d.release()
 	p := new(Presence)
 	d.presence(p, data)
 	if d.err != nil {
@@ -39,26 +46,46 @@ func (c Decoder) Decode(data []byte) (*Presence, error) {
 // the start tag, so that the caller can keep the element as an extension.
 type decoder struct {
 	scanner
+	scratch     *scratch
+	fields      *Fields
+	charset     string      // of the message, empty for none
 	unqualified bool        // the root has no namespace: its children's lack of one means nothing
 	fragments   int32       // kept so far
 	demoted     bool        // the element to keep next is one that the typed model has a field for
-	home        string      // namespace of extensions that have none; empty for most documents
+	unread      bool        // and the field could not take it
 	inside      []Extension // comments met inside a text, to go behind its element
+	declared    []binding   // of the extension that was kept last
 	warnings    []Warning
 	place       place
 }
 
-// newDecoder returns a decoder with room for what documents usually need, in one allocation.
-func newDecoder(l Limits) *decoder {
-	d := new(struct {
-		decoder
-		open     [12]openElement
-		attrs    [8]rawAttr
-		bindings [8]binding
-	})
-	d.limits = l.withDefaults()
-	d.decoder.open, d.decoder.attrs, d.decoder.bindings = d.open[:0], d.attrs[:0], d.bindings[:0]
-	return &d.decoder
+// scratch is a decoder with room for what documents usually need.
+type scratch struct {
+	decoder
+	fields   Fields
+	open     [12]openElement
+	attrs    [8]rawAttr
+	bindings [8]binding
+}
+
+// decoders spares each document the allocation of a decoder.
+var decoders = sync.Pool{New: func() any { return new(scratch) }}
+
+// newDecoder returns a decoder, to be released.
+func newDecoder(c Decoder) *decoder {
+	s := decoders.Get().(*scratch)
+	d := &s.decoder
+	d.limits, d.types, d.charset, d.scratch = c.Limits.withDefaults(), c.Types, c.Charset, s
+	d.fields, s.fields.d = &s.fields, d
+	d.open, d.attrs, d.bindings = s.open[:0], s.attrs[:0], s.bindings[:0]
+	return d
+}
+
+// release gives the decoder back. What it read, its warnings and its error included, does not depend on it.
+func (d *decoder) release() {
+	s := d.scratch
+	*s = scratch{}
+	decoders.Put(s)
 }
 
 // warn notes that something at d.from, usually the current token, was tolerated.
@@ -125,6 +152,25 @@ func (d *decoder) wrongRoot(local, space string) {
 	d.fail(d.from, ErrRoot, got.String()+" instead of "+Name{space, local}.String())
 }
 
+// document reads a document whose root element is listed by fields.
+func (c Decoder) document(data []byte, space nsID, name string, x *Extra, prolog, epilog *[]Extension, fields func(*Fields)) ([]Warning, error) {
+	d := newDecoder(c)
+	defer d.release()
+	if d.load(data) {
+		var ok bool
+		if *prolog, ok = d.root(name, space, spaces[space]); ok {
+			d.warnMisspelt()
+			d.fields.ns = space
+			d.fields.read(x, fields)
+			*epilog = d.finish()
+		}
+	}
+	if d.err != nil {
+		return nil, d.err
+	}
+	return d.warnings, nil
+}
+
 // finish reads what follows the root element.
 func (d *decoder) finish() []Extension {
 	x := d.skipMisc()
@@ -161,60 +207,6 @@ func (d *decoder) child(x *Extra, n int) bool {
 	}
 }
 
-// is reports whether the current element belongs to a namespace. PIDF's own, and none, pass for any: devices forget
-// the prefixes of the data model and of RPID.
-func (d *decoder) is(want nsID) bool {
-	switch got := d.name.id; {
-	case got == want:
-		return true
-	case got == idNone && d.unqualified:
-		return true
-	case got == idPIDF && want != idPIDF, got == idNone:
-		d.warn("taken for an element of the namespace that it belongs to")
-		return true
-	}
-	return false
-}
-
-// take returns the value of an attribute without a namespace, which then counts as known.
-func (d *decoder) take(local string) (string, bool) {
-	for i := range d.attrs {
-		if a := &d.attrs[i]; a.prefix == "" && a.local == local {
-			a.taken = true
-			return value(a), true
-		}
-	}
-	return "", false
-}
-
-func (d *decoder) takeString(local string) string {
-	v, _ := d.take(local)
-	return v
-}
-
-// takeLang returns the value of xml:lang.
-func (d *decoder) takeLang() string {
-	for i := range d.attrs {
-		if a := &d.attrs[i]; a.id == idXML && a.local == "lang" {
-			a.taken = true
-			return value(a)
-		}
-	}
-	return ""
-}
-
-// takeTime returns a time; one that cannot be read stays an unknown attribute.
-func (d *decoder) takeTime(local string) time.Time {
-	for i := range d.attrs {
-		if a := &d.attrs[i]; a.prefix == "" && a.local == local {
-			t, ok := d.time(value(a))
-			a.taken = ok
-			return t
-		}
-	}
-	return time.Time{}
-}
-
 // takeRest returns the attributes that nothing took.
 func (d *decoder) takeRest() []Attr {
 	var rest []Attr
@@ -226,6 +218,20 @@ func (d *decoder) takeRest() []Attr {
 		rest = append(rest, Attr{Name{a.space, a.local}, value(a), a.prefix})
 	}
 	return rest
+}
+
+// mentioned returns the bindings in scope of prefixes that the values of attributes mention, as xsi:type does.
+func (d *decoder) mentioned(attrs []Attr) []binding {
+	var more []binding
+	for _, a := range attrs {
+		for i := len(d.bindings) - 1; i >= 0 && strings.IndexByte(a.Value, ':') > 0; i-- {
+			b := binding{prefix: d.bindings[i].prefix, space: d.bindings[i].space}
+			if b.prefix != "" && mentions(a.Value, b.prefix) && !slices.ContainsFunc(more, func(c binding) bool { return c.prefix == b.prefix }) {
+				more = append(more, b)
+			}
+		}
+	}
+	return more
 }
 
 // text returns the character data up to the end of the current element. It gives up at a child element.
@@ -269,140 +275,22 @@ func (d *decoder) mark() mark {
 	return mark{d.from, last, d.open[last].bindings, d.elements, len(d.warnings)}
 }
 
-// back moves to the marked start tag again.
+// rewind moves to the marked start tag again.
+func (d *decoder) rewind(m mark) {
+	d.pos, d.open, d.bindings, d.selfClosed = m.from, d.open[:m.depth], d.bindings[:m.bindings], false
+	d.elements = m.elements - 1
+	d.inside = d.inside[:0]
+	d.next()
+}
+
+// back moves to the marked start tag again, and says why.
 func (d *decoder) back(m mark, why string) bool {
 	if d.err != nil {
 		return false
 	}
-	d.pos, d.open, d.bindings, d.selfClosed = m.from, d.open[:m.depth], d.bindings[:m.bindings], false
-	d.elements = m.elements - 1
-	d.warnings, d.inside = d.warnings[:m.warnings], d.inside[:0]
-	d.next()
+	d.warnings = d.warnings[:m.warnings]
+	d.rewind(m)
 	d.warn(why + ": kept as an extension")
-	d.demoted = true
+	d.demoted, d.unread = true, true
 	return false
-}
-
-// leaf reads an element that is a text, the nth of its name. It gives up at a child element.
-func (d *decoder) leaf(x *Extra, name string, nth int) (string, bool) {
-	m := d.mark()
-	attrs := d.takeRest()
-	s, ok := d.text()
-	if !ok {
-		return "", d.back(m, "an element inside a text")
-	}
-	if attrs != nil {
-		x.setLeaf(name, nth, attrs)
-	}
-	return s, true
-}
-
-// once is leaf for an element that may come once.
-func (d *decoder) once(x *Extra, name string, dst *string) bool {
-	if *dst != "" {
-		return d.duplicate()
-	}
-	s, ok := d.leaf(x, name, 0)
-	if ok {
-		*dst = s
-	}
-	return ok
-}
-
-// filled is once for an element that is not written when it is empty: it gives up at an empty one.
-func (d *decoder) filled(x *Extra, name string, dst *string) bool {
-	if !d.first(*dst == "") {
-		return false
-	}
-	m := d.mark()
-	attrs := d.takeRest()
-	s, ok := d.text()
-	if !ok || trim(s) == "" {
-		return d.back(m, "no text")
-	}
-	*dst = s
-	if attrs != nil {
-		x.setLeaf(name, 0, attrs)
-	}
-	return true
-}
-
-// first reports whether the model has room for the current element, and says so where it has not.
-func (d *decoder) first(room bool) bool { return room || d.duplicate() }
-
-// duplicate says that there is a second element where the model has room for one.
-func (d *decoder) duplicate() bool {
-	d.warn("a second one kept as an extension")
-	d.demoted = true
-	return false
-}
-
-// enum is once for an element with a value out of a list.
-func (d *decoder) enum(x *Extra, name string, dst *string, list string) bool {
-	if *dst != "" {
-		return d.duplicate()
-	}
-	from := d.from
-	s, ok := d.leaf(x, name, 0)
-	if !ok {
-		return false
-	}
-	*dst = d.token(from, name, s, list)
-	return true
-}
-
-// token normalizes a value of a list: surplus space goes, and capitals where that makes it one of the list.
-func (d *decoder) token(from int, name, s, list string) string {
-	t := folded(collapse(s), list)
-	if t != s {
-		d.from = from
-		d.warn(name + ": " + strconv.Quote(s) + " read as " + strconv.Quote(t))
-	}
-	return t
-}
-
-// timestamp reads a time. It gives up where that cannot be done.
-func (d *decoder) timestamp(x *Extra, name string, dst *time.Time) bool {
-	if !dst.IsZero() {
-		return d.duplicate()
-	}
-	m := d.mark()
-	attrs := d.takeRest()
-	s, ok := d.text()
-	if ok {
-		d.from = m.from
-		*dst, ok = d.time(s)
-	}
-	if !ok {
-		return d.back(m, "no time")
-	}
-	if attrs != nil {
-		x.setLeaf(name, 0, attrs)
-	}
-	return true
-}
-
-// note reads a note.
-func (d *decoder) note(n *Note) bool {
-	m := d.mark()
-	lang := d.takeLang()
-	attrs := d.takeRest()
-	s, ok := d.text()
-	if !ok {
-		return d.back(m, "an element inside a text")
-	}
-	*n = Note{Lang: lang, Text: s}
-	if attrs != nil {
-		n.Extra = &Extra{Attrs: attrs}
-	}
-	return true
-}
-
-func (d *decoder) notes(dst *[]Note) bool {
-	var n Note
-	if !d.note(&n) {
-		return false
-	}
-	*dst = append(*dst, n)
-	return true
 }

@@ -2,21 +2,23 @@ package pidf
 
 import (
 	"bytes"
+	"cmp"
 	"strconv"
 	"unicode/utf8"
 )
 
-// Dialect is one of the two ways to write a presence document. They differ in identifiers and device names alone.
+// Dialect is one of the two ways to write a presence document. They differ in identifiers, device names and times.
 type Dialect int
 
 const (
-	// BluStarDialect writes what the interface description prints: identifiers as they are ("global service",
-	// "tel:2719", the entity), and a deviceID only where there is one.
-	BluStarDialect Dialect = iota
+	// StandardDialect, the zero value, writes what the schemas of the RFCs validate: identifiers are unique NCNames, and
+	// each device has a deviceID, its ID where it has no other. A person whose ID is the entity gets "person". A time
+	// that was read and not changed is written as it was.
+	StandardDialect Dialect = iota
 
-	// StandardDialect writes what the schemas of the RFCs validate: identifiers are unique NCNames, and each
-	// device has a deviceID, its ID where it has no other. A person whose ID is the entity gets "person".
-	StandardDialect
+	// BluStarDialect writes what the interface description of BluStar prints: identifiers as they are ("global service",
+	// "tel:2719", the entity), a deviceID only where there is one, and times in UTC to the second.
+	BluStarDialect
 )
 
 // String returns "blustar" or "standard".
@@ -27,10 +29,69 @@ func (d Dialect) String() string {
 	return "blustar"
 }
 
+// entity lists the presentity of a document.
+func (f *Fields) entity(v *string) {
+	if f.mode != writing || !f.w.cutting {
+		f.Attr("entity", v, Need)
+		return
+	}
+	if f.i++; *v == "" && f.missing() {
+		return
+	}
+	f.w.raw(` entity="`)
+	f.w.cut()
+	f.w.raw(`"`)
+}
+
+// id lists an identifier. Otherwise is what the Standard dialect writes for an empty one; empty where the attribute is
+// optional.
+func (f *Fields) id(v *string, otherwise string) {
+	f.i++
+	var r Rule
+	if otherwise != "" {
+		r = Need
+	}
+	switch {
+	case f.mode == validating:
+		f.v.id(f, *v, r&Need != 0)
+	case f.mode != writing:
+		if f.mode != readChild && f.mode != readText {
+			f.attr("id", v, r, nil)
+		}
+	case otherwise == "person" && *v == f.w.entity && *v != "" && f.w.dialect == StandardDialect:
+		f.w.raw(` id="`)
+		f.w.uniqueID("", otherwise)
+		f.w.raw(`"`)
+	case otherwise == "person" && *v == f.w.entity && *v != "" && f.w.cutting:
+		f.w.raw(` id="`)
+		f.w.cut()
+		f.w.raw(`"`)
+	case f.w.dialect == BluStarDialect:
+		f.writeAttr("id", v, r, nil)
+	case r&Need != 0 || *v != "":
+		f.w.raw(` id="`)
+		f.w.uniqueID(*v, otherwise)
+		f.w.raw(`"`)
+	}
+}
+
+// deviceID lists the name of a device across documents, for which the Standard dialect has its ID otherwise.
+func (f *Fields) deviceID(v *string, id string) {
+	switch {
+	case f.mode == writing && *v == "" && f.w.dialect == StandardDialect:
+		id = cmp.Or(id, "urn:device:unknown")
+		v = &id
+	case f.mode == validating && *v == "" && f.v.dialect == StandardDialect && f.x.leaf("deviceID", 0) == nil:
+		f.v.report("deviceID", "missing")
+	}
+	f.Leaf("deviceID", v, 0)
+}
+
 // identifiers remembers the NCNames (xs:ID) that were written to a document.
 type identifiers struct {
-	used []span         // where they stand
-	next map[string]int // the suffix to try next for each, once there are many
+	used     []span              // where they stand
+	next     map[string]int      // the suffix to try next for each, once there are many
+	reserved map[string]struct{} // those that extensions have
 }
 
 type span struct{ from, to int }
@@ -72,6 +133,9 @@ func (w *writer) uniqueID(id, otherwise string) {
 }
 
 func (w *writer) hasID(name []byte) bool {
+	if _, ok := w.ids.reserved[string(name)]; ok {
+		return true
+	}
 	if w.ids.next != nil {
 		_, ok := w.ids.next[string(name)]
 		return ok
@@ -82,6 +146,30 @@ func (w *writer) hasID(name []byte) bool {
 		}
 	}
 	return false
+}
+
+// reserve notes the identifiers in an extension, which no other element may have.
+func (w *writer) reserve(e *Extension) {
+	s := trustedScanner(e.xml)
+	for _, b := range e.declare {
+		s.bindings = append(s.bindings, binding{prefix: b.prefix, space: b.space})
+	}
+	for s.next() != tokEOF {
+		if s.kind != tokStart {
+			continue
+		}
+		id, _ := classify(s.name.space)
+		own := id == idRPID || id == idDataModel || id == idPIDF
+		for i := range s.attrs {
+			a := &s.attrs[i]
+			if a.local == "id" && (a.prefix != "" || own) {
+				if w.ids.reserved == nil {
+					w.ids.reserved = make(map[string]struct{})
+				}
+				w.ids.reserved[trim(value(a))] = struct{}{}
+			}
+		}
+	}
 }
 
 // appendNCName replaces what an NCName cannot hold by hyphens: "global service" becomes "global-service", "200" "_200".

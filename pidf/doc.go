@@ -1,13 +1,12 @@
 // Package pidf reads and writes presence documents and the documents around them:
 //
-//   - PIDF (RFC 3863) with its data model (RFC 4479), all of rich presence (RPID, RFC 4480) and the BluStar
-//     extensions of aa.xsd: [Presence]
-//   - xpidf, what Asterisk and others send to older telephones: read only, as a [Presence]
+//   - PIDF (RFC 3863) with its data model (RFC 4479) and all of rich presence (RPID, RFC 4480): [Presence]
 //   - resource lists (RFC 4826): [ResourceLists]
 //   - list information (RLMI) and its multipart/related message (RFC 4662): [ListInfo], [Related]
 //   - watcher information (RFC 3858): [WatcherInfo]
 //
-// It depends on nothing else of BluStar and knows no SIP.
+// It knows no SIP, and no vendor: the elements of BluStar are in package pidf/aa. Package pidf/xpidf reads the draft that
+// went before PIDF. [Decoder.Read] tells the documents apart.
 //
 // # Reading
 //
@@ -19,26 +18,32 @@
 // §4), partial presence (RFC 5262), dialog-info (RFC 4235), with [ErrRoot] and its name.
 // Whether a document keeps the rules of the schemas is a question of its own: [Presence.Validate].
 //
-// Of xpidf, each address becomes a tuple with its contact and status: open, inuse (open as well) or closed; inuse, and
-// the substatus onthephone, busy or away, becomes an activity of a person besides. What else it says is kept under
-// [NSXPIDF]; the method=SUBSCRIBE that it appends to the presentity is no part of the entity.
-//
-// # Nothing is lost
+// # Nothing is lost, nothing is invented
 //
 // Elements and attributes that the model has no field for, comments and processing instructions are kept in the Extra
 // of the element that they stand in, remember their place among its typed children, and are written back there. So
-// are values that their field cannot hold, such as a timestamp that is none. [Extra.Find] reaches an [Extension], such
-// as those of CIPID (RFC 4482), capabilities (RFC 5196) and timed status (RFC 4481); [Extension.Element] returns it as
-// an etree to edit, which is the only use of a tree here. A comment inside a text moves behind its element. What is not
-// kept: white space between elements, fractions of a second, and the choice of prefixes and encoding.
+// are values that their field cannot hold, such as a timestamp that is none; once the field is set, it replaces them.
+// [Extra.Find] reaches an [Extension], such as those of CIPID (RFC 4482), capabilities (RFC 5196) and timed status (RFC
+// 4481). A field keeps the form of its text, such as the zone and fraction of a time, until it is changed. What is there
+// and empty is written again, what is missing is not. A comment inside a text moves behind its element. What is not
+// kept: white space between elements, and the choice of prefixes and encoding.
 //
 // # Writing
 //
-// [Presence.AppendXML] and [Presence.Append] write canonical documents, in the order of the schemas, in one of two
-// dialects. [BluStarDialect] is what the interface description of BluStar prints. [StandardDialect] is what the schemas
-// of the RFCs validate: they want identifiers to be NCNames, and each device to have a deviceID. Other than that a
-// document that was valid before is valid after, and one that was built out of valid values is valid. A [Template]
-// holds a document that goes to many watchers, each with the entity that it asked for.
+// [Presence.Append] writes canonical documents, in the order of the schemas, in one of two dialects. [StandardDialect] is
+// what the schemas of the RFCs validate: they want identifiers to be NCNames, and each device to have a deviceID. Other
+// than that a document that was valid before is valid after, and one that was built out of valid values is valid.
+// [BluStarDialect] is what the interface description of BluStar prints. A [Template] holds a document that goes to many
+// watchers, each with the entity that it asked for.
 //
-// [Equal] and [Diff] compare what documents say, times of last change aside.
+// [Equal] compares what documents say, times of last change aside. A Presence can be a field of a struct that
+// encoding/xml reads and writes.
+//
+// # Location, capabilities and other extensions
+//
+// Three ways lead to an extension. [Extension.Unmarshal] and [NewExtension] are for any type of encoding/xml: see the
+// example of RCS capabilities. A [Type] makes a [Decoder] read an element as an [Element], which lists its fields to
+// [Fields] once; that list drives decoding, encoding, comparing, validating and copying: see the example of a geopriv
+// location (PIDF-LO, RFC 4119). Package pidf/aa is made of the same: see the example of BluStar. And
+// [Extension.Element] returns a tree to edit.
 package pidf

@@ -2,33 +2,38 @@ package pidf
 
 import (
 	"bytes"
+	"cmp"
+	"math"
 	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 )
 
 const xmlDeclaration = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
 
-// AppendXML appends the document in the BluStar dialect, without white space between elements, and returns the
-// extended slice. The result is well-formed UTF-8 whatever the values hold.
-func (p *Presence) AppendXML(dst []byte) []byte { return p.Append(dst, BluStarDialect) }
-
-// Append appends the document in a dialect, as AppendXML does.
+// Append appends the document in a dialect, without white space between elements, and returns the extended slice. The
+// result is well-formed UTF-8 whatever the values hold.
 func (p *Presence) Append(dst []byte, d Dialect) []byte {
 	if dst == nil {
 		dst = make([]byte, 0, p.sizeHint())
 	}
-	w := writer{b: dst, dialect: d}
-	w.document(p)
-	return w.b
+	w := newWriter(dst, d)
+	w.presence(p)
+	return w.done()
 }
 
 // sizeHint returns about how many bytes the document takes, rather too many than too few for one as BluStar writes.
 func (p *Presence) sizeHint() int {
 	n := 512 + 160*len(p.Tuples) + 256*len(p.Devices) + 768*len(p.Persons)
 	for i := range p.Persons {
-		if b := p.Persons[i].BluStar; b != nil {
-			n += 512 * len(b.Calendar)
+		for k := range p.Persons[i].Extensions {
+			if e := &p.Persons[i].Extensions[k]; e.value != nil {
+				n += 512
+			} else {
+				n += len(e.xml)
+			}
 		}
 	}
 	return n
@@ -40,197 +45,588 @@ type writer struct {
 	dialect  Dialect
 	entity   string // of the document
 	timeless bool   // leave timestamps out, for comparisons
+	alone    bool   // there is no root to declare prefixes at
 	ids      identifiers
 	cuts     []int // for a template: where the entity goes; nil otherwise, and then nothing is cut
 	cutting  bool
+
+	home   string        // the default namespace
+	start  int           // where the document starts
+	root   int           // where the declarations of the root element go
+	used   [idCount]bool // the namespaces with a prefix of this package that were written
+	bound  []binding     // what else the root element declares
+	chosen []string      // the prefixes of the namespaces from idCount on
+	room   int           // how many it may
+	local  []binding     // what the elements that are open declare themselves
+
+	f       Fields
+	scratch []byte // for comparisons
 }
 
-// extras are the extensions of one element while its typed children are written.
-type extras struct {
-	left []Extension
-	n    int // typed children written
+// writers spares each document the allocation of a writer.
+var writers = sync.Pool{New: func() any { return new(writer) }}
+
+// newWriter returns a writer, for document and then done.
+func newWriter(dst []byte, d Dialect) *writer {
+	w := writers.Get().(*writer)
+	w.b, w.dialect, w.start, w.f.w = dst, d, len(dst), w
+	return w
 }
 
-// next is to be called before each typed child: it writes the extensions that come before it.
-func (w *writer) next(e *extras) {
-	for len(e.left) > 0 && e.left[0].place <= e.n+1 {
-		w.b = append(w.b, e.left[0].xml...)
-		e.left = e.left[1:]
+// done returns what was written, and gives the writer back.
+func (w *writer) done() []byte {
+	b := w.b
+	clear(w.bound)
+	*w = writer{ids: identifiers{used: w.ids.used[:0]}, scratch: w.scratch, bound: w.bound[:0], chosen: w.chosen[:0], f: Fields{uris: w.f.uris[:0]}}
+	writers.Put(w)
+	return b
+}
+
+// maxBound bounds the prefixes that the root element declares for extensions, so that a decoder with the default limits
+// takes the document. Others are declared where they are used.
+const maxBound = 32
+
+// document writes a document: the root element with what stands around it.
+func (w *writer) document(space nsID, name string, x *Extra, prolog, epilog []Extension, fields func(*Fields)) {
+	w.raw(xmlDeclaration)
+	for i := range prolog {
+		w.raw(prolog[i].xml)
+		w.raw("\n")
 	}
-	e.n++
-}
-
-// rest writes the extensions behind the last typed child.
-func (w *writer) rest(e *extras) {
-	for _, x := range e.left {
-		w.b = append(w.b, x.xml...)
+	w.raw("<")
+	w.raw(name)
+	w.raw(` xmlns="`)
+	w.raw(spaces[space])
+	w.raw(`"`)
+	w.root, w.home = len(w.b), spaces[space]
+	w.room = min(maxBound, defaultAttributes-8-len(x.Attrs))
+	w.f.ns, w.f.want = space, false
+	w.f.element(name, x, fields)
+	w.declare()
+	for i := range epilog {
+		w.raw("\n")
+		w.raw(epilog[i].xml)
 	}
 }
 
-func (w *writer) raw(s string) { w.b = append(w.b, s...) }
-
-// attr writes an attribute that may be empty.
-func (w *writer) attr(name, v string) {
-	w.b = append(w.b, ' ')
-	w.b = append(w.b, name...)
-	w.b = append(w.b, '=', '"')
-	w.b = appendAttr(w.b, v)
-	w.b = append(w.b, '"')
-}
-
-// optional writes an attribute unless it is empty.
-func (w *writer) optional(name, v string) {
-	if v != "" {
-		w.attr(name, v)
+// declare puts the declarations of the prefixes that were used into the root element.
+func (w *writer) declare() {
+	var buf [512]byte
+	d := buf[:0]
+	for id, used := range w.used {
+		if used {
+			d = append(d, declarations[id]...)
+		}
 	}
-}
-
-func (w *writer) timeAttr(name string, t time.Time) {
-	if t.IsZero() {
+	slices.SortFunc(w.bound, func(a, b binding) int { return strings.Compare(a.prefix, b.prefix) })
+	for _, b := range w.bound {
+		d = appendBinding(d, b.prefix, b.space)
+	}
+	if len(d) == 0 {
 		return
 	}
-	w.b = append(w.b, ' ')
-	w.b = append(w.b, name...)
-	w.b = append(w.b, '=', '"')
-	w.b = appendTime(w.b, t)
-	w.b = append(w.b, '"')
+	w.b = append(w.b, d...)
+	copy(w.b[w.root+len(d):], w.b[w.root:len(w.b)-len(d)])
+	copy(w.b[w.root:], d)
+	for i := range w.cuts {
+		w.cuts[i] += len(d)
+	}
 }
 
-// prefixFor returns the prefix that this package binds to a namespace at the root.
-func prefixFor(space string) string {
-	switch space {
-	case NSDataModel:
-		return "dm"
-	case NSRPID:
-		return "rpid"
-	case NSBluStar:
-		return "aa"
+// prefix returns the prefix to write elements of a namespace with, empty for the one of the root.
+func (w *writer) prefix(n nsID) string {
+	if n < idCount {
+		w.used[n] = true
+		return prefixes[n]
+	}
+	i := int(n - idCount)
+	for len(w.chosen) <= i {
+		w.chosen = append(w.chosen, "")
+	}
+	if w.chosen[i] == "" {
+		w.chosen[i] = w.prefixOf(w.f.space(n))
+	}
+	return w.chosen[i]
+}
+
+// ensure makes sure that a namespace of fields has a prefix, if possible a given one.
+func (w *writer) ensure(n nsID, prefix string) {
+	if n < idCount || w.prefix(n) != "" || w.choose(n, prefix) {
+		return
+	}
+	if !w.invent(w.f.space(n)) { // beyond the room for extensions, or without a root
+		w.bound = append(w.bound, binding{prefix: "ns0" + strconv.Itoa(len(w.bound)), space: w.f.space(n)})
+	}
+	w.chosen[n-idCount] = w.bound[len(w.bound)-1].prefix
+}
+
+// choose makes a prefix the one of a namespace, and reports whether that can be done.
+func (w *writer) choose(n nsID, prefix string) bool {
+	if !w.binds(prefix, w.f.space(n)) {
+		return false
+	}
+	w.prefix(n)
+	w.chosen[n-idCount] = prefix
+	return true
+}
+
+// prefixOf returns the prefix that the root element declares for a namespace; empty where it declares none.
+func (w *writer) prefixOf(space string) string {
+	for i := range w.bound {
+		if w.bound[i].space == space {
+			return w.bound[i].prefix
+		}
 	}
 	return ""
 }
 
-// attrs writes unknown attributes, the last thing of a start tag. Those in a namespace declare it themselves, under the
-// prefix that they came with unless that one is taken. Root says that the element declares this package's prefixes.
-// What only a host can have put there and would make the tag ill-formed is left out.
-func (w *writer) attrs(as []Attr, root bool) {
-	if len(as) == 0 {
+// otherwise returns what is written for an empty value.
+func (r Rule) otherwise(values []string) string {
+	if r&Default == 0 {
+		return ""
+	}
+	return values[0][strings.LastIndexByte(values[0], '|')+1:]
+}
+
+// binds reports whether the root element declares a prefix for a namespace, or can be made to.
+func (w *writer) binds(prefix, space string) bool {
+	if prefix == "" {
+		return space == w.home && !w.alone
+	}
+	if w.alone || len(w.local) > 0 && w.hides(prefix) {
+		return false
+	}
+	for id, p := range prefixes {
+		if p == prefix {
+			if spaces[id] == space {
+				w.used[id] = true
+				return true
+			}
+			return false
+		}
+	}
+	for i := range w.bound {
+		if b := &w.bound[i]; b.prefix == prefix {
+			return b.space == space
+		}
+	}
+	if len(w.bound) >= w.room || !isNCName(prefix) || !isText(space) || space == nsXMLNS || space == nsXML || space == "" || strings.HasPrefix(prefix, "xml") {
+		return false
+	}
+	w.bound = append(w.bound, binding{prefix: prefix, space: space})
+	return true
+}
+
+func (w *writer) raw(s string) { w.b = append(w.b, s...) }
+
+// write writes the child whose turn it is.
+func (f *Fields) write(name string, x *Extra, fields func(*Fields)) {
+	w := f.w
+	w.b = append(w.b, '<')
+	prefix := w.prefix(f.ns)
+	if prefix != "" {
+		w.raw(prefix)
+		w.b = append(w.b, ':')
+	}
+	w.raw(name)
+	f.element(name, x, fields)
+}
+
+// element writes what follows the name of a start tag. It writes an empty element where nothing does.
+func (f *Fields) element(name string, x *Extra, fields func(*Fields)) {
+	w, outer := f.w, f.frame
+	own, local := f.ns, len(f.w.local)
+	f.frame = frame{x: x, own: own, ns: own, open: true}
+	if len(x.Extensions) > 0 {
+		left := f.arrange(x, fields)
+		f.frame = frame{x: x, own: own, ns: own, open: true, left: left}
+	}
+	f.mode = writing
+	fields(f)
+	if len(f.left) > 0 {
+		f.writeLeft(math.MaxInt)
+	}
+	open := f.open
+	if open {
+		w.attrs(x)
+		w.raw("/>")
+	}
+	f.frame, w.local = outer, w.local[:local]
+	if !open {
+		w.end(w.prefix(own), name)
+	}
+}
+
+// body finishes the start tag.
+func (f *Fields) body() {
+	if f.open {
+		f.open = false
+		f.w.attrs(f.x)
+		f.w.b = append(f.w.b, '>')
+	}
+}
+
+// next is asked before each child, and reports whether to write it. The extensions that come before it are written
+// then.
+func (f *Fields) next(name string) bool {
+	f.n++
+	if f.mode == counting {
+		if f.list {
+			f.found = append(f.found, name)
+		}
+		return false
+	}
+	if f.open {
+		f.body()
+	}
+	for len(f.left) > 0 && f.left[0].place <= f.n && (f.allow || f.left[0].name.Local == "") {
+		f.w.extension(&f.left[0])
+		f.left = f.left[1:]
+	}
+	return true
+}
+
+// atAnyEnd is the place of extensions that go behind the others.
+const atAnyEnd = math.MaxInt - 1
+
+// writeLeft writes the extensions up to the last element whose place is at most that, and all for math.MaxInt.
+func (f *Fields) writeLeft(place int) {
+	n := len(f.left)
+	for place < math.MaxInt && n > 0 && (f.left[n-1].name.Local == "" || f.left[n-1].place > place) {
+		n--
+	}
+	for i := range n {
+		f.body()
+		f.w.extension(&f.left[i])
+	}
+	f.left = f.left[n:]
+}
+
+// arrange returns the extensions of an element in the order to write them in. Those that the schema has no place for go
+// to the end. One that could not be read is left out once its field has a value.
+func (f *Fields) arrange(x *Extra, fields func(*Fields)) []Extension {
+	before, same, unread := 0, true, false
+	for i := range x.Extensions {
+		e := &x.Extensions[i]
+		same = same && e.place >= before && e.place > 0 && !e.demoted
+		unread = unread || e.unread
+		before = e.place
+	}
+	if same && !unread {
+		return x.Extensions
+	}
+	es := slices.Clone(x.Extensions)
+	if unread {
+		f.mode, f.found, f.list = counting, f.found[:0], true
+		fields(f)
+		es = slices.DeleteFunc(es, func(e Extension) bool { return e.unread && slices.Contains(f.found, e.name.Local) })
+		f.list = false
+	}
+	own := f.space(f.own)
+	for i := range es {
+		switch e := &es[i]; {
+		case e.demoted && e.name.Space == own:
+			e.place = math.MaxInt
+		case e.demoted, e.place == 0:
+			e.place = atAnyEnd
+		}
+	}
+	slices.SortStableFunc(es, func(a, b Extension) int { return cmp.Compare(a.place, b.place) })
+	return es
+}
+
+// writes reports whether a field has something to be written.
+func (f *Fields) writes(name string, v any, r Rule) bool {
+	if f.w != nil && f.w.timeless && r&change != 0 {
+		return false
+	}
+	return !isEmpty(v) || r&Need != 0 && !f.missing() && !isTime(v) || f.x.hidden != nil && f.x.leaf(name, 0) != nil
+}
+
+func isTime(v any) bool {
+	_, ok := v.(*time.Time)
+	return ok
+}
+
+func (f *Fields) writeAttr(name string, v any, r Rule, values []string) {
+	w := f.w
+	var l *leaf
+	if f.x.hidden != nil {
+		l = f.x.leaf("@"+name, 0)
+	}
+	if isEmpty(v) && l == nil && (r&Need == 0 || f.missing()) {
 		return
 	}
-	tag := bytes.LastIndexByte(w.b, '<') // none is in a value: there it is escaped
-	var declared []binding
-	for i := range as {
-		a := &as[i]
-		name := a.Name.Local
-		if !isNCName(name) || name == "xmlns" || a.Name.Space == nsXMLNS || !isText(a.Name.Space) {
-			continue
+	w.b = append(w.b, ' ')
+	w.raw(name)
+	w.b = append(w.b, '=', '"')
+	switch p, ok := v.(*string); {
+	case ok && *p == "" && l == nil:
+		w.b = appendAttr(w.b, r.otherwise(values))
+	case ok:
+		w.b = appendAttr(w.b, *p)
+	case w.keeps(l, v):
+		w.b = appendAttr(w.b, l.raw)
+	default:
+		w.b = appendValue(w.b, v)
+	}
+	w.b = append(w.b, '"')
+}
+
+// keeps reports whether the text of a field can stay as it was. The BluStar dialect has its own form of times.
+func (w *writer) keeps(l *leaf, v any) bool {
+	return l != nil && says(l.raw, v) && !(isTime(v) && (w.dialect == BluStarDialect || w.timeless))
+}
+
+// value writes a child that is a text.
+func (w *writer) value(ns nsID, name string, l *leaf, v any, r Rule, values []string) {
+	switch p, ok := v.(*string); {
+	case ok && *p == "" && l == nil:
+		w.leaf(ns, name, l, r.otherwise(values))
+	case ok:
+		w.leaf(ns, name, l, *p)
+	case isEmpty(v), w.keeps(l, v):
+		if l != nil && !says(l.raw, v) {
+			l = nil
 		}
-		switch own := prefixFor(a.Name.Space); {
-		case a.Name.Space == "":
-		case a.Name.Space == NSXML:
-			name = "xml:" + name
-		case own != "" && root:
-			name = own + ":" + name
-		default:
-			declared = w.declare(declared, a, own)
-			for _, b := range declared {
-				if b.space == a.Name.Space {
-					name = b.prefix + ":" + name
-					break
-				}
-			}
+		raw := ""
+		if l != nil {
+			raw = l.raw
 		}
-		if !bytes.Contains(w.b[tag:], []byte(" "+name+`="`)) {
-			w.attr(name, a.Value)
-		}
+		w.leaf(ns, name, l, raw)
+	default:
+		prefix := w.open(ns, name, l)
+		w.b = append(w.b, '>')
+		w.b = appendValue(w.b, v)
+		w.end(prefix, name)
 	}
 }
 
-// declare writes the declaration of an attribute's namespace, unless that is among those of the element. Prefix is the
-// one that this package uses for it, empty for most.
-func (w *writer) declare(declared []binding, a *Attr, prefix string) []binding {
-	if slices.ContainsFunc(declared, func(b binding) bool { return b.space == a.Name.Space }) {
-		return declared
-	}
-	if prefix == "" {
-		prefix = a.prefix
-		taken := func() bool {
-			return slices.ContainsFunc(declared, func(b binding) bool { return b.prefix == prefix })
-		}
-		for n := 1; prefix == "" || prefix == "dm" || prefix == "rpid" || prefix == "aa" || taken(); n++ {
-			prefix = "ns" + strconv.Itoa(n)
-		}
-	}
-	w.attr("xmlns:"+prefix, a.Name.Space)
-	return append(declared, binding{prefix: prefix, space: a.Name.Space})
-}
-
-// leaf writes a text element, the nth of its name in x.
-func (w *writer) leaf(x *Extra, tag, local string, nth int, text string) {
+// open writes the start tag of a child that is a text, but for its end.
+func (w *writer) open(ns nsID, name string, l *leaf) (prefix string) {
 	w.b = append(w.b, '<')
-	w.b = append(w.b, tag...)
-	if x.leaves != nil {
-		w.attrs(x.leaf(local, nth), false)
+	if prefix = w.prefix(ns); prefix != "" {
+		w.raw(prefix)
+		w.b = append(w.b, ':')
 	}
-	w.close(tag, text)
+	w.raw(name)
+	if l != nil && l.attrs != nil {
+		local := len(w.local)
+		w.attrs(&Extra{Attrs: l.attrs})
+		w.local = w.local[:local]
+	}
+	return prefix
 }
 
-// close writes the end of a start tag, the text, and the end tag.
-func (w *writer) close(tag, text string) {
+func (w *writer) leaf(ns nsID, name string, l *leaf, text string) {
+	prefix := w.open(ns, name, l)
 	if text == "" {
 		w.b = append(w.b, '/', '>')
 		return
 	}
 	w.b = append(w.b, '>')
 	w.b = appendEscaped(w.b, text)
-	w.end(tag)
+	w.end(prefix, name)
 }
 
-func (w *writer) end(tag string) {
+func (w *writer) end(prefix, name string) {
 	w.b = append(w.b, '<', '/')
-	w.b = append(w.b, tag...)
+	if prefix != "" {
+		w.b = append(w.b, prefix...)
+		w.b = append(w.b, ':')
+	}
+	w.b = append(w.b, name...)
 	w.b = append(w.b, '>')
 }
 
-// timestamp writes a time of last change, which comparisons leave out.
-func (w *writer) timestamp(e *extras, x *Extra, tag, local string, t time.Time) {
-	if t.IsZero() || w.timeless {
-		return
+// writeText writes the text of an element.
+func (f *Fields) writeText(v any, r Rule, values []string) {
+	w, l := f.w, f.x.leaf("", 0)
+	switch p, ok := v.(*string); {
+	case ok && *p == "" && (l != nil || r&Default == 0):
+	case ok && *p == "":
+		f.body()
+		w.raw(r.otherwise(values))
+	case ok:
+		f.body()
+		w.b = appendEscaped(w.b, *p)
+	case w.keeps(l, v):
+		f.body()
+		w.b = appendEscaped(w.b, l.raw)
+	default:
+		f.body()
+		w.b = appendValue(w.b, v)
 	}
-	w.time(e, x, tag, local, t)
 }
 
-// time writes a time that is content.
-func (w *writer) time(e *extras, x *Extra, tag, local string, t time.Time) {
-	if t.IsZero() {
-		return
-	}
-	w.next(e)
+func (w *writer) note(ns nsID, name string, n *Note) {
 	w.b = append(w.b, '<')
-	w.b = append(w.b, tag...)
-	if x.leaves != nil {
-		w.attrs(x.leaf(local, 0), false)
+	prefix := w.prefix(ns)
+	if prefix != "" {
+		w.raw(prefix)
+		w.b = append(w.b, ':')
 	}
-	w.b = append(w.b, '>')
-	w.b = appendTime(w.b, t)
-	w.end(tag)
-}
-
-func (w *writer) note(tag string, n *Note) {
-	w.b = append(w.b, '<')
-	w.b = append(w.b, tag...)
-	w.optional("xml:lang", n.Lang)
+	w.raw(name)
+	if n.Lang != "" || n.Extra != nil && n.Extra.leaf("@xml:lang", 0) != nil {
+		w.raw(` xml:lang="`)
+		w.b = appendAttr(w.b, n.Lang)
+		w.b = append(w.b, '"')
+	}
 	if n.Extra != nil {
-		w.attrs(n.Extra.Attrs, false)
+		local := len(w.local)
+		w.attrs(n.Extra)
+		w.local = w.local[:local]
 	}
-	w.close(tag, n.Text)
+	if n.Text == "" {
+		w.b = append(w.b, '/', '>')
+		return
+	}
+	w.b = append(w.b, '>')
+	w.b = appendEscaped(w.b, n.Text)
+	w.end(prefix, name)
 }
 
-func (w *writer) notes(e *extras, tag string, notes []Note) {
-	for i := range notes {
-		w.next(e)
-		w.note(tag, &notes[i])
+// extension writes an extension, with the declarations that the root element does not make.
+func (w *writer) extension(e *Extension) {
+	if e.value != nil {
+		w.typed(e)
+		return
+	}
+	if w.dialect == StandardDialect && strings.Contains(e.xml, "id") {
+		w.reserve(e)
+	}
+	declared := true
+	for _, b := range e.declare {
+		declared = w.binds(b.prefix, b.space) && declared
+	}
+	if declared {
+		w.raw(e.xml)
+		return
+	}
+	var local []binding
+	for _, b := range e.declare {
+		if !w.binds(b.prefix, b.space) {
+			local = append(local, b)
+		}
+	}
+	w.b = appendDeclared(w.b, e.xml, local)
+}
+
+// typed writes an extension that is a Go value.
+func (w *writer) typed(e *Extension) {
+	f, t := &w.f, e.kind
+	outer := f.frame
+	f.ns = f.spaceID(t.Name.Space)
+	switch {
+	case f.ns < idCount && !w.alone, f.ns >= idCount && (w.choose(f.ns, t.Prefix) || w.choose(f.ns, e.prefix) || w.prefix(f.ns) != "" ||
+		w.invent(t.Name.Space) && w.choose(f.ns, w.bound[len(w.bound)-1].prefix)):
+		f.write(t.Name.Local, e.value.extra(), e.value.Fields)
+	default: // no prefix is to be had from the root
+		alone := newWriter(nil, w.dialect)
+		alone.alone, alone.timeless, alone.bound = true, w.timeless, []binding{{prefix: "ns0", space: t.Name.Space}}
+		alone.f.ns = alone.f.spaceID(t.Name.Space)
+		alone.f.write(t.Name.Local, e.value.extra(), e.value.Fields)
+		declare := alone.bound
+		for id, used := range alone.used {
+			if used && prefixes[id] != "" {
+				declare = append(declare, binding{prefix: prefixes[id], space: spaces[id]})
+			}
+		}
+		w.b = appendDeclared(w.b, string(alone.done()), declare)
+	}
+	f.frame, f.mode = outer, writing
+}
+
+// invent binds a prefix of its own to a namespace, and reports whether the root element has room for it.
+func (w *writer) invent(space string) bool {
+	for n := 1; !w.alone && n < maxBound && len(w.bound) < w.room; n++ {
+		if w.binds("ns"+strconv.Itoa(n), space) {
+			return true
+		}
+	}
+	return false
+}
+
+// attrs writes unknown attributes, the last thing of a start tag. Those in a namespace have the prefix that they came
+// with, unless that one is taken. What only a host can have put there and would make the tag ill-formed is left out.
+func (w *writer) attrs(x *Extra) {
+	if len(x.Attrs) == 0 {
+		return
+	}
+	tag := bytes.LastIndexByte(w.b, '<') // none is in a value: there it is escaped
+	if x.hidden != nil {
+		for _, b := range x.hidden.declare {
+			if !w.binds(b.prefix, b.space) && !slices.Contains(prefixes[:], b.prefix) {
+				w.declareHere(b.prefix, b.space)
+			}
+		}
+	}
+	for i := range x.Attrs {
+		a := &x.Attrs[i]
+		name := a.Name.Local
+		if !isNCName(name) || name == "xmlns" || a.Name.Space == nsXMLNS || !isText(a.Name.Space) {
+			continue
+		}
+		switch {
+		case a.Name.Space == "":
+		case a.Name.Space == nsXML:
+			name = "xml:" + name
+		default:
+			name = w.attrPrefix(a) + ":" + name
+		}
+		if !bytes.Contains(w.b[tag:], []byte(" "+name+`="`)) {
+			w.b = append(w.b, ' ')
+			w.raw(name)
+			w.b = append(w.b, '=', '"')
+			w.b = appendAttr(w.b, a.Value)
+			w.b = append(w.b, '"')
+		}
 	}
 }
 
-// hasTimestamp reports whether timestamp writes one.
-func (w *writer) hasTimestamp(t time.Time) bool { return !t.IsZero() && !w.timeless }
+// declareHere declares a prefix in the start tag that is being written.
+func (w *writer) declareHere(prefix, space string) {
+	w.b = appendBinding(w.b, prefix, space)
+	w.local = append(w.local, binding{prefix: prefix, space: space})
+}
+
+// attrPrefix returns a prefix for the namespace of an attribute, and declares it where no element around it does.
+func (w *writer) attrPrefix(a *Attr) string {
+	space := a.Name.Space
+	if id, misspelt := classify(space); id != idOther && !misspelt && !w.alone {
+		if prefix := w.prefix(id); prefix != "" {
+			return prefix
+		}
+	}
+	for _, b := range w.local {
+		if b.space == space {
+			return b.prefix
+		}
+	}
+	if w.binds(a.prefix, space) {
+		return a.prefix
+	}
+	if prefix := w.prefixOf(space); prefix != "" && !w.alone && !w.hides(prefix) {
+		return prefix
+	}
+	if w.invent(space) {
+		return w.bound[len(w.bound)-1].prefix
+	}
+	prefix := a.prefix
+	for n := 1; prefix == "" || slices.Contains(prefixes[:], prefix) || w.hides(prefix) ||
+		slices.ContainsFunc(w.bound, func(b binding) bool { return b.prefix == prefix }); n++ {
+		prefix = "ns" + strconv.Itoa(n)
+	}
+	w.declareHere(prefix, space)
+	return prefix
+}
+
+// hides reports whether an element that is open declares a prefix itself.
+func (w *writer) hides(prefix string) bool {
+	for i := range w.local {
+		if w.local[i].prefix == prefix {
+			return true
+		}
+	}
+	return false
+}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -32,10 +33,10 @@ func TestTemplate(t *testing.T) {
 
 // BSP-2.1-7: one document, a watcher by SIP and one by telephone number.
 func TestTemplateEntities(t *testing.T) {
-	p, err := pidf.Decode(inDocument([]byte(`<dm:person id="sip:a@example.com"/><dm:person id="other"/>`)))
+	p, err := aa.Decode(inDocument([]byte(`<dm:person id="sip:a@example.com"/><dm:person id="other"/>`)))
 	require.NoError(t, err)
 	template := p.Template(pidf.BluStarDialect)
-	q, err := pidf.Decode(template.AppendXML(nil, "tel:200;x=<&>\""))
+	q, err := aa.Decode(template.AppendXML(nil, "tel:200;x=<&>\""))
 	require.NoError(t, err)
 	require.Equal(t, "tel:200;x=<&>\"", q.Entity)
 	require.Equal(t, "tel:200;x=<&>\"", q.Persons[0].ID)
@@ -50,7 +51,7 @@ func TestStandardDialect(t *testing.T) {
 		Devices: []pidf.Device{{ID: "tel:2719"}, {ID: "tel-2719", DeviceID: "urn:x:1"}, {}},
 		Persons: []pidf.Person{{ID: "sip:a@b"}, {ID: "person", Activities: &pidf.Activities{ID: "200"}}},
 	}
-	q, err := pidf.Decode(p.Append(nil, pidf.StandardDialect))
+	q, err := aa.Decode(p.Append(nil, pidf.StandardDialect))
 	require.NoError(t, err)
 	var ids []string
 	for _, t := range q.Tuples {
@@ -73,15 +74,15 @@ func TestStandardDialect(t *testing.T) {
 func TestTimesOut(t *testing.T) {
 	at := time.Date(2024, 6, 1, 14, 0, 0, 999_999_999, time.FixedZone("", 2*3600))
 	p := &pidf.Presence{Tuples: []pidf.Tuple{{ID: "a", Timestamp: at}}}
-	require.Contains(t, string(p.AppendXML(nil)), "<timestamp>2024-06-01T12:00:00Z</timestamp>")
+	require.Contains(t, string(p.Append(nil, pidf.BluStarDialect)), "<timestamp>2024-06-01T12:00:00Z</timestamp>")
 }
 
 // Mandatory elements of aa.xsd are written even where a host leaves them empty.
 func TestMandatory(t *testing.T) {
-	p := &pidf.Presence{Persons: []pidf.Person{{ID: "p", BluStar: &pidf.BluStarPresence{
-		BluStar: new(pidf.BluStar), A400: new(pidf.A400), ExternalUC: new(pidf.ExternalUC), Calendar: make([]pidf.Appointment, 1)}}},
-		Devices: []pidf.Device{{ID: "d", Line: &pidf.Line{Forward: new(pidf.Forward)}}}}
-	out := string(p.AppendXML(nil))
+	p := &pidf.Presence{Persons: []pidf.Person{{ID: "p", Extra: aa.Extra(&aa.Presence{
+		BluStar: new(aa.BluStar), A400: new(aa.A400), ExternalUC: new(aa.ExternalUC), Calendar: make([]aa.Appointment, 1)})}},
+		Devices: []pidf.Device{{ID: "d", Extra: aa.Extra(&aa.Line{Forward: new(aa.Forward)})}}}
+	out := string(p.Append(nil, pidf.BluStarDialect))
 	for _, want := range []string{
 		`<aa:blustar><aa:status>unknown</aa:status></aa:blustar>`,
 		`<aa:A400><rpid:activities/></aa:A400>`,
@@ -99,9 +100,9 @@ func TestHostAttributes(t *testing.T) {
 		return pidf.Attr{Name: pidf.Name{Space: space, Local: local}, Value: "v"}
 	}
 	p := &pidf.Presence{Tuples: []pidf.Tuple{{ID: "a", Extra: pidf.Extra{Attrs: []pidf.Attr{
-		attr("urn:x", "a"), attr("urn:x", "b"), attr("urn:y", "a"), attr(pidf.NSRPID, "c"), attr(pidf.NSXML, "space"), attr("", "plain"), attr("", "no name"),
+		attr("urn:x", "a"), attr("urn:x", "b"), attr("urn:y", "a"), attr(pidf.NSRPID, "c"), attr("http://www.w3.org/XML/1998/namespace", "space"), attr("", "plain"), attr("", "no name"),
 		attr("http://www.w3.org/2000/xmlns/", "dm"), attr("", "xmlns"), attr("", "id"), attr("", "plain"), attr("urn:x", "a")}}}}}
-	q, err := pidf.Decode(p.AppendXML(nil))
+	q, err := aa.Decode(p.Append(nil, pidf.BluStarDialect))
 	require.NoError(t, err)
 	var names []string
 	for _, a := range q.Tuples[0].Attrs {
@@ -112,12 +113,12 @@ func TestHostAttributes(t *testing.T) {
 
 // BSP-4.3-3: the empty note, which deletes, is not the same as none.
 func TestEmptyNote(t *testing.T) {
-	p := &pidf.Presence{Persons: []pidf.Person{{ID: "p", BluStar: &pidf.BluStarPresence{BluStar: &pidf.BluStar{Status: pidf.StatusBusy}}}}}
-	require.NotContains(t, string(p.AppendXML(nil)), "note")
-	p.Persons[0].BluStar.BluStar.Note = &pidf.Note{Lang: "Eng"}
-	out := p.AppendXML(nil)
+	p := &pidf.Presence{Persons: []pidf.Person{{ID: "p", Extra: aa.Extra(&aa.Presence{BluStar: &aa.BluStar{Status: aa.StatusBusy}})}}}
+	require.NotContains(t, string(p.Append(nil, pidf.BluStarDialect)), "note")
+	aa.PresenceOf(&p.Persons[0]).BluStar.Note = &pidf.Note{Lang: "Eng"}
+	out := p.Append(nil, pidf.BluStarDialect)
 	require.Contains(t, string(out), `<aa:note xml:lang="Eng"/>`)
-	q, err := pidf.Decode(out)
+	q, err := aa.Decode(out)
 	require.NoError(t, err)
-	require.Equal(t, &pidf.Note{Lang: "Eng"}, q.Persons[0].BluStar.BluStar.Note)
+	require.Equal(t, &pidf.Note{Lang: "Eng"}, aa.PresenceOf(&q.Persons[0]).BluStar.Note)
 }

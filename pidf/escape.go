@@ -1,6 +1,9 @@
 package pidf
 
-import "unicode/utf8"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // appendEscaped appends s as character data.
 func appendEscaped(dst []byte, s string) []byte { return escape(dst, s, false) }
@@ -11,11 +14,12 @@ func appendAttr(dst []byte, s string) []byte { return escape(dst, s, true) }
 
 // isPlain reports whether an ASCII character is written as it is.
 func isPlain(c byte, attribute bool) bool {
-	switch c {
-	case '&', '<', '>':
-		return false
-	case '"', '\n', '\t':
-		return !attribute
+	const special = 1<<'"' | 1<<'&' | 1<<'<' | 1<<'\n' | 1<<'\t' | 1<<'>'
+	if c >= 64 {
+		return true
+	}
+	if special>>c&1 != 0 {
+		return !attribute && (c == '"' || c == '\n' || c == '\t') || attribute && c == '>'
 	}
 	return c >= ' '
 }
@@ -25,7 +29,7 @@ func escape(dst []byte, s string, attribute bool) []byte {
 	done := 0
 	for i := 0; i < len(s); {
 		if c := s[i]; c < utf8.RuneSelf {
-			if isPlain(c, attribute) {
+			if isPlain(c, attribute) || c == '>' && !strings.HasSuffix(s[:i], "]]") {
 				i++
 				continue
 			}

@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // Read a document, whatever product wrote it.
 func ExampleDecode() {
-	p, err := pidf.Decode([]byte(`<?xml version="1.0" encoding="ISO-8859-1"?>
+	p, err := aa.Decode([]byte(`<?xml version="1.0" encoding="ISO-8859-1"?>
 <presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model"
     xmlns:r="urn:ietf:params:xml:ns:pidf:rpid" entity="sip:zoë@example.com">
   <note>Back at two</note>
@@ -33,7 +34,7 @@ func ExampleDecode() {
 
 // An error says what is wrong and where.
 func ExampleSyntaxError() {
-	_, err := pidf.Decode([]byte("<presence xmlns='urn:ietf:params:xml:ns:pidf'>\n  <tuple id='a'>\n</presence>"))
+	_, err := aa.Decode([]byte("<presence xmlns='urn:ietf:params:xml:ns:pidf'>\n  <tuple id='a'>\n</presence>"))
 	if syntax, ok := errors.AsType[*pidf.SyntaxError](err); ok {
 		fmt.Println(syntax.Line, syntax.Column, syntax.Element)
 	}
@@ -52,30 +53,30 @@ func ExampleDecoder() {
 }
 
 // Build a document, as a BluStar server sends it (§4.4 of the interface description).
-func ExamplePresence_AppendXML() {
+func ExamplePresence_Append() {
 	at := time.Date(2012, 12, 19, 16, 49, 8, 0, time.UTC)
 	p := &pidf.Presence{
 		Entity: "sip:tom.hanks@example.com",
 		Tuples: []pidf.Tuple{{ID: "global service", Basic: pidf.Open}},
 		Devices: []pidf.Device{{
 			ID:        "tel:2719",
-			Line:      &pidf.Line{DN: "2719", State: pidf.LineIdle},
+			Extra:     aa.Extra(&aa.Line{DN: "2719", State: aa.LineIdle}),
 			Timestamp: at,
 		}},
 		Persons: []pidf.Person{{
 			ID: "sip:tom.hanks@example.com",
 			Activities: &pidf.Activities{
 				Notes:  []pidf.Note{{Lang: "Eng", Text: "HELLO"}},
-				Values: []pidf.Activity{{Name: "busy"}},
+				Values: []pidf.Choice{{Name: "busy"}},
 			},
-			BluStar: &pidf.BluStarPresence{BluStar: &pidf.BluStar{
-				Status:    pidf.StatusBusy,
+			Extra: aa.Extra(&aa.Presence{BluStar: &aa.BluStar{
+				Status:    aa.StatusBusy,
 				Note:      &pidf.Note{Lang: "Eng", Text: "HELLO"},
 				Timestamp: at,
-			}},
+			}}),
 		}},
 	}
-	fmt.Printf("%s", p.AppendXML(nil))
+	fmt.Printf("%s", p.Append(nil, pidf.BluStarDialect))
 	// Output:
 	// <?xml version="1.0" encoding="UTF-8"?>
 	// <presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model" xmlns:rpid="urn:ietf:params:xml:ns:pidf:rpid" xmlns:aa="http://www.aastra.com/presence/blustar/2011" entity="sip:tom.hanks@example.com"><tuple id="global service"><status><basic>open</basic></status></tuple><dm:device id="tel:2719"><aa:line><aa:DN>2719</aa:DN><aa:state>idle</aa:state></aa:line><dm:timestamp>2012-12-19T16:49:08Z</dm:timestamp></dm:device><dm:person id="sip:tom.hanks@example.com"><rpid:activities><rpid:note xml:lang="Eng">HELLO</rpid:note><rpid:busy/></rpid:activities><aa:presence><aa:blustar><aa:status>busy</aa:status><aa:note xml:lang="Eng">HELLO</aa:note><aa:timestamp>2012-12-19T16:49:08Z</aa:timestamp></aa:blustar></aa:presence></dm:person></presence>
@@ -84,7 +85,7 @@ func ExamplePresence_AppendXML() {
 // Change a document: typed fields are plain values, and extensions can be edited as trees. What is not touched
 // survives.
 func Example_change() {
-	p, err := pidf.Decode([]byte(`<presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:c="urn:ietf:params:xml:ns:pidf:cipid" entity="sip:a@example.com">
+	p, err := aa.Decode([]byte(`<presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:c="urn:ietf:params:xml:ns:pidf:cipid" entity="sip:a@example.com">
   <tuple id="t1"><status><basic>open</basic></status></tuple>
   <c:card>http://example.com/a.vcf</c:card><!-- from the directory -->
   <c:icon>http://example.com/old.png</c:icon>
@@ -108,7 +109,7 @@ func Example_change() {
 	fmt.Printf("%s", p.Append(nil, pidf.StandardDialect))
 	// Output:
 	// <?xml version="1.0" encoding="UTF-8"?>
-	// <presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model" xmlns:rpid="urn:ietf:params:xml:ns:pidf:rpid" entity="sip:a@example.com"><tuple id="t1"><status><basic>closed</basic></status></tuple><c:card xmlns:c="urn:ietf:params:xml:ns:pidf:cipid">http://example.com/a.vcf</c:card><!-- from the directory --><c:icon xmlns:c="urn:ietf:params:xml:ns:pidf:cipid">http://example.com/new.png</c:icon></presence>
+	// <presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:c="urn:ietf:params:xml:ns:pidf:cipid" entity="sip:a@example.com"><tuple id="t1"><status><basic>closed</basic></status></tuple><c:card>http://example.com/a.vcf</c:card><!-- from the directory --><c:icon xmlns:c="urn:ietf:params:xml:ns:pidf:cipid">http://example.com/new.png</c:icon></presence>
 }
 
 // Validate a document.
@@ -116,9 +117,9 @@ func ExamplePresence_Validate() {
 	p := &pidf.Presence{
 		Entity: "sip:a@example.com",
 		Tuples: []pidf.Tuple{{ID: "audio", Basic: "ajar"}},
-		Persons: []pidf.Person{{ID: "p", BluStar: &pidf.BluStarPresence{
-			BluStar: &pidf.BluStar{Status: "at lunch"},
-		}}},
+		Persons: []pidf.Person{{ID: "p", Extra: aa.Extra(&aa.Presence{
+			BluStar: &aa.BluStar{Status: "at lunch"},
+		})}},
 	}
 	err := p.Validate(pidf.BluStarDialect)
 	if violations, ok := errors.AsType[pidf.Violations](err); ok {
@@ -128,20 +129,7 @@ func ExamplePresence_Validate() {
 	}
 	// Output:
 	// presence/tuple[audio]/status/basic: "ajar" is not one of open, closed
-	// presence/person[p]/presence/blustar/status: "at lunch" is not one of available, busy, away, do not disturb, signed out, inactive, be right back, unknown, other
-}
-
-// Say what changed.
-func ExampleDiff() {
-	before := &pidf.Presence{Entity: "sip:a@example.com", Tuples: []pidf.Tuple{{ID: "audio", Basic: pidf.Open}}}
-	after := &pidf.Presence{Entity: "sip:a@example.com", Tuples: []pidf.Tuple{{ID: "audio", Basic: pidf.Closed, Timestamp: time.Now()}}}
-	fmt.Println(pidf.Equal(before, after))
-	for _, c := range pidf.Diff(before, after) {
-		fmt.Println(c)
-	}
-	// Output:
-	// false
-	// presence/tuple[audio]/status/basic: "open" -> "closed"
+	// presence/person[p]/presence/blustar/status: "at lunch" is not one of other, available, busy, away, do not disturb, signed out, inactive, be right back, unknown
 }
 
 // Write one document for many watchers.
@@ -151,7 +139,7 @@ func ExampleTemplate() {
 	var buf []byte
 	for _, entity := range []string{"sip:a@example.com", "tel:200"} {
 		buf = t.AppendXML(buf[:0], entity)
-		p, err := pidf.Decode(buf)
+		p, err := aa.Decode(buf)
 		fmt.Println(p.Entity, p.Notes[0].Text, err)
 	}
 	// Output:
@@ -160,8 +148,8 @@ func ExampleTemplate() {
 }
 
 // Read the list in a SUBSCRIBE (RFC 5367).
-func ExampleDecodeResourceLists() {
-	r, err := pidf.DecodeResourceLists([]byte(`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists">
+func ExampleDecoder_DecodeResourceLists() {
+	r, err := pidf.Decoder{}.DecodeResourceLists([]byte(`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists">
   <list><entry uri="sip:bill@example.com"/><list><entry uri="tel:200"/></list><entry-ref ref="somewhere"/></list>
 </resource-lists>`))
 	if err != nil {
@@ -184,12 +172,12 @@ func ExampleRelated() {
 		Start: "list@example.com",
 		List: &pidf.ListInfo{URI: "sip:friends@example.com", Version: 1, FullState: true, Resources: []pidf.Resource{{
 			URI:       "sip:bill@example.com",
-			Instances: []pidf.Instance{{ID: "1", State: pidf.InstanceActive, CID: "1@example.com"}},
+			Instances: []pidf.Instance{{ID: "1", State: "active", CID: "1@example.com"}},
 		}}},
 		Parts: []pidf.Part{{ID: "1@example.com", Type: pidf.TypePIDF, Body: bill}},
 	}
 	body, contentType := r.Append(nil)
-	read, err := pidf.DecodeRelated(contentType, body)
+	read, err := pidf.Decoder{}.DecodeRelated(contentType, body)
 	if err != nil {
 		fmt.Println(err)
 		return

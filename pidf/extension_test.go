@@ -23,7 +23,7 @@ func TestExtensions(t *testing.T) {
 	edited, err := pidf.NewExtension(tree)
 	require.NoError(t, err)
 	p.Persons[0].Extensions = []pidf.Extension{edited}
-	q := roundTrip(t, p.AppendXML(nil))
+	q := roundTrip(t, p.Append(nil, pidf.BluStarDialect))
 	icon, ok = q.Persons[0].Find(pidf.Name{Space: pidf.NSCIPID, Local: "icon"})
 	require.True(t, ok)
 	require.Equal(t, "http://example.com/new.png", icon.Text())
@@ -71,5 +71,5 @@ func TestExtensionPlaces(t *testing.T) {
 	e, err := pidf.ParseExtension(`<x xmlns="urn:4"/>`)
 	require.NoError(t, err)
 	p.Tuples[0].Extensions = append(p.Tuples[0].Extensions, e)
-	require.Contains(t, string(p.AppendXML(nil)), `><tuple id="t"><!-- a --><status/><x xmlns="urn:2"/><!-- b --><x xmlns="urn:3"/><x xmlns="urn:4"/><contact>c</contact></tuple><x xmlns="urn:1"/></presence>`)
+	require.Contains(t, string(p.Append(nil, pidf.BluStarDialect)), `><tuple id="t"><!-- a --><status/><x xmlns="urn:2"/><!-- b --><x xmlns="urn:3"/><x xmlns="urn:4"/><contact>c</contact></tuple><x xmlns="urn:1"/></presence>`)
 }

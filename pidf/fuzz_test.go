@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/stretchr/testify/require"
 )
 
@@ -25,7 +26,7 @@ func seed(f *testing.F, patterns ...string) {
 }
 
 // small are limits that a fuzzer reaches.
-var small = pidf.Decoder{Limits: pidf.Limits{Bytes: 1 << 14, Depth: 12, Elements: 300, Attributes: 12}}
+var small = pidf.Decoder{Limits: pidf.Limits{Bytes: 1 << 14, Depth: 12, Elements: 300, Attributes: 12}, Types: aa.Types()}
 
 // wellFormed has another parser read what was written.
 func wellFormed(t *testing.T, data []byte) {
@@ -64,7 +65,7 @@ func FuzzDecode(f *testing.F) {
 		for _, dialect := range []pidf.Dialect{pidf.BluStarDialect, pidf.StandardDialect} {
 			out := p.Append(nil, dialect)
 			wellFormed(t, out)
-			q, err := pidf.Decode(out)
+			q, err := aa.Decode(out)
 			require.NoError(t, err, "%q\n%q", data, out)
 			again := q.Append(nil, dialect)
 			require.Equal(t, string(out), string(again), "%q", data)
@@ -91,7 +92,7 @@ func FuzzDecodeResourceLists(f *testing.F) {
 		}
 		out := r.AppendXML(nil)
 		wellFormed(t, out)
-		q, err := pidf.DecodeResourceLists(out)
+		q, err := pidf.Decoder{}.DecodeResourceLists(out)
 		require.NoError(t, err)
 		require.Equal(t, string(out), string(q.AppendXML(nil)), "%q", data)
 	})
@@ -107,7 +108,7 @@ func FuzzDecodeListInfo(f *testing.F) {
 		}
 		out := l.AppendXML(nil)
 		wellFormed(t, out)
-		q, err := pidf.DecodeListInfo(out)
+		q, err := pidf.Decoder{}.DecodeListInfo(out)
 		require.NoError(t, err)
 		require.Equal(t, string(out), string(q.AppendXML(nil)), "%q", data)
 	})
@@ -123,7 +124,7 @@ func FuzzDecodeWatcherInfo(f *testing.F) {
 		}
 		out := i.AppendXML(nil)
 		wellFormed(t, out)
-		q, err := pidf.DecodeWatcherInfo(out)
+		q, err := pidf.Decoder{}.DecodeWatcherInfo(out)
 		require.NoError(t, err)
 		require.Equal(t, string(out), string(q.AppendXML(nil)), "%q", data)
 	})
@@ -137,7 +138,7 @@ func FuzzDecodeRelated(f *testing.F) {
 			return
 		}
 		out, contentType := r.Append(nil)
-		q, err := pidf.DecodeRelated(contentType, out)
+		q, err := pidf.Decoder{}.DecodeRelated(contentType, out)
 		require.NoError(t, err, "%q %q", contentType, out)
 		require.Len(t, q.Parts, len(r.Parts))
 		again, _ := q.Append(nil)
@@ -155,15 +156,15 @@ func FuzzEncode(f *testing.F) {
 			Entity:  uri,
 			Tuples:  []pidf.Tuple{{ID: id, Basic: pidf.Basic(text), Contact: &pidf.Contact{URI: uri, Priority: id}, Class: text}, {ID: id}},
 			Notes:   []pidf.Note{{Lang: id, Text: text}},
-			Devices: []pidf.Device{{ID: uri, DeviceID: text, Line: &pidf.Line{DN: id, State: pidf.LineState(text), Forward: &pidf.Forward{Destination: uri}}}},
-			Persons: []pidf.Person{{ID: uri, Activities: &pidf.Activities{Values: []pidf.Activity{{Name: text, Text: id}}, ID: id},
-				PlaceIs: &pidf.PlaceIs{Audio: text}, BluStar: &pidf.BluStarPresence{BluStar: &pidf.BluStar{Display: text, Note: &pidf.Note{Text: id}}}}},
+			Devices: []pidf.Device{{ID: uri, DeviceID: text, Extra: aa.Extra(&aa.Line{DN: id, State: aa.LineState(text), Forward: &aa.Forward{Destination: uri}})}},
+			Persons: []pidf.Person{{ID: uri, Activities: &pidf.Activities{Values: []pidf.Choice{{Name: text, Text: id}}, ID: id},
+				PlaceIs: &pidf.PlaceIs{Audio: text}, Extra: aa.Extra(&aa.Presence{BluStar: &aa.BluStar{Display: text, Note: &pidf.Note{Text: id}}})}},
 			Extra: pidf.Extra{Attrs: []pidf.Attr{{Name: pidf.Name{Space: uri, Local: id}, Value: text}, {Name: pidf.Name{Local: id}, Value: text},
 				{Name: pidf.Name{Space: text, Local: id}, Value: uri}}},
 		}
 		for _, dialect := range []pidf.Dialect{pidf.BluStarDialect, pidf.StandardDialect} {
 			out := p.Append(nil, dialect)
-			_, err := pidf.Decode(out)
+			_, err := aa.Decode(out)
 			require.NoError(t, err, "%q", out)
 		}
 	})

@@ -6,7 +6,7 @@ type Limits struct {
 	Bytes      int // size of the document; 1 MiB by default
 	Depth      int // nesting of elements; 32 by default
 	Elements   int // elements in the document, its root included; 50,000 by default
-	Attributes int // attributes of one element, namespace declarations included; 64 by default
+	Attributes int // attributes of one element, namespace declarations included; 64 by default. 128 declarations in scope with any limit
 }
 
 const (
@@ -15,18 +15,19 @@ const (
 	defaultElements   = 50_000
 	defaultAttributes = 64
 
-	// maxBindings bounds the namespace declarations in scope at one place, whatever the limits say: each name that
-	// is looked up passes them.
+	// maxBindings bounds the namespace declarations in scope at one place, unless attributes have no limit: each name
+	// that is looked up passes them.
 	maxBindings = 128
 	maxWarnings = 100
+
+	noLimit = int(^uint(0) >> 1)
 )
 
 func (l Limits) withDefaults() Limits {
-	const none = int(^uint(0) >> 1)
 	field := func(v, otherwise int) int {
 		switch {
 		case v < 0:
-			return none
+			return noLimit
 		case v == 0:
 			return otherwise
 		}

@@ -12,7 +12,7 @@ import (
 
 // RFC 4826 §3: lists nest, entries come in order, references are told from entries.
 func TestResourceLists(t *testing.T) {
-	r, err := pidf.DecodeResourceLists(read(t, "lists", "nested.xml"))
+	r, err := pidf.Decoder{}.DecodeResourceLists(read(t, "lists", "nested.xml"))
 	require.NoError(t, err)
 	require.Empty(t, r.Warnings)
 	var got []string
@@ -34,17 +34,17 @@ func TestResourceLists(t *testing.T) {
 
 	// RFC 5364: copy control survives.
 	data := read(t, "lists", "copycontrol.xml")
-	r, err = pidf.DecodeResourceLists(data)
+	r, err = pidf.Decoder{}.DecodeResourceLists(data)
 	require.NoError(t, err)
 	require.Equal(t, events(t, data), events(t, r.AppendXML(nil)))
 }
 
 func TestNewResourceLists(t *testing.T) {
 	r := pidf.NewResourceLists("sip:a@b", "tel:200")
-	q, err := pidf.DecodeResourceLists(r.AppendXML(nil))
+	q, err := pidf.Decoder{}.DecodeResourceLists(r.AppendXML(nil))
 	require.NoError(t, err)
 	require.Equal(t, r, q)
-	empty, err := pidf.DecodeResourceLists((&pidf.ResourceLists{}).AppendXML(nil))
+	empty, err := pidf.Decoder{}.DecodeResourceLists((&pidf.ResourceLists{}).AppendXML(nil))
 	require.NoError(t, err)
 	require.Empty(t, empty.Lists)
 }
@@ -54,14 +54,14 @@ func TestResourceListsHostile(t *testing.T) {
 	list := func(inner string) []byte {
 		return []byte(`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists">` + inner + `</resource-lists>`)
 	}
-	_, err := pidf.DecodeResourceLists(list(strings.Repeat("<list>", 40) + strings.Repeat("</list>", 40)))
+	_, err := pidf.Decoder{}.DecodeResourceLists(list(strings.Repeat("<list>", 40) + strings.Repeat("</list>", 40)))
 	require.ErrorIs(t, err, pidf.ErrTooDeep)
-	_, err = pidf.DecodeResourceLists([]byte(`<!DOCTYPE resource-lists SYSTEM "x">` + string(list(""))))
+	_, err = pidf.Decoder{}.DecodeResourceLists([]byte(`<!DOCTYPE resource-lists SYSTEM "x">` + string(list(""))))
 	require.ErrorIs(t, err, pidf.ErrDTD)
-	_, err = pidf.DecodeResourceLists(read(t, "spec", "4.3-publish.xml"))
+	_, err = pidf.Decoder{}.DecodeResourceLists(read(t, "spec", "4.3-publish.xml"))
 	require.ErrorIs(t, err, pidf.ErrRoot)
 	require.ErrorContains(t, err, "presence instead of {urn:ietf:params:xml:ns:resource-lists}resource-lists")
-	r, err := pidf.DecodeResourceLists(list(`<list><entry/><entry uri="sip:a@b"><display-name>a</display-name><display-name>b</display-name></entry></list>`))
+	r, err := pidf.Decoder{}.DecodeResourceLists(list(`<list><entry/><entry uri="sip:a@b"><display-name>a</display-name><display-name>b</display-name></entry></list>`))
 	require.NoError(t, err)
 	require.Equal(t, "uri missing", r.Warnings[0].Text)
 	require.Len(t, r.Lists[0].Items[1].Entry.Extensions, 1)
@@ -70,14 +70,14 @@ func TestResourceListsHostile(t *testing.T) {
 // RFC 4662 §5.
 func TestListInfo(t *testing.T) {
 	data := read(t, "rlmi", "list.xml")
-	l, err := pidf.DecodeListInfo(data)
+	l, err := pidf.Decoder{}.DecodeListInfo(data)
 	require.NoError(t, err)
 	require.Empty(t, l.Warnings)
 	require.Equal(t, events(t, data), events(t, l.AppendXML(nil)))
 	require.Equal(t, uint32(1), l.Version)
 	require.True(t, l.FullState)
 	require.Equal(t, []pidf.Note{{Lang: "en", Text: "Buddy List at Example"}, {Lang: "de", Text: "Liste der Freunde"}}, l.Names)
-	require.Equal(t, pidf.Instance{ID: "juwigmtboe", State: pidf.InstanceActive, CID: "bUZBsM@pres.vancouver.example.com"}, l.Resources[0].Instances[0])
+	require.Equal(t, pidf.Instance{ID: "juwigmtboe", State: "active", CID: "bUZBsM@pres.vancouver.example.com"}, l.Resources[0].Instances[0])
 	require.Equal(t, "rejected", l.Resources[1].Instances[0].Reason)
 	require.Empty(t, l.Resources[2].Instances)
 }
@@ -87,11 +87,11 @@ func TestAroundRoot(t *testing.T) {
 	around := func(root string) string {
 		return "<?xml version=\"1.0\"?>\n<!-- before --><?go on?>" + root + "<!-- after -->\n"
 	}
-	lists, err := pidf.DecodeResourceLists([]byte(around(`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"/>`)))
+	lists, err := pidf.Decoder{}.DecodeResourceLists([]byte(around(`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"/>`)))
 	require.NoError(t, err)
-	info, err := pidf.DecodeListInfo([]byte(around(`<list xmlns="urn:ietf:params:xml:ns:rlmi" uri="sip:a@b" version="1" fullState="true"/>`)))
+	info, err := pidf.Decoder{}.DecodeListInfo([]byte(around(`<list xmlns="urn:ietf:params:xml:ns:rlmi" uri="sip:a@b" version="1" fullState="true"/>`)))
 	require.NoError(t, err)
-	watchers, err := pidf.DecodeWatcherInfo([]byte(around(`<watcherinfo xmlns="urn:ietf:params:xml:ns:watcherinfo" version="1" state="full"/>`)))
+	watchers, err := pidf.Decoder{}.DecodeWatcherInfo([]byte(around(`<watcherinfo xmlns="urn:ietf:params:xml:ns:watcherinfo" version="1" state="full"/>`)))
 	require.NoError(t, err)
 	for _, out := range [][]byte{lists.AppendXML(nil), info.AppendXML(nil), watchers.AppendXML(nil)} {
 		all := events(t, out)
@@ -102,17 +102,17 @@ func TestAroundRoot(t *testing.T) {
 
 // Documents whose root has lost its namespace are read as if they had it.
 func TestListsWithoutNamespace(t *testing.T) {
-	lists, err := pidf.DecodeResourceLists([]byte(`<resource-lists><list name="l"><entry uri="sip:a@b"><display-name>A</display-name></entry><x:y xmlns:x="urn:x"/></list></resource-lists>`))
+	lists, err := pidf.Decoder{}.DecodeResourceLists([]byte(`<resource-lists><list name="l"><entry uri="sip:a@b"><display-name>A</display-name></entry><x:y xmlns:x="urn:x"/></list></resource-lists>`))
 	require.NoError(t, err)
 	require.Equal(t, "resource-lists without a namespace", lists.Warnings[0].Text)
 	require.Equal(t, "A", lists.Lists[0].Items[0].Entry.DisplayName.Text)
 	require.Len(t, lists.Lists[0].Extensions, 1)
 
-	info, err := pidf.DecodeListInfo([]byte(`<list uri="sip:l@b" version="1" fullState="true"><resource uri="sip:a@b"><instance id="1" state="active"/></resource></list>`))
+	info, err := pidf.Decoder{}.DecodeListInfo([]byte(`<list uri="sip:l@b" version="1" fullState="true"><resource uri="sip:a@b"><instance id="1" state="active"/></resource></list>`))
 	require.NoError(t, err)
-	require.Equal(t, pidf.InstanceActive, info.Resources[0].Instances[0].State)
+	require.Equal(t, "active", info.Resources[0].Instances[0].State)
 
-	watchers, err := pidf.DecodeWatcherInfo([]byte(`<watcherinfo version="1" state="full"><watcher-list resource="sip:a@b" package="presence"><watcher id="w" status="active" event="approved">sip:c@d</watcher></watcher-list></watcherinfo>`))
+	watchers, err := pidf.Decoder{}.DecodeWatcherInfo([]byte(`<watcherinfo version="1" state="full"><watcher-list resource="sip:a@b" package="presence"><watcher id="w" status="active" event="approved">sip:c@d</watcher></watcher-list></watcherinfo>`))
 	require.NoError(t, err)
 	require.Equal(t, "sip:c@d", watchers.Lists[0].Watchers[0].URI)
 }
@@ -121,7 +121,7 @@ func TestListsWithoutNamespace(t *testing.T) {
 func TestRelated(t *testing.T) {
 	const contentType = `multipart/related;type="application/rlmi+xml";start="<a@b>";boundary="x"`
 	data := read(t, "rlmi", "notify.mime")
-	r, err := pidf.DecodeRelated(contentType, data)
+	r, err := pidf.Decoder{}.DecodeRelated(contentType, data)
 	require.NoError(t, err)
 	require.Equal(t, "a@b", r.Start)
 	require.Len(t, r.Parts, 1)
@@ -136,7 +136,7 @@ func TestRelated(t *testing.T) {
 	body, written := r.Append([]byte("before "))
 	require.Equal(t, "before --", string(body[:9]))
 	require.NotContains(t, strings.ReplaceAll(string(body[7:]), "\r\n", ""), "\r")
-	again, err := pidf.DecodeRelated(written, body[7:])
+	again, err := pidf.Decoder{}.DecodeRelated(written, body[7:])
 	require.NoError(t, err)
 	require.Equal(t, r.Parts, again.Parts)
 	require.Equal(t, r.List.AppendXML(nil), again.List.AppendXML(nil))
@@ -147,7 +147,7 @@ func TestRelated(t *testing.T) {
 	r.Parts[0].ID = "x>\r\nEvil: 1"
 	body, written = r.Append(nil)
 	require.NotContains(t, string(body), "\r\nEvil")
-	_, err = pidf.DecodeRelated(written, body)
+	_, err = pidf.Decoder{}.DecodeRelated(written, body)
 	require.NoError(t, err)
 }
 
@@ -167,15 +167,15 @@ func TestRelatedRefused(t *testing.T) {
 		"long header":    {"multipart/related;boundary=x", "--x\r\nA: b\r\n" + strings.Repeat(" c\r\n", 100_000) + "\r\n--x--"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := pidf.DecodeRelated(test.contentType, []byte(test.body))
+			_, err := pidf.Decoder{}.DecodeRelated(test.contentType, []byte(test.body))
 			require.ErrorIs(t, err, pidf.ErrRelated)
 		})
 	}
 	_, err := pidf.Decoder{Limits: pidf.Limits{Bytes: 100}}.DecodeRelated("multipart/related;boundary=x", []byte(good))
 	require.ErrorIs(t, err, pidf.ErrTooLarge)
-	_, err = pidf.DecodeRelated("multipart/related;boundary=x", []byte(strings.Replace(good, "</list>", "", 1)))
+	_, err = pidf.Decoder{}.DecodeRelated("multipart/related;boundary=x", []byte(strings.Replace(good, "</list>", "", 1)))
 	require.ErrorIs(t, err, pidf.ErrSyntax)
-	_, err = pidf.DecodeRelated("multipart/related;boundary=x", []byte(strings.Repeat("--x\r\n\r\n\r\n", 10_001)+"--x--\r\n"))
+	_, err = pidf.Decoder{}.DecodeRelated("multipart/related;boundary=x", []byte(strings.Repeat("--x\r\n\r\n\r\n", 10_001)+"--x--\r\n"))
 	require.ErrorIs(t, err, pidf.ErrTooMany)
 }
 
@@ -185,7 +185,7 @@ func TestRelatedEncodings(t *testing.T) {
 	message := "--x\r\nContent-Type: application/rlmi+xml\r\n\r\n" + rlmi +
 		"\r\n--x\r\nContent-Type: text/plain\r\nContent-ID: <b>\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8=" +
 		"\r\n--x\r\nContent-Type: text/plain\r\nContent-ID: <q>\r\nContent-Transfer-Encoding: Quoted-Printable\r\n\r\nh=65llo\r\n--x--\r\n"
-	r, err := pidf.DecodeRelated("Multipart/Related; boundary=x", []byte(message))
+	r, err := pidf.Decoder{}.DecodeRelated("Multipart/Related; boundary=x", []byte(message))
 	require.NoError(t, err)
 	require.Equal(t, uint32(3), r.List.Version)
 	require.False(t, r.List.FullState)
@@ -216,12 +216,12 @@ func TestRelatedProducts(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := pidf.DecodeRelated(test.contentType, []byte(test.body))
+			r, err := pidf.Decoder{}.DecodeRelated(test.contentType, []byte(test.body))
 			require.NoError(t, err)
 			require.Equal(t, uint32(3), r.List.Version)
 			require.Equal(t, want, r.Parts)
 			body, contentType := r.Append(nil)
-			again, err := pidf.DecodeRelated(contentType, body)
+			again, err := pidf.Decoder{}.DecodeRelated(contentType, body)
 			require.NoError(t, err)
 			require.Equal(t, r.Start, again.Start)
 			require.Equal(t, want, again.Parts)
@@ -233,12 +233,12 @@ func TestRelatedProducts(t *testing.T) {
 func TestRelatedHeaders(t *testing.T) {
 	const message = "--x\r\nContent-Type: application/rlmi+xml\r\n\r\n" + `<list xmlns="urn:ietf:params:xml:ns:rlmi" uri="sip:a@b" version="3" fullState="true"/>` +
 		"\r\n--x\r\ncontent-description: State\r\n of <a>\r\nContent-Disposition: render\r\nContent-Length: 1\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n--x--"
-	r, err := pidf.DecodeRelated("multipart/related;boundary=x", []byte(message))
+	r, err := pidf.Decoder{}.DecodeRelated("multipart/related;boundary=x", []byte(message))
 	require.NoError(t, err)
 	want := textproto.MIMEHeader{"Content-Description": {"State of <a>"}, "Content-Disposition": {"render"}}
 	require.Equal(t, []pidf.Part{{Type: "text/plain", Body: []byte("hello"), Header: want}}, r.Parts)
 	body, contentType := r.Append(nil)
-	again, err := pidf.DecodeRelated(contentType, body)
+	again, err := pidf.Decoder{}.DecodeRelated(contentType, body)
 	require.NoError(t, err)
 	require.Equal(t, r.Parts, again.Parts)
 
@@ -252,18 +252,54 @@ func TestRelatedHeaders(t *testing.T) {
 // RFC 3858.
 func TestWatcherInfo(t *testing.T) {
 	data := read(t, "watcherinfo", "full.xml")
-	i, err := pidf.DecodeWatcherInfo(data)
+	i, err := pidf.Decoder{}.DecodeWatcherInfo(data)
 	require.NoError(t, err)
 	require.Empty(t, i.Warnings)
 	require.Equal(t, events(t, data), events(t, i.AppendXML(nil)))
 	seconds := func(n time.Duration) *time.Duration { n *= time.Second; return &n }
 	require.Equal(t, []pidf.Watcher{
-		{URI: "sip:userA@example.net", ID: "8ajksjda7s", Status: pidf.WatcherActive, Event: "approved", DurationSubscribed: seconds(509)},
-		{URI: "sip:userB@example.org", ID: "hh8juja87s997-ass7", Status: pidf.WatcherPending, Event: "subscribe", DisplayName: "Mr. Subscriber", Lang: "en", Expiration: seconds(3000)},
+		{URI: "sip:userA@example.net", ID: "8ajksjda7s", Status: "active", Event: "approved", DurationSubscribed: seconds(509)},
+		{URI: "sip:userB@example.org", ID: "hh8juja87s997-ass7", Status: "pending", Event: "subscribe", DisplayName: "Mr. Subscriber", Lang: "en", Expiration: seconds(3000)},
 	}, i.Lists[0].Watchers)
 
 	p := &pidf.WatcherInfo{Version: 7, Partial: true}
-	q, err := pidf.DecodeWatcherInfo(p.AppendXML(nil))
+	q, err := pidf.Decoder{}.DecodeWatcherInfo(p.AppendXML(nil))
 	require.NoError(t, err)
 	require.Equal(t, p, q)
+}
+
+// Multipart messages are read by the rules first, leniently only where that fails.
+func TestMultipartStrictFirst(t *testing.T) {
+	const list = `<list xmlns="urn:ietf:params:xml:ns:rlmi" uri="sip:l@b" version="1" fullState="true"/>`
+	message := func(parts ...string) []byte { return []byte(strings.Join(parts, "\r\n") + "\r\n") }
+	root := "Content-ID: <root@x>\r\nContent-Type: application/rlmi+xml\r\n\r\n" + list
+	for name, test := range map[string]struct {
+		contentType string
+		body        []byte
+		want        string // body of the other part
+	}{
+		"delimiter at the end of a text line": {`multipart/related;boundary=BB`,
+			message("--BB", root, "--BB", "Content-Type: text/plain\r\n\r\nsee --BB\r\nnext", "--BB--"), "see --BB\r\nnext"},
+		"text like a header field": {`multipart/related;boundary=BB`,
+			message("--BB", root, "--BB", "\r\nContent-Foo: bar\r\n\r\nbaz", "--BB--"), "Content-Foo: bar\r\n\r\nbaz"},
+		"base64 with spaces": {`multipart/related;boundary=BB`,
+			message("--BB", root, "--BB", "Content-Transfer-Encoding: base64\r\n\r\nYW Jj\tZA==", "--BB--"), "abcd"},
+		"boundary in pieces": {`multipart/related;boundary*0=B;boundary*1="B"`,
+			message("--BB", root, "--BB", "\r\nx", "--BB--"), "x"},
+		"start as a URL": {`multipart/related;boundary=BB;start="cid:root%40x"`,
+			message("--BB", "\r\nx", "--BB", root, "--BB--"), "x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := pidf.Decoder{}.DecodeRelated(test.contentType, test.body)
+			require.NoError(t, err)
+			require.Equal(t, "sip:l@b", r.List.URI)
+			require.Len(t, r.Parts, 1)
+			require.Equal(t, test.want, string(r.Parts[0].Body))
+		})
+	}
+	parts, err := pidf.Decoder{}.Parts(`multipart/mixed; boundary="m"`, message("--m", "Content-Type: application/pidf+xml\r\n\r\n<a/>", "--m", "\r\nb", "--m--"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"<a/>", "b"}, []string{string(parts[0].Body), string(parts[1].Body)})
+	_, err = pidf.Decoder{}.Parts("text/plain", nil)
+	require.ErrorIs(t, err, pidf.ErrRelated)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/beevik/etree"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -18,17 +19,17 @@ import (
 // with prefixes mixed, redeclared and shadowed.
 func TestLosslessInPlace(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		g := &generator{T: t, scope: []map[string]string{{"xml": pidf.NSXML}}}
+		g := &generator{T: t, scope: []map[string]string{{"xml": "http://www.w3.org/XML/1998/namespace"}}}
 		g.presence()
 		doc := g.String()
-		p, err := pidf.Decode([]byte(doc))
+		p, err := aa.Decode([]byte(doc))
 		require.NoError(t, err, "%s", doc)
-		out := p.AppendXML(nil)
+		out := p.Append(nil, pidf.BluStarDialect)
 		require.Equal(t, events(g, []byte(doc)), events(g, out), "%s\n%s", doc, out)
 
-		q, err := pidf.Decode(out)
+		q, err := aa.Decode(out)
 		require.NoError(t, err, "%s", out)
-		require.Equal(t, string(out), string(q.AppendXML(nil)))
+		require.Equal(t, string(out), string(q.Append(nil, pidf.BluStarDialect)))
 		require.True(t, pidf.Equal(p, q), "%v", pidf.Diff(p, q))
 	})
 }
@@ -117,7 +118,7 @@ func (g *generator) element(space, local string, attrs []attr, unknown int, cont
 		name := a.local
 		switch a.space {
 		case "":
-		case pidf.NSXML:
+		case "http://www.w3.org/XML/1998/namespace":
 			name = "xml:" + name
 		default:
 			name = colon(g.prefix(a.space, true), name)
@@ -163,7 +164,7 @@ func (g *generator) leaf(space, local, value string, attrs ...attr) {
 func (g *generator) note(space string) {
 	var attrs []attr
 	if g.chance(50) {
-		attrs = []attr{{pidf.NSXML, "lang", "en"}}
+		attrs = []attr{{"http://www.w3.org/XML/1998/namespace", "lang", "en"}}
 	}
 	g.leaf(space, "note", g.text(), attrs...)
 }
@@ -277,11 +278,11 @@ func (g *generator) device() {
 	g.element(pidf.NSDataModel, "device", []attr{g.id()}, 20, func() {
 		g.extensions()
 		g.maybe(func() {
-			g.element(pidf.NSBluStar, "line", nil, 10, func() {
-				g.leaf(pidf.NSBluStar, "DN", "2719")
+			g.element(aa.Namespace, "line", nil, 10, func() {
+				g.leaf(aa.Namespace, "DN", "2719")
 				g.misc()
-				g.leaf(pidf.NSBluStar, "state", g.pick("idle", "busy"))
-				g.maybe(func() { g.leaf(pidf.NSBluStar, "forward", "6894", attr{"", "type", "immediate"}) })
+				g.leaf(aa.Namespace, "state", g.pick("idle", "busy"))
+				g.maybe(func() { g.leaf(aa.Namespace, "forward", "6894", attr{"", "type", "immediate"}) })
 				g.extensions()
 			})
 			g.extensions()
@@ -319,33 +320,33 @@ func (g *generator) person() {
 }
 
 func (g *generator) bluStar() {
-	g.element(pidf.NSBluStar, "presence", nil, 20, func() {
+	g.element(aa.Namespace, "presence", nil, 20, func() {
 		g.maybe(func() {
-			g.element(pidf.NSBluStar, "blustar", []attr{{"", "from", "2024-01-01T00:00:01Z"}}, 20, func() {
-				g.leaf(pidf.NSBluStar, "status", g.pick("busy", "do not disturb"), attr{"", "display", g.text()})
+			g.element(aa.Namespace, "blustar", []attr{{"", "from", "2024-01-01T00:00:01Z"}}, 20, func() {
+				g.leaf(aa.Namespace, "status", g.pick("busy", "do not disturb"), attr{"", "display", g.text()})
 				g.misc()
-				g.maybe(func() { g.note(pidf.NSBluStar) })
-				g.maybe(func() { g.timestamp(pidf.NSBluStar) })
+				g.maybe(func() { g.note(aa.Namespace) })
+				g.maybe(func() { g.timestamp(aa.Namespace) })
 				g.extensions()
 			})
 			g.misc()
 		})
 		g.maybe(func() {
-			g.element(pidf.NSBluStar, "A400", nil, 20, func() {
+			g.element(aa.Namespace, "A400", nil, 20, func() {
 				g.choices("activities", "busy")
-				g.maybe(func() { g.timestamp(pidf.NSBluStar) })
+				g.maybe(func() { g.timestamp(aa.Namespace) })
 				g.extensions()
 			})
 		})
 		g.some(2, func() {
-			g.element(pidf.NSBluStar, "calendar", nil, 20, func() {
+			g.element(aa.Namespace, "calendar", nil, 20, func() {
 				for _, field := range [][2]string{{"id", "1"}, {"state", "out of office"}, {"subject", "a < b"}, {"location", "here"},
 					{"from", "2024-01-01T00:00:01Z"}, {"end", "2024-01-01T01:00:01Z"}} {
-					g.leaf(pidf.NSBluStar, field[0], field[1])
+					g.leaf(aa.Namespace, field[0], field[1])
 					g.misc()
 				}
-				g.maybe(func() { g.element(pidf.NSBluStar, "allday", nil, 0, nil) })
-				g.maybe(func() { g.leaf(pidf.NSBluStar, "reminder-offset", "15") })
+				g.maybe(func() { g.element(aa.Namespace, "allday", nil, 0, nil) })
+				g.maybe(func() { g.leaf(aa.Namespace, "reminder-offset", "15") })
 				g.extensions()
 			})
 		})
@@ -357,7 +358,7 @@ func (g *generator) bluStar() {
 // encode; only their order is mended, once and for all.
 func TestLosslessDisorder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		g := &generator{T: t, scope: []map[string]string{{"xml": pidf.NSXML}}, noIDs: true}
+		g := &generator{T: t, scope: []map[string]string{{"xml": "http://www.w3.org/XML/1998/namespace"}}, noIDs: true}
 		g.presence()
 		tree := etree.NewDocument()
 		tree.ReadSettings.PreserveCData = true
@@ -367,11 +368,11 @@ func TestLosslessDisorder(t *testing.T) {
 		doc, err := tree.WriteToBytes()
 		require.NoError(t, err)
 
-		p, err := pidf.Decode(doc)
+		p, err := aa.Decode(doc)
 		require.NoError(t, err, "%s", doc)
 		for _, dialect := range []pidf.Dialect{pidf.BluStarDialect, pidf.StandardDialect} {
 			out := p.Append(nil, dialect)
-			q, err := pidf.Decode(out)
+			q, err := aa.Decode(out)
 			require.NoError(t, err, "%s", out)
 			require.Equal(t, string(out), string(q.Append(nil, dialect)), "%s", doc)
 			if dialect == pidf.BluStarDialect {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"pgregory.net/rapid"
 )
 
@@ -89,10 +90,11 @@ func (b builder) userInput() *pidf.UserInput {
 func (b builder) device(i int) pidf.Device {
 	d := pidf.Device{ID: b.id("d", i), DeviceID: pick(b, "", "urn:x:1"), Notes: b.notes(), Timestamp: b.time()}
 	if b.yes() {
-		d.Line = &pidf.Line{DN: "27", State: pick(b, pidf.LineIdle, pidf.LineRinging, pidf.LineBusy, pidf.LineUnknown)}
+		line := &aa.Line{DN: "27", State: pick(b, aa.LineIdle, aa.LineRinging, aa.LineBusy, aa.LineUnknown)}
 		if b.yes() {
-			d.Line.Forward = &pidf.Forward{Type: "immediate", Destination: b.uri()}
+			line.Forward = &aa.Forward{Type: "immediate", Destination: b.uri()}
 		}
+		d.Extra = aa.Extra(line)
 	}
 	return d
 }
@@ -100,7 +102,7 @@ func (b builder) device(i int) pidf.Device {
 func (b builder) activities(names ...string) *pidf.Activities {
 	a := &pidf.Activities{Notes: b.notes(), From: b.time(), Until: b.time()}
 	for range b.n(3) {
-		a.Values = append(a.Values, pidf.Activity{Name: pick(b, names...)})
+		a.Values = append(a.Values, pidf.Choice{Name: pick(b, names...)})
 	}
 	return a
 }
@@ -112,7 +114,7 @@ func (b builder) person(p *pidf.Presence, i int) pidf.Person {
 	}
 	if b.yes() {
 		v.Activities = b.activities("busy", "away", "on-the-phone", "looking-for-work")
-		v.Activities.Values = append(v.Activities.Values, pidf.Activity{Name: "other", Lang: pick(b, "", "en"), Text: b.text()})
+		v.Activities.Values = append(v.Activities.Values, pidf.Choice{Name: "other", Lang: pick(b, "", "en"), Text: b.text()})
 	}
 	if b.yes() {
 		v.Mood = (*pidf.Mood)(b.activities("happy", "in_love"))
@@ -126,27 +128,27 @@ func (b builder) person(p *pidf.Presence, i int) pidf.Person {
 		v.Class = "work"
 	}
 	if b.yes() {
-		v.BluStar = b.bluStar()
+		v.Extra = aa.Extra(b.bluStar())
 	}
 	return v
 }
 
-func (b builder) bluStar() *pidf.BluStarPresence {
-	p := new(pidf.BluStarPresence)
+func (b builder) bluStar() *aa.Presence {
+	p := new(aa.Presence)
 	if b.yes() {
-		p.BluStar = &pidf.BluStar{Status: pick(b, pidf.StatusAvailable, pidf.StatusDoNotDisturb, pidf.StatusOther), Display: b.text(), Timestamp: b.time(), Until: b.time()}
+		p.BluStar = &aa.BluStar{Status: pick(b, aa.StatusAvailable, aa.StatusDoNotDisturb, aa.StatusOther), Display: b.text(), Timestamp: b.time(), Until: b.time()}
 		if b.yes() {
 			p.BluStar.Note = &pidf.Note{Lang: "Eng", Text: b.text()}
 		}
 	}
 	if b.yes() {
-		p.A400 = &pidf.A400{Activities: b.activities("busy"), Timestamp: b.time()}
+		p.A400 = &aa.A400{Activities: b.activities("busy"), Timestamp: b.time()}
 	}
 	if b.yes() {
-		p.ExternalUC = &pidf.ExternalUC{Status: pick(b, pidf.StatusBeRightBack, pidf.StatusSignedOut), FreeText: b.text(), TelephoneEvent: pick(b, "", "on-the-phone")}
+		p.ExternalUC = &aa.ExternalUC{Status: pick(b, aa.StatusBeRightBack, aa.StatusSignedOut), FreeText: b.text(), TelephoneEvent: pick(b, "", "on-the-phone")}
 	}
 	for i := range b.n(2) {
-		a := pidf.Appointment{ID: fmt.Sprint(i), State: pick(b, pidf.CalendarBusy, pidf.CalendarOutOfOffice), Subject: b.text(), Location: b.text(),
+		a := aa.Appointment{ID: fmt.Sprint(i), State: pick(b, aa.CalendarBusy, aa.CalendarOutOfOffice), Subject: b.text(), Location: b.text(),
 			From: b.moment(), End: b.moment(), AllDay: b.yes(), Private: b.yes(), Timestamp: b.time()}
 		if b.yes() {
 			n := b.n(60)

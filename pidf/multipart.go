@@ -3,11 +3,13 @@ package pidf
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"mime/quotedprintable"
 	"net/textproto"
+	"strconv"
 	"strings"
 )
 
@@ -36,6 +38,17 @@ func mediaType(contentType string) (media string, parameters map[string]string) 
 			parameters[name] = value
 		}
 	}
+	for name := range parameters { // RFC 2231 §3: long values in pieces
+		if base, first := strings.CutSuffix(name, "*0"); first && parameters[base] == "" {
+			for n := 0; ; n++ {
+				piece, ok := parameters[base+"*"+strconv.Itoa(n)]
+				if !ok {
+					break
+				}
+				parameters[base] += piece
+			}
+		}
+	}
 	return strings.ToLower(strings.TrimSpace(media)), parameters
 }
 
@@ -56,10 +69,20 @@ func quoted(s string) (value, rest string) {
 	return string(b), ""
 }
 
-// readParts cuts a multipart body at its delimiters (RFC 2046 §5.1.1) and reads the parts. Two faults of products are
-// forgiven, which make package mime/multipart lose parts: a delimiter that stands at the end of a line instead of
-// on one of its own, as liblinphone writes it, and an empty line above the header of a part, as BroadWorks does.
-func readParts(body []byte, boundary string) ([]Part, error) {
+// readParts cuts a multipart body at its delimiters (RFC 2046 §5.1.1) and reads the parts. Where the strict rules fail, two
+// faults of products are forgiven: a delimiter that stands at the end of a line instead of on one of its own, as
+// liblinphone writes it, and an empty line above the header of a part, as BroadWorks does.
+func readParts(body []byte, boundary string, max int) ([]Part, error) {
+	parts, err := cutParts(body, boundary, max, true)
+	if err != nil && !errors.Is(err, ErrTooMany) {
+		if lenient, err := cutParts(body, boundary, max, false); err == nil {
+			return lenient, nil
+		}
+	}
+	return parts, err
+}
+
+func cutParts(body []byte, boundary string, max int, strict bool) ([]Part, error) {
 	delimiter := []byte("--" + boundary)
 	start := -1 // of the part before the delimiter; none before the first
 	var parts []Part
@@ -75,11 +98,14 @@ func readParts(body []byte, boundary string) ([]Part, error) {
 		if !bytes.HasPrefix(rest, []byte("\n")) && (!last || len(rest) > 0) {
 			continue // the start of a longer boundary, of a multipart within
 		}
+		if strict && i > 0 && body[i-1] != '\n' {
+			continue // the end of a line of text
+		}
 		if start >= 0 {
-			if len(parts) == maxParts {
+			if len(parts) >= max {
 				return nil, fmt.Errorf("%w: %w parts", ErrRelated, ErrTooMany)
 			}
-			p, err := readPart(cutLineEnd(body[start:i]))
+			p, err := readPart(cutLineEnd(body[start:i]), strict)
 			if err != nil {
 				return nil, err
 			}
@@ -104,10 +130,14 @@ func cutLineEnd(b []byte) []byte {
 	return bytes.TrimSuffix(b, []byte("\n"))
 }
 
-func readPart(data []byte) (Part, error) {
+// readPart reads the header fields and the body of a part. A part without header fields may have an empty line before the
+// fields that it has: those of a list, one of which is the Content-ID.
+func readPart(data []byte, strict bool) (Part, error) {
 	h, content, err := readHeader(data)
 	if err == nil && len(h) == 0 && bytes.HasPrefix(content, []byte("Content-")) {
-		h, content, err = readHeader(content)
+		if more, rest, err := readHeader(content); err == nil && (!strict || more.Get("Content-Type") != "") {
+			h, content = more, rest
+		}
 	}
 	if err != nil {
 		return Part{}, err
@@ -159,10 +189,24 @@ func isToken(s string) bool {
 	})
 }
 
+// spaceless drops the spaces and tabs that a base64 decoder, other than RFC 2045 §6.8, does not pass over.
+type spaceless struct{ io.Reader }
+
+func (s spaceless) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	kept := bytes.Map(func(r rune) rune {
+		if r == ' ' || r == '\t' {
+			return -1
+		}
+		return r
+	}, p[:n])
+	return copy(p, kept), err
+}
+
 func transferDecoder(r io.Reader, h textproto.MIMEHeader) io.Reader {
 	switch strings.ToLower(h.Get("Content-Transfer-Encoding")) {
 	case "base64":
-		return base64.NewDecoder(base64.StdEncoding, r)
+		return base64.NewDecoder(base64.StdEncoding, spaceless{r})
 	case "quoted-printable":
 		return quotedprintable.NewReader(r)
 	}

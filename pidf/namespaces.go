@@ -2,31 +2,14 @@ package pidf
 
 // Namespaces of the documents that this package reads and writes, and of the extensions that callers look up most often.
 const (
-	NSPIDF          = "urn:ietf:params:xml:ns:pidf"              // RFC 3863
-	NSDataModel     = "urn:ietf:params:xml:ns:pidf:data-model"   // RFC 4479
-	NSRPID          = "urn:ietf:params:xml:ns:pidf:rpid"         // RFC 4480
-	NSTimedStatus   = "urn:ietf:params:xml:ns:pidf:timed-status" // RFC 4481, kept as extensions
-	NSCIPID         = "urn:ietf:params:xml:ns:pidf:cipid"        // RFC 4482, kept as extensions
-	NSCaps          = "urn:ietf:params:xml:ns:pidf:caps"         // RFC 5196, kept as extensions
-	NSLocationType  = "urn:ietf:params:xml:ns:location-type"     // RFC 4589, the values of place-type, kept as extensions
-	NSPartial       = "urn:ietf:params:xml:ns:pidf-diff"         // RFC 5262, recognized and refused
-	NSResourceLists = "urn:ietf:params:xml:ns:resource-lists"    // RFC 4826
-	NSRLMI          = "urn:ietf:params:xml:ns:rlmi"              // RFC 4662
-	NSWatcherInfo   = "urn:ietf:params:xml:ns:watcherinfo"       // RFC 3858
-	NSXML           = "http://www.w3.org/XML/1998/namespace"     // the prefix xml, always bound
-
-	// NSBluStar is the namespace of aa.xsd, as §3 of the interface description prints it.
-	NSBluStar = "http://www.aastra.com/presence/blustar/2011"
-
-	// NSXPIDF marks what an xpidf document said and the typed model has no place for. Such documents have no
-	// namespace, and RFC 3863 allows extensions only in one.
-	NSXPIDF = "urn:x-openblustar:xpidf"
-)
-
-// The misspelt namespaces found in §4.3, §4.4 and §5.1 of the interface description; read as NSBluStar (BSP-3-2).
-const (
-	nsBluStarPublish = "http://www.aastracom/presence/blustar/2011"
-	nsBluStarNotify  = "http://www.astra.com/presence/blustar/2011"
+	NSPIDF          = "urn:ietf:params:xml:ns:pidf"            // RFC 3863
+	NSDataModel     = "urn:ietf:params:xml:ns:pidf:data-model" // RFC 4479
+	NSRPID          = "urn:ietf:params:xml:ns:pidf:rpid"       // RFC 4480
+	NSCIPID         = "urn:ietf:params:xml:ns:pidf:cipid"      // RFC 4482, kept as extensions
+	NSCaps          = "urn:ietf:params:xml:ns:pidf:caps"       // RFC 5196, kept as extensions
+	NSResourceLists = "urn:ietf:params:xml:ns:resource-lists"  // RFC 4826
+	NSRLMI          = "urn:ietf:params:xml:ns:rlmi"            // RFC 4662
+	NSWatcherInfo   = "urn:ietf:params:xml:ns:watcherinfo"     // RFC 3858
 )
 
 // What drafts of RFC 3863 called NSPIDF; some products never changed.
@@ -34,6 +17,14 @@ const (
 	nsCPIM         = "urn:ietf:params:xml:ns:cpim-pidf"
 	nsCPIMColon    = "urn:ietf:params:xml:ns:cpim-pidf:"
 	nsCPIMPresence = "urn:ietf:params:cpim-presence:"
+)
+
+// What Kamailio writes for NSRLMI.
+const nsRLMIMisspelt = "urn:ietf:params:xml:ns:rmli"
+
+const (
+	nsXML     = "http://www.w3.org/XML/1998/namespace" // the prefix xml, always bound
+	nsPartial = "urn:ietf:params:xml:ns:pidf-diff"     // RFC 5262, recognized and refused
 )
 
 // nsID is a namespace that the decoders branch on.
@@ -46,11 +37,21 @@ const (
 	idPIDF
 	idDataModel
 	idRPID
-	idBluStar
 	idPartial
 	idResourceLists
 	idRLMI
 	idWatcherInfo
+	idCount
+)
+
+// spaces are the namespaces that have an id, and prefixes what this package writes for those that are not the default
+// namespace of a document.
+var (
+	spaces = [idCount]string{idXML: nsXML, idPIDF: NSPIDF, idDataModel: NSDataModel, idRPID: NSRPID,
+		idPartial: nsPartial, idResourceLists: NSResourceLists, idRLMI: NSRLMI, idWatcherInfo: NSWatcherInfo}
+	prefixes = [idCount]string{idDataModel: "dm", idRPID: "rpid"}
+
+	declarations = [idCount]string{idDataModel: ` xmlns:dm="` + NSDataModel + `"`, idRPID: ` xmlns:rpid="` + NSRPID + `"`}
 )
 
 // classify returns the identity of a namespace, and whether uri is another spelling of it.
@@ -66,18 +67,16 @@ func classify(uri string) (id nsID, misspelt bool) {
 		return idDataModel, false
 	case NSRPID:
 		return idRPID, false
-	case NSBluStar:
-		return idBluStar, false
-	case nsBluStarPublish, nsBluStarNotify:
-		return idBluStar, true
-	case NSXML:
+	case nsXML:
 		return idXML, false
-	case NSPartial:
+	case nsPartial:
 		return idPartial, false
 	case NSResourceLists:
 		return idResourceLists, false
 	case NSRLMI:
 		return idRLMI, false
+	case nsRLMIMisspelt:
+		return idRLMI, true
 	case NSWatcherInfo:
 		return idWatcherInfo, false
 	}

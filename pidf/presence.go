@@ -67,7 +67,6 @@ type Note struct {
 type Device struct {
 	ID        string // unique in the document; BluStar writes "tel:" and the directory number
 	DeviceID  string // a URI that names the device across documents; BluStar leaves it out, the Standard dialect then writes ID
-	Line      *Line  // line state, BluStar's extension
 	Notes     []Note
 	Timestamp time.Time
 
@@ -76,11 +75,10 @@ type Device struct {
 	Extra
 }
 
-// Person is the human behind the presentity (RFC 4479 §3.4), with all of RPID (RFC 4480) and BluStar's sources.
+// Person is the human behind the presentity (RFC 4479 §3.4), with all of RPID (RFC 4480).
 type Person struct {
 	ID         string // unique in the document; BluStar writes the entity
 	Activities *Activities
-	BluStar    *BluStarPresence
 	Notes      []Note
 	Timestamp  time.Time
 
@@ -94,4 +92,130 @@ type Person struct {
 	TimeOffset *TimeOffset
 	UserInput  *UserInput
 	Extra
+}
+
+// presence writes a document, and once more where extensions turned out to have identifiers of their own.
+func (w *writer) presence(p *Presence) {
+	w.entity = p.Entity
+	w.document(idPIDF, "presence", &p.Extra, p.prolog, p.epilog, p.Fields)
+	if w.ids.reserved != nil {
+		w.b, w.cuts, w.bound, w.chosen, w.used = w.b[:w.start], nil, nil, nil, [idCount]bool{}
+		w.ids = identifiers{reserved: w.ids.reserved}
+		w.document(idPIDF, "presence", &p.Extra, p.prolog, p.epilog, p.Fields)
+	}
+}
+
+// Fields lists the fields for this package.
+func (p *Presence) Fields(f *Fields) {
+	f.entity(&p.Entity)
+	Many(f, "tuple", &p.Tuples)
+	f.Notes("note", &p.Notes)
+	f.Any()
+	f.in(idDataModel)
+	Many(f, "device", &p.Devices)
+	Many(f, "person", &p.Persons)
+	f.AnyEnd()
+}
+
+// Fields lists the fields for this package.
+func (t *Tuple) Fields(f *Fields) {
+	f.id(&t.ID, "tuple")
+	f.inline("status", &t.Status, Need, t.status)
+	f.Any()
+	f.in(idDataModel)
+	f.Leaf("deviceID", &t.DeviceIDs, 0)
+	f.in(idRPID)
+	f.Leaf("class", &t.Class, 0)
+	One(f, "privacy", &t.Privacy, 0)
+	One(f, "relationship", &t.Relationship, 0)
+	One(f, "service-class", &t.ServiceClass, 0)
+	One(f, "status-icon", &t.StatusIcon, 0)
+	One(f, "user-input", &t.UserInput, 0)
+	f.AnyEnd()
+	f.in(idPIDF)
+	One(f, "contact", &t.Contact, 0)
+	f.Notes("note", &t.Notes)
+	f.Time(&t.Timestamp)
+}
+
+func (t *Tuple) status(f *Fields) {
+	f.Leaf("basic", (*string)(&t.Basic), 0, basics)
+	if f.mode == readChild && f.name != "" {
+		f.misplaced(t)
+	}
+}
+
+// misplaced reads a contact, note or time inside status, where drafts of RFC 3863 had them, as the tuple's.
+func (f *Fields) misplaced(t *Tuple) {
+	d := f.d
+	if ok, otherwise := f.belongs(); !ok || otherwise {
+		return
+	}
+	from, inner, around, occupied := d.from, f.frame, f.reading, false
+	f.x, f.loose = &t.Extra, nil
+	switch f.name {
+	case "contact":
+		occupied = t.Contact != nil
+	case "timestamp":
+		occupied = !t.Timestamp.IsZero()
+	case "note":
+	default:
+		f.frame, f.reading = inner, around
+		return
+	}
+	f.seen, f.i = 0, 0
+	if occupied {
+		f.seen = ^uint64(0)
+	}
+	One(f, "contact", &t.Contact, 0)
+	f.Notes("note", &t.Notes)
+	f.Time(&t.Timestamp)
+	if f.done != taken && d.err == nil {
+		d.keep(&t.Extra, 0)
+	}
+	f.frame, f.reading = inner, around
+	f.name, f.done = "", moved
+	d.from = from
+	d.warn("taken out of status, for the tuple's")
+}
+
+// Fields lists the fields for this package.
+func (c *Contact) Fields(f *Fields) {
+	f.Attr("priority", &c.Priority, qvalue)
+	f.Text(&c.URI, 0)
+}
+
+// Fields lists the fields for this package.
+func (d *Device) Fields(f *Fields) {
+	f.id(&d.ID, "device")
+	f.Any()
+	f.in(idRPID)
+	f.Leaf("class", &d.Class, 0)
+	One(f, "user-input", &d.UserInput, 0)
+	f.AnyEnd()
+	f.in(idDataModel)
+	f.deviceID(&d.DeviceID, d.ID)
+	f.Notes("note", &d.Notes)
+	f.Time(&d.Timestamp)
+}
+
+// Fields lists the fields for this package.
+func (p *Person) Fields(f *Fields) {
+	f.id(&p.ID, "person")
+	f.Any()
+	f.in(idRPID)
+	One(f, "activities", &p.Activities, 0)
+	f.Leaf("class", &p.Class, 0)
+	One(f, "mood", &p.Mood, 0)
+	One(f, "place-is", &p.PlaceIs, 0)
+	One(f, "place-type", &p.PlaceType, 0)
+	One(f, "privacy", &p.Privacy, 0)
+	One(f, "sphere", &p.Sphere, 0)
+	One(f, "status-icon", &p.StatusIcon, 0)
+	One(f, "time-offset", &p.TimeOffset, 0)
+	One(f, "user-input", &p.UserInput, 0)
+	f.AnyEnd()
+	f.in(idDataModel)
+	f.Notes("note", &p.Notes)
+	f.Time(&p.Timestamp)
 }

@@ -16,7 +16,7 @@ func TestProducts(t *testing.T) {
 			data, err := os.ReadFile(path)
 			require.NoError(t, err)
 			p := roundTrip(t, data)
-			golden(t, "products/"+filepath.Base(path), p.AppendXML(nil))
+			golden(t, "products/"+filepath.Base(path), p.Append(nil, pidf.BluStarDialect))
 		})
 	}
 }

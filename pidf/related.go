@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/textproto"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -14,7 +15,6 @@ import (
 // The media types of the documents of this package.
 const (
 	TypePIDF          = "application/pidf+xml"
-	TypeXPIDF         = "application/xpidf+xml"
 	TypeResourceLists = "application/resource-lists+xml"
 	TypeRLMI          = "application/rlmi+xml"
 	TypeWatcherInfo   = "application/watcherinfo+xml"
@@ -123,27 +123,18 @@ func clean(s string, unsafe func(rune) bool) string {
 	}, s))
 }
 
-// DecodeRelated reads a message with the default limits.
-func DecodeRelated(contentType string, body []byte) (*Related, error) {
-	return Decoder{}.DecodeRelated(contentType, body)
-}
-
 // DecodeRelated reads a multipart/related message. Its root is the part that the parameter start names, or else the
 // first. The limit of bytes is for the message as a whole; the bodies of parts are not looked into.
 func (c Decoder) DecodeRelated(contentType string, body []byte) (*Related, error) {
-	limits := c.Limits.withDefaults()
-	if len(body) > limits.Bytes {
-		return nil, &SyntaxError{Line: 1, Column: 1, Kind: ErrTooLarge, Detail: "more bytes than the limit"}
-	}
 	media, parameters := mediaType(contentType)
 	if media != "multipart/related" || parameters["boundary"] == "" {
 		return nil, fmt.Errorf("%w: Content-Type %q", ErrRelated, contentType)
 	}
-	parts, err := readParts(body, parameters["boundary"])
+	parts, err := c.parts(parameters["boundary"], body)
 	if err != nil {
 		return nil, err
 	}
-	start := strings.Trim(parameters["start"], "<> ")
+	start := identifierOf(parameters["start"])
 	for i, p := range parts {
 		if start != "" && p.ID != start {
 			continue
@@ -158,6 +149,39 @@ func (c Decoder) DecodeRelated(contentType string, body []byte) (*Related, error
 		return &Related{Start: p.ID, List: list, Parts: append(parts[:i:i], parts[i+1:]...)}, nil
 	}
 	return nil, fmt.Errorf("%w: no root part", ErrRelated)
+}
+
+// Parts reads the parts of any multipart message, such as the multipart/mixed one of a SUBSCRIBE with several bodies. The
+// limit of bytes is for the message as a whole.
+func (c Decoder) Parts(contentType string, body []byte) ([]Part, error) {
+	media, parameters := mediaType(contentType)
+	if !strings.HasPrefix(media, "multipart/") || parameters["boundary"] == "" {
+		return nil, fmt.Errorf("%w: Content-Type %q", ErrRelated, contentType)
+	}
+	return c.parts(parameters["boundary"], body)
+}
+
+func (c Decoder) parts(boundary string, body []byte) ([]Part, error) {
+	limits := c.Limits.withDefaults()
+	if len(body) > limits.Bytes {
+		return nil, &SyntaxError{Line: 1, Column: 1, Kind: ErrTooLarge, Detail: "more bytes than the limit"}
+	}
+	most := maxParts
+	if limits.Elements == noLimit {
+		most = noLimit
+	}
+	return readParts(body, boundary, most)
+}
+
+// identifierOf returns a Content-ID without angle brackets, or from a cid: URL (RFC 2392).
+func identifierOf(s string) string {
+	s = strings.Trim(s, "<> ")
+	if len(s) > 4 && strings.EqualFold(s[:4], "cid:") {
+		if id, err := url.PathUnescape(s[4:]); err == nil {
+			return id
+		}
+	}
+	return s
 }
 
 // Part returns the part with a Content-ID, and whether there is one.

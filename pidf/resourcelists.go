@@ -106,169 +106,85 @@ func NewResourceLists(uris ...string) *ResourceLists {
 	return &ResourceLists{Lists: []List{l}}
 }
 
-// DecodeResourceLists reads a resource-lists document with the default limits. See [Decoder.Decode] for what it
-// tolerates and refuses.
-func DecodeResourceLists(data []byte) (*ResourceLists, error) {
-	return Decoder{}.DecodeResourceLists(data)
-}
-
-// DecodeResourceLists reads a resource-lists document.
+// DecodeResourceLists reads a resource-lists document. See [Decoder.Decode] for what it tolerates and refuses.
 func (c Decoder) DecodeResourceLists(data []byte) (*ResourceLists, error) {
-	d := newDecoder(c.Limits)
 	r := new(ResourceLists)
-	if !d.load(data) {
-		return nil, d.err
+	warnings, err := c.document(data, idResourceLists, "resource-lists", &r.Extra, &r.prolog, &r.epilog, r.Fields)
+	if err != nil {
+		return nil, err
 	}
-	var ok bool
-	if r.prolog, ok = d.root("resource-lists", idResourceLists, NSResourceLists); !ok {
-		return nil, d.err
-	}
-	r.Attrs = d.takeRest()
-	n := 0
-	for d.child(&r.Extra, n) {
-		switch {
-		case d.name.local == "list" && d.is(idResourceLists):
-			r.Lists = append(r.Lists, List{})
-			d.list(&r.Lists[len(r.Lists)-1])
-			n++
-		default:
-			d.keep(&r.Extra, n)
-		}
-	}
-	if r.epilog = d.finish(); d.err != nil {
-		return nil, d.err
-	}
-	r.Warnings = d.warnings
+	r.Warnings = warnings
 	return r, nil
-}
-
-func (d *decoder) list(l *List) {
-	l.Name = d.takeString("name")
-	l.Attrs = d.takeRest()
-	n := 0
-	for d.child(&l.Extra, n) {
-		switch {
-		case !d.isList():
-			d.keep(&l.Extra, n)
-			continue
-		case d.name.local == "display-name" && l.DisplayName == nil:
-			var name Note
-			if d.note(&name) {
-				l.DisplayName = &name
-			} else {
-				d.keep(&l.Extra, n)
-				continue
-			}
-		case d.name.local == "list":
-			inner := new(List)
-			d.list(inner)
-			l.Items = append(l.Items, Item{List: inner})
-		case d.name.local == "entry":
-			l.Items = append(l.Items, Item{Entry: d.entry(Direct)})
-		case d.name.local == "entry-ref":
-			l.Items = append(l.Items, Item{Entry: d.entry(Reference)})
-		case d.name.local == "external":
-			l.Items = append(l.Items, Item{Entry: d.entry(External)})
-		default:
-			d.keep(&l.Extra, n)
-			continue
-		}
-		n++
-	}
-}
-
-// isList reports whether the current element is one of resource lists. Those of other namespaces are never taken for
-// them: entries are full of extensions.
-func (d *decoder) isList() bool {
-	return d.name.id == idResourceLists || d.name.id == idNone && d.unqualified
-}
-
-func (d *decoder) entry(kind EntryKind) *Entry {
-	e := &Entry{Kind: kind}
-	uri, ok := d.take(kind.attribute())
-	if !ok {
-		d.warn(kind.attribute() + " missing")
-	}
-	e.URI = trim(uri)
-	e.Attrs = d.takeRest()
-	n := 0
-	for d.child(&e.Extra, n) {
-		if d.isList() && d.name.local == "display-name" && e.DisplayName == nil {
-			var name Note
-			if d.note(&name) {
-				e.DisplayName = &name
-				n++
-				continue
-			}
-		}
-		if d.err == nil {
-			d.keep(&e.Extra, n)
-		}
-	}
-	return e
 }
 
 // AppendXML appends the document, without white space between elements, and returns the extended slice.
 func (r *ResourceLists) AppendXML(dst []byte) []byte {
-	w := writer{b: dst}
-	w.prolog(r.prolog)
-	w.raw(`<resource-lists xmlns="` + NSResourceLists + `"`)
-	w.attrs(r.Attrs, false)
-	w.raw(`>`)
-	e := extras{left: r.placed(NSResourceLists, 0, len(r.Lists))}
-	for i := range r.Lists {
-		w.next(&e)
-		w.list(&r.Lists[i])
-	}
-	w.rest(&e)
-	w.raw(`</resource-lists>`)
-	w.epilog(r.epilog)
-	return w.b
+	w := newWriter(dst, BluStarDialect)
+	w.document(idResourceLists, "resource-lists", &r.Extra, r.prolog, r.epilog, r.Fields)
+	return w.done()
 }
 
-func (w *writer) list(l *List) {
-	w.raw(`<list`)
-	w.optional("name", l.Name)
-	w.attrs(l.Attrs, false)
-	w.raw(`>`)
-	n := count(l.DisplayName != nil) + len(l.Items)
-	e := extras{left: l.placed(NSResourceLists, n, n)}
-	if l.DisplayName != nil {
-		w.next(&e)
-		w.note("display-name", l.DisplayName)
-	}
-	for _, item := range l.Items {
-		w.next(&e)
-		switch {
-		case item.Entry != nil:
-			w.entry(item.Entry)
-		case item.List != nil:
-			w.list(item.List)
+// Fields lists the fields for this package.
+func (r *ResourceLists) Fields(f *Fields) {
+	// Names of other namespaces are never taken for those of resource lists: entries are full of extensions.
+	f.exact = true
+	f.Any()
+	Many(f, "list", &r.Lists)
+	f.AnyEnd()
+}
+
+// Fields lists the fields for this package.
+func (l *List) Fields(f *Fields) {
+	f.Attr("name", &l.Name, Raw)
+	f.AnyAttr()
+	f.Note("display-name", &l.DisplayName)
+	f.items(&l.Items)
+}
+
+// items lists what stands in a list in any order.
+func (f *Fields) items(items *[]Item) {
+	f.i++
+	switch f.mode {
+	case readChild:
+		var item Item
+		switch f.name {
+		case "list":
+			One(f, f.name, &item.List, 0)
+		case Direct.String():
+			item.Entry = &Entry{Kind: Direct}
+		case Reference.String():
+			item.Entry = &Entry{Kind: Reference}
+		case External.String():
+			item.Entry = &Entry{Kind: External}
+		default:
+			return
+		}
+		if item.Entry != nil && (!f.claim(false, false) || !f.read(&item.Entry.Extra, item.Entry.Fields)) || f.done != taken {
+			return
+		}
+		f.seen &^= f.bit()
+		*items = append(*items, item)
+	case counting:
+		f.n += len(*items)
+	case writing:
+		for _, item := range *items {
+			switch {
+			case item.Entry != nil:
+				f.child(item.Entry.Kind.String(), item.Entry)
+			case item.List != nil:
+				f.child("list", item.List)
+			}
 		}
 	}
-	w.rest(&e)
-	w.raw(`</list>`)
 }
 
-func (w *writer) entry(en *Entry) {
-	tag := en.Kind.String()
-	w.raw(`<`)
-	w.raw(tag)
-	if en.URI != "" || en.Kind != External { // the one that its schema does not demand
-		w.attr(en.Kind.attribute(), en.URI)
+// Fields lists the fields for this package.
+func (e *Entry) Fields(f *Fields) {
+	r := Need
+	if e.Kind == External {
+		r = 0
 	}
-	w.attrs(en.Attrs, false)
-	if en.DisplayName == nil && len(en.Extensions) == 0 {
-		w.raw(`/>`)
-		return
-	}
-	w.raw(`>`)
-	n := count(en.DisplayName != nil)
-	e := extras{left: en.placed(NSResourceLists, n, n)}
-	if en.DisplayName != nil {
-		w.next(&e)
-		w.note("display-name", en.DisplayName)
-	}
-	w.rest(&e)
-	w.end(tag)
+	f.Attr(e.Kind.attribute(), &e.URI, r)
+	f.AnyAttr()
+	f.Note("display-name", &e.DisplayName)
 }

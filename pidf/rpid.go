@@ -1,16 +1,19 @@
 package pidf
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Choice is one value of an RPID enumeration: an empty element called Name, or "other" with a text of its own.
 type Choice struct {
 	Name string // such as "busy", "on-the-phone" or "other"
 	Lang string // xml:lang of the text
 	Text string // content of other
-}
 
-// Activity is one value of Activities: "busy", "away", "meeting", "on-the-phone", … or "other" (RFC 4480 §3.2).
-type Activity = Choice
+	Extra *Extra // unknown attributes; nil for none
+}
 
 // Activities is what a person is doing (RFC 4480 §3.2).
 //
@@ -78,4 +81,239 @@ type UserInput struct {
 	LastInput     time.Time
 	ID            string
 	Extra
+}
+
+// choices lists the fields of an element of the shape of activities. Values in foreign namespaces stand among its own.
+// Its schema may demand one, for which otherwise is written.
+func choices(f *Fields, a *Activities, list, otherwise string) {
+	Bounds(f, &a.From, &a.Until)
+	f.id(&a.ID, "")
+	f.in(idRPID)
+	f.Notes("note", &a.Notes)
+	f.Any()
+	f.values(a, list, otherwise)
+	f.AnyEnd()
+}
+
+// Bounds lists the attributes from and until, as most of RPID has them, beside any others.
+func Bounds(f *Fields, from, until *time.Time) {
+	f.Attr("from", from, 0)
+	f.Attr("until", until, 0)
+	f.AnyAttr()
+}
+
+// Fields lists the fields for this package.
+func (a *Activities) Fields(f *Fields) { choices(f, a, activities, "") }
+
+// Fields lists the fields for this package.
+func (m *Mood) Fields(f *Fields) { choices(f, (*Activities)(m), moods, "unknown") }
+
+// Fields lists the fields for this package.
+func (p *PlaceType) Fields(f *Fields) { choices(f, (*Activities)(p), "other", "other") }
+
+// Fields lists the fields for this package.
+func (r *Relationship) Fields(f *Fields) { choices(f, (*Activities)(r), relationships, "") }
+
+// Fields lists the fields for this package.
+func (s *ServiceClass) Fields(f *Fields) { choices(f, (*Activities)(s), serviceClasses, "unknown") }
+
+// Fields lists the fields for this package.
+func (s *Sphere) Fields(f *Fields) { choices(f, (*Activities)(s), spheres, "") }
+
+// Fields lists the fields for this package.
+func (p *Privacy) Fields(f *Fields) {
+	a := (*Activities)(p)
+	Bounds(f, &a.From, &a.Until)
+	f.id(&a.ID, "")
+	f.in(idRPID)
+	f.Notes("note", &a.Notes)
+	f.values(a, privacies, "")
+	f.Any()
+	f.AnyEnd()
+}
+
+// Fields lists the fields for this package.
+func (p *PlaceIs) Fields(f *Fields) {
+	Bounds(f, &p.From, &p.Until)
+	f.id(&p.ID, "")
+	f.Notes("note", &p.Notes)
+	f.medium("audio", &p.Audio, audioPlaces)
+	f.medium("video", &p.Video, videoPlaces)
+	f.medium("text", &p.Text, textPlaces)
+}
+
+// Fields lists the fields for this package.
+func (s *StatusIcon) Fields(f *Fields) {
+	Bounds(f, &s.From, &s.Until)
+	f.id(&s.ID, "")
+	f.Text(&s.URI, 0)
+}
+
+// Fields lists the fields for this package.
+func (o *TimeOffset) Fields(f *Fields) {
+	Bounds(f, &o.From, &o.Until)
+	f.Attr("description", &o.Description, Raw)
+	f.id(&o.ID, "")
+	f.Text(&o.Minutes, Need)
+}
+
+// Fields lists the fields for this package.
+func (u *UserInput) Fields(f *Fields) {
+	f.Attr("idle-threshold", &u.IdleThreshold, positive)
+	f.Attr("last-input", &u.LastInput, 0)
+	f.id(&u.ID, "")
+	f.AnyAttr()
+	f.Text(&u.State, Need, userInputs)
+}
+
+// values lists the values of an enumeration that are elements. Those of a list that has audio come in its order.
+func (f *Fields) values(a *Activities, list, otherwise string) {
+	f.i++
+	switch f.mode {
+	case readChild:
+		// One of another namespace, such as a place type of RFC 4589, is none of them.
+		if f.name != "" && (f.d.name.id == idRPID || isChoice(f.name)) && f.claim(false, false) {
+			f.readChoice(a)
+		}
+	case readEnd:
+		if otherwise != "" && len(a.Values) == 0 && !holdsElements(a.Extensions) {
+			f.lack("a value")
+		}
+	case counting:
+		f.n += len(a.Values)
+	case writing:
+		f.writeChoices(a, list)
+		if otherwise != "" && len(a.Values) == 0 && !f.missing() && !holdsElements(a.Extensions) {
+			f.body()
+			f.w.leaf(f.ns, otherwise, nil, "")
+		}
+	case comparing:
+		for i := range a.Values {
+			v := &a.Values[i]
+			f.c.say(v.Name, v.Text)
+			f.c.maybe(v.Name+"/@xml:lang", v.Lang)
+			f.c.attrsOf(v.Name, v.Extra)
+		}
+	case validating:
+		f.v.choices(a, list, otherwise != "")
+	case copying:
+		a.Values = slices.Clone(a.Values)
+		for i := range a.Values {
+			a.Values[i].Extra = a.Values[i].Extra.clone()
+		}
+	}
+}
+
+func holdsElements(xs []Extension) bool {
+	for i := range xs {
+		if xs[i].name.Local != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *Fields) readChoice(a *Activities) {
+	c := Choice{Name: f.d.name.local}
+	var n Note
+	if !f.readNote(&n) {
+		return
+	}
+	if c.Lang, c.Text, c.Extra = n.Lang, n.Text, n.Extra; c.Name != "other" && trim(c.Text) == "" {
+		c.Text = ""
+	}
+	a.Values = append(a.Values, c)
+}
+
+func (f *Fields) writeChoices(a *Activities, list string) {
+	if list != privacies || len(a.Values) < 2 {
+		for i := range a.Values {
+			f.writeChoice(&a.Values[i])
+		}
+		return
+	}
+	for _, name := range [...]string{"audio", "text", "video", ""} {
+		for i := range a.Values {
+			v := a.Values[i].Name
+			if v == name || name == "" && v != "audio" && v != "text" && v != "video" {
+				f.writeChoice(&a.Values[i])
+			}
+		}
+	}
+}
+
+func (f *Fields) writeChoice(c *Choice) {
+	name := c.Name
+	if !isNCName(name) {
+		name = "unknown"
+	}
+	if f.next(name) {
+		f.w.note(f.ns, name, &Note{Lang: c.Lang, Text: c.Text, Extra: c.Extra})
+	}
+}
+
+// isChoice reports whether an element of that name may stand in an element of the shape of activities. Only such
+// names are taken for RPID's without its namespace.
+func isChoice(local string) bool {
+	const all = "|audio|text|video|home|work|" + activities + "|" + moods + "|" + relationships + "|" + serviceClasses + "|"
+	return strings.Contains(all, "|"+local+"|")
+}
+
+// medium lists a child whose only content is one empty element.
+func (f *Fields) medium(name string, v *string, list string) {
+	if f.skip(name) {
+		return
+	}
+	switch f.mode {
+	case readChild:
+		if f.claim(true, *v != "") {
+			f.readMedium(v)
+		}
+	case writing, counting:
+		if *v != "" && f.next(name) {
+			value := *v
+			if !isNCName(value) {
+				value = "unknown"
+			}
+			prefix := f.w.open(f.ns, name, nil)
+			f.w.b = append(f.w.b, '>')
+			f.w.leaf(f.ns, value, nil, "")
+			f.w.end(prefix, name)
+		}
+	case comparing:
+		f.c.maybe(name, *v)
+	case validating:
+		if *v != "" {
+			f.v.oneOf(name, *v, list)
+		} else {
+			f.v.unread(f, name)
+		}
+	}
+}
+
+// readMedium gives up at anything but one empty element.
+func (f *Fields) readMedium(v *string) {
+	d := f.d
+	m := d.mark()
+	var x Extra
+	good := len(d.attrs) == 0 && d.child(&x, 0)
+	if good {
+		ok, _ := f.belongs()
+		name := d.name.local
+		if good = ok && len(d.attrs) == 0; good {
+			s, ok := d.text()
+			good = ok && trim(s) == "" && !d.child(&x, 0)
+			for i := range x.Extensions {
+				good = good && !isStrayText(&x.Extensions[i])
+			}
+			if good {
+				d.inside = append(d.inside, x.Extensions...)
+				*v = name
+				f.done = taken
+				return
+			}
+		}
+	}
+	d.back(m, "more than one empty element")
+	f.giveUp()
 }

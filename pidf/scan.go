@@ -12,6 +12,7 @@ import (
 type scanner struct {
 	doc    string
 	limits Limits
+	types  []*Type // whose spellings of namespaces are known
 
 	pos  int // next byte to read
 	kind tokenKind

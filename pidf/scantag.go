@@ -1,6 +1,7 @@
 package pidf
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -164,13 +165,13 @@ const nsXMLNS = "http://www.w3.org/2000/xmlns/"
 // bind declares a prefix for the element that was opened last (Namespaces in XML 1.0 §3).
 func (s *scanner) bind(offset int, prefix, space string) {
 	switch {
-	case prefix == "xmlns", space == nsXMLNS, (prefix == "xml") != (space == NSXML):
+	case prefix == "xmlns", space == nsXMLNS, (prefix == "xml") != (space == nsXML):
 		s.fail(offset, ErrSyntax, "a declaration of a reserved prefix or namespace")
 		return
 	case prefix != "" && space == "":
 		s.fail(offset, ErrSyntax, "prefix "+prefix+" bound to nothing")
 		return
-	case len(s.bindings) >= maxBindings:
+	case len(s.bindings) >= maxBindings && s.limits.Attributes < noLimit:
 		s.fail(offset, ErrTooMany, "more than "+strconv.Itoa(maxBindings)+" namespace declarations in scope")
 		return
 	}
@@ -181,7 +182,7 @@ func (s *scanner) bind(offset int, prefix, space string) {
 		}
 	}
 	id, misspelt := classify(space)
-	if misspelt {
+	if misspelt || id == idOther && s.isSpelling(space, "") {
 		s.misspelt = space
 	}
 	s.bindings = append(s.bindings, binding{prefix: prefix, space: space, id: id})
@@ -198,7 +199,7 @@ func (s *scanner) resolve(offset int, e *element, isElement bool) bool {
 	}
 	switch {
 	case e.prefix == "xml":
-		e.space, e.id = NSXML, idXML
+		e.space, e.id = nsXML, idXML
 	case e.prefix == "" && isElement:
 		s.bare = true
 	default:
@@ -206,4 +207,14 @@ func (s *scanner) resolve(offset int, e *element, isElement bool) bool {
 		return false
 	}
 	return true
+}
+
+// isSpelling reports whether a type knows a namespace as another spelling of its own; of any own if that is empty.
+func (s *scanner) isSpelling(space, own string) bool {
+	for _, t := range s.types {
+		if (own == "" || t.Name.Space == own) && slices.Contains(t.Spellings, space) {
+			return true
+		}
+	}
+	return false
 }

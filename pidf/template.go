@@ -9,9 +9,11 @@ type Template struct {
 
 // Template returns the document in a dialect, with the entity left open. It shares no memory with p.
 func (p *Presence) Template(d Dialect) *Template {
-	w := writer{dialect: d, cutting: true}
-	w.document(p)
-	return &Template{w.b, w.cuts}
+	w := newWriter(nil, d)
+	w.cutting = true
+	w.presence(p)
+	cuts := w.cuts
+	return &Template{w.done(), cuts}
 }
 
 // AppendXML appends the document for an entity: what Append writes once p.Entity, and the ID of each person that
@@ -25,3 +27,6 @@ func (t *Template) AppendXML(dst []byte, entity string) []byte {
 	}
 	return append(dst, t.xml[from:]...)
 }
+
+// cut notes that the entity goes here.
+func (w *writer) cut() { w.cuts = append(w.cuts, len(w.b)) }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/stretchr/testify/require"
 )
 
@@ -50,17 +51,17 @@ func files(t testing.TB, pattern string) []string {
 // roundTrip decodes data, writes it in both dialects, and checks that nothing changes any more from there on.
 func roundTrip(t testing.TB, data []byte) *pidf.Presence {
 	t.Helper()
-	p, err := pidf.Decode(data)
+	p, err := aa.Decode(data)
 	require.NoError(t, err)
-	first := p.AppendXML(nil)
-	q, err := pidf.Decode(first)
+	first := p.Append(nil, pidf.BluStarDialect)
+	q, err := aa.Decode(first)
 	require.NoError(t, err, "%s", first)
-	require.Equal(t, string(first), string(q.AppendXML(nil)), "encoding is idempotent")
+	require.Equal(t, string(first), string(q.Append(nil, pidf.BluStarDialect)), "encoding is idempotent")
 	require.Empty(t, pidf.Diff(p, q), "nothing is lost")
 	require.True(t, pidf.Equal(p, q))
 
 	standard := p.Append(nil, pidf.StandardDialect)
-	r, err := pidf.Decode(standard)
+	r, err := aa.Decode(standard)
 	require.NoError(t, err, "%s", standard)
 	require.Equal(t, string(standard), string(r.Append(nil, pidf.StandardDialect)), "encoding is idempotent")
 	return p

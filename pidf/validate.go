@@ -1,6 +1,7 @@
 package pidf
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,13 +37,14 @@ func (vs Violations) Error() string {
 	return b.String()
 }
 
-// Validate checks the rules of the schemas that an implementation depends on: values of enumerations, mandatory
-// attributes and elements, values that their type could not hold, and for the Standard dialect identifiers and
-// the place of extensions. It looks at the document as it is; encoding repairs some of what it finds. The error is
-// nil or of type [Violations].
+// Validate checks the rules of the schemas that an implementation depends on: values of enumerations and numbers,
+// mandatory and repeated attributes and elements, values that their type could not hold, unknown attributes, and for the
+// Standard dialect identifiers and the place of extensions. It looks at the document as it is; encoding repairs some of
+// what it finds. The error is nil or of type [Violations].
 func (p *Presence) Validate(d Dialect) error {
 	v := validator{dialect: d, path: make([]byte, 0, 64)}
-	v.presence(p)
+	f := Fields{v: &v, frame: frame{ns: idPIDF}}
+	v.child(&f, "presence", &p.Extra, p.Fields)
 	if len(v.found) == 0 {
 		return nil
 	}
@@ -56,24 +58,25 @@ type validator struct {
 	found   Violations
 }
 
-// in runs check with a step added to the path.
-func (v *validator) in(step, id string, check func()) {
-	n := len(v.path)
+// child checks an element with a step added to the path.
+func (v *validator) child(f *Fields, step string, x *Extra, fields func(*Fields)) {
+	n, outer := len(v.path), f.frame
 	if n > 0 {
 		v.path = append(v.path, '/')
 	}
 	v.path = append(v.path, step...)
-	if id != "" {
-		v.path = append(v.path, '[')
-		v.path = append(v.path, id...)
-		v.path = append(v.path, ']')
-	}
-	check()
-	v.path = v.path[:n]
+	f.mode, f.frame = validating, frame{x: x, own: outer.ns, ns: outer.ns}
+	fields(f)
+	v.extra(f, x)
+	f.frame, v.path = outer, v.path[:n]
 }
 
 func (v *validator) report(step, rule string) {
-	v.in(step, "", func() { v.found = append(v.found, Violation{string(v.path), rule}) })
+	path := string(v.path)
+	if step != "" {
+		path += "/" + step
+	}
+	v.found = append(v.found, Violation{path, rule})
 }
 
 // oneOf checks a value of a list.
@@ -87,27 +90,130 @@ func (v *validator) oneOf(step, value, list string) {
 	}
 }
 
-func (v *validator) present(step string, ok bool) {
-	if !ok {
-		v.report(step, "missing")
+// value checks a field that is set, or missing.
+func (v *validator) value(step string, value any, r Rule, values []string) {
+	s, isString := value.(*string)
+	switch {
+	case isString && len(values) > 0 && (*s != "" || r&Need != 0):
+		v.oneOf(step, *s, values[0])
+	case isString && r&qvalue != 0 && *s != "" && !isPriority(*s):
+		v.report(step, strconv.Quote(*s)+" is not from 0 to 1 with at most three decimals")
+	case r&positive != 0:
+		if n, ok := value.(*int); ok && *n < 0 {
+			v.report(step, strconv.Itoa(*n)+" is not positive")
+		}
 	}
 }
 
-// id checks the identifier of a tuple, device or person.
-func (v *validator) id(id string) {
+// attr checks an attribute. One that the field could not hold is among the unknown ones, and may be right all the same.
+func (v *validator) attr(f *Fields, name string, value any, r Rule, values []string) {
+	step := "@" + name
+	l := f.x.leaf(step, 0)
+	text, kept := f.x.Attr(Name{Local: name})
+	if !kept && l != nil {
+		text = l.raw
+	}
+	if kept {
+		f.found = append(f.found, name)
+	}
+	s, isString := value.(*string)
 	switch {
-	case id == "":
+	case isEmpty(value) && (kept || l != nil):
+		if !allows(value, text, r, values) {
+			v.report(step, strconv.Quote(text)+" is not allowed")
+		}
+	case f.missing(), r&Need != 0 && isString && *s == "" && len(values) == 0:
+		v.report(step, "missing")
+	default:
+		v.value(step, value, r, values)
+	}
+}
+
+// leaf checks a child that is a text.
+func (v *validator) leaf(f *Fields, name string, value any, r Rule, values []string) {
+	if s, ok := value.(*string); ok && name == "id" && *s != "" {
+		v.name(*s)
+	}
+	if isEmpty(value) {
+		for i := range f.x.Extensions {
+			if e := &f.x.Extensions[i]; e.unread && e.name.Local == name {
+				if !allows(value, e.Text(), r, values) {
+					v.report(name, "unreadable value")
+				}
+				return
+			}
+		}
+		if f.missing() || r&Need != 0 && isTime(value) {
+			v.report(name, "missing")
+			return
+		}
+	}
+	l := f.x.leaf(name, 0)
+	if l != nil {
+		v.attrs(name+"/", l.attrs)
+	}
+	if s, ok := value.(*string); ok && *s == "" && l != nil && len(values) > 0 {
+		v.oneOf(name, "", values[0])
+		return
+	}
+	v.value(name, value, r, values)
+}
+
+// allows reports whether a text that a field cannot hold is a value of its type in the schema.
+func allows(v any, text string, r Rule, values []string) bool {
+	text = trim(text)
+	switch v.(type) {
+	case *time.Time:
+		return isDateTime(text)
+	case *bool:
+		return text == "true" || text == "false" || text == "0" || text == "1"
+	case *string:
+		return len(values) == 0 && r&qvalue == 0 || len(values) > 0 && isOneOf(text, values[0])
+	case *uint32:
+		return isInteger(text, 0) && len(strings.TrimLeft(text, "+0")) < 10
+	}
+	least := 0
+	switch v.(type) {
+	case *int, **int:
+		if least = -1; r&positive != 0 {
+			least = 1
+		}
+	}
+	return isInteger(text, least)
+}
+
+// isInteger reports whether s is an xs:integer: from 1 if least is that, from 0, or any.
+func isInteger(s string, least int) bool {
+	digits := strings.TrimLeft(s, "+-")
+	if digits == "" || len(s)-len(digits) > 1 || strings.Trim(digits, "0123456789") != "" {
+		return false
+	}
+	zero := strings.Trim(digits, "0") == ""
+	return least < 0 || zero && least == 0 || !zero && s[0] != '-'
+}
+
+// name adds an identifier to the step of its element.
+func (v *validator) name(id string) {
+	v.path = append(v.path, '[')
+	v.path = append(v.path, id...)
+	v.path = append(v.path, ']')
+}
+
+// id checks an identifier.
+func (v *validator) id(f *Fields, id string, need bool) {
+	if id != "" && need {
+		v.name(id)
+	}
+	switch {
+	case id == "" && (need || f.x.leaf("@id", 0) != nil):
 		v.report("@id", "missing")
-	case v.dialect == StandardDialect:
+	case id != "" && (!need || v.dialect == StandardDialect):
 		v.xmlID(id)
 	}
 }
 
 // xmlID checks an xs:ID.
 func (v *validator) xmlID(id string) {
-	if id == "" {
-		return
-	}
 	if !isNCName(id) {
 		v.report("@id", strconv.Quote(id)+" is no NCName")
 	}
@@ -120,20 +226,18 @@ func (v *validator) xmlID(id string) {
 	v.ids[id] = struct{}{}
 }
 
-func (v *validator) notes(notes []Note) {
-	for i := range notes {
-		v.note(&notes[i])
-	}
-}
-
-func (v *validator) note(n *Note) {
+func (v *validator) note(step string, n *Note) {
 	if !isLanguage(n.Lang) {
-		v.report("note/@xml:lang", strconv.Quote(n.Lang)+" is no language")
+		v.report(step+"/@xml:lang", strconv.Quote(n.Lang)+" is no language")
+	}
+	if n.Extra != nil {
+		v.attrs(step+"/", n.Extra.Attrs)
 	}
 }
 
-// isLanguage reports whether s is an xs:language, or empty.
+// isLanguage reports whether s is a value of xml:lang: an xs:language, or empty.
 func isLanguage(s string) bool {
+	s = trim(s)
 	for i, part := range strings.Split(s, "-") {
 		if (part == "" && s != "") || len(part) > 8 {
 			return false
@@ -147,152 +251,78 @@ func isLanguage(s string) bool {
 	return true
 }
 
-// extra checks what the typed model could not hold. Own is the namespace of the element, in which extensions have
-// no place: there they are values that could not be read, elements that came twice, or, for the Standard dialect to
-// complain about, unknown.
-func (v *validator) extra(x *Extra, own string) {
-	for _, e := range x.Extensions {
-		name := e.Name()
+// unread reports a child that its field could not take.
+func (v *validator) unread(f *Fields, name string) {
+	for i := range f.x.Extensions {
+		if e := &f.x.Extensions[i]; e.unread && e.name.Local == name {
+			v.report(name, "unreadable value")
+			return
+		}
+	}
+}
+
+// choices checks values that are elements.
+func (v *validator) choices(a *Activities, list string, need bool) {
+	if need && len(a.Values) == 0 && !holdsElements(a.Extensions) {
+		v.report("", "without a value")
+	}
+	for i := range a.Values {
+		c := &a.Values[i]
 		switch {
+		case !isNCName(c.Name) || !isOneOf(c.Name, list):
+			v.report(c.Name, "unknown value")
+		case c.Text != "" && c.Name != "other":
+			v.report(c.Name, "has content")
+		case c.Name == "unknown" && len(a.Values) > 1 && list != relationships && list != serviceClasses:
+			v.report(c.Name, "not alone")
+		case c.Name == "other":
+			v.note(c.Name, &Note{Lang: c.Lang, Extra: c.Extra})
+		case c.Lang != "" || c.Extra != nil:
+			v.report(c.Name, "has attributes")
+		}
+	}
+}
+
+const nsSchemaInstance = "http://www.w3.org/2001/XMLSchema-instance"
+
+// attrs checks that there are none but those that any element may have.
+func (v *validator) attrs(step string, as []Attr) {
+	for i := range as {
+		if as[i].Name.Space != nsSchemaInstance {
+			v.report(step+"@"+as[i].Name.String(), "unknown attribute")
+		}
+	}
+}
+
+// extra checks what the typed model could not hold. In the namespace of the element, extensions have no place: there
+// they are elements that came twice, or, for the Standard dialect to complain about, unknown.
+func (v *validator) extra(f *Fields, x *Extra) {
+	own := f.space(f.own)
+	if !f.open {
+		for i := range x.Attrs {
+			if a := &x.Attrs[i]; a.Name.Space != "" || !slices.Contains(f.found, a.Name.Local) {
+				v.attrs("", x.Attrs[i:i+1])
+			}
+		}
+	}
+	for i := range x.Extensions {
+		e := &x.Extensions[i]
+		name := e.name
+		switch {
+		case e.value != nil:
+			f.ns = f.spaceID(name.Space)
+			v.child(f, name.Local, e.value.extra(), e.value.Fields)
+		case e.unread:
 		case name.Local == "":
 			if v.dialect == StandardDialect && isStrayText(e) {
 				v.report("text()", "text between elements")
 			}
-		case name.Space == own && isTyped(name.Local):
-			v.report(name.Local, "unreadable value, or one too many")
+		case name.Space == own && e.demoted:
+			v.report(name.Local, "one too many")
 		case v.dialect == StandardDialect && name.Space == own:
 			v.report(name.Local, "unknown element")
 		case v.dialect == StandardDialect && name.Space == "":
 			v.report(name.Local, "element without a namespace")
 		}
 	}
-}
-
-// isTyped reports whether the typed model reads an element of that name somewhere.
-func isTyped(local string) bool {
-	switch local {
-	case "status", "basic", "contact", "note", "timestamp", "deviceID", "line", "DN", "state", "forward", "blustar", "A400",
-		"externalUC", "freeText", "fwdDestination", "telephoneEvent", "id", "subject", "location", "from", "end", "allday",
-		"private", "reminder-offset", "presence":
-		return true
-	}
-	return false
-}
-
-func (v *validator) presence(p *Presence) {
-	v.in("presence", "", func() {
-		v.present("@entity", p.Entity != "")
-		for i := range p.Tuples {
-			t := &p.Tuples[i]
-			v.in("tuple", t.ID, func() { v.tuple(t) })
-		}
-		v.notes(p.Notes)
-		for i := range p.Devices {
-			d := &p.Devices[i]
-			v.in("device", d.ID, func() { v.device(d) })
-		}
-		for i := range p.Persons {
-			q := &p.Persons[i]
-			v.in("person", q.ID, func() { v.person(q) })
-		}
-		v.extra(&p.Extra, NSPIDF)
-	})
-}
-
-func (v *validator) tuple(t *Tuple) {
-	v.id(t.ID)
-	if t.Basic != "" {
-		v.oneOf("status/basic", string(t.Basic), basics)
-	}
-	v.in("status", "", func() { v.extra(&t.Status, NSPIDF) })
-	v.privacy(t.Privacy)
-	v.choices("relationship", (*Activities)(t.Relationship), relationships)
-	v.choices("service-class", (*Activities)(t.ServiceClass), serviceClasses)
-	v.statusIcon(t.StatusIcon)
-	v.userInput(t.UserInput)
-	if t.Contact != nil && t.Contact.Priority != "" && !isPriority(t.Contact.Priority) {
-		v.report("contact/@priority", strconv.Quote(t.Contact.Priority)+" is not from 0 to 1 with at most three decimals")
-	}
-	v.notes(t.Notes)
-	v.extra(&t.Extra, NSPIDF)
-}
-
-func (v *validator) device(d *Device) {
-	v.id(d.ID)
-	if d.Line != nil {
-		v.in("line", "", func() { v.line(d.Line) })
-	}
-	v.userInput(d.UserInput)
-	v.present("deviceID", d.DeviceID != "" || v.dialect == BluStarDialect)
-	v.notes(d.Notes)
-	v.extra(&d.Extra, NSDataModel)
-}
-
-func (v *validator) line(l *Line) {
-	v.present("DN", l.DN != "")
-	v.oneOf("state", string(l.State), lineStates)
-	if l.Forward != nil {
-		v.oneOf("forward/@type", l.Forward.Type, forwardTypes)
-	}
-	v.extra(&l.Extra, NSBluStar)
-}
-
-func (v *validator) person(p *Person) {
-	v.id(p.ID)
-	v.choices("activities", p.Activities, activities)
-	if p.BluStar != nil {
-		v.in("presence", "", func() { v.bluStarPresence(p.BluStar) })
-	}
-	v.choices("mood", (*Activities)(p.Mood), moods)
-	if q := p.PlaceIs; q != nil {
-		v.in("place-is", "", func() { v.placeIs(q) })
-	}
-	v.choices("place-type", (*Activities)(p.PlaceType), "other")
-	v.privacy(p.Privacy)
-	v.choices("sphere", (*Activities)(p.Sphere), "home work unknown")
-	v.statusIcon(p.StatusIcon)
-	if p.TimeOffset != nil {
-		v.in("time-offset", "", func() { v.xmlID(p.TimeOffset.ID) })
-	}
-	v.userInput(p.UserInput)
-	v.notes(p.Notes)
-	v.extra(&p.Extra, NSDataModel)
-}
-
-func (v *validator) bluStarPresence(p *BluStarPresence) {
-	if b := p.BluStar; b != nil {
-		v.in("blustar", "", func() {
-			v.oneOf("status", string(b.Status), bluStarStatuses)
-			if b.Note != nil {
-				v.note(b.Note)
-			}
-			v.extra(&b.Extra, NSBluStar)
-		})
-	}
-	if a := p.A400; a != nil {
-		v.in("A400", "", func() {
-			v.present("activities", a.Activities != nil)
-			v.choices("activities", a.Activities, activities)
-			v.extra(&a.Extra, NSBluStar)
-		})
-	}
-	if u := p.ExternalUC; u != nil {
-		v.in("externalUC", "", func() {
-			v.oneOf("status", string(u.Status), statuses)
-			v.extra(&u.Extra, NSBluStar)
-		})
-	}
-	for i := range p.Calendar {
-		a := &p.Calendar[i]
-		v.in("calendar", a.ID, func() { v.appointment(a) })
-	}
-	v.extra(&p.Extra, NSBluStar)
-}
-
-func (v *validator) appointment(a *Appointment) {
-	v.oneOf("state", string(a.State), calendarStates)
-	moment := func(step string, t time.Time) { v.present(step, !t.IsZero()) }
-	moment("from", a.From)
-	moment("end", a.End)
-	v.extra(&a.Extra, NSBluStar)
 }

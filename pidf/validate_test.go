@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/stretchr/testify/require"
 )
 
@@ -15,7 +16,7 @@ func TestValidate(t *testing.T) {
 		v.ID = "p"
 		return &pidf.Presence{Entity: "sip:a@b", Persons: []pidf.Person{v}}
 	}
-	blustar := func(v pidf.BluStarPresence) *pidf.Presence { return person(pidf.Person{BluStar: &v}) }
+	blustar := func(v aa.Presence) *pidf.Presence { return person(pidf.Person{Extra: aa.Extra(&v)}) }
 	tuple := func(v pidf.Tuple) *pidf.Presence {
 		return &pidf.Presence{Entity: "sip:a@b", Tuples: []pidf.Tuple{v}}
 	}
@@ -30,20 +31,19 @@ func TestValidate(t *testing.T) {
 		"priority":         {tuple(pidf.Tuple{ID: "a", Contact: &pidf.Contact{Priority: "high"}}), `presence/tuple[a]/contact/@priority: "high" is not from 0 to 1 with at most three decimals`},
 		"language":         {tuple(pidf.Tuple{ID: "a", Notes: []pidf.Note{{Lang: "not a language"}}}), `presence/tuple[a]/note/@xml:lang: "not a language" is no language`},
 		"device id":        {&pidf.Presence{Entity: "sip:a@b", Devices: []pidf.Device{{}}}, "presence/device/@id: missing"},
-		"line state":       {&pidf.Presence{Entity: "sip:a@b", Devices: []pidf.Device{{ID: "d", Line: &pidf.Line{DN: "1", State: "off"}}}}, `presence/device[d]/line/state: "off" is not one of idle, ringing, busy, unknown`},
-		"directory number": {&pidf.Presence{Entity: "sip:a@b", Devices: []pidf.Device{{ID: "d", Line: &pidf.Line{State: "idle"}}}}, "presence/device[d]/line/DN: missing"},
-		"forward":          {&pidf.Presence{Entity: "sip:a@b", Devices: []pidf.Device{{ID: "d", Line: &pidf.Line{DN: "1", State: "idle", Forward: &pidf.Forward{Type: "later"}}}}}, `presence/device[d]/line/forward/@type: "later" is not one of immediate`},
-		"status missing":   {blustar(pidf.BluStarPresence{BluStar: &pidf.BluStar{}}), "presence/person[p]/presence/blustar/status: missing"},
-		"status":           {blustar(pidf.BluStarPresence{BluStar: &pidf.BluStar{Status: "gone"}}), `presence/person[p]/presence/blustar/status: "gone" is not one of available, busy, away, do not disturb, signed out, inactive, be right back, unknown, other`},
-		"status other":     {blustar(pidf.BluStarPresence{BluStar: &pidf.BluStar{Status: pidf.StatusOther}}), ""},
-		"external other":   {blustar(pidf.BluStarPresence{ExternalUC: &pidf.ExternalUC{Status: pidf.StatusOther}}), `presence/person[p]/presence/externalUC/status: "other" is not one of available, busy, away, do not disturb, signed out, inactive, be right back, unknown`},
-		"A400":             {blustar(pidf.BluStarPresence{A400: &pidf.A400{}}), "presence/person[p]/presence/A400/activities: missing"},
-		"appointment":      {blustar(pidf.BluStarPresence{Calendar: []pidf.Appointment{{ID: "7", State: "maybe", From: now}}}), `presence/person[p]/presence/calendar[7]/state: "maybe" is not one of free, tentative, busy, out of office, unknown; presence/person[p]/presence/calendar[7]/end: missing`},
-		"activity":         {person(pidf.Person{Activities: &pidf.Activities{Values: []pidf.Activity{{Name: "napping"}}}}), "presence/person[p]/activities/napping: unknown value"},
-		"activity content": {person(pidf.Person{Activities: &pidf.Activities{Values: []pidf.Activity{{Name: "busy", Text: "very"}}}}), "presence/person[p]/activities/busy: has content"},
+		"line state":       {&pidf.Presence{Entity: "sip:a@b", Devices: []pidf.Device{{ID: "d", Extra: aa.Extra(&aa.Line{DN: "1", State: "off"})}}}, `presence/device[d]/line/state: "off" is not one of idle, ringing, busy, unknown`},
+		"forward":          {&pidf.Presence{Entity: "sip:a@b", Devices: []pidf.Device{{ID: "d", Extra: aa.Extra(&aa.Line{DN: "1", State: "idle", Forward: &aa.Forward{Type: "later"}})}}}, `presence/device[d]/line/forward/@type: "later" is not one of immediate`},
+		"status missing":   {blustar(aa.Presence{BluStar: &aa.BluStar{}}), "presence/person[p]/presence/blustar/status: missing"},
+		"status":           {blustar(aa.Presence{BluStar: &aa.BluStar{Status: "gone"}}), `presence/person[p]/presence/blustar/status: "gone" is not one of other, available, busy, away, do not disturb, signed out, inactive, be right back, unknown`},
+		"status other":     {blustar(aa.Presence{BluStar: &aa.BluStar{Status: aa.StatusOther}}), ""},
+		"external other":   {blustar(aa.Presence{ExternalUC: &aa.ExternalUC{Status: aa.StatusOther}}), `presence/person[p]/presence/externalUC/status: "other" is not one of available, busy, away, do not disturb, signed out, inactive, be right back, unknown`},
+		"A400":             {blustar(aa.Presence{A400: &aa.A400{}}), "presence/person[p]/presence/A400/activities: missing"},
+		"appointment":      {blustar(aa.Presence{Calendar: []aa.Appointment{{ID: "7", State: "maybe", From: now}}}), `presence/person[p]/presence/calendar[7]/state: "maybe" is not one of free, tentative, busy, out of office, unknown; presence/person[p]/presence/calendar[7]/end: missing`},
+		"activity":         {person(pidf.Person{Activities: &pidf.Activities{Values: []pidf.Choice{{Name: "napping"}}}}), "presence/person[p]/activities/napping: unknown value"},
+		"activity content": {person(pidf.Person{Activities: &pidf.Activities{Values: []pidf.Choice{{Name: "busy", Text: "very"}}}}), "presence/person[p]/activities/busy: has content"},
 		"unknown and more": {person(pidf.Person{Mood: &pidf.Mood{Values: []pidf.Choice{{Name: "unknown"}, {Name: "sad"}}}}), "presence/person[p]/mood/unknown: not alone"},
 		"place-is":         {person(pidf.Person{PlaceIs: &pidf.PlaceIs{Audio: "loud"}}), `presence/person[p]/place-is/audio: "loud" is not one of noisy, ok, quiet, unknown`},
-		"user-input":       {person(pidf.Person{UserInput: &pidf.UserInput{State: "typing", IdleThreshold: -1}}), `presence/person[p]/user-input/text(): "typing" is not one of active, idle; presence/person[p]/user-input/@idle-threshold: -1 is not positive`},
+		"user-input":       {person(pidf.Person{UserInput: &pidf.UserInput{State: "typing", IdleThreshold: -1}}), `presence/person[p]/user-input/@idle-threshold: -1 is not positive; presence/person[p]/user-input: "typing" is not one of active, idle`},
 		"sphere":           {person(pidf.Person{Sphere: &pidf.Sphere{Values: []pidf.Choice{{Name: "golf"}}}}), "presence/person[p]/sphere/golf: unknown value"},
 		"many":             {&pidf.Presence{Tuples: make([]pidf.Tuple, 6)}, "presence/@entity: missing; presence/tuple/@id: missing; presence/tuple/@id: missing; presence/tuple/@id: missing; presence/tuple/@id: missing; and 2 more"},
 	} {
@@ -63,7 +63,7 @@ func TestValidate(t *testing.T) {
 
 // What the Standard dialect demands beyond that; encoding in that dialect mends the first three.
 func TestValidateStandard(t *testing.T) {
-	p, err := pidf.Decode(body(`<tuple id="global service"/><tuple id="a"/><tuple id="a"/><dm:device id="d"/><own/>stray<x xmlns=""/>`))
+	p, err := aa.Decode(body(`<tuple id="global service"><status/></tuple><tuple id="a"><status/></tuple><tuple id="a"><status/></tuple><dm:device id="d"/><own/>stray<x xmlns=""/>`))
 	require.NoError(t, err)
 	require.NoError(t, p.Validate(pidf.BluStarDialect))
 	var violations pidf.Violations
@@ -76,7 +76,7 @@ func TestValidateStandard(t *testing.T) {
 		{Path: "presence/text()", Rule: "text between elements"},
 		{Path: "presence/x", Rule: "element without a namespace"},
 	}, violations)
-	q, err := pidf.Decode(p.Append(nil, pidf.StandardDialect))
+	q, err := aa.Decode(p.Append(nil, pidf.StandardDialect))
 	require.NoError(t, err)
 	require.ErrorAs(t, q.Validate(pidf.StandardDialect), &violations)
 	require.Len(t, violations, 3)

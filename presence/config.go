@@ -11,7 +11,7 @@ import (
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/internal/conf"
 	"github.com/openblustar/blustar/internal/logqueue"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
@@ -53,7 +53,7 @@ type Config struct {
 	MinExpires          time.Duration // shortest of both that is not 0; default 60 s, at most the maxima
 
 	MaxBody          int            // bytes of a request body, beyond it 413; default 65536
-	MaxNote          int            // bytes of a note, beyond it 413; default pidf.MaxNote
+	MaxNote          int            // bytes of a note, beyond it 413; default aa.MaxNote
 	MaxList          int            // entries of a list, beyond it 403; default 500
 	MaxSubscriptions int            // watched addresses over all dialogs, beyond it 503; default 200,000
 	AccountShare     int            // of them by one account, beyond it 403; default a quarter, or 1000
@@ -113,7 +113,7 @@ func (c *Config) complete() error {
 	}
 	c.MinExpires = min(c.MinExpires, c.MaxSubscribeExpires, c.MaxPublishExpires)
 	conf.Default(check, "MaxBody", &c.MaxBody, 65536)
-	conf.Default(check, "MaxNote", &c.MaxNote, pidf.MaxNote)
+	conf.Default(check, "MaxNote", &c.MaxNote, aa.MaxNote)
 	conf.Default(check, "MaxList", &c.MaxList, 500)
 	conf.Default(check, "MaxSubscriptions", &c.MaxSubscriptions, 200_000)
 	conf.Default(check, "AccountShare", &c.AccountShare, max(1000, c.MaxSubscriptions/4))

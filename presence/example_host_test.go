@@ -7,7 +7,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx"
@@ -35,7 +35,7 @@ func verify(_ context.Context, c auth.Credentials) (auth.Identity, error) {
 }
 
 // pbx is the host's PBX: what it says of each device.
-type pbx map[string]chan pidf.LineState
+type pbx map[string]chan aa.LineState
 
 // MonitorLine implements presence.LineMonitor.
 func (p pbx) MonitorLine(ctx context.Context, dn string, update func(presence.LineState)) error {
@@ -59,7 +59,7 @@ func ExampleLineMonitor() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	lines := pbx{"2719": make(chan pidf.LineState)}
+	lines := pbx{"2719": make(chan aa.LineState)}
 	server, err := presence.New(presence.Config{
 		Sender: stack, Directory: directory.Func(lookUp), Guard: guard, Lines: lines, Domains: []string{"example.com"},
 	})
@@ -86,7 +86,7 @@ func ExampleLineMonitor() {
 	if err := ann.Watch(ctx, "sip:tom@example.com"); err != nil {
 		log.Fatal(err)
 	}
-	lines["2719"] <- pidf.LineBusy // Tom takes a call
+	lines["2719"] <- aa.LineBusy // Tom takes a call
 	for n := range ann.Notifications(ctx) {
 		if s := n.Summary(); s.Status == "busy" {
 			fmt.Println(s)

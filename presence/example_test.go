@@ -7,7 +7,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx/stack"
 )
@@ -40,7 +40,7 @@ func Example() {
 	ctx := context.Background()
 	go sip.Serve(ctx, server)
 
-	_ = server.Feed().SetLine(ctx, "2719", presence.LineState{State: pidf.LineBusy})
+	_ = server.Feed().SetLine(ctx, "2719", presence.LineState{State: aa.LineBusy})
 	view, _ := server.Presence(ctx, "sip:tom@example.com")
 	fmt.Println(view.Result.Status, "/", view.Result.Note)
 

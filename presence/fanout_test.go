@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 )
 
@@ -56,7 +56,7 @@ func BenchmarkDeadWatchers(b *testing.B) {
 				f.mu.Lock()
 				newest[0], missing, changed = strconv.Itoa(i), crowd-dead, time.Now()
 				f.mu.Unlock()
-				require.NoError(b, f.server.Feed().SetLine(b.Context(), "20", presence.LineState{State: pidf.LineBusy, Forward: newest[0]}))
+				require.NoError(b, f.server.Feed().SetLine(b.Context(), "20", presence.LineState{State: aa.LineBusy, Forward: newest[0]}))
 				<-all
 			}
 			slices.Sort(late)

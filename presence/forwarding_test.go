@@ -10,6 +10,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -47,7 +48,7 @@ func TestForwarding(t *testing.T) {
 		w.net.take()
 		tom := w.client("tom", "192.0.2.8")
 		destination := func() string {
-			uc := watcher.one().doc(t).Persons[0].BluStar.ExternalUC
+			uc := aa.PresenceOf(&watcher.one().doc(t).Persons[0]).ExternalUC
 			if uc == nil {
 				return ""
 			}

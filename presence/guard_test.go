@@ -6,10 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openblustar/blustar/pidf"
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/auth"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 )
 
@@ -146,8 +147,8 @@ func TestDialogIsItsOpeners(t *testing.T) {
 func TestPrivateAppointmentForOwnEyes(t *testing.T) {
 	w, g := guarded(t, as(`de\tom`))
 	now := time.Now()
-	require.NoError(t, w.server.Feed().SetCalendar(t.Context(), "tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{{
-		ID: "1", State: pidf.CalendarBusy, Subject: "DOCTOR", Private: true, From: now.Add(-time.Hour), End: now.Add(time.Hour),
+	require.NoError(t, w.server.Feed().SetCalendar(t.Context(), "tom@example.com", presence.CalendarState{Appointments: []aa.Appointment{{
+		ID: "1", State: aa.CalendarBusy, Subject: "DOCTOR", Private: true, From: now.Add(-time.Hour), End: now.Add(time.Hour),
 	}}}))
 	own, _ := w.client("tom", "192.0.2.8").subscribe("sip:tom@example.com")
 	require.Contains(t, string(own.one().Body), "DOCTOR")
@@ -160,5 +161,5 @@ func TestPrivateAppointmentForOwnEyes(t *testing.T) {
 	}
 	view, err := w.server.Presence(t.Context(), "tel:2719")
 	require.NoError(t, err)
-	require.NotContains(t, string(view.Document.AppendXML(nil)), "DOCTOR")
+	require.NotContains(t, string(view.Document.Append(nil, pidf.BluStarDialect)), "DOCTOR")
 }

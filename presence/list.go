@@ -20,7 +20,7 @@ func (s *Server) listOf(req *sipx.Request) (uris []string, list bool, err error)
 	if sipx.MediaType(req.Header.Get("Content-Type")) != typeResourceLists {
 		return nil, false, unsupportedType(typeResourceLists)
 	}
-	lists, err := pidf.DecodeResourceLists(req.Body)
+	lists, err := pidf.Decoder{}.DecodeResourceLists(req.Body)
 	if err != nil {
 		return nil, true, sipx.Errorf(400, "%v", err)
 	}

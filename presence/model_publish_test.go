@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -71,11 +72,11 @@ func (r *reference) publish(ex exchange) (status int, etag string, ask []asked) 
 			return 500, "", nil // a newer one of the client has overtaken it
 		case i >= 0 && match == "" && !c.started:
 			ask = r.remind(c, user) // BSP-2.4-3
-		case decoded(req.Body).Persons[0].BluStar.BluStar.Status == pidf.StatusSignedOut && r.others(key, user):
+		case aa.PresenceOf(&decoded(req.Body).Persons[0]).BluStar.Status == aa.StatusSignedOut && r.others(key, user):
 			c.out = true // BSP-4.3-3
 		default:
 			r.honor(req, &p)
-			c.out = p.own.status == pidf.StatusSignedOut
+			c.out = p.own.status == aa.StatusSignedOut
 		}
 		etag = p.etag
 		if len(req.Body) > 0 {
@@ -127,7 +128,7 @@ func (r *reference) remind(c refClient, user string) []asked {
 // honor takes the status in a PUBLISH of a shared publication.
 func (r *reference) honor(req *sipx.Request, p *refPub) {
 	p.callID, p.cseq, p.set = req.CallID, req.CSeq, r.now
-	aa := decoded(req.Body).Persons[0].BluStar.BluStar
+	aa := aa.PresenceOf(&decoded(req.Body).Persons[0]).BluStar
 	note := p.own.note
 	if aa.Note != nil {
 		note = strings.TrimSpace(aa.Note.Text)
@@ -154,21 +155,21 @@ func (r *reference) withdraw(user, etag string) {
 
 // standardIn is what a document without aa: says (BSX-6).
 func standardIn(doc *pidf.Presence, now time.Time) refOwn {
-	o := refOwn{at: now, note: doc.Tuples[0].Notes[0].Text, meaning: "signed out", status: pidf.StatusSignedOut}
+	o := refOwn{at: now, note: doc.Tuples[0].Notes[0].Text, meaning: "signed out", status: aa.StatusSignedOut}
 	if doc.Tuples[0].Basic == pidf.Open {
-		o.meaning, o.status = "available", pidf.StatusAvailable
+		o.meaning, o.status = "available", aa.StatusAvailable
 	}
 	for _, a := range doc.Persons[0].Activities.Values {
 		switch a.Name {
 		case "on-the-phone":
 			o.act = a.Name
-			o.meaning, o.status = "call", pidf.StatusBusy
+			o.meaning, o.status = "call", aa.StatusBusy
 		case "meeting":
 			o.act = a.Name
-			o.meaning, o.status = "meeting", pidf.StatusBusy
+			o.meaning, o.status = "meeting", aa.StatusBusy
 		case "busy", "away":
 			o.act = a.Name
-			o.meaning, o.status = a.Name, pidf.Status(a.Name)
+			o.meaning, o.status = a.Name, aa.Status(a.Name)
 		}
 	}
 	return o
@@ -197,7 +198,7 @@ func servicesIn(doc *pidf.Presence) string {
 }
 
 func decoded(body []byte) *pidf.Presence {
-	doc, err := pidf.Decode(body)
+	doc, err := aa.Decode(body)
 	if err != nil {
 		panic(err)
 	}
@@ -243,22 +244,24 @@ func seen(doc *pidf.Presence) string {
 			v.services += t.ID[:1]
 		}
 	}
-	own := person.BluStar.BluStar
+	sources := aa.PresenceOf(&person)
+	own := sources.BluStar
 	v.blustar = string(own.Status)
 	if own.Note != nil {
 		v.blustar += "/" + own.Note.Text
 	}
 	for _, d := range doc.Devices {
 		to := ""
-		if d.Line.Forward != nil {
-			to = d.Line.Forward.Destination
+		line := aa.LineOf(&d)
+		if line.Forward != nil {
+			to = line.Forward.Destination
 		}
-		v.lines = append(v.lines, fmt.Sprintf("%s=%s>%s", d.Line.DN, d.Line.State, to))
+		v.lines = append(v.lines, fmt.Sprintf("%s=%s>%s", line.DN, line.State, to))
 	}
-	if e := person.BluStar.ExternalUC; e != nil {
+	if e := sources.ExternalUC; e != nil {
 		v.external = fmt.Sprintf("%s/%s/%s/%s", e.Status, e.FreeText, e.FwdDestination, e.TelephoneEvent)
 	}
-	for _, a := range person.BluStar.Calendar {
+	for _, a := range sources.Calendar {
 		v.calendar = append(v.calendar, fmt.Sprintf("%s=%s/%s", a.ID, a.State, a.Subject))
 	}
 	return viewOf(v)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -27,7 +28,7 @@ type reference struct {
 	clients   map[refEndpoint]refClient
 	dialogs   map[string]refDialog // by the server's tag
 	lines     map[string]refLine
-	calendars map[string][]pidf.Appointment
+	calendars map[string][]aa.Appointment
 	externals map[string]refExternal
 }
 
@@ -36,7 +37,7 @@ type refUser struct {
 }
 
 type refOwn struct {
-	status  pidf.Status
+	status  aa.Status
 	meaning string
 	note    string
 	act     string // of a Standard publication: the activity, as published
@@ -102,13 +103,13 @@ type refWatch struct {
 }
 
 type refLine struct {
-	state   pidf.LineState
+	state   aa.LineState
 	forward string
 	until   time.Time
 }
 
 type refExternal struct {
-	status                 pidf.Status
+	status                 aa.Status
 	text, forward, talking string
 	until                  time.Time
 }
@@ -137,7 +138,7 @@ const (
 func newReference(entries []directory.Entry) *reference {
 	r := &reference{now: time.Now(), entries: map[string]directory.Entry{}, ids: map[directory.Address]string{},
 		users: map[string]refUser{}, clients: map[refEndpoint]refClient{}, dialogs: map[string]refDialog{},
-		lines: map[string]refLine{}, calendars: map[string][]pidf.Appointment{}, externals: map[string]refExternal{}}
+		lines: map[string]refLine{}, calendars: map[string][]aa.Appointment{}, externals: map[string]refExternal{}}
 	for _, e := range entries {
 		r.entries[e.ID] = e
 		for _, a := range e.SIP {
@@ -288,7 +289,7 @@ func refURIs(req *sipx.Request) (uris []string, list bool) {
 	if len(req.Body) == 0 {
 		return []string{req.To.URI.String()}, false
 	}
-	lists, err := pidf.DecodeResourceLists(req.Body)
+	lists, err := pidf.Decoder{}.DecodeResourceLists(req.Body)
 	if err != nil {
 		panic(err)
 	}
@@ -313,12 +314,12 @@ func (r *reference) view(user string, standard bool) string {
 	var owns []refOwn
 	blustar := ""
 	for _, p := range slices.Backward(u.pubs) {
-		if p.shared && !alive && p.own.status != pidf.StatusSignedOut {
+		if p.shared && !alive && p.own.status != aa.StatusSignedOut {
 			continue // all its clients have signed out
 		}
 		owns = append(owns, p.own)
 		if p.shared {
-			blustar = string(cmp.Or(p.own.status, pidf.StatusUnknown)) + "/" + p.own.note
+			blustar = string(cmp.Or(p.own.status, aa.StatusUnknown)) + "/" + p.own.note
 		} else {
 			v.open(p.services)
 			if standard {
@@ -327,7 +328,7 @@ func (r *reference) view(user string, standard bool) string {
 		}
 	}
 	if len(owns) == 0 && !alive { // BSP-2.4-8
-		owns = append(owns, refOwn{status: pidf.StatusSignedOut, meaning: "signed out"})
+		owns = append(owns, refOwn{status: aa.StatusSignedOut, meaning: "signed out"})
 	}
 	slices.SortStableFunc(owns, func(a, b refOwn) int { return b.at.Compare(a.at) })
 	switch {
@@ -352,13 +353,13 @@ func (r *reference) view(user string, standard bool) string {
 	for _, dn := range entry.Lines {
 		l := r.lines[dn]
 		if l.state == "" || !l.until.IsZero() && !l.until.After(r.now) {
-			l = refLine{state: pidf.LineUnknown}
+			l = refLine{state: aa.LineUnknown}
 		}
-		claims["call"] = claims["call"] || l.state == pidf.LineBusy
+		claims["call"] = claims["call"] || l.state == aa.LineBusy
 		v.lines = append(v.lines, fmt.Sprintf("%s=%s>%s", dn, l.state, l.forward))
 	}
 	calendar := slices.Clone(r.calendars[strings.ToLower(entry.Mail)])
-	slices.SortStableFunc(calendar, func(a, b pidf.Appointment) int { return a.From.Compare(b.From) })
+	slices.SortStableFunc(calendar, func(a, b aa.Appointment) int { return a.From.Compare(b.From) })
 	for _, a := range calendar {
 		running := !a.From.After(r.now) && a.End.After(r.now)
 		if running { // BSP-3.2-5
@@ -367,10 +368,10 @@ func (r *reference) view(user string, standard bool) string {
 			}
 			v.calendar = append(v.calendar, fmt.Sprintf("%s=%s/%s", a.ID, a.State, a.Subject))
 		}
-		claims["meeting"] = claims["meeting"] || running && a.State == pidf.CalendarBusy
+		claims["meeting"] = claims["meeting"] || running && a.State == aa.CalendarBusy
 	}
 	if e, ok := r.externals[user]; ok && (e.until.IsZero() || e.until.After(r.now)) {
-		v.external = fmt.Sprintf("%s/%s/%s/%s", cmp.Or(e.status, pidf.StatusUnknown), e.text, e.forward, e.talking)
+		v.external = fmt.Sprintf("%s/%s/%s/%s", cmp.Or(e.status, aa.StatusUnknown), e.text, e.forward, e.talking)
 		claims[string(e.status)] = true
 		claims["call"] = claims["call"] || e.talking == "on-the-phone"
 	}

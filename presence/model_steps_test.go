@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 )
 
@@ -159,7 +159,7 @@ func (m *model) source() {
 	switch n := m.rand.IntN(10); {
 	case n < 5:
 		dn := pick(m, "2719", "200", "201", "300")
-		l := refLine{pick(m, pidf.LineIdle, pidf.LineRinging, pidf.LineBusy), pick(m, "", "", "99"), until}
+		l := refLine{pick(m, aa.LineIdle, aa.LineRinging, aa.LineBusy), pick(m, "", "", "99"), until}
 		m.tracef("line %s %v", dn, l)
 		m.ref.lines[dn] = l
 		err = feed.SetLine(m.own(), dn, presence.LineState{State: l.state, Forward: l.forward, Lifetime: lifetime})
@@ -177,7 +177,7 @@ func (m *model) source() {
 			err = feed.ClearExternal(m.own(), id+"@example.com")
 			break
 		}
-		e := refExternal{pick(m, "", pidf.StatusAvailable, pidf.StatusBusy, pidf.StatusAway), pick(m, "", "text"), pick(m, "", "sip:x@y"),
+		e := refExternal{pick(m, "", aa.StatusAvailable, aa.StatusBusy, aa.StatusAway), pick(m, "", "text"), pick(m, "", "sip:x@y"),
 			pick(m, "", "on-the-phone"), until}
 		m.tracef("external %s %v", id, e)
 		m.ref.externals[id] = e
@@ -189,10 +189,10 @@ func (m *model) source() {
 	}
 }
 
-func (m *model) calendar(now time.Time) (list []pidf.Appointment) {
+func (m *model) calendar(now time.Time) (list []aa.Appointment) {
 	for i := range m.rand.IntN(3) {
 		from := now.Add(rand2(m.rand, 4*time.Minute) - 2*time.Minute)
-		list = append(list, pidf.Appointment{ID: strconv.Itoa(i), State: pick(m, pidf.CalendarBusy, pidf.CalendarTentative),
+		list = append(list, aa.Appointment{ID: strconv.Itoa(i), State: pick(m, aa.CalendarBusy, aa.CalendarTentative),
 			Subject: pick(m, "a", "b"), Private: m.rand.IntN(3) == 0, From: from, End: from.Add(time.Second + rand2(m.rand, 3*time.Minute))})
 	}
 	return list

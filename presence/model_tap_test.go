@@ -11,6 +11,7 @@ import (
 
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -189,16 +190,16 @@ func documents(req *sipx.Request) ([]*pidf.Presence, error) {
 		return nil, nil
 	}
 	if !strings.HasPrefix(media, "multipart/related") {
-		doc, err := pidf.Decode(req.Body)
+		doc, err := aa.Decode(req.Body)
 		return []*pidf.Presence{doc}, err
 	}
-	related, err := pidf.DecodeRelated(media, req.Body)
+	related, err := pidf.Decoder{}.DecodeRelated(media, req.Body)
 	if err != nil {
 		return nil, err
 	}
 	var docs []*pidf.Presence
 	for _, p := range related.Parts {
-		doc, err := pidf.Decode(p.Body)
+		doc, err := aa.Decode(p.Body)
 		if err != nil {
 			return nil, err
 		}

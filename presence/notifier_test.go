@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/sipx"
@@ -333,9 +333,9 @@ func TestObserverOfTheUnwatched(t *testing.T) {
 		now := time.Now()
 		require.NoError(t, feed.SetLine(t.Context(), "2719", busyLine))
 		require.NoError(t, feed.SetLine(t.Context(), "2719", idleLine))
-		require.NoError(t, feed.SetCalendar(t.Context(), "ann@example.com", presence.CalendarState{Lifetime: time.Hour, Appointments: []pidf.Appointment{
-			{State: pidf.CalendarBusy, From: now.Add(time.Minute), End: now.Add(2 * time.Minute)}}}))
-		require.NoError(t, feed.SetExternal(t.Context(), "bob@example.com", presence.ExternalState{Status: pidf.StatusAway}))
+		require.NoError(t, feed.SetCalendar(t.Context(), "ann@example.com", presence.CalendarState{Lifetime: time.Hour, Appointments: []aa.Appointment{
+			{State: aa.CalendarBusy, From: now.Add(time.Minute), End: now.Add(2 * time.Minute)}}}))
+		require.NoError(t, feed.SetExternal(t.Context(), "bob@example.com", presence.ExternalState{Status: aa.StatusAway}))
 		require.NoError(t, feed.SetLine(t.Context(), "999", busyLine), "nobody's")
 		time.Sleep(3 * time.Minute)
 		mu.Lock()

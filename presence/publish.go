@@ -10,13 +10,14 @@ import (
 
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
 )
 
-const statusSignedOut = pidf.StatusSignedOut
+const statusSignedOut = aa.StatusSignedOut
 
 // publishing is a PUBLISH on its way through the server.
 type publishing struct {
@@ -134,7 +135,8 @@ func (s *Server) read(pub *publishing) error {
 	if sipx.MediaType(req.Header.Get("Content-Type")) != typePIDF {
 		return unsupportedType(typePIDF)
 	}
-	doc, err := pidf.Decode(req.Body)
+	charset, _ := sipx.ParamOf(req.Header.Get("Content-Type"), "charset")
+	doc, err := pidf.Decoder{Types: aa.Types(), Charset: charset}.Decode(req.Body)
 	if err != nil {
 		return sipx.Errorf(400, "%v", err)
 	}
@@ -150,15 +152,15 @@ func (s *Server) saidOf(doc *pidf.Presence, body []byte) (*publication.Said, err
 	said := &publication.Said{Timestamp: now, Body: bytes.Clone(body), Document: doc}
 	note := ""
 	for i := range doc.Persons {
-		aa := doc.Persons[i].BluStar
-		if aa == nil || aa.BluStar == nil {
+		sources := aa.PresenceOf(&doc.Persons[i])
+		if sources == nil || sources.BluStar == nil {
 			continue
 		}
-		b := aa.BluStar
+		b := sources.BluStar
 		if !validStatus(b.Status) {
 			return nil, sipx.Errorf(400, "aa:status %q is not in the schema", string(b.Status))
 		}
-		said.Status = pidf.Status(strings.Clone(string(b.Status)))
+		said.Status = aa.Status(strings.Clone(string(b.Status)))
 		if b.Note != nil {
 			said.Note = strings.Clone(strings.TrimSpace(b.Note.Text)) // the document must not stay for it
 		}
@@ -178,10 +180,10 @@ func (s *Server) saidOf(doc *pidf.Presence, body []byte) (*publication.Said, err
 	return said, nil
 }
 
-func validStatus(s pidf.Status) bool {
+func validStatus(s aa.Status) bool {
 	switch s {
-	case pidf.StatusAvailable, pidf.StatusBusy, pidf.StatusAway, pidf.StatusDoNotDisturb, pidf.StatusSignedOut,
-		pidf.StatusInactive, pidf.StatusBeRightBack, pidf.StatusOther, pidf.StatusUnknown:
+	case aa.StatusAvailable, aa.StatusBusy, aa.StatusAway, aa.StatusDoNotDisturb, aa.StatusSignedOut,
+		aa.StatusInactive, aa.StatusBeRightBack, aa.StatusOther, aa.StatusUnknown:
 		return true
 	}
 	return false

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/sipx"
@@ -184,7 +184,7 @@ func TestEntityTagAsPrinted(t *testing.T) {
 // BSP-4.3-8: a note of more than 1024 bytes, or what is configured, is 413, which
 // says how many there may be.
 func TestLongNote(t *testing.T) {
-	for most, configured := range map[int]int{pidf.MaxNote: 0, 2000: 2000} {
+	for most, configured := range map[int]int{aa.MaxNote: 0, 2000: 2000} {
 		w := newWorld(t, func(c *presence.Config) { c.MaxNote = configured })
 		tom := w.client("tom", "192.0.2.8")
 		require.Equal(t, 200, tom.status("", "busy", strings.Repeat("é", most/2)).Status)

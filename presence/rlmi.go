@@ -21,7 +21,7 @@ func (rlmi) WriteList(l subscription.List) ([]byte, string) {
 		r := pidf.Resource{URI: e.Entity}
 		if e.Body != nil {
 			cid := "r" + strconv.Itoa(i) + "." + l.ID
-			r.Instances = []pidf.Instance{{ID: "1", State: pidf.InstanceActive, CID: cid}}
+			r.Instances = []pidf.Instance{{ID: "1", State: "active", CID: cid}}
 			body.Parts = append(body.Parts, pidf.Part{ID: cid, Type: typePIDF, Body: e.Body})
 		}
 		info.Resources = append(info.Resources, r)

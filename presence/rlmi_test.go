@@ -90,7 +90,7 @@ func TestEventListContentIDs(t *testing.T) {
 			"Expires: 300", "Supported: eventlist", "Content-Type: application/resource-lists+xml")
 		require.Equal(t, 200, s.refresh().Status)
 		for _, n := range s.of(w.net.take()) {
-			related, err := pidf.DecodeRelated(n.Header.Get("Content-Type"), n.Body)
+			related, err := pidf.Decoder{}.DecodeRelated(n.Header.Get("Content-Type"), n.Body)
 			require.NoError(t, err)
 			_, params, err := mime.ParseMediaType(n.Header.Get("Content-Type"))
 			require.NoError(t, err)

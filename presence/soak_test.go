@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 )
 
@@ -37,7 +37,7 @@ func TestSoak(t *testing.T) {
 	change := func(user int) {
 		changes++
 		newest[user] = strconv.Itoa(changes)
-		require.NoError(t, f.server.Feed().SetLine(t.Context(), "2"+strconv.Itoa(user), presence.LineState{State: pidf.LineBusy, Forward: newest[user]}))
+		require.NoError(t, f.server.Feed().SetLine(t.Context(), "2"+strconv.Itoa(user), presence.LineState{State: aa.LineBusy, Forward: newest[user]}))
 	}
 	for user := range newest {
 		change(user)

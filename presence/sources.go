@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/source"
@@ -16,9 +16,9 @@ import (
 
 // LineState is what a PBX says of a device.
 type LineState struct {
-	State    pidf.LineState // mandatory: idle, ringing, busy or unknown
-	Forward  string         // destination of an immediate forward, or empty; at most 1024 bytes
-	Lifetime time.Duration  // the value fades to unknown after it; 0: it does not
+	State    aa.LineState  // mandatory: idle, ringing, busy or unknown
+	Forward  string        // destination of an immediate forward, or empty; at most 1024 bytes
+	Lifetime time.Duration // the value fades to unknown after it; 0: it does not
 }
 
 // CalendarState is what a calendar system says of a mailbox. Each appointment
@@ -26,14 +26,14 @@ type LineState struct {
 // location have at most 1024 bytes. The zero CalendarState is a calendar without
 // appointments.
 type CalendarState struct {
-	Appointments []pidf.Appointment
+	Appointments []aa.Appointment
 	Lifetime     time.Duration // as in LineState
 }
 
 // ExternalState is what an external presence system says of a user. Its texts
 // have at most 1024 bytes. The zero ExternalState counts for nothing.
 type ExternalState struct {
-	Status         pidf.Status // empty: it does not say; "other" is for BluStar clients alone
+	Status         aa.Status // empty: it does not say; "other" is for BluStar clients alone
 	FreeText       string
 	FwdDestination string
 	TelephoneEvent string
@@ -122,7 +122,7 @@ func (s *Server) newSources() error {
 
 func checkLine(v LineState) error {
 	switch v.State {
-	case pidf.LineIdle, pidf.LineRinging, pidf.LineBusy, pidf.LineUnknown:
+	case aa.LineIdle, aa.LineRinging, aa.LineBusy, aa.LineUnknown:
 	default:
 		return &InputError{"state", fmt.Sprintf("%q: want idle, ringing, busy or unknown", v.State)}
 	}
@@ -141,10 +141,10 @@ func (s *Server) checkCalendar(v CalendarState) error {
 	return checkTexts(v.Lifetime)
 }
 
-func checkAppointment(i int, a *pidf.Appointment) error {
+func checkAppointment(i int, a *aa.Appointment) error {
 	at := func(field string) string { return fmt.Sprintf("[%d].%s", i, field) }
 	switch a.State {
-	case pidf.CalendarFree, pidf.CalendarTentative, pidf.CalendarBusy, pidf.CalendarOutOfOffice, pidf.CalendarUnknown:
+	case aa.CalendarFree, aa.CalendarTentative, aa.CalendarBusy, aa.CalendarOutOfOffice, aa.CalendarUnknown:
 	default:
 		return &InputError{at("state"), fmt.Sprintf("%q is not in the schema", a.State)}
 	}
@@ -155,7 +155,7 @@ func checkAppointment(i int, a *pidf.Appointment) error {
 }
 
 func checkExternal(v ExternalState) error {
-	if v.Status != "" && (!validStatus(v.Status) || v.Status == pidf.StatusOther) {
+	if v.Status != "" && (!validStatus(v.Status) || v.Status == aa.StatusOther) {
 		return &InputError{"status", fmt.Sprintf("%q is not in the schema", v.Status)}
 	}
 	return checkTexts(v.Lifetime, text{"freeText", v.FreeText}, text{"fwdDestination", v.FwdDestination},
@@ -179,7 +179,7 @@ func checkTexts(lifetime time.Duration, texts ...text) error {
 // usable leaves out what cannot be shown of a calendar that nobody here can mend:
 // one bad appointment must not hide the others.
 func (s *Server) usable(mail string, v CalendarState) CalendarState {
-	var list []pidf.Appointment
+	var list []aa.Appointment
 	for i := range v.Appointments {
 		if err := checkAppointment(i, &v.Appointments[i]); err != nil {
 			s.cfg.Logger.Debug("an appointment is not shown", "mail", mail, "error", err)
@@ -213,7 +213,7 @@ func provenance[V any](v source.Value[V]) consolidation.Provenance {
 func lineOf(src *source.Source[LineState]) consolidation.Line {
 	v, known := src.Read()
 	if !known {
-		v.Value.State = pidf.LineUnknown
+		v.Value.State = aa.LineUnknown
 	}
 	return consolidation.Line{Provenance: provenance(v), DN: src.Key(), State: v.Value.State, Forward: v.Value.Forward, Changed: v.Changed}
 }
@@ -257,7 +257,7 @@ func externalOf(src *source.Source[ExternalState], forward *publication.Contribu
 }
 
 func equalCalendar(a, b CalendarState) bool {
-	return slices.EqualFunc(a.Appointments, b.Appointments, func(x, y pidf.Appointment) bool {
+	return slices.EqualFunc(a.Appointments, b.Appointments, func(x, y aa.Appointment) bool {
 		return x.ID == y.ID && x.State == y.State && x.Subject == y.Subject && x.Location == y.Location &&
 			x.From.Equal(y.From) && x.End.Equal(y.End) && x.AllDay == y.AllDay && x.Private == y.Private
 	})

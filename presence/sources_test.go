@@ -13,13 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 )
 
 var (
-	busyLine = presence.LineState{State: pidf.LineBusy}
-	idleLine = presence.LineState{State: pidf.LineIdle}
+	busyLine = presence.LineState{State: aa.LineBusy}
+	idleLine = presence.LineState{State: aa.LineIdle}
 )
 
 // BSP-2.5-1, BSP-3.1-1: a line's state goes to all watchers, as a device with the
@@ -28,25 +28,25 @@ func TestLineState(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		feed := w.server.Feed()
-		require.NoError(t, feed.SetLine(t.Context(), "201", presence.LineState{State: pidf.LineIdle, Forward: "6894"}), "kept although nobody watches")
+		require.NoError(t, feed.SetLine(t.Context(), "201", presence.LineState{State: aa.LineIdle, Forward: "6894"}), "kept although nobody watches")
 		watcher, _ := w.client("tom", "192.0.2.7").subscribe("sip:ann@example.com")
 		doc := watcher.one().doc(t)
 		require.Len(t, doc.Devices, 2)
 		require.Equal(t, "tel:200", doc.Devices[0].ID)
-		require.Equal(t, pidf.LineUnknown, doc.Devices[0].Line.State)
+		require.Equal(t, aa.LineUnknown, aa.LineOf(&doc.Devices[0]).State)
 		require.Equal(t, "tel:201", doc.Devices[1].ID)
-		require.Equal(t, "201", doc.Devices[1].Line.DN)
-		require.Equal(t, pidf.LineIdle, doc.Devices[1].Line.State)
-		require.Equal(t, "immediate", doc.Devices[1].Line.Forward.Type)
-		require.Equal(t, "6894", doc.Devices[1].Line.Forward.Destination)
+		require.Equal(t, "201", aa.LineOf(&doc.Devices[1]).DN)
+		require.Equal(t, aa.LineIdle, aa.LineOf(&doc.Devices[1]).State)
+		require.Equal(t, "immediate", aa.LineOf(&doc.Devices[1]).Forward.Type)
+		require.Equal(t, "6894", aa.LineOf(&doc.Devices[1]).Forward.Destination)
 
 		time.Sleep(time.Hour) // long gone
 		watcher, _ = w.client("tom", "192.0.2.7").subscribe("sip:ann@example.com")
 		w.net.take()
 		at := time.Now()
-		require.NoError(t, feed.SetLine(t.Context(), "200", presence.LineState{State: pidf.LineRinging}))
+		require.NoError(t, feed.SetLine(t.Context(), "200", presence.LineState{State: aa.LineRinging}))
 		n := watcher.one()
-		require.Equal(t, pidf.LineRinging, n.doc(t).Devices[0].Line.State)
+		require.Equal(t, aa.LineRinging, aa.LineOf(&n.doc(t).Devices[0]).State)
 		require.True(t, at.Equal(n.doc(t).Devices[0].Timestamp))
 		require.Equal(t, "other:signed out", n.shown(t).activity, "ringing says nothing")
 		time.Sleep(time.Second)
@@ -66,18 +66,18 @@ func TestCalendar(t *testing.T) {
 		w := newWorld(t)
 		feed := w.server.Feed()
 		now := time.Now()
-		meeting := func(id string, from, to time.Duration, state pidf.CalendarState) pidf.Appointment {
-			return pidf.Appointment{ID: id, State: state, Subject: "S" + id, From: now.Add(from), End: now.Add(to)}
+		meeting := func(id string, from, to time.Duration, state aa.CalendarState) aa.Appointment {
+			return aa.Appointment{ID: id, State: state, Subject: "S" + id, From: now.Add(from), End: now.Add(to)}
 		}
 		tom := w.client("tom", "192.0.2.8")
 		tag := etag(tom.status("", "available", ""))
 		watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
 		w.net.take()
-		require.NoError(t, feed.SetCalendar(t.Context(), " TOM@example.com", presence.CalendarState{Appointments: []pidf.Appointment{
-			meeting("3", 180*time.Second, 200*time.Second, pidf.CalendarTentative),
-			meeting("1", 60*time.Second, 120*time.Second, pidf.CalendarBusy),
-			meeting("2", 90*time.Second, 150*time.Second, pidf.CalendarOutOfOffice),
-			meeting("0", -60*time.Second, -30*time.Second, pidf.CalendarBusy),
+		require.NoError(t, feed.SetCalendar(t.Context(), " TOM@example.com", presence.CalendarState{Appointments: []aa.Appointment{
+			meeting("3", 180*time.Second, 200*time.Second, aa.CalendarTentative),
+			meeting("1", 60*time.Second, 120*time.Second, aa.CalendarBusy),
+			meeting("2", 90*time.Second, 150*time.Second, aa.CalendarOutOfOffice),
+			meeting("0", -60*time.Second, -30*time.Second, aa.CalendarBusy),
 		}}))
 		type moment struct {
 			at  time.Duration
@@ -88,7 +88,7 @@ func TestCalendar(t *testing.T) {
 		for range 210 {
 			for _, n := range watcher.of(w.net.take()) {
 				m := moment{at: n.at.Sub(now), act: n.shown(t).note}
-				for _, a := range n.doc(t).Persons[0].BluStar.Calendar {
+				for _, a := range aa.PresenceOf(&n.doc(t).Persons[0]).Calendar {
 					m.ids += a.ID
 				}
 				got = append(got, m)
@@ -113,13 +113,13 @@ func TestCalendar(t *testing.T) {
 func TestPrivateAppointment(t *testing.T) {
 	w := newWorld(t)
 	now := time.Now()
-	require.NoError(t, w.server.Feed().SetCalendar(t.Context(), "tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{{
-		ID: "1", State: pidf.CalendarBusy, Subject: "DOCTOR", Location: "CLINIC", Private: true, From: now.Add(-time.Hour), End: now.Add(time.Hour),
+	require.NoError(t, w.server.Feed().SetCalendar(t.Context(), "tom@example.com", presence.CalendarState{Appointments: []aa.Appointment{{
+		ID: "1", State: aa.CalendarBusy, Subject: "DOCTOR", Location: "CLINIC", Private: true, From: now.Add(-time.Hour), End: now.Add(time.Hour),
 	}}}))
 	for _, e := range []*endpoint{w.client("ann", "192.0.2.7"), w.client("tom", "192.0.2.8"), w.standard("bob", "192.0.2.9")} {
 		s, _ := e.subscribe("sip:tom@example.com")
 		n := s.of(w.net.take())[0]
-		a := n.doc(t).Persons[0].BluStar.Calendar[0]
+		a := aa.PresenceOf(&n.doc(t).Persons[0]).Calendar[0]
 		require.True(t, a.Private)
 		require.True(t, a.From.Equal(now.Add(-time.Hour).Truncate(time.Second)))
 		require.NotContains(t, string(n.Body), "DOCTOR", "not even to tom, who was not authenticated")
@@ -133,11 +133,11 @@ func TestNextAppointment(t *testing.T) {
 	watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
 	w.net.take()
 	now := time.Now()
-	require.NoError(t, w.server.Feed().SetCalendar(t.Context(), "tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{
-		{ID: "2", State: pidf.CalendarBusy, From: now.Add(2 * time.Hour), End: now.Add(3 * time.Hour)},
-		{ID: "1", State: pidf.CalendarBusy, From: now.Add(time.Hour), End: now.Add(2 * time.Hour)},
+	require.NoError(t, w.server.Feed().SetCalendar(t.Context(), "tom@example.com", presence.CalendarState{Appointments: []aa.Appointment{
+		{ID: "2", State: aa.CalendarBusy, From: now.Add(2 * time.Hour), End: now.Add(3 * time.Hour)},
+		{ID: "1", State: aa.CalendarBusy, From: now.Add(time.Hour), End: now.Add(2 * time.Hour)},
 	}}))
-	shown := watcher.one().doc(t).Persons[0].BluStar.Calendar
+	shown := aa.PresenceOf(&watcher.one().doc(t).Persons[0]).Calendar
 	require.Len(t, shown, 1)
 	require.Equal(t, "1", shown[0].ID)
 }
@@ -151,11 +151,11 @@ func TestExternal(t *testing.T) {
 	tom := w.client("tom", "192.0.2.8")
 	tom.status("", "signed out", "")
 	w.net.take()
-	external := presence.ExternalState{Status: pidf.StatusAvailable, FreeText: "Working on BluStar", FwdDestination: "sip:x@example.com"}
+	external := presence.ExternalState{Status: aa.StatusAvailable, FreeText: "Working on BluStar", FwdDestination: "sip:x@example.com"}
 	require.NoError(t, feed.SetExternal(t.Context(), "tel:2719", external))
 	n := watcher.one()
 	require.Equal(t, shown{"sip:tom@example.com", "other:available", "Available", "signed out", ""}, n.shown(t))
-	uc := n.doc(t).Persons[0].BluStar.ExternalUC
+	uc := aa.PresenceOf(&n.doc(t).Persons[0]).ExternalUC
 	require.Equal(t, "Working on BluStar", uc.FreeText)
 	require.Equal(t, "sip:x@example.com", uc.FwdDestination)
 	require.False(t, uc.Timestamp.IsZero())
@@ -165,7 +165,7 @@ func TestExternal(t *testing.T) {
 	require.NoError(t, feed.ClearExternal(t.Context(), "sip:tom@example.com"))
 	n = watcher.one()
 	require.Equal(t, "other:signed out", n.shown(t).activity)
-	require.Nil(t, n.doc(t).Persons[0].BluStar.ExternalUC)
+	require.Nil(t, aa.PresenceOf(&n.doc(t).Persons[0]).ExternalUC)
 	require.ErrorIs(t, feed.SetExternal(t.Context(), "nobody@example.com", external), directory.ErrNotFound)
 }
 
@@ -177,7 +177,7 @@ func TestLineSpellings(t *testing.T) {
 	for i, dn := range []string{"2719", "tel:2719", "27-19", " 2 719 ", "2719;phone-context=x"} {
 		state := []presence.LineState{busyLine, idleLine}[i%2]
 		require.NoError(t, w.server.Feed().SetLine(t.Context(), dn, state))
-		require.Equal(t, state.State, watcher.one().doc(t).Devices[0].Line.State, dn)
+		require.Equal(t, state.State, aa.LineOf(&watcher.one().doc(t).Devices[0]).State, dn)
 	}
 }
 
@@ -186,14 +186,14 @@ func TestFeedInput(t *testing.T) {
 	w := newWorld(t, func(c *presence.Config) { c.MaxSources = 3; c.MaxAppointments = 1 })
 	feed := w.server.Feed()
 	now := time.Now()
-	ok := pidf.Appointment{State: pidf.CalendarBusy, From: now, End: now.Add(1)}
+	ok := aa.Appointment{State: aa.CalendarBusy, From: now, End: now.Add(1)}
 	for field, err := range map[string]error{
 		"state":        feed.SetLine(t.Context(), "2719", presence.LineState{State: "off"}),
 		"dn":           feed.SetLine(t.Context(), " ", idleLine),
-		"lifetime":     feed.SetLine(t.Context(), "2719", presence.LineState{State: pidf.LineIdle, Lifetime: -1}),
-		"[0].end":      feed.SetCalendar(t.Context(), "m", presence.CalendarState{Appointments: []pidf.Appointment{{State: pidf.CalendarBusy, From: now, End: now}}}),
-		"[0].state":    feed.SetCalendar(t.Context(), "m", presence.CalendarState{Appointments: []pidf.Appointment{{From: now, End: now.Add(1)}}}),
-		"appointments": feed.SetCalendar(t.Context(), "m", presence.CalendarState{Appointments: []pidf.Appointment{ok, ok}}),
+		"lifetime":     feed.SetLine(t.Context(), "2719", presence.LineState{State: aa.LineIdle, Lifetime: -1}),
+		"[0].end":      feed.SetCalendar(t.Context(), "m", presence.CalendarState{Appointments: []aa.Appointment{{State: aa.CalendarBusy, From: now, End: now}}}),
+		"[0].state":    feed.SetCalendar(t.Context(), "m", presence.CalendarState{Appointments: []aa.Appointment{{From: now, End: now.Add(1)}}}),
+		"appointments": feed.SetCalendar(t.Context(), "m", presence.CalendarState{Appointments: []aa.Appointment{ok, ok}}),
 		"mail":         feed.SetCalendar(t.Context(), "", presence.CalendarState{}),
 		"status":       feed.SetExternal(t.Context(), "tom@example.com", presence.ExternalState{Status: "gone"}),
 		"address":      feed.SetExternal(t.Context(), "@", presence.ExternalState{Status: "busy"}),
@@ -215,16 +215,16 @@ func TestLifetime(t *testing.T) {
 		w := newWorld(t)
 		watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
 		w.net.take()
-		require.NoError(t, w.server.Feed().SetLine(t.Context(), "2719", presence.LineState{State: pidf.LineBusy, Lifetime: time.Minute}))
+		require.NoError(t, w.server.Feed().SetLine(t.Context(), "2719", presence.LineState{State: aa.LineBusy, Lifetime: time.Minute}))
 		require.Equal(t, "In a call", watcher.one().shown(t).note)
 		time.Sleep(50 * time.Second)
-		require.NoError(t, w.server.Feed().SetLine(t.Context(), "2719", presence.LineState{State: pidf.LineBusy, Lifetime: time.Minute}))
+		require.NoError(t, w.server.Feed().SetLine(t.Context(), "2719", presence.LineState{State: aa.LineBusy, Lifetime: time.Minute}))
 		time.Sleep(59 * time.Second)
 		require.Empty(t, w.net.take())
 		time.Sleep(2 * time.Second)
 		n := watcher.one()
 		require.Equal(t, "other:signed out", n.shown(t).activity)
-		require.Equal(t, pidf.LineUnknown, n.doc(t).Devices[0].Line.State)
+		require.Equal(t, aa.LineUnknown, aa.LineOf(&n.doc(t).Devices[0]).State)
 	})
 }
 
@@ -325,7 +325,7 @@ func TestMonitors(t *testing.T) {
 		a, _ = w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
 		expect(3, 6)
 		list := a.of(w.net.take())
-		require.Equal(t, pidf.LineUnknown, list[len(list)-1].doc(t).Devices[0].Line.State, "nobody looked meanwhile")
+		require.Equal(t, aa.LineUnknown, aa.LineOf(&list[len(list)-1].doc(t).Devices[0]).State, "nobody looked meanwhile")
 	})
 }
 
@@ -348,11 +348,11 @@ func TestMonitorInput(t *testing.T) {
 		m.lines["2719"](presence.LineState{State: "exploded"})
 		require.Empty(t, w.net.take())
 		now := time.Now()
-		good := pidf.Appointment{ID: "1", State: pidf.CalendarBusy, From: now, End: now.Add(time.Hour)}
+		good := aa.Appointment{ID: "1", State: aa.CalendarBusy, From: now, End: now.Add(time.Hour)}
 		empty, long := good, good
 		empty.End, long.Subject = now, strings.Repeat("x", 2000)
-		(<-calendar)(presence.CalendarState{Appointments: []pidf.Appointment{empty, long, good, good, good}})
-		require.Len(t, watcher.one().doc(t).Persons[0].BluStar.Calendar, 2)
+		(<-calendar)(presence.CalendarState{Appointments: []aa.Appointment{empty, long, good, good, good}})
+		require.Len(t, aa.PresenceOf(&watcher.one().doc(t).Persons[0]).Calendar, 2)
 	})
 }
 
@@ -365,16 +365,16 @@ func TestCalendarFitsADatagram(t *testing.T) {
 		w.net.take()
 		now := time.Now()
 		for text, shown := range map[string]int{strings.Repeat("&", 1000): 2, "Lunch": 16} {
-			var all []pidf.Appointment
+			var all []aa.Appointment
 			for i := range 20 {
-				all = append(all, pidf.Appointment{
-					ID: strconv.Itoa(i), State: pidf.CalendarBusy, Subject: text, Location: text, From: now, End: now.Add(time.Hour),
+				all = append(all, aa.Appointment{
+					ID: strconv.Itoa(i), State: aa.CalendarBusy, Subject: text, Location: text, From: now, End: now.Add(time.Hour),
 				})
 			}
 			require.NoError(t, w.server.Feed().SetCalendar(t.Context(), "tom@example.com", presence.CalendarState{Appointments: all}))
 			n := watcher.one()
 			require.Less(t, len(n.Body), 32<<10)
-			require.Len(t, n.doc(t).Persons[0].BluStar.Calendar, shown)
+			require.Len(t, aa.PresenceOf(&n.doc(t).Persons[0]).Calendar, shown)
 		}
 	})
 }
@@ -425,10 +425,10 @@ func TestSilentMonitorLeavesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, func(c *presence.Config) { c.Lines, c.MaxSources = silent{}, 1 })
 		s, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
-		require.ErrorIs(t, w.server.Feed().SetLine(t.Context(), "999", presence.LineState{State: pidf.LineIdle}), presence.ErrTooMany)
+		require.ErrorIs(t, w.server.Feed().SetLine(t.Context(), "999", presence.LineState{State: aa.LineIdle}), presence.ErrTooMany)
 		require.Equal(t, 200, s.end().Status)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		require.NoError(t, w.server.Feed().SetLine(t.Context(), "999", presence.LineState{State: pidf.LineIdle}))
+		require.NoError(t, w.server.Feed().SetLine(t.Context(), "999", presence.LineState{State: aa.LineIdle}))
 	})
 }

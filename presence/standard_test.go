@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/sipx"
@@ -239,7 +240,7 @@ func TestEventList(t *testing.T) {
 }
 
 func rlmi(t *testing.T, n *notify) (*pidf.ListInfo, []*pidf.Presence) {
-	related, err := pidf.DecodeRelated(n.Header.Get("Content-Type"), n.Body)
+	related, err := pidf.Decoder{}.DecodeRelated(n.Header.Get("Content-Type"), n.Body)
 	require.NoError(t, err)
 	list := related.List
 	var docs []*pidf.Presence
@@ -247,7 +248,7 @@ func rlmi(t *testing.T, n *notify) (*pidf.ListInfo, []*pidf.Presence) {
 		for _, i := range r.Instances {
 			part, ok := related.Part(i.CID)
 			require.True(t, ok)
-			doc, err := pidf.Decode(part.Body)
+			doc, err := aa.Decode(part.Body)
 			require.NoError(t, err)
 			docs = append(docs, doc)
 		}

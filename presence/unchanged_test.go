@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -44,8 +45,8 @@ func TestUnchangedForOthers(t *testing.T) {
 	watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
 	from := time.Now()
 	for i, subject := range []string{"one", "two"} {
-		require.NoError(t, w.server.Feed().SetCalendar(t.Context(), "tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{
-			{ID: "1", State: pidf.CalendarBusy, Subject: subject, Private: true, From: from, End: from.Add(time.Hour)},
+		require.NoError(t, w.server.Feed().SetCalendar(t.Context(), "tom@example.com", presence.CalendarState{Appointments: []aa.Appointment{
+			{ID: "1", State: aa.CalendarBusy, Subject: subject, Private: true, From: from, End: from.Add(time.Hour)},
 		}}))
 		require.Len(t, watcher.of(w.net.take()), 2-2*i)
 	}
@@ -102,7 +103,7 @@ func TestListTriedAgain(t *testing.T) {
 		s, _ := w.standard("ann", "192.0.2.7").open("sip:rls@example.com", resourceLists("sip:tom@example.com", "sip:bob@example.com"),
 			"Expires: 300", "Supported: eventlist", "Content-Type: application/resource-lists+xml")
 		related := func(n *notify) *pidf.Related {
-			r, err := pidf.DecodeRelated(n.Header.Get("Content-Type"), n.Body)
+			r, err := pidf.Decoder{}.DecodeRelated(n.Header.Get("Content-Type"), n.Body)
 			require.NoError(t, err)
 			return r
 		}

@@ -115,7 +115,7 @@ func (w *watchers) renew() {
 			break
 		}
 		next.watchers = append(next.watchers, pidf.Watcher{
-			URI: uri, ID: "w" + strconv.FormatUint(d.Serial(), 36), Status: pidf.WatcherActive, Event: "subscribe",
+			URI: uri, ID: "w" + strconv.FormatUint(d.Serial(), 36), Status: "active", Event: "subscribe",
 		})
 	}
 	w.list.Store(next)

@@ -15,12 +15,12 @@ import (
 
 func (n *notify) watcherInfo(t *testing.T) (version uint64, watchers []string) {
 	require.Equal(t, "application/watcherinfo+xml", n.Header.Get("Content-Type"))
-	info, err := pidf.DecodeWatcherInfo(n.Body)
+	info, err := pidf.Decoder{}.DecodeWatcherInfo(n.Body)
 	require.NoError(t, err)
 	require.False(t, info.Partial)
 	require.Equal(t, "presence", info.Lists[0].Package)
 	for _, w := range info.Lists[0].Watchers {
-		require.Equal(t, pidf.WatcherActive, w.Status)
+		require.Equal(t, "active", w.Status)
 		watchers = append(watchers, w.URI)
 	}
 	return info.Version, watchers

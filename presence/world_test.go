@@ -15,6 +15,7 @@ import (
 
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
 	"github.com/openblustar/blustar/sipx/sipxtest"
@@ -291,7 +292,7 @@ type shown struct {
 }
 
 func (n *notify) doc(t require.TestingT) *pidf.Presence {
-	doc, err := pidf.Decode(n.Body)
+	doc, err := aa.Decode(n.Body)
 	require.NoError(t, err, "%s", n.Body)
 	require.Empty(t, doc.Warnings)
 	return doc
@@ -319,7 +320,7 @@ func shownOf(doc *pidf.Presence) shown {
 	for _, note := range person.Activities.Notes {
 		sh.note += note.Text
 	}
-	sh.blustar = string(person.BluStar.BluStar.Status)
+	sh.blustar = string(aa.PresenceOf(&person).BluStar.Status)
 	return sh
 }
 

@@ -7,14 +7,14 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/client"
 )
 
 // statuses are what a client may publish: those of aa.xsd.
-var statuses = []pidf.Status{
-	pidf.StatusAvailable, pidf.StatusBusy, pidf.StatusDoNotDisturb, pidf.StatusSignedOut,
-	pidf.StatusAway, pidf.StatusInactive, pidf.StatusBeRightBack, pidf.StatusOther, pidf.StatusUnknown,
+var statuses = []aa.Status{
+	aa.StatusAvailable, aa.StatusBusy, aa.StatusDoNotDisturb, aa.StatusSignedOut,
+	aa.StatusAway, aa.StatusInactive, aa.StatusBeRightBack, aa.StatusOther, aa.StatusUnknown,
 }
 
 // publish publishes a status and stays signed in until ctx ends, printing what
@@ -30,7 +30,7 @@ func publish(ctx context.Context, fs *flag.FlagSet, o *options, args []string, e
 	if len(rest) > 0 {
 		return usageError(fmt.Sprintf("publish: unexpected argument %q", rest[0]))
 	}
-	if !slices.Contains(statuses, pidf.Status(*status)) {
+	if !slices.Contains(statuses, aa.Status(*status)) {
 		return usageError(fmt.Sprintf("-status %q is none of %q", *status, statuses))
 	}
 	ctx, lost := context.WithCancelCause(ctx)
@@ -39,7 +39,7 @@ func publish(ctx context.Context, fs *flag.FlagSet, o *options, args []string, e
 	if err != nil {
 		return err
 	}
-	p := client.Publication{Status: pidf.Status(*status), Note: *note}
+	p := client.Publication{Status: aa.Status(*status), Note: *note}
 	if *once {
 		// Without an own subscription, whose end would be that of the client too.
 		err := s.Publish(ctx, p)
@@ -82,7 +82,7 @@ func signOut(ctx context.Context, fs *flag.FlagSet, o *options, args []string, e
 	if err != nil {
 		return err
 	}
-	if err := s.Publish(ctx, client.Publication{Status: pidf.StatusSignedOut}); err != nil {
+	if err := s.Publish(ctx, client.Publication{Status: aa.StatusSignedOut}); err != nil {
 		s.abort(err)
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/internal/rig"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/client"
 )
 
@@ -54,7 +54,7 @@ func (ph *phone) hears(address, what string, ok func(client.Summary) bool) clien
 }
 
 // sees waits until it is shown this of address.
-func (ph *phone) sees(address, status, note string, line pidf.LineState) client.Notification {
+func (ph *phone) sees(address, status, note string, line aa.LineState) client.Notification {
 	ph.t.Helper()
 	return ph.hears(address, fmt.Sprintf("%s, %q, %s", status, note, line), func(s client.Summary) bool {
 		return s.Status == status && s.Note == note && len(s.Lines) == 1 && s.Lines[0].State == line
@@ -90,61 +90,61 @@ func TestDay(t *testing.T) {
 	require.ErrorIs(t, stranger.SignIn(t.Context()), client.ErrUnauthorized)
 	watcher := p.phone(bob, "bob", slapd["USER_PW"])
 	require.NoError(t, watcher.Watch(t.Context(), alice))
-	watcher.sees(alice, "signed out", "Signed out", pidf.LineIdle)
+	watcher.sees(alice, "signed out", "Signed out", aa.LineIdle)
 	phone := p.phone(alice, "alice", slapd["USER_PW"])
 	require.NoError(t, phone.SignIn(t.Context()))
-	require.NoError(t, phone.Publish(t.Context(), client.Publication{Status: pidf.StatusAvailable}))
-	watcher.sees(alice, "available", "Available", pidf.LineIdle)
+	require.NoError(t, phone.Publish(t.Context(), client.Publication{Status: aa.StatusAvailable}))
+	watcher.sees(alice, "available", "Available", aa.LineIdle)
 
 	// She is herself only.
 	other := p.phone(bob, "alice", slapd["USER_PW"])
 	refused := new(client.StatusError)
-	require.ErrorAs(t, other.Publish(t.Context(), client.Publication{Status: pidf.StatusBusy}), &refused)
+	require.ErrorAs(t, other.Publish(t.Context(), client.Publication{Status: aa.StatusBusy}), &refused)
 	require.Equal(t, 403, refused.Status)
 
 	// A call, a meeting, and a call in the meeting.
 	kamailio.call(number, "early")
-	watcher.sees(alice, "available", "Available", pidf.LineRinging)
+	watcher.sees(alice, "available", "Available", aa.LineRinging)
 	kamailio.call(number, "confirmed")
-	watcher.sees(alice, "busy", "In a call", pidf.LineBusy)
+	watcher.sees(alice, "busy", "In a call", aa.LineBusy)
 	kamailio.call(number, "terminated")
-	watcher.sees(alice, "available", "Available", pidf.LineIdle)
+	watcher.sees(alice, "available", "Available", aa.LineIdle)
 	radicale.meet("Something secret")
-	n := watcher.sees(alice, "busy", "In a meeting", pidf.LineIdle)
+	n := watcher.sees(alice, "busy", "In a meeting", aa.LineIdle)
 	require.Contains(t, string(n.Body), "calendar")
 	require.NotContains(t, string(n.Body), "secret", "it is private")
 	byNumber, err := watcher.Fetch(t.Context(), "tel:"+number)
 	require.NoError(t, err)
 	require.Equal(t, "In a meeting", byNumber.Summary().Note)
 	kamailio.call(number, "confirmed")
-	watcher.sees(alice, "busy", "In a call", pidf.LineBusy)
+	watcher.sees(alice, "busy", "In a call", aa.LineBusy)
 
 	// The PBX restarts, and has forgotten the call and the subscription.
 	kamailio.stop()
 	kamailio.start()
-	watcher.sees(alice, "busy", "In a meeting", pidf.LineIdle)
+	watcher.sees(alice, "busy", "In a meeting", aa.LineIdle)
 	radicale.do("DELETE", "work/meeting.ics", "")
-	watcher.sees(alice, "available", "Available", pidf.LineIdle)
+	watcher.sees(alice, "available", "Available", aa.LineIdle)
 
 	// Both die while she is in a call in a meeting: neither sticks. Then both are
 	// back, with what they know now.
 	radicale.meet("Something secret")
-	watcher.sees(alice, "busy", "In a meeting", pidf.LineIdle)
+	watcher.sees(alice, "busy", "In a meeting", aa.LineIdle)
 	kamailio.call(number, "confirmed")
-	watcher.sees(alice, "busy", "In a call", pidf.LineBusy)
+	watcher.sees(alice, "busy", "In a call", aa.LineBusy)
 	kamailio.stop()
 	radicale.stop()
-	watcher.sees(alice, "busy", "In a meeting", pidf.LineUnknown)
-	watcher.sees(alice, "available", "Available", pidf.LineUnknown)
+	watcher.sees(alice, "busy", "In a meeting", aa.LineUnknown)
+	watcher.sees(alice, "available", "Available", aa.LineUnknown)
 	kamailio.start()
 	radicale.start()
-	watcher.sees(alice, "busy", "In a meeting", pidf.LineIdle)
+	watcher.sees(alice, "busy", "In a meeting", aa.LineIdle)
 	radicale.do("DELETE", "work/meeting.ics", "")
-	watcher.sees(alice, "available", "Available", pidf.LineIdle)
+	watcher.sees(alice, "available", "Available", aa.LineIdle)
 
 	// She leaves, and so does the gateway.
 	require.NoError(t, phone.Close(t.Context()))
-	watcher.sees(alice, "signed out", "Signed out", pidf.LineIdle)
+	watcher.sees(alice, "signed out", "Signed out", aa.LineIdle)
 	require.Zero(t, p.stop())
 	watcher.hears(alice, "the end", func(s client.Summary) bool { return s.Ended == "deactivated" })
 	for _, secret := range []string{slapd["USER_PW"], slapd["BIND_PW"], calendarPassword, "canary", "secret"} {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx"
@@ -99,7 +99,7 @@ func run(ctx context.Context, out io.Writer) error {
 	if err := ann.Watch(ctx, "sip:tom@example.com"); err != nil {
 		return err
 	}
-	if err := server.Feed().SetLine(ctx, "2719", presence.LineState{State: pidf.LineRinging}); err != nil {
+	if err := server.Feed().SetLine(ctx, "2719", presence.LineState{State: aa.LineRinging}); err != nil {
 		return err
 	}
 	fmt.Fprintln(out, "Tom's telephone rings.")
@@ -107,7 +107,7 @@ func run(ctx context.Context, out io.Writer) error {
 	for {
 		select {
 		case n := <-heard:
-			if s := n.Summary(); len(s.Lines) > 0 && s.Lines[0].State == pidf.LineRinging {
+			if s := n.Summary(); len(s.Lines) > 0 && s.Lines[0].State == aa.LineRinging {
 				fmt.Fprintf(out, "Ann sees that line %s of Tom is %s.\n", s.Lines[0].DN, s.Lines[0].State)
 				return ann.Close(ctx)
 			}

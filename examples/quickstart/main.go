@@ -18,7 +18,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/presence/consolidation"
@@ -138,7 +138,7 @@ func (p *person) sees(ctx context.Context, other *person, want string) error {
 			if s.Note != "" {
 				last += ", " + s.Note
 			}
-			if len(s.Lines) > 0 && s.Lines[0].State != pidf.LineUnknown {
+			if len(s.Lines) > 0 && s.Lines[0].State != aa.LineUnknown {
 				last += fmt.Sprintf(" (telephone %s: %s)", s.Lines[0].DN, s.Lines[0].State)
 			}
 		case <-ctx.Done():
@@ -172,16 +172,16 @@ func run(ctx context.Context, out io.Writer) error {
 	watch := func(who, whom *person) func() error {
 		return func() error { return who.Watch(ctx, whom.address) }
 	}
-	publish := func(who *person, status pidf.Status, note string) func() error {
+	publish := func(who *person, status aa.Status, note string) func() error {
 		return func() error { return who.Publish(ctx, client.Publication{Status: status, Note: note}) }
 	}
-	telephone := func(state pidf.LineState) func() error { // what a PBX would tell
+	telephone := func(state aa.LineState) func() error { // what a PBX would tell
 		return func() error { return server.Feed().SetLine(ctx, "2719", presence.LineState{State: state}) }
 	}
 	meeting := func() error { // what a calendar would
 		start := time.Now().Add(2 * time.Second)
-		return server.Feed().SetCalendar(ctx, "tom@example.com", presence.CalendarState{Appointments: []pidf.Appointment{{
-			ID: "1", State: pidf.CalendarBusy, Subject: "Planning", From: start, End: start.Add(2 * time.Second),
+		return server.Feed().SetCalendar(ctx, "tom@example.com", presence.CalendarState{Appointments: []aa.Appointment{{
+			ID: "1", State: aa.CalendarBusy, Subject: "Planning", From: start, End: start.Add(2 * time.Second),
 		}}})
 	}
 	explain := func() error { // why is he shown like that?
@@ -205,13 +205,13 @@ func run(ctx context.Context, out io.Writer) error {
 	}{
 		{"Tom signs in, and watches Ann, who is not there yet.", watch(tom, ann), tom, ann, "signed out, Signed out", nothing},
 		{"Ann signs in, and watches Tom, who has said nothing yet.", watch(ann, tom), ann, tom, "unknown", nothing},
-		{"Ann is available.", publish(ann, pidf.StatusAvailable, ""), tom, ann, "available, Available", nothing},
-		{"So is Tom.", publish(tom, pidf.StatusAvailable, ""), ann, tom, "available, Available", nothing},
-		{"Tom needs quiet.", publish(tom, pidf.StatusBusy, "Writing the report"), ann, tom, "busy, Writing the report", nothing},
-		{"The report is done.", publish(tom, pidf.StatusAvailable, ""), ann, tom, "available, Available", nothing},
-		{"Tom's telephone rings.", telephone(pidf.LineRinging), ann, tom, "available, Available (telephone 2719: ringing)", nothing},
-		{"He takes the call.", telephone(pidf.LineBusy), ann, tom, "busy, In a call (telephone 2719: busy)", nothing},
-		{"It is over.", telephone(pidf.LineIdle), ann, tom, "available, Available (telephone 2719: idle)", nothing},
+		{"Ann is available.", publish(ann, aa.StatusAvailable, ""), tom, ann, "available, Available", nothing},
+		{"So is Tom.", publish(tom, aa.StatusAvailable, ""), ann, tom, "available, Available", nothing},
+		{"Tom needs quiet.", publish(tom, aa.StatusBusy, "Writing the report"), ann, tom, "busy, Writing the report", nothing},
+		{"The report is done.", publish(tom, aa.StatusAvailable, ""), ann, tom, "available, Available", nothing},
+		{"Tom's telephone rings.", telephone(aa.LineRinging), ann, tom, "available, Available (telephone 2719: ringing)", nothing},
+		{"He takes the call.", telephone(aa.LineBusy), ann, tom, "busy, In a call (telephone 2719: busy)", nothing},
+		{"It is over.", telephone(aa.LineIdle), ann, tom, "available, Available (telephone 2719: idle)", nothing},
 		{"Tom's calendar has a meeting in two seconds. It begins by itself:", meeting, ann, tom, "busy, In a meeting (telephone 2719: idle)", explain},
 		{"And it ends by itself:", nothing, ann, tom, "available, Available (telephone 2719: idle)", nothing},
 		{"Ann's machine crashes. As soon as it does not answer a NOTIFY:", crash, tom, ann, "signed out, Signed out", nothing},

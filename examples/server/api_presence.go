@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/consolidation"
 )
@@ -31,15 +32,15 @@ type presenceJSON struct {
 }
 
 type deviceJSON struct {
-	DN      string         `json:"dn"`
-	State   pidf.LineState `json:"state"`
-	Forward string         `json:"forward"`
+	DN      string       `json:"dn"`
+	State   aa.LineState `json:"state"`
+	Forward string       `json:"forward"`
 }
 
 type blustarJSON struct {
-	Status    pidf.Status `json:"status"`
-	Note      string      `json:"note"`
-	Timestamp stamp       `json:"timestamp"`
+	Status    aa.Status `json:"status"`
+	Note      string    `json:"note"`
+	Timestamp stamp     `json:"timestamp"`
 }
 
 // getPresence is GET /v1/presence/{address}.
@@ -67,7 +68,7 @@ func newPresenceJSON(v presence.View) presenceJSON {
 		Note:     v.Result.Note,
 		Services: make(map[string]pidf.Basic),
 		Devices:  []deviceJSON{},
-		BluStar:  blustarJSON{Status: pidf.StatusUnknown},
+		BluStar:  blustarJSON{Status: aa.StatusUnknown},
 		Calendar: []appointment{},
 	}
 	for _, t := range v.Document.Tuples {
@@ -75,24 +76,25 @@ func newPresenceJSON(v presence.View) presenceJSON {
 		p.Services[name] = t.Basic
 	}
 	for _, d := range v.Document.Devices {
-		if d.Line == nil {
+		line := aa.LineOf(&d)
+		if line == nil {
 			continue
 		}
-		device := deviceJSON{DN: d.Line.DN, State: d.Line.State}
-		if d.Line.Forward != nil {
-			device.Forward = d.Line.Forward.Destination
+		device := deviceJSON{DN: line.DN, State: line.State}
+		if line.Forward != nil {
+			device.Forward = line.Forward.Destination
 		}
 		p.Devices = append(p.Devices, device)
 	}
 	for _, person := range v.Document.Persons {
-		if person.BluStar != nil {
-			p.addSources(person.BluStar)
+		if sources := aa.PresenceOf(&person); sources != nil {
+			p.addSources(sources)
 		}
 	}
 	return p
 }
 
-func (p *presenceJSON) addSources(from *pidf.BluStarPresence) {
+func (p *presenceJSON) addSources(from *aa.Presence) {
 	if b := from.BluStar; b != nil {
 		p.BluStar = blustarJSON{Status: b.Status, Timestamp: stamp(b.Timestamp)}
 		if b.Note != nil {

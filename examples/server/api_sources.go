@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 )
 
@@ -15,8 +15,8 @@ import (
 // putLine is PUT /v1/lines/{dn}.
 func (s *server) putLine(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
-		State   pidf.LineState `json:"state"`
-		Forward string         `json:"forward"`
+		State   aa.LineState `json:"state"`
+		Forward string       `json:"forward"`
 	}
 	lifetime, err := lifetimeOf(r)
 	if err != nil {
@@ -33,14 +33,14 @@ func (s *server) putLine(w http.ResponseWriter, r *http.Request) error {
 
 // appointment is one of PUT /v1/calendars/{mail}, and of a presence in JSON.
 type appointment struct {
-	ID       string             `json:"id"`
-	State    pidf.CalendarState `json:"state"`
-	Subject  string             `json:"subject"`
-	Location string             `json:"location"`
-	From     time.Time          `json:"from"`
-	End      time.Time          `json:"end"`
-	AllDay   bool               `json:"allday"`
-	Private  bool               `json:"private"`
+	ID       string           `json:"id"`
+	State    aa.CalendarState `json:"state"`
+	Subject  string           `json:"subject"`
+	Location string           `json:"location"`
+	From     time.Time        `json:"from"`
+	End      time.Time        `json:"end"`
+	AllDay   bool             `json:"allday"`
+	Private  bool             `json:"private"`
 }
 
 // putCalendar is PUT /v1/calendars/{mail}.
@@ -61,7 +61,7 @@ func (s *server) putCalendar(w http.ResponseWriter, r *http.Request) error {
 		if a.End.IsZero() {
 			return &fieldError{fmt.Sprintf("[%d].end", i), "missing"}
 		}
-		calendar.Appointments = append(calendar.Appointments, pidf.Appointment{
+		calendar.Appointments = append(calendar.Appointments, aa.Appointment{
 			ID: a.ID, State: a.State, Subject: a.Subject, Location: a.Location,
 			From: a.From, End: a.End, AllDay: a.AllDay, Private: a.Private,
 		})
@@ -71,10 +71,10 @@ func (s *server) putCalendar(w http.ResponseWriter, r *http.Request) error {
 
 // external is PUT /v1/external/{address}, and what a presence in JSON has of it.
 type external struct {
-	Status         pidf.Status `json:"status"`
-	FreeText       string      `json:"freeText"`
-	FwdDestination string      `json:"fwdDestination"`
-	TelephoneEvent string      `json:"telephoneEvent"`
+	Status         aa.Status `json:"status"`
+	FreeText       string    `json:"freeText"`
+	FwdDestination string    `json:"fwdDestination"`
+	TelephoneEvent string    `json:"telephoneEvent"`
 }
 
 func (s *server) putExternal(w http.ResponseWriter, r *http.Request) error {

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/consolidation"
 )
@@ -132,10 +132,10 @@ func TestSources(t *testing.T) {
 
 	a := p.request("GET", "/v1/presence/tel:2719", "")
 	require.Equal(t, "application/pidf+xml", a.header.Get("Content-Type"))
-	doc, err := pidf.Decode([]byte(a.body))
+	doc, err := aa.Decode([]byte(a.body))
 	require.NoError(t, err)
 	require.Equal(t, "tel:2719", doc.Entity)
-	require.Equal(t, pidf.LineBusy, doc.Devices[0].Line.State)
+	require.Equal(t, aa.LineBusy, aa.LineOf(&doc.Devices[0]).State)
 
 	// BSX-1
 	e := p.object("/v1/explain/sip:tom.hanks@example.com")

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/auth"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx"
 	"github.com/openblustar/blustar/sipx/stack"
@@ -112,12 +112,12 @@ func mainJob(t *testing.T, transport string) {
 	require.NoError(t, ann.Watch(t.Context(), tomURI))
 	ann.hears(tomURI, "the first NOTIFY", is("signed out", "Signed out"))
 	require.NoError(t, tom.SignIn(t.Context()))
-	require.NoError(t, tom.Publish(t.Context(), client.Publication{Status: pidf.StatusAvailable, Note: "HELLO"}))
+	require.NoError(t, tom.Publish(t.Context(), client.Publication{Status: aa.StatusAvailable, Note: "HELLO"}))
 	ann.hears(tomURI, "that Tom is available", is("available", "HELLO"))
 
 	require.Equal(t, 204, p.request("PUT", "/v1/lines/2719", `{"state":"busy"}`).status)
 	n := ann.hears(tomURI, "the call", is("busy", "HELLO"))
-	require.Equal(t, pidf.LineBusy, n.Presence.Devices[0].Line.State)
+	require.Equal(t, aa.LineBusy, aa.LineOf(&n.Presence.Devices[0]).State)
 	require.Equal(t, 204, p.request("PUT", "/v1/external/"+tomURI, `{"status":"do not disturb"}`).status)
 	ann.hears(tomURI, "the external presence", is("unavailable", "HELLO"))
 	require.Equal(t, 204, p.request("DELETE", "/v1/external/"+tomURI, "").status)
@@ -131,7 +131,7 @@ func mainJob(t *testing.T, transport string) {
 
 	require.NoError(t, tom.Forward(t.Context(), "sip:sean@example.com"))
 	n = ann.hears(tomURI, "the forwarding", func(s client.Summary) bool { return s.Status == "available" })
-	require.Equal(t, "sip:sean@example.com", n.Presence.Persons[0].BluStar.ExternalUC.FwdDestination)
+	require.Equal(t, "sip:sean@example.com", aa.PresenceOf(&n.Presence.Persons[0]).ExternalUC.FwdDestination)
 	forwardings := p.object("/v1/forwardings")["items"].([]any)
 	require.Equal(t, "sip:sean@example.com", forwardings[0].(map[string]any)["destination"])
 

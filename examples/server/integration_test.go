@@ -12,7 +12,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/openblustar/blustar/internal/rig"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/client"
 )
 
@@ -84,7 +84,7 @@ func TestOpenLDAP(t *testing.T) {
 	thaw := slapd.Hang(t)
 	p.eventually("/readyz", 503)
 	began := time.Now()
-	require.NoError(t, ph.Publish(t.Context(), client.Publication{Status: pidf.StatusDoNotDisturb}))
+	require.NoError(t, ph.Publish(t.Context(), client.Publication{Status: aa.StatusDoNotDisturb}))
 	ph.hears(alice, "her own status", is("unavailable", "Unavailable"))
 	require.Less(t, time.Since(began), time.Second)
 	require.Equal(t, 503, p.request("GET", "/v1/presence/judy@"+slapd["SIP_DOMAIN"], "").status)
@@ -111,7 +111,7 @@ func TestActiveDirectory(t *testing.T) {
 
 	ph := p.phone("udp", alice, ad["DOMAIN"]+`\alice`, ad["USER_PW"])
 	require.NoError(t, ph.SignIn(t.Context()))
-	require.NoError(t, ph.Publish(t.Context(), client.Publication{Status: pidf.StatusBusy, Note: "HELLO"}))
+	require.NoError(t, ph.Publish(t.Context(), client.Publication{Status: aa.StatusBusy, Note: "HELLO"}))
 	ph.hears(alice, "her own status", is("busy", "HELLO"))
 
 	wrong := p.phone("udp", bob, ad["DOMAIN"]+`\bob`, "canary")
@@ -120,7 +120,7 @@ func TestActiveDirectory(t *testing.T) {
 	require.ErrorIs(t, disabled.SignIn(t.Context()), client.ErrUnauthorized)
 	other := p.phone("udp", bob, ad["DOMAIN"]+`\alice`, ad["USER_PW"])
 	var refused *client.StatusError
-	require.ErrorAs(t, other.Publish(t.Context(), client.Publication{Status: pidf.StatusBusy}), &refused)
+	require.ErrorAs(t, other.Publish(t.Context(), client.Publication{Status: aa.StatusBusy}), &refused)
 	require.Equal(t, 403, refused.Status, "alice is not bob")
 
 	thaw := ad.Hang(t)

@@ -7,7 +7,7 @@
 //	poller := calendar.NewPoller(calendar.Polling{Interval: time.Minute, …})
 //
 //	func (m *Monitor) MonitorCalendar(ctx context.Context, mail string, update func(presence.CalendarState)) error {
-//		return m.poller.Watch(ctx, mail, nil, update, func(ctx context.Context, w calendar.Window) ([]pidf.Appointment, error) {
+//		return m.poller.Watch(ctx, mail, nil, update, func(ctx context.Context, w calendar.Window) ([]aa.Appointment, error) {
 //			return m.read(ctx, mail, w)
 //		})
 //	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/internal/backoff"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 )
 
@@ -72,7 +72,7 @@ func (p *Poller) Lifetime() time.Duration {
 // A value from wake, which may be nil, has it poll at once. The error is that of ctx
 // or of a poll.
 func (p *Poller) Watch(ctx context.Context, mail string, wake <-chan struct{}, update func(presence.CalendarState),
-	poll func(context.Context, Window) ([]pidf.Appointment, error)) error {
+	poll func(context.Context, Window) ([]aa.Appointment, error)) error {
 	if err := p.hasEnded(mail); err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (p *Poller) pause(ctx context.Context, v *verdict, wake <-chan struct{}) er
 
 // poll polls a mailbox once there is room for one more. The deadline starts only
 // then.
-func (p *Poller) poll(ctx context.Context, poll func(context.Context, Window) ([]pidf.Appointment, error)) ([]pidf.Appointment, error) {
+func (p *Poller) poll(ctx context.Context, poll func(context.Context, Window) ([]aa.Appointment, error)) ([]aa.Appointment, error) {
 	select {
 	case p.slots <- struct{}{}:
 		defer func() { <-p.slots }()

@@ -17,7 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/openblustar/blustar/internal/calendar"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 )
 
@@ -40,7 +40,7 @@ type polls struct {
 	from time.Time
 }
 
-func (p *polls) poll(context.Context, calendar.Window) ([]pidf.Appointment, error) {
+func (p *polls) poll(context.Context, calendar.Window) ([]aa.Appointment, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.at = append(p.at, time.Since(p.from))
@@ -185,7 +185,7 @@ func TestPollsBounded(t *testing.T) {
 		under <- 0
 		for i := range 5 {
 			go func() {
-				ended <- p.Watch(t.Context(), fmt.Sprint(i), nil, nil, func(ctx context.Context, _ calendar.Window) ([]pidf.Appointment, error) {
+				ended <- p.Watch(t.Context(), fmt.Sprint(i), nil, nil, func(ctx context.Context, _ calendar.Window) ([]aa.Appointment, error) {
 					n := <-under + 1
 					most = max(most, n)
 					under <- n
@@ -217,12 +217,12 @@ func TestValue(t *testing.T) {
 			if got = append(got, s); len(got) == 3 {
 				cancel()
 			}
-		}, func(_ context.Context, w calendar.Window) (all []pidf.Appointment, _ error) {
+		}, func(_ context.Context, w calendar.Window) (all []aa.Appointment, _ error) {
 			require.Equal(t, time.Now().Add(-24*time.Hour), w.From)
 			require.Equal(t, time.Now().Add(14*24*time.Hour), w.To)
 			for i := range 40 {
 				begin := time.Now().Add(time.Duration(40-i) * 12 * time.Hour)
-				all = append(all, pidf.Appointment{ID: fmt.Sprint(i), From: begin, End: begin.Add(time.Hour)})
+				all = append(all, aa.Appointment{ID: fmt.Sprint(i), From: begin, End: begin.Add(time.Hour)})
 			}
 			return all, nil
 		})
@@ -237,10 +237,10 @@ func TestValue(t *testing.T) {
 func TestSelect(t *testing.T) {
 	now := time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
 	w := calendar.Window{From: now.Add(-24 * time.Hour), To: now.Add(48 * time.Hour)}
-	at := func(id string, from, end time.Duration) pidf.Appointment {
-		return pidf.Appointment{ID: id, From: now.Add(from), End: now.Add(end)}
+	at := func(id string, from, end time.Duration) aa.Appointment {
+		return aa.Appointment{ID: id, From: now.Add(from), End: now.Add(end)}
 	}
-	all := []pidf.Appointment{
+	all := []aa.Appointment{
 		at("tomorrow", 24*time.Hour, 25*time.Hour),
 		at("now", -time.Hour, time.Hour),
 		at("earlier", -3*time.Hour, -2*time.Hour),

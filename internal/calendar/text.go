@@ -7,7 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 const (
@@ -51,18 +51,18 @@ func ID(id string) string {
 // BusyType of Exchange, showAs of Microsoft Graph, X-MICROSOFT-CDO-BUSYSTATUS of
 // iCalendar. Letter case does not count. Who works elsewhere is free. ok is false
 // where the word is none of them.
-func State(word string) (_ pidf.CalendarState, ok bool) {
+func State(word string) (_ aa.CalendarState, ok bool) {
 	switch strings.ToLower(strings.TrimSpace(word)) {
 	case "free", "workingelsewhere":
-		return pidf.CalendarFree, true
+		return aa.CalendarFree, true
 	case "tentative":
-		return pidf.CalendarTentative, true
+		return aa.CalendarTentative, true
 	case "busy":
-		return pidf.CalendarBusy, true
+		return aa.CalendarBusy, true
 	case "oof", "outofoffice":
-		return pidf.CalendarOutOfOffice, true
+		return aa.CalendarOutOfOffice, true
 	}
-	return pidf.CalendarUnknown, false
+	return aa.CalendarUnknown, false
 }
 
 // Private reads the sensitivity of an appointment in Exchange and Microsoft Graph. What

@@ -10,7 +10,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/internal/calendar"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 func TestText(t *testing.T) {
@@ -34,9 +34,9 @@ func TestID(t *testing.T) {
 
 // The words of Exchange, Graph and iCalendar (BSP-3.2-6, BSX-15).
 func TestWords(t *testing.T) {
-	for word, want := range map[string]pidf.CalendarState{
-		"Free": pidf.CalendarFree, "WorkingElsewhere": pidf.CalendarFree, "tentative": pidf.CalendarTentative, "BUSY": pidf.CalendarBusy,
-		"OOF": pidf.CalendarOutOfOffice, "OutOfOffice": pidf.CalendarOutOfOffice,
+	for word, want := range map[string]aa.CalendarState{
+		"Free": aa.CalendarFree, "WorkingElsewhere": aa.CalendarFree, "tentative": aa.CalendarTentative, "BUSY": aa.CalendarBusy,
+		"OOF": aa.CalendarOutOfOffice, "OutOfOffice": aa.CalendarOutOfOffice,
 	} {
 		got, ok := calendar.State(word)
 		require.True(t, ok, word)
@@ -45,7 +45,7 @@ func TestWords(t *testing.T) {
 	for _, word := range []string{"", "NoData", "unknown", "unknownFutureValue"} {
 		got, ok := calendar.State(word)
 		require.False(t, ok, word)
-		require.Equal(t, pidf.CalendarUnknown, got)
+		require.Equal(t, aa.CalendarUnknown, got)
 	}
 	for word, want := range map[string]bool{
 		"": false, "Normal": false, "personal": false, "Private": true, "CONFIDENTIAL": true, "unknownFutureValue": true,

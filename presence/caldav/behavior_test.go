@@ -14,7 +14,7 @@ import (
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/internal/backoff"
 	"github.com/openblustar/blustar/internal/calendar/calendartest"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/caldav"
 )
@@ -89,8 +89,8 @@ func ics(e calendartest.Event) string {
 	}
 	begin := func() {
 		fmt.Fprintf(&b, "BEGIN:VEVENT\r\nUID:%s\r\nSUMMARY:%s\r\nLOCATION:%s\r\n", e.ID, escape(e.Subject), escape(e.Location))
-		fmt.Fprintf(&b, "X-MICROSOFT-CDO-BUSYSTATUS:%s\r\n", map[pidf.CalendarState]string{
-			pidf.CalendarFree: "FREE", pidf.CalendarTentative: "TENTATIVE", pidf.CalendarBusy: "BUSY", pidf.CalendarOutOfOffice: "OOF",
+		fmt.Fprintf(&b, "X-MICROSOFT-CDO-BUSYSTATUS:%s\r\n", map[aa.CalendarState]string{
+			aa.CalendarFree: "FREE", aa.CalendarTentative: "TENTATIVE", aa.CalendarBusy: "BUSY", aa.CalendarOutOfOffice: "OOF",
 		}[e.State])
 		if e.Private {
 			b.WriteString("CLASS:PRIVATE\r\n")

@@ -153,7 +153,8 @@ func (c *client) send(ctx context.Context, method string, u *url.URL, depth, bod
 	if resp.Request != nil {
 		u = resp.Request.URL
 	}
-	return resp.Body, u, nil
+	decoded, err := decodedBody(resp)
+	return decoded, u, err
 }
 
 // propfind reads properties, and calls each with each response and the URL that gave

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/internal/calendar"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // event is a VEVENT: one that stands alone, the master of a recurring one, or
@@ -22,10 +22,10 @@ type event struct {
 	onward      bool    // RANGE=THISANDFUTURE: and all that follow it
 	sequence    int
 	rules       []string
-	exceptRules []string           // EXRULE
-	extra       []period           // RDATE
-	except      moments            // EXDATE
-	state       pidf.CalendarState // "" where it does not count
+	exceptRules []string         // EXRULE
+	extra       []period         // RDATE
+	except      moments          // EXDATE
+	state       aa.CalendarState // "" where it does not count
 	subject     string
 	location    string
 	private     bool
@@ -293,25 +293,25 @@ func word(p *property) string {
 
 // state returns what an event does to the presence of its owner, or "" where it
 // does not count.
-func (x *expansion) state(c *component) pidf.CalendarState {
+func (x *expansion) state(c *component) aa.CalendarState {
 	answer := x.answer(c)
 	status := word(c.get(propStatus))
 	switch {
 	case status == "CANCELLED", answer == "DECLINED", answer == "DELEGATED":
 		return ""
 	case x.Transparent:
-		return pidf.CalendarFree
+		return aa.CalendarFree
 	}
 	if state, ok := calendar.State(word(c.get(propBusyStatus))); ok {
 		return state
 	}
 	switch {
 	case word(c.get(propTransp)) == "TRANSPARENT":
-		return pidf.CalendarFree
+		return aa.CalendarFree
 	case status == "TENTATIVE", answer == "TENTATIVE", answer == "NEEDS-ACTION":
-		return pidf.CalendarTentative
+		return aa.CalendarTentative
 	}
-	return pidf.CalendarBusy
+	return aa.CalendarBusy
 }
 
 // answer is the owner's to an invitation (PARTSTAT), or "" where it is none. Who is

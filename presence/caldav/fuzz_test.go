@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // FuzzAppointments: whatever is read, what comes out is bounded, in view, and
@@ -47,8 +48,8 @@ func FuzzAppointments(f *testing.F) {
 		require.Equal(t, err == nil, errAgain == nil)
 		require.Equal(t, found, again)
 		if err == nil && len(found) > 0 {
-			p := pidf.Presence{Entity: "sip:tom@example.com", Persons: []pidf.Person{{ID: "p", BluStar: &pidf.BluStarPresence{Calendar: found}}}}
-			_, err := pidf.Decode(p.AppendXML(nil))
+			p := pidf.Presence{Entity: "sip:tom@example.com", Persons: []pidf.Person{{ID: "p", Extra: aa.Extra(&aa.Presence{Calendar: found})}}}
+			_, err := aa.Decode(p.Append(nil, pidf.BluStarDialect))
 			require.NoError(t, err) // what is shown can be read
 		}
 	})

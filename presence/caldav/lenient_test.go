@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/caldav"
 )
 
@@ -161,18 +161,18 @@ func TestStructure(t *testing.T) {
 func TestOrganizer(t *testing.T) {
 	view := july(t)
 	view.Addresses = []string{"tom@example.com", "hanks@example.com"}
-	for lines, want := range map[string]pidf.CalendarState{
-		"ORGANIZER:mailto:tom@example.com\r\nATTENDEE:mailto:tom@example.com":                                          pidf.CalendarBusy,
-		"ORGANIZER:MAILTO:Tom@Example.com\r\nATTENDEE;PARTSTAT=NEEDS-ACTION:mailto:hanks@example.com":                  pidf.CalendarBusy,
-		"ORGANIZER;EMAIL=tom@example.com:urn:uuid:1\r\nATTENDEE:mailto:tom@example.com":                                pidf.CalendarBusy,
-		"ORGANIZER:mailto:tom@example.com\r\nATTENDEE:mailto:ann@example.com":                                          pidf.CalendarBusy,
-		"ORGANIZER:mailto:tom@example.com\r\nATTENDEE;PARTSTAT=TENTATIVE:mailto:tom@example.com":                       pidf.CalendarTentative,
+	for lines, want := range map[string]aa.CalendarState{
+		"ORGANIZER:mailto:tom@example.com\r\nATTENDEE:mailto:tom@example.com":                                          aa.CalendarBusy,
+		"ORGANIZER:MAILTO:Tom@Example.com\r\nATTENDEE;PARTSTAT=NEEDS-ACTION:mailto:hanks@example.com":                  aa.CalendarBusy,
+		"ORGANIZER;EMAIL=tom@example.com:urn:uuid:1\r\nATTENDEE:mailto:tom@example.com":                                aa.CalendarBusy,
+		"ORGANIZER:mailto:tom@example.com\r\nATTENDEE:mailto:ann@example.com":                                          aa.CalendarBusy,
+		"ORGANIZER:mailto:tom@example.com\r\nATTENDEE;PARTSTAT=TENTATIVE:mailto:tom@example.com":                       aa.CalendarTentative,
 		"ORGANIZER:mailto:tom@example.com\r\nATTENDEE;PARTSTAT=DECLINED:mailto:tom@example.com":                        "",
-		"ORGANIZER:mailto:ann@example.com\r\nATTENDEE:mailto:tom@example.com":                                          pidf.CalendarTentative,
-		"ATTENDEE:mailto:hanks@example.com\r\nATTENDEE;PARTSTAT=ACCEPTED:mailto:tom@example.com":                       pidf.CalendarBusy,
+		"ORGANIZER:mailto:ann@example.com\r\nATTENDEE:mailto:tom@example.com":                                          aa.CalendarTentative,
+		"ATTENDEE:mailto:hanks@example.com\r\nATTENDEE;PARTSTAT=ACCEPTED:mailto:tom@example.com":                       aa.CalendarBusy,
 		"ATTENDEE;PARTSTAT=NEEDS-ACTION:mailto:hanks@example.com\r\nATTENDEE;PARTSTAT=DECLINED:mailto:tom@example.com": "",
-		"ORGANIZER:mailto:tom@example.com\r\nSTATUS:TENTATIVE\r\nATTENDEE:mailto:tom@example.com":                      pidf.CalendarTentative,
-		"ORGANIZER:mailto:tom@example.com\r\nTRANSP:TRANSPARENT\r\nATTENDEE:mailto:tom@example.com":                    pidf.CalendarFree,
+		"ORGANIZER:mailto:tom@example.com\r\nSTATUS:TENTATIVE\r\nATTENDEE:mailto:tom@example.com":                      aa.CalendarTentative,
+		"ORGANIZER:mailto:tom@example.com\r\nTRANSP:TRANSPARENT\r\nATTENDEE:mailto:tom@example.com":                    aa.CalendarFree,
 	} {
 		found, err := view.Appointments(t.Context(), vevent("DTSTART:20250701T100000Z", "DURATION:PT1H", lines))
 		require.NoError(t, err)

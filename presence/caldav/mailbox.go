@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/internal/calendar"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
-type appointments = []pidf.Appointment
+type appointments = []aa.Appointment
 
 // rediscover is how often the calendars of a mailbox are looked for again.
 const rediscover = time.Hour

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/internal/calendar"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 )
 
@@ -47,7 +47,7 @@ func New(cfg Config) (*Monitor, error) {
 // [ErrNoCalendar], [ErrLimit], [ErrInsecure], or one of the network's.
 func (m *Monitor) MonitorCalendar(ctx context.Context, mail string, update func(presence.CalendarState)) error {
 	box := &mailbox{cfg: &m.cfg, mail: mail, log: m.cfg.Logger.With("mailbox", mail), refused: m.refused, zones: m.zones}
-	return m.poller.Watch(ctx, mail, nil, update, func(ctx context.Context, w calendar.Window) ([]pidf.Appointment, error) {
+	return m.poller.Watch(ctx, mail, nil, update, func(ctx context.Context, w calendar.Window) ([]aa.Appointment, error) {
 		found, err := box.poll(ctx, w)
 		return found, m.judge(err)
 	})

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/caldav"
 )
@@ -164,7 +164,7 @@ func TestWindowMoves(t *testing.T) {
 		first := time.Now().Add(time.Hour)
 		for day := range 10 {
 			all := w.last().Appointments
-			all = slices.DeleteFunc(slices.Clone(all), func(a pidf.Appointment) bool { return a.ID == "b" })
+			all = slices.DeleteFunc(slices.Clone(all), func(a aa.Appointment) bool { return a.ID == "b" })
 			require.Contains(t, []int{14, 15}, len(all), "day %d", day)
 			require.Equal(t, first.AddDate(0, 0, max(0, day-1)).UTC(), all[0].From, "day %d", day)
 			require.Equal(t, day > 6, len(all) < len(w.last().Appointments), "day %d", day)
@@ -217,7 +217,7 @@ func TestCalendarProperties(t *testing.T) {
 		w := start(t, config(d))
 		require.Len(t, w.last().Appointments, 1)
 		require.Equal(t, 15, w.last().Appointments[0].From.Hour())
-		require.Equal(t, pidf.CalendarFree, w.last().Appointments[0].State)
+		require.Equal(t, aa.CalendarFree, w.last().Appointments[0].State)
 		w.cancel()
 	})
 }

@@ -135,6 +135,10 @@ func statusCode(line string) string {
 func readMultiStatus(body io.ReadCloser, max int, each func(*response) error) (token string, err error) {
 	defer body.Close()
 	d := xml.NewDecoder(body)
+	d.CharsetReader = charsetReader
+	if _, ok := body.(decoded); ok {
+		d.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil }
+	}
 	if err := openMultiStatus(d); err != nil {
 		return "", err
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/auth"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/caldav"
 )
@@ -156,7 +156,7 @@ func TestRadicale(t *testing.T) {
 	m, err := caldav.New(cfg)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
-	states, done := make(chan []pidf.Appointment), make(chan error, 1)
+	states, done := make(chan []aa.Appointment), make(chan error, 1)
 	go func() {
 		done <- m.MonitorCalendar(ctx, "tom.hanks@example.com", func(s presence.CalendarState) {
 			select {
@@ -169,13 +169,13 @@ func TestRadicale(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, <-done, context.Canceled)
 	}()
-	until := func(what string, ok func(map[string]pidf.Appointment) bool) map[string]pidf.Appointment {
+	until := func(what string, ok func(map[string]aa.Appointment) bool) map[string]aa.Appointment {
 		t.Helper()
 		deadline := time.After(time.Minute)
 		for {
 			select {
 			case all := <-states:
-				byID := make(map[string]pidf.Appointment)
+				byID := make(map[string]aa.Appointment)
 				for _, a := range all {
 					byID[a.ID] = a
 				}
@@ -194,7 +194,7 @@ func TestRadicale(t *testing.T) {
 		return uid + "/" + day(n, hour).UTC().Format("20060102T150405Z")
 	}
 
-	all := until("first poll", func(map[string]pidf.Appointment) bool { return true })
+	all := until("first poll", func(map[string]aa.Appointment) bool { return true })
 	weeks := 0
 	for key, a := range all {
 		if strings.HasPrefix(key, "weekly/") {
@@ -206,17 +206,17 @@ func TestRadicale(t *testing.T) {
 	}
 	require.InDelta(t, 57, weeks, 1)
 	stamp := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	want := map[string]pidf.Appointment{
-		"single":              {State: pidf.CalendarBusy, Subject: "Single", Location: "Room 1", From: day(2, 10), End: day(2, 11)},
-		id("recurring", 1, 9): {State: pidf.CalendarBusy, Subject: "Daily", From: day(1, 9), End: day(1, 9).Add(30 * time.Minute)},
-		id("recurring", 3, 9): {State: pidf.CalendarBusy, Subject: "Moved", From: day(3, 14), End: day(3, 15)},
-		id("recurring", 4, 9): {State: pidf.CalendarBusy, Subject: "Daily", From: day(4, 9), End: day(4, 9).Add(30 * time.Minute)},
-		"allday": {State: pidf.CalendarFree, Subject: "Fair", AllDay: true,
+	want := map[string]aa.Appointment{
+		"single":              {State: aa.CalendarBusy, Subject: "Single", Location: "Room 1", From: day(2, 10), End: day(2, 11)},
+		id("recurring", 1, 9): {State: aa.CalendarBusy, Subject: "Daily", From: day(1, 9), End: day(1, 9).Add(30 * time.Minute)},
+		id("recurring", 3, 9): {State: aa.CalendarBusy, Subject: "Moved", From: day(3, 14), End: day(3, 15)},
+		id("recurring", 4, 9): {State: aa.CalendarBusy, Subject: "Daily", From: day(4, 9), End: day(4, 9).Add(30 * time.Minute)},
+		"allday": {State: aa.CalendarFree, Subject: "Fair", AllDay: true,
 			From: time.Date(today.Year(), today.Month(), today.Day()+3, 0, 0, 0, 0, time.UTC), End: time.Date(today.Year(), today.Month(), today.Day()+5, 0, 0, 0, 0, time.UTC)},
-		"private":   {State: pidf.CalendarBusy, Subject: "Doctor", Private: true, From: day(4, 8), End: day(4, 9)},
-		"oof":       {State: pidf.CalendarOutOfOffice, Subject: "Away", From: day(5, 8), End: day(5, 16)},
-		"tentative": {State: pidf.CalendarTentative, Subject: "Perhaps", From: day(6, 8), End: day(6, 9)},
-		"zone": {State: pidf.CalendarBusy, Subject: "Elsewhere",
+		"private":   {State: aa.CalendarBusy, Subject: "Doctor", Private: true, From: day(4, 8), End: day(4, 9)},
+		"oof":       {State: aa.CalendarOutOfOffice, Subject: "Away", From: day(5, 8), End: day(5, 16)},
+		"tentative": {State: aa.CalendarTentative, Subject: "Perhaps", From: day(6, 8), End: day(6, 9)},
+		"zone": {State: aa.CalendarBusy, Subject: "Elsewhere",
 			From: time.Date(today.Year(), today.Month(), today.Day()+7, 12, 30, 0, 0, time.UTC), End: time.Date(today.Year(), today.Month(), today.Day()+7, 13, 30, 0, 0, time.UTC)},
 	}
 	for key, a := range want {
@@ -228,7 +228,7 @@ func TestRadicale(t *testing.T) {
 	r.put("single", calendar(berlin, event("single", begin(2, 10), "DURATION:PT2H", "SUMMARY:Changed")))
 	r.do(http.MethodDelete, "/tom/work/oof.ics", "")
 	r.put("new", calendar(berlin, event("new", begin(1, 12), "DURATION:PT1H")))
-	until("changes", func(all map[string]pidf.Appointment) bool {
+	until("changes", func(all map[string]aa.Appointment) bool {
 		_, oof := all["oof"]
 		_, added := all["new"]
 		return all["single"].Subject == "Changed" && !oof && added
@@ -237,7 +237,7 @@ func TestRadicale(t *testing.T) {
 	r.stop()
 	r.start()
 	r.do(http.MethodDelete, "/tom/work/new.ics", "")
-	all = until("after a restart", func(all map[string]pidf.Appointment) bool {
+	all = until("after a restart", func(all map[string]aa.Appointment) bool {
 		_, ok := all["new"]
 		return !ok
 	})

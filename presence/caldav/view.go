@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/internal/calendar"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // View says what of an iCalendar object is of interest, and for whom. The zero
@@ -31,7 +31,7 @@ type View struct {
 // The error tells what could not be read; the rest is returned beside it. It is
 // never longer than a few lines, and has none of the texts of an event. Where
 // ctx ends, it is that of ctx.
-func (v View) Appointments(ctx context.Context, data []byte) ([]pidf.Appointment, error) {
+func (v View) Appointments(ctx context.Context, data []byte) ([]aa.Appointment, error) {
 	return v.expand(ctx, data, newZones(new(calendar.Zones)), &budget{maxSteps})
 }
 
@@ -92,7 +92,7 @@ func (x *expansion) add(e *event, id string, start moment, l length) bool {
 		x.problem(fmt.Errorf("%w: more than %d occurrences", ErrLimit, x.MaxOccurrences))
 		return false
 	}
-	x.found = append(x.found, pidf.Appointment{
+	x.found = append(x.found, aa.Appointment{
 		ID: calendar.ID(id), State: e.state, Subject: e.subject, Location: e.location,
 		From: from.UTC(), End: end.UTC(), AllDay: e.allDay, Private: e.private, Timestamp: e.stamp,
 	})

@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/caldav"
 )
 
@@ -47,15 +47,15 @@ func vevent(lines ...string) []byte {
 	return calendar("BEGIN:VEVENT\r\nUID:1\r\n" + strings.Join(lines, "\r\n") + "\r\nEND:VEVENT")
 }
 
-func sorted(all []pidf.Appointment) []pidf.Appointment {
-	slices.SortFunc(all, func(x, y pidf.Appointment) int {
+func sorted(all []aa.Appointment) []aa.Appointment {
+	slices.SortFunc(all, func(x, y aa.Appointment) int {
 		return cmp.Or(x.From.Compare(y.From), cmp.Compare(x.ID, y.ID))
 	})
 	return all
 }
 
 // times writes when appointments are.
-func times(all []pidf.Appointment) []string {
+func times(all []aa.Appointment) []string {
 	out := []string{}
 	for _, a := range sorted(all) {
 		out = append(out, a.From.Format("2006-01-02T15:04")+" "+a.End.Sub(a.From).String())
@@ -64,7 +64,7 @@ func times(all []pidf.Appointment) []string {
 }
 
 // line writes an appointment for people to read.
-func line(a pidf.Appointment) string {
+func line(a aa.Appointment) string {
 	s := a.ID + " | " + a.From.Format(time.RFC3339) + " " + a.End.Sub(a.From).String() + " | " + string(a.State)
 	if a.AllDay {
 		s += " all day"
@@ -109,27 +109,27 @@ func TestState(t *testing.T) {
 	tests := []struct {
 		name  string
 		lines []string
-		want  pidf.CalendarState // "" where it does not count
+		want  aa.CalendarState // "" where it does not count
 	}{
-		{"nothing said", nil, pidf.CalendarBusy},
-		{"opaque", []string{"TRANSP:OPAQUE"}, pidf.CalendarBusy},
-		{"transparent", []string{"TRANSP:TRANSPARENT"}, pidf.CalendarFree},
-		{"tentative", []string{"STATUS:TENTATIVE", "TRANSP:OPAQUE"}, pidf.CalendarTentative},
-		{"confirmed", []string{"STATUS:CONFIRMED"}, pidf.CalendarBusy},
+		{"nothing said", nil, aa.CalendarBusy},
+		{"opaque", []string{"TRANSP:OPAQUE"}, aa.CalendarBusy},
+		{"transparent", []string{"TRANSP:TRANSPARENT"}, aa.CalendarFree},
+		{"tentative", []string{"STATUS:TENTATIVE", "TRANSP:OPAQUE"}, aa.CalendarTentative},
+		{"confirmed", []string{"STATUS:CONFIRMED"}, aa.CalendarBusy},
 		{"cancelled", []string{"STATUS:CANCELLED"}, ""},
-		{"out of office", []string{"X-MICROSOFT-CDO-BUSYSTATUS:OOF"}, pidf.CalendarOutOfOffice},
-		{"out of office, spelled", []string{"X-MICROSOFT-CDO-BUSYSTATUS:OutOfOffice"}, pidf.CalendarOutOfOffice},
-		{"busy status before the rest", []string{"X-MICROSOFT-CDO-BUSYSTATUS:BUSY", "TRANSP:TRANSPARENT", "STATUS:TENTATIVE"}, pidf.CalendarBusy},
-		{"free", []string{"X-MICROSOFT-CDO-BUSYSTATUS:FREE"}, pidf.CalendarFree},
-		{"elsewhere", []string{"X-MICROSOFT-CDO-BUSYSTATUS:WORKINGELSEWHERE"}, pidf.CalendarFree},
-		{"busy status tentative", []string{"X-MICROSOFT-CDO-BUSYSTATUS:TENTATIVE"}, pidf.CalendarTentative},
-		{"unknown busy status", []string{"X-MICROSOFT-CDO-BUSYSTATUS:MAYBE", "TRANSP:TRANSPARENT"}, pidf.CalendarFree},
+		{"out of office", []string{"X-MICROSOFT-CDO-BUSYSTATUS:OOF"}, aa.CalendarOutOfOffice},
+		{"out of office, spelled", []string{"X-MICROSOFT-CDO-BUSYSTATUS:OutOfOffice"}, aa.CalendarOutOfOffice},
+		{"busy status before the rest", []string{"X-MICROSOFT-CDO-BUSYSTATUS:BUSY", "TRANSP:TRANSPARENT", "STATUS:TENTATIVE"}, aa.CalendarBusy},
+		{"free", []string{"X-MICROSOFT-CDO-BUSYSTATUS:FREE"}, aa.CalendarFree},
+		{"elsewhere", []string{"X-MICROSOFT-CDO-BUSYSTATUS:WORKINGELSEWHERE"}, aa.CalendarFree},
+		{"busy status tentative", []string{"X-MICROSOFT-CDO-BUSYSTATUS:TENTATIVE"}, aa.CalendarTentative},
+		{"unknown busy status", []string{"X-MICROSOFT-CDO-BUSYSTATUS:MAYBE", "TRANSP:TRANSPARENT"}, aa.CalendarFree},
 		{"declined", []string{"ATTENDEE;PARTSTAT=DECLINED:mailto:tom.hanks@example.com"}, ""},
 		{"delegated", []string{"ATTENDEE;PARTSTAT=DELEGATED:MAILTO:TOM.HANKS@example.com"}, ""},
-		{"accepted", []string{"ATTENDEE;PARTSTAT=ACCEPTED:mailto:tom.hanks@example.com"}, pidf.CalendarBusy},
-		{"maybe", []string{"ATTENDEE;PARTSTAT=TENTATIVE:mailto:tom.hanks@example.com"}, pidf.CalendarTentative},
-		{"not answered", []string{"ATTENDEE:mailto:tom.hanks@example.com"}, pidf.CalendarTentative},
-		{"declined by another", []string{"ATTENDEE;PARTSTAT=DECLINED:mailto:meg.ryan@example.com"}, pidf.CalendarBusy},
+		{"accepted", []string{"ATTENDEE;PARTSTAT=ACCEPTED:mailto:tom.hanks@example.com"}, aa.CalendarBusy},
+		{"maybe", []string{"ATTENDEE;PARTSTAT=TENTATIVE:mailto:tom.hanks@example.com"}, aa.CalendarTentative},
+		{"not answered", []string{"ATTENDEE:mailto:tom.hanks@example.com"}, aa.CalendarTentative},
+		{"declined by another", []string{"ATTENDEE;PARTSTAT=DECLINED:mailto:meg.ryan@example.com"}, aa.CalendarBusy},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestState(t *testing.T) {
 		view.Transparent = true
 		found, err := view.Appointments(t.Context(), vevent("DTSTART:20260326T100000Z", "DURATION:PT1H"))
 		require.NoError(t, err)
-		require.Equal(t, pidf.CalendarFree, found[0].State)
+		require.Equal(t, aa.CalendarFree, found[0].State)
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/internal/subscriber"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -71,7 +71,7 @@ type Config struct {
 	// seconds up to a day; by default 300 s and 3600 s. The server may grant
 	// less, or make the client ask for more (423).
 	SubscribeExpires, PublishExpires time.Duration
-	// MaxNote is how many bytes a note may have, by default [pidf.MaxNote], which is
+	// MaxNote is how many bytes a note may have, by default [aa.MaxNote], which is
 	// what servers take unless they are configured otherwise.
 	MaxNote int
 	// Standard makes the client speak as the RFCs say instead of as BluStar.
@@ -147,7 +147,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("client: Config.MaxNote is %d", cfg.MaxNote)
 	}
 	if cfg.MaxNote == 0 {
-		cfg.MaxNote = pidf.MaxNote
+		cfg.MaxNote = aa.MaxNote
 	}
 	for _, text := range append([]string{cfg.UserAgent, cfg.ContactUser}, cfg.Route...) {
 		if strings.ContainsAny(text, "\r\n\x00") {

@@ -16,7 +16,7 @@
 //	…
 //	go stack.Serve(ctx, c)
 //	err = c.Watch(ctx, "sip:ann@example.com", "tel:200")
-//	err = c.Publish(ctx, client.Publication{Status: pidf.StatusBusy, Note: "Back at two"})
+//	err = c.Publish(ctx, client.Publication{Status: aa.StatusBusy, Note: "Back at two"})
 //	for n := range c.Notifications(ctx) {
 //		fmt.Println(n.Summary())
 //	}

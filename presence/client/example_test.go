@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx"
 	"github.com/openblustar/blustar/sipx/sipxtest"
@@ -36,7 +37,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	if err := c.Publish(ctx, client.Publication{Status: pidf.StatusBusy, Note: "Back at two"}); err != nil {
+	if err := c.Publish(ctx, client.Publication{Status: aa.StatusBusy, Note: "Back at two"}); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -78,7 +79,7 @@ func ExampleMux() {
 			return
 		}
 		defer c.Abandon()
-		if err := c.Publish(ctx, client.Publication{Status: pidf.StatusBusy, AsDefault: true}); err != nil {
+		if err := c.Publish(ctx, client.Publication{Status: aa.StatusBusy, AsDefault: true}); err != nil {
 			fmt.Println(err)
 		}
 	}

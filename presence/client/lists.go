@@ -2,6 +2,7 @@ package client
 
 import (
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -13,7 +14,7 @@ func resourceList(addresses []string) []byte {
 // readList reads the documents of a list's NOTIFY (RFC 4662 §5): those of the
 // instances that the list names, so that a stray part is none.
 func readList(contentType string, body []byte) ([]document, *sipx.Response) {
-	related, err := pidf.DecodeRelated(contentType, body)
+	related, err := pidf.Decoder{}.DecodeRelated(contentType, body)
 	if err != nil {
 		return nil, sipx.Errorf(400, "bad list").Response()
 	}
@@ -27,7 +28,7 @@ func readList(contentType string, body []byte) ([]document, *sipx.Response) {
 			if !ok || sipx.MediaType(part.Type) != pidf.TypePIDF {
 				continue // no state, or a list within the list
 			}
-			p, err := pidf.Decode(part.Body)
+			p, err := aa.Decode(part.Body)
 			if err != nil {
 				return nil, sipx.Errorf(400, "bad presence document in a list").Response()
 			}

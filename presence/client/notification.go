@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // SubscriptionState is what a NOTIFY says of its subscription (RFC 6665 §4.1.3).
@@ -52,11 +53,11 @@ type Summary struct {
 	// signed out or unknown in a BluStar document (§3.2), another RPID activity
 	// such as "on-the-phone" where a document has that. Empty without a document.
 	Status string
-	Note   string      // the text that goes with it
-	Lines  []pidf.Line // the supervised devices
-	Open   []string    // the services that are open: audio, video, message, …
-	Closed []string    // and those that are closed
-	Ended  string      // why the subscription has ended; empty while it lasts
+	Note   string    // the text that goes with it
+	Lines  []aa.Line // the supervised devices
+	Open   []string  // the services that are open: audio, video, message, …
+	Closed []string  // and those that are closed
+	Ended  string    // why the subscription has ended; empty while it lasts
 }
 
 // Summary reads the document.
@@ -76,8 +77,8 @@ func (n Notification) Summary() Summary {
 		return s
 	}
 	for _, d := range p.Devices {
-		if d.Line != nil {
-			s.Lines = append(s.Lines, *d.Line)
+		if line := aa.LineOf(&d); line != nil {
+			s.Lines = append(s.Lines, *line)
 		}
 	}
 	for _, t := range p.Tuples {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/client"
 )
 
@@ -28,7 +28,7 @@ func TestSummary(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p, err := pidf.Decode([]byte(head + tt.body + `</presence>`))
+			p, err := aa.Decode([]byte(head + tt.body + `</presence>`))
 			require.NoError(t, err)
 			require.Equal(t, tt.want, client.Notification{Entity: p.Entity, Presence: p}.Summary().String())
 		})

@@ -7,6 +7,7 @@ import (
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -120,7 +121,7 @@ func readBody(req *sipx.Request, standard bool) ([]document, *sipx.Response) {
 	contentType := req.Header.Get("Content-Type")
 	switch media := sipx.MediaType(contentType); {
 	case media == pidf.TypePIDF:
-		p, err := pidf.Decode(req.Body)
+		p, err := aa.Decode(req.Body)
 		if err != nil {
 			return nil, sipx.Errorf(400, "bad presence document").Response()
 		}

@@ -213,7 +213,7 @@ func TestStandardList(t *testing.T) {
 		_, list := s.open()
 		related := pidf.Related{Start: "list", List: &pidf.ListInfo{URI: "sip:rls@example.com", FullState: true}}
 		for i, entity := range []string{ann, "tel:200", "sip:joe@example.com"} {
-			resource := pidf.Resource{URI: entity, Instances: []pidf.Instance{{ID: "1", State: pidf.InstanceActive, CID: entity}}}
+			resource := pidf.Resource{URI: entity, Instances: []pidf.Instance{{ID: "1", State: "active", CID: entity}}}
 			if i == 2 {
 				resource.Instances[0].CID = "missing"
 			}

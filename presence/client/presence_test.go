@@ -13,7 +13,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx/sipxtest"
@@ -102,7 +102,7 @@ func TestWithTheServer(t *testing.T) {
 		require.NoError(t, tomPhone.Watch(t.Context(), ann))
 		require.Equal(t, "signed out Signed out", newest(toms, ann))
 		require.NoError(t, annPhone.SignIn(t.Context()))
-		require.NoError(t, annPhone.Publish(t.Context(), client.Publication{Status: pidf.StatusBusy, Note: "HELLO"}))
+		require.NoError(t, annPhone.Publish(t.Context(), client.Publication{Status: aa.StatusBusy, Note: "HELLO"}))
 		require.Equal(t, "busy HELLO", newest(toms, ann))
 		require.Equal(t, "busy HELLO", newest(anns, ann))
 
@@ -112,7 +112,7 @@ func TestWithTheServer(t *testing.T) {
 		require.NoError(t, annMobile.Publish(t.Context(), client.Publication{AsDefault: true}))
 		time.Sleep(time.Second)
 		require.NotContains(t, newest(toms, ann), "vailable")
-		require.NoError(t, annMobile.Publish(t.Context(), client.Publication{Status: pidf.StatusDoNotDisturb}))
+		require.NoError(t, annMobile.Publish(t.Context(), client.Publication{Status: aa.StatusDoNotDisturb}))
 		require.Equal(t, "unavailable Unavailable", newest(toms, ann))
 
 		time.Sleep(26 * time.Hour)
@@ -163,7 +163,7 @@ func TestWithTheServerAndLoss(t *testing.T) {
 				last := ""
 				for i := range 20 {
 					last = fmt.Sprint("note ", i)
-					require.NoError(t, annPhone.Publish(t.Context(), client.Publication{Status: pidf.StatusBusy, Note: last}))
+					require.NoError(t, annPhone.Publish(t.Context(), client.Publication{Status: aa.StatusBusy, Note: last}))
 				}
 				time.Sleep(time.Minute)
 				require.Equal(t, "busy "+last, newest(toms, ann))

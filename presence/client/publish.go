@@ -1,19 +1,19 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // Publication is what a client says about its user.
 type Publication struct {
 	// Status is the user's; by default available. BluStar servers support
 	// available, busy, do not disturb and signed out (§4.3).
-	Status pidf.Status
+	Status aa.Status
 	// Note is the user's text, of at most Config.MaxNote bytes. An empty one
 	// deletes it.
 	Note string
@@ -47,7 +47,7 @@ func (c *Client) Publish(ctx context.Context, p Publication) error {
 
 func (p *Publication) check(maxNote int) error {
 	if p.Status == "" {
-		p.Status = pidf.StatusAvailable
+		p.Status = aa.StatusAvailable
 	}
 	if len(p.Note) > maxNote {
 		return fmt.Errorf("client: a note of %d bytes, at most %d are possible", len(p.Note), maxNote)
@@ -70,39 +70,38 @@ func (p Publication) document(entity string, now time.Time, standard bool) []byt
 	if !standard {
 		doc.Persons = []pidf.Person{{
 			ID: entity,
-			BluStar: &pidf.BluStarPresence{BluStar: &pidf.BluStar{
+			Extra: aa.Extra(&aa.Presence{BluStar: &aa.BluStar{
 				Status:    p.Status,
 				Note:      &pidf.Note{Lang: "Eng", Text: p.Note},
 				Timestamp: now.UTC(),
-			}},
+			}}),
 		}}
-		return doc.AppendXML(nil)
+		return doc.Append(nil, pidf.BluStarDialect)
 	}
 	if len(doc.Tuples) == 0 {
 		basic := pidf.Open
-		if p.Status == pidf.StatusSignedOut {
+		if p.Status == aa.StatusSignedOut {
 			basic = pidf.Closed
 		}
 		doc.Tuples = []pidf.Tuple{{ID: "client", Basic: basic, Timestamp: now.UTC()}}
 	}
-	person := pidf.Person{ID: "person", Activities: &pidf.Activities{Values: []pidf.Activity{p.activity()}}}
+	person := pidf.Person{ID: "person", Activities: &pidf.Activities{Values: []pidf.Choice{p.activity()}}}
 	if p.Note != "" {
 		person.Notes = []pidf.Note{{Text: p.Note}}
 	}
 	doc.Persons = []pidf.Person{person}
-	// Servers tell a BluStar client by this namespace, and nothing here is in it.
-	return bytes.Replace(doc.Append(nil, pidf.StandardDialect), []byte(` xmlns:aa="`+pidf.NSBluStar+`"`), nil, 1)
+	return doc.Append(nil, pidf.StandardDialect)
 }
 
 // activity is the status in RPID, as §3.2 maps it.
-func (p Publication) activity() pidf.Activity {
+func (p Publication) activity() pidf.Choice {
 	switch p.Status {
-	case pidf.StatusBusy:
-		return pidf.Activity{Name: "busy"}
-	case pidf.StatusAway, pidf.StatusInactive, pidf.StatusBeRightBack:
-		return pidf.Activity{Name: "away"}
-	case pidf.StatusDoNotDisturb:
-		return pidf.Activity{Name: "other", Text: "unavailable"}
+	case aa.StatusBusy:
+		return pidf.Choice{Name: "busy"}
+	case aa.StatusAway, aa.StatusInactive, aa.StatusBeRightBack:
+		return pidf.Choice{Name: "away"}
+	case aa.StatusDoNotDisturb:
+		return pidf.Choice{Name: "other", Text: "unavailable"}
 	}
-	return pidf.Activity{Name: "other", Text: string(p.Status)}
+	return pidf.Choice{Name: "other", Text: string(p.Status)}
 }

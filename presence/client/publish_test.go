@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -18,7 +19,7 @@ import (
 func TestPublish(t *testing.T) {
 	run(t, nil, func(t *testing.T, s *server, c *client.Client, _ *inbox) {
 		require.NoError(t, c.Publish(t.Context(), client.Publication{
-			Status: pidf.StatusBusy, Note: "HELLO", Audio: pidf.Open, Video: pidf.Closed, Message: pidf.Open,
+			Status: aa.StatusBusy, Note: "HELLO", Audio: pidf.Open, Video: pidf.Closed, Message: pidf.Open,
 		}))
 		sent := s.seen("")
 		require.Len(t, sent, 2)
@@ -30,12 +31,12 @@ func TestPublish(t *testing.T) {
 			require.Equal(t, "<sip:tom@192.0.2.7:5060>", r.Header.Get("Contact"), "BSP-4.3-4: mandatory")
 			require.Equal(t, []string{"", "18762"}[i], r.Header.Get("SIP-If-Match"))
 
-			doc, err := pidf.Decode(r.Body)
+			doc, err := aa.Decode(r.Body)
 			require.NoError(t, err)
 			require.Equal(t, tom, doc.Entity)
 			require.Len(t, doc.Tuples, 3)
-			said := doc.Persons[0].BluStar.BluStar
-			require.Equal(t, pidf.StatusBusy, said.Status)
+			said := aa.PresenceOf(&doc.Persons[0]).BluStar
+			require.Equal(t, aa.StatusBusy, said.Status)
 			require.Equal(t, "HELLO", said.Note.Text)
 			require.Equal(t, "Eng", said.Note.Lang)
 			require.WithinDuration(t, time.Now(), said.Timestamp, time.Second)
@@ -63,7 +64,7 @@ func TestPublishAsDefault(t *testing.T) {
 // BSP-2.8-1: a refresh has the entity-tag and no body.
 func TestPublicationIsRefreshed(t *testing.T) {
 	run(t, nil, func(t *testing.T, s *server, c *client.Client, _ *inbox) {
-		require.NoError(t, c.Publish(t.Context(), client.Publication{Status: pidf.StatusBusy}))
+		require.NoError(t, c.Publish(t.Context(), client.Publication{Status: aa.StatusBusy}))
 		s.seen("")
 		for range 10 {
 			time.Sleep(3600 * 3 / 4 * time.Second)
@@ -91,7 +92,7 @@ func TestLostPublicationIsMadeAgain(t *testing.T) {
 	}
 	t.Run("in a refresh", func(t *testing.T) {
 		run(t, nil, func(t *testing.T, s *server, c *client.Client, _ *inbox) {
-			require.NoError(t, c.Publish(t.Context(), client.Publication{Status: pidf.StatusBusy}))
+			require.NoError(t, c.Publish(t.Context(), client.Publication{Status: aa.StatusBusy}))
 			s.seen("")
 			s.play(lost)
 			time.Sleep(3600 * 8 / 10 * time.Second)
@@ -105,10 +106,10 @@ func TestLostPublicationIsMadeAgain(t *testing.T) {
 	})
 	t.Run("in a change", func(t *testing.T) {
 		run(t, nil, func(t *testing.T, s *server, c *client.Client, _ *inbox) {
-			require.NoError(t, c.Publish(t.Context(), client.Publication{Status: pidf.StatusBusy}))
+			require.NoError(t, c.Publish(t.Context(), client.Publication{Status: aa.StatusBusy}))
 			s.seen("")
 			s.play(lost)
-			require.NoError(t, c.Publish(t.Context(), client.Publication{Status: pidf.StatusAway}))
+			require.NoError(t, c.Publish(t.Context(), client.Publication{Status: aa.StatusAway}))
 			sent := s.seen("")
 			require.Len(t, sent, 3, "412, the first, and once more with the new tag")
 			require.Equal(t, "2", sent[2].Header.Get("SIP-If-Match"))
@@ -230,12 +231,12 @@ func TestStandardPublication(t *testing.T) {
 			etag++
 			return sipx.NewResponse(200, field("SIP-ETag", strconv.Itoa(etag)), field("Expires", "3600"))
 		})
-		for status, want := range map[pidf.Status]string{
-			pidf.StatusAvailable:    "<rpid:other>available</rpid:other>",
-			pidf.StatusBusy:         "<rpid:busy/>",
-			pidf.StatusAway:         "<rpid:away/>",
-			pidf.StatusDoNotDisturb: "<rpid:other>unavailable</rpid:other>",
-			pidf.StatusSignedOut:    "<rpid:other>signed out</rpid:other>",
+		for status, want := range map[aa.Status]string{
+			aa.StatusAvailable:    "<rpid:other>available</rpid:other>",
+			aa.StatusBusy:         "<rpid:busy/>",
+			aa.StatusAway:         "<rpid:away/>",
+			aa.StatusDoNotDisturb: "<rpid:other>unavailable</rpid:other>",
+			aa.StatusSignedOut:    "<rpid:other>signed out</rpid:other>",
 		} {
 			before := etag
 			require.NoError(t, c.Publish(t.Context(), client.Publication{Status: status, Note: "HELLO"}))

@@ -115,7 +115,7 @@ func (s *server) entities(req *sipx.Request) []string {
 	if req.Body == nil {
 		return []string{req.To.URI.String()}
 	}
-	lists, err := pidf.DecodeResourceLists(req.Body)
+	lists, err := pidf.Decoder{}.DecodeResourceLists(req.Body)
 	require.NoError(s.t, err)
 	var uris []string
 	for e := range lists.All() {

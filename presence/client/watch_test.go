@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -348,7 +348,7 @@ func synctestNotify(s *server, req *sipx.Request) {
 func TestSignOut(t *testing.T) {
 	run(t, nil, func(t *testing.T, s *server, c *client.Client, in *inbox) {
 		require.NoError(t, c.Watch(t.Context(), ann))
-		require.NoError(t, c.Publish(t.Context(), client.Publication{Status: pidf.StatusBusy}))
+		require.NoError(t, c.Publish(t.Context(), client.Publication{Status: aa.StatusBusy}))
 		own, _ := s.open()
 		s.seen("")
 		in.take()

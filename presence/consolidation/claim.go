@@ -4,7 +4,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // Meaning is what a claim amounts to when presence is consolidated. The default
@@ -51,7 +51,7 @@ func (s *State) Claims(now time.Time) []Claim {
 	}
 	for _, l := range s.Lines {
 		c := Claim{Provenance: l.Provenance, Source: "line " + l.DN, Value: string(l.State)}
-		if l.State == pidf.LineBusy {
+		if l.State == aa.LineBusy {
 			c.Meaning = MeansCall
 		}
 		claims = append(claims, c)
@@ -62,7 +62,7 @@ func (s *State) Claims(now time.Time) []Claim {
 		}
 		c := Claim{Provenance: m.Provenance, Source: "calendar " + m.ID, Value: string(m.State)}
 		c.Expires = m.End
-		if m.State == pidf.CalendarBusy {
+		if m.State == aa.CalendarBusy {
 			c.Meaning = MeansMeeting
 		}
 		claims = append(claims, c)
@@ -83,15 +83,15 @@ func (s *State) Claims(now time.Time) []Claim {
 }
 
 // running reports whether a covers now: its end does not.
-func running(a *pidf.Appointment, now time.Time) bool {
+func running(a *aa.Appointment, now time.Time) bool {
 	return !now.Before(a.From) && now.Before(a.End)
 }
 
 // meaning says what a status of the schema means; unknown does not count.
-func meaning(s pidf.Status) Meaning {
+func meaning(s aa.Status) Meaning {
 	switch s {
-	case pidf.StatusDoNotDisturb, pidf.StatusBusy, pidf.StatusAway, pidf.StatusInactive, pidf.StatusBeRightBack,
-		pidf.StatusOther, pidf.StatusAvailable, pidf.StatusSignedOut:
+	case aa.StatusDoNotDisturb, aa.StatusBusy, aa.StatusAway, aa.StatusInactive, aa.StatusBeRightBack,
+		aa.StatusOther, aa.StatusAvailable, aa.StatusSignedOut:
 		return Meaning(s) // the same words
 	}
 	return ""

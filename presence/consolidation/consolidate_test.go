@@ -8,22 +8,23 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/consolidation"
 )
 
 var at = time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC)
 
-func own(status pidf.Status) consolidation.Published { return consolidation.Published{Status: status} }
+func own(status aa.Status) consolidation.Published { return consolidation.Published{Status: status} }
 
-func meeting(state pidf.CalendarState) consolidation.Meeting {
-	return consolidation.Meeting{Appointment: pidf.Appointment{ID: "1", State: state, From: at.Add(-time.Hour), End: at.Add(time.Hour)}}
+func meeting(state aa.CalendarState) consolidation.Meeting {
+	return consolidation.Meeting{Appointment: aa.Appointment{ID: "1", State: state, From: at.Add(-time.Hour), End: at.Add(time.Hour)}}
 }
 
 // BSP-3.2-3: the first of the ordered rules wins, of all that the sources say.
 func TestConsolidate(t *testing.T) {
-	busy, idle := consolidation.Line{DN: "1", State: pidf.LineBusy}, consolidation.Line{DN: "2", State: pidf.LineIdle}
-	ringing, unknown := consolidation.Line{DN: "3", State: pidf.LineRinging}, consolidation.Line{DN: "4", State: pidf.LineUnknown}
-	phone := &consolidation.External{Status: pidf.StatusAvailable, TelephoneEvent: "on-the-phone"}
+	busy, idle := consolidation.Line{DN: "1", State: aa.LineBusy}, consolidation.Line{DN: "2", State: aa.LineIdle}
+	ringing, unknown := consolidation.Line{DN: "3", State: aa.LineRinging}, consolidation.Line{DN: "4", State: aa.LineUnknown}
+	phone := &consolidation.External{Status: aa.StatusAvailable, TelephoneEvent: "on-the-phone"}
 	for name, tt := range map[string]struct {
 		state  consolidation.State
 		rule   string
@@ -78,21 +79,21 @@ func TestAppointmentCounts(t *testing.T) {
 // BSP-3.2-7: the BluStar dialect shows five statuses, the others as busy with their
 // own text; the Standard one, and a setting, have RPID's own words.
 func TestFiveStatuses(t *testing.T) {
-	for status, want := range map[pidf.Status]pidf.Activity{
+	for status, want := range map[aa.Status]pidf.Choice{
 		"away": {Name: "away"}, "inactive": {Name: "away"}, "be right back": {Name: "away"}, "other": {Name: "other", Text: "other"},
 	} {
 		state := consolidation.State{Published: []consolidation.Published{own(status)}}
 		result := consolidation.Consolidate(consolidation.DefaultRules(), &state, at)
 		for _, tt := range []struct {
 			options consolidation.Options
-			want    pidf.Activity
+			want    pidf.Choice
 		}{
-			{consolidation.Options{}, pidf.Activity{Name: "busy"}},
+			{consolidation.Options{}, pidf.Choice{Name: "busy"}},
 			{consolidation.Options{AllStatuses: true}, want},
 			{consolidation.Options{Standard: true}, want},
 		} {
 			activities := consolidation.Document(&state, result, at, tt.options).Persons[0].Activities
-			require.Equal(t, []pidf.Activity{tt.want}, activities.Values, "%s, %+v", status, tt.options)
+			require.Equal(t, []pidf.Choice{tt.want}, activities.Values, "%s, %+v", status, tt.options)
 			require.Equal(t, result.Note, activities.Notes[0].Text)
 		}
 	}
@@ -103,10 +104,10 @@ func TestFiveStatuses(t *testing.T) {
 // first of the guide's order wins; BluStar watchers see one of the five statuses,
 // whatever it is, and the text of what won.
 func TestAllCombinations(t *testing.T) {
-	owns := []pidf.Status{"", "available", "busy", "away", "do not disturb", "signed out", "inactive", "be right back", "other", "unknown"}
-	lines := []pidf.LineState{pidf.LineIdle, pidf.LineRinging, pidf.LineBusy, pidf.LineUnknown}
-	calendars := []pidf.CalendarState{"", "free", "tentative", "busy", "out of office", "unknown"}
-	externals := []pidf.Status{"", "available", "busy", "away", "do not disturb", "signed out", "inactive", "be right back", "unknown", "on-the-phone"}
+	owns := []aa.Status{"", "available", "busy", "away", "do not disturb", "signed out", "inactive", "be right back", "other", "unknown"}
+	lines := []aa.LineState{aa.LineIdle, aa.LineRinging, aa.LineBusy, aa.LineUnknown}
+	calendars := []aa.CalendarState{"", "free", "tentative", "busy", "out of office", "unknown"}
+	externals := []aa.Status{"", "available", "busy", "away", "do not disturb", "signed out", "inactive", "be right back", "unknown", "on-the-phone"}
 	type row struct {
 		value, note string
 		five, own   string // the activity shown to BluStar watchers, and to others
@@ -132,7 +133,7 @@ func TestAllCombinations(t *testing.T) {
 					n++
 					state := consolidation.State{Lines: []consolidation.Line{{DN: "2719", State: line}}}
 					says := map[string]bool{"": true, string(published): true, string(external): true,
-						"call": line == pidf.LineBusy || external == "on-the-phone", "meeting": calendar == "busy"}
+						"call": line == aa.LineBusy || external == "on-the-phone", "meeting": calendar == "busy"}
 					if published != "" {
 						state.Published = []consolidation.Published{own(published)}
 					}
@@ -171,9 +172,9 @@ func TestAllCombinations(t *testing.T) {
 // BSP-3.2-3: the table is data: a host reorders it and adds to it.
 func TestHostRules(t *testing.T) {
 	ringing := consolidation.Rule{Name: "ringing", Status: consolidation.StatusBusy, Note: "Ringing",
-		Match: func(c *consolidation.Claim, _ *consolidation.State) bool { return c.Value == string(pidf.LineRinging) }}
+		Match: func(c *consolidation.Claim, _ *consolidation.State) bool { return c.Value == string(aa.LineRinging) }}
 	rules := append([]consolidation.Rule{ringing}, consolidation.DefaultRules()...)
-	state := consolidation.State{Published: []consolidation.Published{own("do not disturb")}, Lines: []consolidation.Line{{DN: "1", State: pidf.LineRinging}}}
+	state := consolidation.State{Published: []consolidation.Published{own("do not disturb")}, Lines: []consolidation.Line{{DN: "1", State: aa.LineRinging}}}
 	got := consolidation.Consolidate(rules, &state, at)
 	require.Equal(t, "ringing", got.Rule)
 	require.Equal(t, "line 1", got.Winner.Source)
@@ -189,7 +190,7 @@ func TestExplain(t *testing.T) {
 	received := at.Add(-12 * time.Second)
 	state := consolidation.State{
 		Published: []consolidation.Published{{Status: "available", Provenance: consolidation.Provenance{Owner: "sip:tom@192.0.2.8", Received: received}}},
-		Lines:     []consolidation.Line{{DN: "2719", State: pidf.LineBusy, Provenance: consolidation.Provenance{Owner: "feed", Received: received, Expires: at.Add(2 * time.Hour)}}, {DN: "2720", State: pidf.LineIdle}},
+		Lines:     []consolidation.Line{{DN: "2719", State: aa.LineBusy, Provenance: consolidation.Provenance{Owner: "feed", Received: received, Expires: at.Add(2 * time.Hour)}}, {DN: "2720", State: aa.LineIdle}},
 		Calendar:  []consolidation.Meeting{meeting("busy")},
 	}
 	e := consolidation.Explain(consolidation.DefaultRules(), &state, at)

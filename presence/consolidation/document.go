@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // Sight says how much of a user somebody may see.
@@ -60,7 +61,7 @@ func Document(state *State, result Result, now time.Time, o Options) *pidf.Prese
 		activities.Values, notes = asPublished(p.Document, now)
 	}
 	if activities.Values == nil {
-		activities.Values = []pidf.Activity{activity(result.Status, o)}
+		activities.Values = []pidf.Choice{activity(result.Status, o)}
 		if result.Note != "" {
 			activities.Notes = []pidf.Note{{Lang: noteLang, Text: result.Note}}
 		}
@@ -77,11 +78,11 @@ func Document(state *State, result Result, now time.Time, o Options) *pidf.Prese
 			ID:         o.Entity,
 			Activities: activities,
 			Notes:      notes,
-			BluStar: &pidf.BluStarPresence{
+			Extra: aa.Extra(&aa.Presence{
 				BluStar:    blustar(state, now),
 				ExternalUC: externalUC(state.External),
 				Calendar:   appointments(state.Calendar, now, o),
-			},
+			}),
 		}},
 	}
 	for i := range state.Lines {
@@ -92,7 +93,7 @@ func Document(state *State, result Result, now time.Time, o Options) *pidf.Prese
 
 // asPublished returns the activities and notes of a published document that hold at
 // now; nil where it has no activities.
-func asPublished(doc *pidf.Presence, now time.Time) (values []pidf.Activity, notes []pidf.Note) {
+func asPublished(doc *pidf.Presence, now time.Time) (values []pidf.Choice, notes []pidf.Note) {
 	for i := range doc.Persons {
 		p := &doc.Persons[i]
 		notes = append(notes, p.Notes...)
@@ -116,10 +117,10 @@ func busyOrNot(state *State, result Result) (*State, Result) {
 	default:
 		r.Status, r.Note = StatusBusy, "Busy"
 	}
-	said := pidf.StatusUnknown
+	said := aa.StatusUnknown
 	switch r.Status {
 	case StatusAvailable, StatusBusy, StatusSignedOut:
-		said = pidf.Status(r.Status)
+		said = aa.Status(r.Status)
 	}
 	s := &State{Services: state.Services, Published: []Published{{Status: said}}}
 	if len(state.Published) > 0 {
@@ -154,36 +155,36 @@ func basic(open bool) pidf.Basic {
 }
 
 // activity writes a consolidated status as RPID (BSP-3.2-1, BSP-3.2-7).
-func activity(s Status, o Options) pidf.Activity {
+func activity(s Status, o Options) pidf.Choice {
 	switch s {
 	case StatusBusy:
-		return pidf.Activity{Name: "busy"}
+		return pidf.Choice{Name: "busy"}
 	case StatusAway:
 		if o.Standard || o.AllStatuses {
-			return pidf.Activity{Name: "away"}
+			return pidf.Choice{Name: "away"}
 		}
-		return pidf.Activity{Name: "busy"}
+		return pidf.Choice{Name: "busy"}
 	case StatusOther:
 		if !o.Standard && !o.AllStatuses {
-			return pidf.Activity{Name: "busy"}
+			return pidf.Choice{Name: "busy"}
 		}
 	}
-	return pidf.Activity{Name: "other", Text: string(s)}
+	return pidf.Choice{Name: "other", Text: string(s)}
 }
 
 func device(l *Line) pidf.Device {
-	line := &pidf.Line{DN: l.DN, State: l.State}
+	line := &aa.Line{DN: l.DN, State: l.State}
 	if l.Forward != "" {
-		line.Forward = &pidf.Forward{Type: "immediate", Destination: l.Forward}
+		line.Forward = &aa.Forward{Type: "immediate", Destination: l.Forward}
 	}
-	return pidf.Device{ID: "tel:" + l.DN, Line: line, Timestamp: l.Changed}
+	return pidf.Device{ID: "tel:" + l.DN, Extra: aa.Extra(line), Timestamp: l.Changed}
 }
 
 // blustar writes the last status that a BluStar client published; that of another
 // client only while no BluStar client is live (BSP-3.2-8). Note and timestamp are
 // always there, as printed.
-func blustar(state *State, now time.Time) *pidf.BluStar {
-	b := &pidf.BluStar{Status: pidf.StatusUnknown, Note: &pidf.Note{Lang: noteLang}, Timestamp: now}
+func blustar(state *State, now time.Time) *aa.BluStar {
+	b := &aa.BluStar{Status: aa.StatusUnknown, Note: &pidf.Note{Lang: noteLang}, Timestamp: now}
 	for i := range state.Published {
 		p := &state.Published[i]
 		if p.Document == nil || !state.Live {
@@ -201,11 +202,11 @@ func blustar(state *State, now time.Time) *pidf.BluStar {
 	return b
 }
 
-func externalUC(e *External) *pidf.ExternalUC {
+func externalUC(e *External) *aa.ExternalUC {
 	if e == nil {
 		return nil
 	}
-	uc := &pidf.ExternalUC{
+	uc := &aa.ExternalUC{
 		Status:         e.Status,
 		FreeText:       e.FreeText,
 		FwdDestination: e.FwdDestination,
@@ -213,7 +214,7 @@ func externalUC(e *External) *pidf.ExternalUC {
 		Timestamp:      e.Changed,
 	}
 	if uc.Status == "" {
-		uc.Status = pidf.StatusUnknown
+		uc.Status = aa.StatusUnknown
 	}
 	return uc
 }
@@ -228,8 +229,8 @@ const (
 
 // appointments picks those that are shown, by start (§3.2): those that run now, and
 // if it is asked for the next.
-func appointments(all []Meeting, now time.Time, o Options) []pidf.Appointment {
-	var list []pidf.Appointment
+func appointments(all []Meeting, now time.Time, o Options) []aa.Appointment {
+	var list []aa.Appointment
 	text := 0
 	for i := range all {
 		a := &all[i].Appointment
@@ -249,7 +250,7 @@ func appointments(all []Meeting, now time.Time, o Options) []pidf.Appointment {
 }
 
 // seen returns a as somebody may see it (BSP-3.2-6).
-func seen(a pidf.Appointment, s Sight) pidf.Appointment {
+func seen(a aa.Appointment, s Sight) aa.Appointment {
 	if s == SightNoDetails || a.Private && s != SightOwn {
 		a.Subject, a.Location = "", ""
 	}

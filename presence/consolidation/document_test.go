@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/consolidation"
 )
 
@@ -26,33 +27,33 @@ func day(clock string) time.Time {
 // BSP-1.3-1, BSP-3.1-1, BSP-3.2-5: the documents that watchers get, as §3 and §4.4
 // print them: namespaces, order of elements, texts.
 func TestDocument(t *testing.T) {
-	available := consolidation.Published{Status: pidf.StatusAvailable, Timestamp: day("13:49:08")}
-	idle := consolidation.Line{DN: "2719", State: pidf.LineIdle, Changed: day("13:30:08")}
+	available := consolidation.Published{Status: aa.StatusAvailable, Timestamp: day("13:49:08")}
+	idle := consolidation.Line{DN: "2719", State: aa.LineIdle, Changed: day("13:30:08")}
 	busy := idle
-	busy.State = pidf.LineBusy
+	busy.State = aa.LineBusy
 	services := consolidation.Services{Global: true, Audio: true, Message: true}
 	for name, state := range map[string]consolidation.State{
 		"status": {
-			Published: []consolidation.Published{{Status: pidf.StatusBusy, Note: "HELLO", Timestamp: day("14:49:08")}},
+			Published: []consolidation.Published{{Status: aa.StatusBusy, Note: "HELLO", Timestamp: day("14:49:08")}},
 			Lines:     []consolidation.Line{idle}, Services: services,
 		},
 		"calendar": {
 			Published: []consolidation.Published{available}, Lines: []consolidation.Line{idle}, Services: services,
-			Calendar: []consolidation.Meeting{{Appointment: pidf.Appointment{
-				ID: "AQYAAAADYRyhCAAAAAVZvhcAAAAA", State: pidf.CalendarBusy, Subject: "test",
+			Calendar: []consolidation.Meeting{{Appointment: aa.Appointment{
+				ID: "AQYAAAADYRyhCAAAAAVZvhcAAAAA", State: aa.CalendarBusy, Subject: "test",
 				From: day("14:00:00"), End: day("16:00:00"), Timestamp: day("14:00:00"),
 			}}},
 		},
 		"line": {Published: []consolidation.Published{available}, Lines: []consolidation.Line{busy}, Services: services},
 		"everything": {
 			Published: []consolidation.Published{available},
-			Lines:     []consolidation.Line{idle, {DN: "7895", State: pidf.LineIdle, Forward: "6894"}},
-			Calendar: []consolidation.Meeting{{Appointment: pidf.Appointment{
-				State: pidf.CalendarBusy, Subject: "Blustar Study", From: day("10:00:00"), End: day("17:00:00"),
+			Lines:     []consolidation.Line{idle, {DN: "7895", State: aa.LineIdle, Forward: "6894"}},
+			Calendar: []consolidation.Meeting{{Appointment: aa.Appointment{
+				State: aa.CalendarBusy, Subject: "Blustar Study", From: day("10:00:00"), End: day("17:00:00"),
 				AllDay: true, Private: true, Timestamp: day("09:00:00"),
 			}}},
 			External: &consolidation.External{
-				Status: pidf.StatusAvailable, FreeText: "Working on BluStar 3.2", FwdDestination: "sip:someoneelse@example.com",
+				Status: aa.StatusAvailable, FreeText: "Working on BluStar 3.2", FwdDestination: "sip:someoneelse@example.com",
 				TelephoneEvent: "on-the-phone", Changed: day("14:27:14"),
 			},
 			Services: consolidation.Services{Global: true, Video: true, Message: true},
@@ -64,7 +65,7 @@ func TestDocument(t *testing.T) {
 			result := consolidation.Consolidate(consolidation.DefaultRules(), &state, now)
 			doc := consolidation.Document(&state, result, now, consolidation.Options{Entity: "sip:tom.hanks@astra.com"})
 			require.NoError(t, doc.Validate(pidf.BluStarDialect))
-			got := doc.AppendXML(nil)
+			got := doc.Append(nil, pidf.BluStarDialect)
 			file := filepath.Join("testdata", "documents", name+".xml")
 			if *update {
 				require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))

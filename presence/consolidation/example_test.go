@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/consolidation"
 )
 
@@ -20,8 +20,8 @@ func ExampleDefaultRules() {
 	}}, consolidation.DefaultRules()...)
 
 	state := consolidation.State{
-		Published: []consolidation.Published{{Status: pidf.StatusAvailable}},
-		Lines:     []consolidation.Line{{DN: "2719", State: pidf.LineRinging}},
+		Published: []consolidation.Published{{Status: aa.StatusAvailable}},
+		Lines:     []consolidation.Line{{DN: "2719", State: aa.LineRinging}},
 	}
 	result := consolidation.Consolidate(rules, &state, time.Now())
 	fmt.Println(result.Status, "/", result.Note)

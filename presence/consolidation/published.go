@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // documentMeaning reads a document without aa: (RFC 4480 §3.2, RFC 3863 §4.1.4):
@@ -55,7 +56,7 @@ func holds(a *pidf.Activities, now time.Time) bool {
 	return (a.From.IsZero() || !now.Before(a.From)) && (a.Until.IsZero() || now.Before(a.Until))
 }
 
-func activityMeaning(a pidf.Activity) Meaning {
+func activityMeaning(a pidf.Choice) Meaning {
 	switch a.Name {
 	case "on-the-phone":
 		return MeansCall
@@ -134,18 +135,18 @@ func firstNote(notes []pidf.Note) string {
 }
 
 // statusOf is how the status of a document is written in aa:blustar.
-func statusOf(m Meaning) pidf.Status {
+func statusOf(m Meaning) aa.Status {
 	switch m {
 	case MeansDoNotDisturb:
-		return pidf.StatusDoNotDisturb
+		return aa.StatusDoNotDisturb
 	case MeansCall, MeansMeeting, MeansBusy:
-		return pidf.StatusBusy
+		return aa.StatusBusy
 	case MeansAway:
-		return pidf.StatusAway
+		return aa.StatusAway
 	case MeansAvailable:
-		return pidf.StatusAvailable
+		return aa.StatusAvailable
 	case MeansSignedOut:
-		return pidf.StatusSignedOut
+		return aa.StatusSignedOut
 	}
-	return pidf.StatusUnknown
+	return aa.StatusUnknown
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // State is all that the sources say about one user. It is a plain value, and is not
@@ -32,7 +33,7 @@ type Provenance struct {
 // document of another client, whose meaning may change with time.
 type Published struct {
 	Provenance
-	Status    pidf.Status    // of a BluStar client
+	Status    aa.Status      // of a BluStar client
 	Note      string         // the user's free text
 	Timestamp time.Time      // as published, else Received
 	Document  *pidf.Presence // of another client, as published; nil for BluStar
@@ -42,7 +43,7 @@ type Published struct {
 type Line struct {
 	Provenance
 	DN      string // directory number
-	State   pidf.LineState
+	State   aa.LineState
 	Forward string    // destination of an immediate forward, or empty
 	Changed time.Time // of State or Forward
 }
@@ -50,13 +51,13 @@ type Line struct {
 // Meeting is one appointment.
 type Meeting struct {
 	Provenance
-	pidf.Appointment
+	aa.Appointment
 }
 
 // External is what an external presence system such as Lync says.
 type External struct {
 	Provenance
-	Status         pidf.Status // empty is unknown
+	Status         aa.Status // empty is unknown
 	FreeText       string
 	FwdDestination string // where calls are forwarded to
 	TelephoneEvent string // "on-the-phone" counts as a call

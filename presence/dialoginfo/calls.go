@@ -3,7 +3,7 @@ package dialoginfo
 import (
 	"errors"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 var errTooManyDialogs = errors.New("dialoginfo: too many dialogs")
@@ -60,16 +60,16 @@ func (c *calls) apply(doc *document, max int) (stale bool, err error) {
 func (c *calls) forget() { *c = calls{} }
 
 // line is the line state that the calls make.
-func (c *calls) line() pidf.LineState {
+func (c *calls) line() aa.LineState {
 	if !c.known {
-		return pidf.LineUnknown
+		return aa.LineUnknown
 	}
-	state := pidf.LineIdle
+	state := aa.LineIdle
 	for _, call := range c.byID {
 		if call.busy() {
-			return pidf.LineBusy
+			return aa.LineBusy
 		}
-		state = pidf.LineRinging
+		state = aa.LineRinging
 	}
 	return state
 }

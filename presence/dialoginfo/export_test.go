@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // MediaType is that of the documents.
@@ -12,10 +12,10 @@ const MediaType = mediaType
 
 // Read reads documents, each newer than the one before, and returns the line
 // state that they make, and whether full state is needed.
-func Read(maxDialogs int, documents ...string) (state pidf.LineState, stale bool, err error) {
+func Read(maxDialogs int, documents ...string) (state aa.LineState, stale bool, err error) {
 	var table calls
 	for _, text := range documents {
-		doc, err := parse([]byte(text))
+		doc, err := parse([]byte(text), "")
 		if err != nil {
 			return "", false, err
 		}
@@ -28,7 +28,7 @@ func Read(maxDialogs int, documents ...string) (state pidf.LineState, stale bool
 
 // Rewrite reads a document and writes what was understood of it.
 func Rewrite(document []byte) (string, error) {
-	doc, err := parse(document)
+	doc, err := parse(document, "")
 	if err != nil {
 		return "", err
 	}

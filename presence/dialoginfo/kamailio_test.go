@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/auth"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/dialoginfo"
 	"github.com/openblustar/blustar/sipx"
@@ -164,7 +164,7 @@ func (p *telephone) publish(dialogs ...string) {
 // as it lives.
 type fadingLamp struct {
 	mu    sync.Mutex
-	state pidf.LineState
+	state aa.LineState
 	until time.Time
 }
 
@@ -174,11 +174,11 @@ func (l *fadingLamp) update(s presence.LineState) {
 	l.state, l.until = s.State, time.Now().Add(s.Lifetime)
 }
 
-func (l *fadingLamp) shows() pidf.LineState {
+func (l *fadingLamp) shows() aa.LineState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if time.Now().After(l.until) {
-		return pidf.LineUnknown
+		return aa.LineUnknown
 	}
 	return l.state
 }
@@ -206,7 +206,7 @@ func (k *kamailio) watch(device string) *fadingLamp {
 	return l
 }
 
-func (k *kamailio) eventually(l *fadingLamp, want pidf.LineState) {
+func (k *kamailio) eventually(l *fadingLamp, want aa.LineState) {
 	k.t.Helper()
 	require.Eventually(k.t, func() bool { return l.shows() == want }, 20*time.Second, 10*time.Millisecond, "want %s", want)
 }
@@ -216,20 +216,20 @@ func (k *kamailio) eventually(l *fadingLamp, want pidf.LineState) {
 func TestKamailio(t *testing.T) {
 	k := newKamailio(t, nil)
 	l := k.watch("200")
-	k.eventually(l, pidf.LineIdle) // nothing was published
+	k.eventually(l, aa.LineIdle) // nothing was published
 
 	desk := &telephone{k: k, device: "200"}
 	for _, step := range []struct {
 		dialog string
-		want   pidf.LineState
+		want   aa.LineState
 	}{
-		{"a:trying recipient", pidf.LineRinging},
-		{"a:early recipient", pidf.LineRinging},
-		{"a:confirmed recipient", pidf.LineBusy},
-		{"a:terminated recipient", pidf.LineIdle},
-		{"b:proceeding initiator", pidf.LineBusy},
-		{"b:terminated initiator", pidf.LineIdle},
-		{"c:early recipient", pidf.LineRinging},
+		{"a:trying recipient", aa.LineRinging},
+		{"a:early recipient", aa.LineRinging},
+		{"a:confirmed recipient", aa.LineBusy},
+		{"a:terminated recipient", aa.LineIdle},
+		{"b:proceeding initiator", aa.LineBusy},
+		{"b:terminated initiator", aa.LineIdle},
+		{"c:early recipient", aa.LineRinging},
 	} {
 		desk.publish(step.dialog)
 		k.eventually(l, step.want)
@@ -238,9 +238,9 @@ func TestKamailio(t *testing.T) {
 	// A second telephone of the device: Kamailio makes one document of both.
 	mobile := &telephone{k: k, device: "200"}
 	mobile.publish("d:confirmed initiator")
-	k.eventually(l, pidf.LineBusy)
+	k.eventually(l, aa.LineBusy)
 	mobile.publish("d:terminated initiator")
-	k.eventually(l, pidf.LineRinging)
+	k.eventually(l, aa.LineRinging)
 
 	// Calls that have ended stay in Kamailio's documents for a while; they are not
 	// dialogs that the device has.
@@ -248,19 +248,19 @@ func TestKamailio(t *testing.T) {
 		mobile.publish(fmt.Sprintf("f%d:terminated", i))
 	}
 	mobile.publish("g:confirmed")
-	k.eventually(l, pidf.LineBusy)
+	k.eventually(l, aa.LineBusy)
 	mobile.publish("g:terminated")
-	k.eventually(l, pidf.LineRinging)
+	k.eventually(l, aa.LineRinging)
 
 	// Another device is another subscription.
 	other := k.watch("201")
-	k.eventually(other, pidf.LineIdle)
+	k.eventually(other, aa.LineIdle)
 	(&telephone{k: k, device: "201"}).publish("e:confirmed recipient")
-	k.eventually(other, pidf.LineBusy)
-	require.Equal(t, pidf.LineRinging, l.shows())
+	k.eventually(other, aa.LineBusy)
+	require.Equal(t, aa.LineRinging, l.shows())
 
 	// Over several lifetimes of the subscription.
-	require.Never(t, func() bool { return l.shows() != pidf.LineRinging || other.shows() != pidf.LineBusy },
+	require.Never(t, func() bool { return l.shows() != aa.LineRinging || other.shows() != aa.LineBusy },
 		9*time.Second, 50*time.Millisecond)
 }
 
@@ -271,23 +271,23 @@ func TestKamailioRestart(t *testing.T) {
 		k := newKamailio(t, nil)
 		l := k.watch("200")
 		(&telephone{k: k, device: "200"}).publish("a:confirmed recipient")
-		k.eventually(l, pidf.LineBusy)
+		k.eventually(l, aa.LineBusy)
 		k.stop()
 		k.start()
-		k.eventually(l, pidf.LineIdle) // what Kamailio knows now
+		k.eventually(l, aa.LineIdle) // what Kamailio knows now
 		(&telephone{k: k, device: "200"}).publish("b:early recipient")
-		k.eventually(l, pidf.LineRinging)
+		k.eventually(l, aa.LineRinging)
 	})
 	t.Run("after a while", func(t *testing.T) {
 		k := newKamailio(t, nil)
 		l := k.watch("200")
 		(&telephone{k: k, device: "200"}).publish("a:confirmed recipient")
-		k.eventually(l, pidf.LineBusy)
+		k.eventually(l, aa.LineBusy)
 		k.stop()
-		k.eventually(l, pidf.LineUnknown)
+		k.eventually(l, aa.LineUnknown)
 		k.start()
 		(&telephone{k: k, device: "200"}).publish("b:confirmed recipient")
-		k.eventually(l, pidf.LineBusy)
+		k.eventually(l, aa.LineBusy)
 	})
 }
 
@@ -300,9 +300,9 @@ func TestKamailioDigest(t *testing.T) {
 	}
 	k := newKamailio(t, credentials("s3cret"), "WITH_AUTH")
 	l := k.watch("200")
-	k.eventually(l, pidf.LineIdle)
+	k.eventually(l, aa.LineIdle)
 	(&telephone{k: k, device: "200"}).publish("a:early recipient")
-	k.eventually(l, pidf.LineRinging)
+	k.eventually(l, aa.LineRinging)
 
 	k = newKamailio(t, credentials("wrong"), "WITH_AUTH")
 	require.ErrorIs(t, k.monitor.MonitorLine(t.Context(), "200", func(presence.LineState) {}), dialoginfo.ErrUnauthorized)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/dialoginfo"
 	"github.com/openblustar/blustar/sipx"
@@ -89,7 +89,7 @@ func TestLifetimeWithoutNotify(t *testing.T) {
 		require.Equal(t, "busy", l.shown())
 		r.set(func() { r.silent = true })
 		time.Sleep(241 * time.Second)
-		require.Equal(t, pidf.LineBusy, l.last(t).State)
+		require.Equal(t, aa.LineBusy, l.last(t).State)
 		require.Equal(t, 300*time.Second, l.last(t).Lifetime)
 	})
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/dialoginfo"
 )
 
@@ -24,26 +24,26 @@ func versions(documents ...string) []string {
 func TestLineState(t *testing.T) {
 	for _, test := range []struct {
 		dialogs string // separated by commas
-		want    pidf.LineState
+		want    aa.LineState
 	}{
-		{"", pidf.LineIdle},
-		{"terminated", pidf.LineIdle},
-		{"terminated recipient", pidf.LineIdle},
-		{"trying recipient", pidf.LineRinging},
-		{"proceeding recipient", pidf.LineRinging},
-		{"early recipient", pidf.LineRinging},
-		{"confirmed recipient", pidf.LineBusy},
-		{"trying initiator", pidf.LineBusy},
-		{"proceeding initiator", pidf.LineBusy},
-		{"early initiator", pidf.LineBusy},
-		{"confirmed initiator", pidf.LineBusy},
-		{"terminated initiator", pidf.LineIdle},
-		{"early", pidf.LineRinging},
-		{"confirmed", pidf.LineBusy},
-		{"confirmed recipient,early recipient", pidf.LineBusy},
-		{"early recipient,confirmed initiator", pidf.LineBusy},
-		{"terminated recipient,early recipient", pidf.LineRinging},
-		{"early recipient,early initiator", pidf.LineBusy},
+		{"", aa.LineIdle},
+		{"terminated", aa.LineIdle},
+		{"terminated recipient", aa.LineIdle},
+		{"trying recipient", aa.LineRinging},
+		{"proceeding recipient", aa.LineRinging},
+		{"early recipient", aa.LineRinging},
+		{"confirmed recipient", aa.LineBusy},
+		{"trying initiator", aa.LineBusy},
+		{"proceeding initiator", aa.LineBusy},
+		{"early initiator", aa.LineBusy},
+		{"confirmed initiator", aa.LineBusy},
+		{"terminated initiator", aa.LineIdle},
+		{"early", aa.LineRinging},
+		{"confirmed", aa.LineBusy},
+		{"confirmed recipient,early recipient", aa.LineBusy},
+		{"early recipient,confirmed initiator", aa.LineBusy},
+		{"terminated recipient,early recipient", aa.LineRinging},
+		{"early recipient,early initiator", aa.LineBusy},
 	} {
 		t.Run(test.dialogs, func(t *testing.T) {
 			var dialogs []string
@@ -64,21 +64,21 @@ func TestCoherentState(t *testing.T) {
 	for _, test := range []struct {
 		name      string
 		documents []string
-		want      pidf.LineState
+		want      aa.LineState
 		stale     bool
 	}{
-		{"changes one dialog of two", versions(full("a:early recipient", "b:confirmed"), partial("b:terminated")), pidf.LineRinging, false},
-		{"adds one", versions(full(), partial("a:confirmed recipient")), pidf.LineBusy, false},
-		{"ends the last", versions(full("a:early recipient"), partial("a:confirmed recipient"), partial("a:terminated")), pidf.LineIdle, false},
-		{"keeps the direction that it does not repeat", versions(full("a:trying initiator"), partial("a:early")), pidf.LineBusy, false},
-		{"full flushes", versions(full("a:confirmed"), partial("b:confirmed"), full("c:early recipient")), pidf.LineRinging, false},
-		{"a gap is processed, and full state needed", []string{numbered(3, full("a:early recipient")), numbered(5, partial("a:confirmed recipient"))}, pidf.LineBusy, true},
-		{"an older partial is not processed", []string{numbered(3, full("a:early recipient")), numbered(2, partial("a:terminated"))}, pidf.LineRinging, true},
-		{"an equal version is processed", []string{numbered(0, full("a:early recipient")), numbered(0, partial("a:terminated"))}, pidf.LineIdle, false},
-		{"full heals a gap", []string{numbered(3, full("a:early recipient")), numbered(5, partial("b:confirmed")), numbered(6, full())}, pidf.LineIdle, false},
-		{"full counts whatever its version", []string{numbered(9, full("a:confirmed")), numbered(0, full())}, pidf.LineIdle, false},
-		{"one id, two telephones", versions(full("a:confirmed", "a:early recipient", "a:terminated")), pidf.LineBusy, false},
-		{"partial first says nothing", versions(partial("a:confirmed")), pidf.LineUnknown, true},
+		{"changes one dialog of two", versions(full("a:early recipient", "b:confirmed"), partial("b:terminated")), aa.LineRinging, false},
+		{"adds one", versions(full(), partial("a:confirmed recipient")), aa.LineBusy, false},
+		{"ends the last", versions(full("a:early recipient"), partial("a:confirmed recipient"), partial("a:terminated")), aa.LineIdle, false},
+		{"keeps the direction that it does not repeat", versions(full("a:trying initiator"), partial("a:early")), aa.LineBusy, false},
+		{"full flushes", versions(full("a:confirmed"), partial("b:confirmed"), full("c:early recipient")), aa.LineRinging, false},
+		{"a gap is processed, and full state needed", []string{numbered(3, full("a:early recipient")), numbered(5, partial("a:confirmed recipient"))}, aa.LineBusy, true},
+		{"an older partial is not processed", []string{numbered(3, full("a:early recipient")), numbered(2, partial("a:terminated"))}, aa.LineRinging, true},
+		{"an equal version is processed", []string{numbered(0, full("a:early recipient")), numbered(0, partial("a:terminated"))}, aa.LineIdle, false},
+		{"full heals a gap", []string{numbered(3, full("a:early recipient")), numbered(5, partial("b:confirmed")), numbered(6, full())}, aa.LineIdle, false},
+		{"full counts whatever its version", []string{numbered(9, full("a:confirmed")), numbered(0, full())}, aa.LineIdle, false},
+		{"one id, two telephones", versions(full("a:confirmed", "a:early recipient", "a:terminated")), aa.LineBusy, false},
+		{"partial first says nothing", versions(partial("a:confirmed")), aa.LineUnknown, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			state, stale, err := dialoginfo.Read(8, test.documents...)
@@ -96,23 +96,23 @@ func TestTooManyDialogs(t *testing.T) {
 	state, stale, err := dialoginfo.Read(2, versions(full("a:confirmed", "b:confirmed"), partial("c:confirmed"))...)
 	require.ErrorContains(t, err, "too many dialogs")
 	require.True(t, stale)
-	require.Equal(t, pidf.LineUnknown, state)
+	require.Equal(t, aa.LineUnknown, state)
 	_, _, err = dialoginfo.Read(2, versions(full("a:confirmed", "b:confirmed"), partial("a:terminated", "c:confirmed"))...)
 	require.NoError(t, err, "as many as may be at the end")
 	state, _, err = dialoginfo.Read(2, versions(full("terminated", "terminated", "terminated", "early"))...)
 	require.NoError(t, err, "those that have ended do not count")
-	require.Equal(t, pidf.LineRinging, state)
+	require.Equal(t, aa.LineRinging, state)
 }
 
 func TestDocumentsOfPBXs(t *testing.T) {
-	for name, want := range map[string]pidf.LineState{
-		"kamailio-ringing.xml":     pidf.LineRinging,
-		"kamailio-two-calls.xml":   pidf.LineBusy,
-		"no-direction-idle.xml":    pidf.LineIdle,
-		"no-direction-busy.xml":    pidf.LineBusy,
-		"prefixed-extended.xml":    pidf.LineRinging,
-		"on-hold-two-parties.xml":  pidf.LineBusy,
-		"byte-order-mark-full.xml": pidf.LineIdle,
+	for name, want := range map[string]aa.LineState{
+		"kamailio-ringing.xml":     aa.LineRinging,
+		"kamailio-two-calls.xml":   aa.LineBusy,
+		"no-direction-idle.xml":    aa.LineIdle,
+		"no-direction-busy.xml":    aa.LineBusy,
+		"prefixed-extended.xml":    aa.LineRinging,
+		"on-hold-two-parties.xml":  aa.LineBusy,
+		"byte-order-mark-full.xml": aa.LineIdle,
 	} {
 		t.Run(name, func(t *testing.T) {
 			data, err := os.ReadFile(filepath.Join("testdata", name))
@@ -160,25 +160,25 @@ func TestUnusableDialogs(t *testing.T) {
 	first := `<dialog id="a" direction="recipient"><state>early</state></dialog>`
 	for name, test := range map[string]struct {
 		full, partial string // dialogs of a full document, and of a partial one after it
-		want          pidf.LineState
+		want          aa.LineState
 		stale         bool
 	}{
-		"no state":                     {`<dialog id="200"/>` + good, "", pidf.LineBusy, false},
-		"no state, behind":             {good + `<dialog id="200"/>`, "", pidf.LineBusy, false},
-		"no state, alone":              {`<dialog id="200"/>`, "", pidf.LineIdle, false},
-		"an empty state":               {`<dialog id="200"><state> </state></dialog>`, "", pidf.LineIdle, false},
-		"a state of no RFC":            {`<dialog id="200"><state>gone</state></dialog>` + good, "", pidf.LineBusy, false},
-		"a state of no RFC, and ended": {`<dialog id="200"><state>gone</state></dialog><dialog id="b"><state>terminated</state></dialog>`, "", pidf.LineIdle, false},
-		"a direction of no RFC":        {`<dialog id="200" direction="inbound"><state>confirmed</state></dialog>`, "", pidf.LineBusy, false},
-		"and it rings":                 {`<dialog id="200" direction="Recipient"><state>early</state></dialog>`, "", pidf.LineRinging, false},
-		"two states":                   {`<dialog id="200"><state>early</state><state>terminated</state></dialog>`, "", pidf.LineRinging, false},
-		"two states, one of no RFC":    {`<dialog id="200"><state>gone</state><state>early</state></dialog>`, "", pidf.LineRinging, false},
-		"no id":                        {`<dialog><state>confirmed</state></dialog>`, "", pidf.LineBusy, false},
-		"long id":                      {`<dialog id="` + strings.Repeat("x", 257) + `"><state>confirmed</state></dialog>`, "", pidf.LineBusy, false},
-		"partial, no state":            {first, `<dialog id="a"/>` + good, pidf.LineBusy, true},
-		"partial, a state of no RFC":   {first, `<dialog id="a"><state>gone</state></dialog>`, pidf.LineRinging, true},
-		"partial, no id":               {first, `<dialog><state>terminated</state></dialog>` + good, pidf.LineBusy, true},
-		"partial, a direction":         {first, `<dialog id="a" direction="up"><state>confirmed</state></dialog>`, pidf.LineBusy, false},
+		"no state":                     {`<dialog id="200"/>` + good, "", aa.LineBusy, false},
+		"no state, behind":             {good + `<dialog id="200"/>`, "", aa.LineBusy, false},
+		"no state, alone":              {`<dialog id="200"/>`, "", aa.LineIdle, false},
+		"an empty state":               {`<dialog id="200"><state> </state></dialog>`, "", aa.LineIdle, false},
+		"a state of no RFC":            {`<dialog id="200"><state>gone</state></dialog>` + good, "", aa.LineBusy, false},
+		"a state of no RFC, and ended": {`<dialog id="200"><state>gone</state></dialog><dialog id="b"><state>terminated</state></dialog>`, "", aa.LineIdle, false},
+		"a direction of no RFC":        {`<dialog id="200" direction="inbound"><state>confirmed</state></dialog>`, "", aa.LineBusy, false},
+		"and it rings":                 {`<dialog id="200" direction="Recipient"><state>early</state></dialog>`, "", aa.LineRinging, false},
+		"two states":                   {`<dialog id="200"><state>early</state><state>terminated</state></dialog>`, "", aa.LineRinging, false},
+		"two states, one of no RFC":    {`<dialog id="200"><state>gone</state><state>early</state></dialog>`, "", aa.LineRinging, false},
+		"no id":                        {`<dialog><state>confirmed</state></dialog>`, "", aa.LineBusy, false},
+		"long id":                      {`<dialog id="` + strings.Repeat("x", 257) + `"><state>confirmed</state></dialog>`, "", aa.LineBusy, false},
+		"partial, no state":            {first, `<dialog id="a"/>` + good, aa.LineBusy, true},
+		"partial, a state of no RFC":   {first, `<dialog id="a"><state>gone</state></dialog>`, aa.LineRinging, true},
+		"partial, no id":               {first, `<dialog><state>terminated</state></dialog>` + good, aa.LineBusy, true},
+		"partial, a direction":         {first, `<dialog id="a" direction="up"><state>confirmed</state></dialog>`, aa.LineBusy, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			documents := []string{`<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="0" state="full">` + test.full + `</dialog-info>`}
@@ -230,7 +230,7 @@ func TestCharsets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			state, _, err := dialoginfo.Read(8, document)
 			require.NoError(t, err)
-			require.Equal(t, pidf.LineBusy, state)
+			require.Equal(t, aa.LineBusy, state)
 		})
 	}
 }
@@ -255,7 +255,7 @@ func FuzzDocument(f *testing.F) {
 		require.Equal(t, text, again)
 		state, _, err := dialoginfo.Read(4, string(data))
 		if err == nil {
-			require.Contains(t, []pidf.LineState{pidf.LineIdle, pidf.LineRinging, pidf.LineBusy, pidf.LineUnknown}, state)
+			require.Contains(t, []aa.LineState{aa.LineIdle, aa.LineRinging, aa.LineBusy, aa.LineUnknown}, state)
 			same, _, err := dialoginfo.Read(4, text)
 			require.NoError(t, err)
 			require.Equal(t, state, same)

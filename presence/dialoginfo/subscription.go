@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/internal/subscriber"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -319,7 +319,7 @@ func (s *subscription) report() {
 }
 
 // unknown tells that nothing is known any more.
-func (s *subscription) unknown() { s.update(presence.LineState{State: pidf.LineUnknown}) }
+func (s *subscription) unknown() { s.update(presence.LineState{State: aa.LineUnknown}) }
 
 // jitter spreads d over its last fifth.
 func jitter(d time.Duration) time.Duration { return d*4/5 + rand.N(d/5+1) }

@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/internal/calendar"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
-type appointments = []pidf.Appointment
+type appointments = []aa.Appointment
 
 // rootFolder is what FindItem returns. HasAll is absent where there is no view.
 type rootFolder struct {
@@ -55,22 +55,22 @@ type freeBusyItem struct {
 
 // style says how what servers send is shown.
 type style struct {
-	elsewhere pidf.CalendarState // of WorkingElsewhere
-	personal  bool               // Sensitivity Personal is private
-	online    string             // location of an online meeting without one
+	elsewhere aa.CalendarState // of WorkingElsewhere
+	personal  bool             // Sensitivity Personal is private
+	online    string           // location of an online meeting without one
 }
 
 // appointment returns what is shown of an item; false where it does not count:
 // cancelled, declined, or without length.
-func (s *style) appointment(i *calendarItem) (pidf.Appointment, bool, error) {
+func (s *style) appointment(i *calendarItem) (aa.Appointment, bool, error) {
 	if isTrue(i.Cancelled) || strings.TrimSpace(i.Response) == "Decline" {
-		return pidf.Appointment{}, false, nil
+		return aa.Appointment{}, false, nil
 	}
 	from, end, ok, err := times(i.Start, i.End)
 	if !ok || err != nil {
-		return pidf.Appointment{}, false, err
+		return aa.Appointment{}, false, err
 	}
-	a := pidf.Appointment{
+	a := aa.Appointment{
 		ID: calendar.ID(cmp.Or(i.ID.ID, utc(from))), State: s.state(i.Status), Subject: calendar.Text(i.Subject), Location: calendar.Text(i.Location),
 		From: from, End: end, AllDay: isTrue(i.AllDay), Private: s.private(i.Sensitivity),
 	}
@@ -93,7 +93,7 @@ func (s *style) available(items []freeBusyItem) (list appointments, problem erro
 		if !ok || err != nil {
 			continue
 		}
-		a := pidf.Appointment{State: s.state(i.BusyType), From: from, End: end}
+		a := aa.Appointment{State: s.state(i.BusyType), From: from, End: end}
 		if d := i.Details; d != nil {
 			a.Subject, a.Location, a.Private = calendar.Text(d.Subject), calendar.Text(d.Location), isTrue(d.IsPrivate)
 		}
@@ -130,7 +130,7 @@ func parseTime(s string) (time.Time, error) {
 	return t.UTC(), nil
 }
 
-func (s *style) state(status string) pidf.CalendarState {
+func (s *style) state(status string) aa.CalendarState {
 	if strings.TrimSpace(status) == "WorkingElsewhere" {
 		return s.elsewhere
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/ews"
 )
 
@@ -72,9 +72,9 @@ func TestAvailability(t *testing.T) {
 			}
 			got := w.last().Appointments
 			require.Len(t, got, 2)
-			want := []pidf.Appointment{
-				{ID: got[0].ID, State: pidf.CalendarOutOfOffice, Subject: "Plan", Location: "R1", From: meeting.from.UTC(), End: meeting.to.UTC()},
-				{ID: got[1].ID, State: pidf.CalendarBusy, From: private.from.UTC(), End: private.to.UTC(), Private: true},
+			want := []aa.Appointment{
+				{ID: got[0].ID, State: aa.CalendarOutOfOffice, Subject: "Plan", Location: "R1", From: meeting.from.UTC(), End: meeting.to.UTC()},
+				{ID: got[1].ID, State: aa.CalendarBusy, From: private.from.UTC(), End: private.to.UTC(), Private: true},
 			}
 			if i == 1 { // it shows times only
 				want[0].Subject, want[0].Location, want[1].Private = "", "", false

@@ -11,7 +11,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/internal/calendar/calendartest"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/ews"
 )
@@ -63,11 +63,11 @@ func itemsOf(events []calendartest.Event) (items []item) {
 	for _, v := range events {
 		i := item{subject: v.Subject, location: v.Location, allDay: v.AllDay}
 		switch v.State {
-		case pidf.CalendarFree:
+		case aa.CalendarFree:
 			i.status = "Free"
-		case pidf.CalendarTentative:
+		case aa.CalendarTentative:
 			i.status = "Tentative"
-		case pidf.CalendarOutOfOffice:
+		case aa.CalendarOutOfOffice:
 			i.status = "OOF"
 		}
 		if v.Private {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/openblustar/blustar/internal/calendar"
 	"github.com/openblustar/blustar/internal/conf"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // Access is how the calendars are read.
@@ -89,7 +89,7 @@ type Config struct {
 	Past, Future time.Duration
 
 	// WorkingElsewhere is the state of appointments of that kind; default free.
-	WorkingElsewhere pidf.CalendarState
+	WorkingElsewhere aa.CalendarState
 	// PersonalIsPrivate makes appointments with the sensitivity "personal" private.
 	// Private and confidential ones always are.
 	PersonalIsPrivate bool
@@ -141,8 +141,8 @@ func (c *Config) normalize() error {
 	check.Require("Credentials", c.Credentials != nil)
 	conf.OneOf(check, "Scheme", c.Scheme, NTLM, Basic)
 	conf.OneOf(check, "Access", c.Access, Impersonation, Delegation, Availability)
-	conf.OneOf(check, "WorkingElsewhere", c.WorkingElsewhere, "", pidf.CalendarFree, pidf.CalendarTentative, pidf.CalendarBusy,
-		pidf.CalendarOutOfOffice, pidf.CalendarUnknown)
+	conf.OneOf(check, "WorkingElsewhere", c.WorkingElsewhere, "", aa.CalendarFree, aa.CalendarTentative, aa.CalendarBusy,
+		aa.CalendarOutOfOffice, aa.CalendarUnknown)
 	conf.Default(check, "Interval", &c.Interval, time.Minute)
 	conf.Default(check, "Resync", &c.Resync, 30*time.Minute)
 	conf.Default(check, "Timeout", &c.Timeout, 30*time.Second)
@@ -175,7 +175,7 @@ func (c *Config) normalize() error {
 	conf.Default(check, "Limits.Questions", &l.Questions, 32)
 	conf.Default(check, "Limits.ResponseBytes", &l.ResponseBytes, 16<<20)
 	l.Group, l.Batch = min(l.Group, maxGroup), min(l.Batch, maxAvailability)
-	conf.Or(&c.WorkingElsewhere, pidf.CalendarFree)
+	conf.Or(&c.WorkingElsewhere, aa.CalendarFree)
 	conf.Or(&c.OnlineLocation, "Online meeting")
 	c.OnlineLocation = calendar.Text(c.OnlineLocation)
 	conf.Or(&c.Logger, slog.New(slog.DiscardHandler))

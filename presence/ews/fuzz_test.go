@@ -13,6 +13,7 @@ import (
 
 	"github.com/openblustar/blustar/internal/calendar"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // FuzzAnswer: whatever a server sends, what is read of it is bounded and fit to be shown, and does not depend on
@@ -34,8 +35,8 @@ func FuzzAnswer(f *testing.F) {
 		pieces, errPieces := readAll(iotest.OneByteReader(bytes.NewReader(data)))
 		require.Equal(t, err == nil, errPieces == nil)
 		require.Equal(t, whole, pieces)
-		p := pidf.Presence{Entity: "sip:tom@example.com", Persons: []pidf.Person{{ID: "p", BluStar: &pidf.BluStarPresence{Calendar: whole}}}}
-		_, err = pidf.Decode(p.AppendXML(nil))
+		p := pidf.Presence{Entity: "sip:tom@example.com", Persons: []pidf.Person{{ID: "p", Extra: aa.Extra(&aa.Presence{Calendar: whole})}}}
+		_, err = aa.Decode(p.Append(nil, pidf.BluStarDialect))
 		require.NoError(t, err) // what is shown can be read
 	})
 }

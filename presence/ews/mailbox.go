@@ -10,7 +10,7 @@ import (
 
 	"github.com/openblustar/blustar/internal/backoff"
 	"github.com/openblustar/blustar/internal/calendar"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // mailbox is the watching of one mailbox. It is used by one goroutine.
@@ -201,12 +201,12 @@ func (b *mailbox) askAway(ctx context.Context) error {
 const awayID = "out-of-office"
 
 // showAway returns the appointment that shows what the owner says, if there is one.
-func (b *mailbox) showAway(w calendar.Window) (pidf.Appointment, bool) {
+func (b *mailbox) showAway(w calendar.Window) (aa.Appointment, bool) {
 	if !b.away.out {
-		return pidf.Appointment{}, false
+		return aa.Appointment{}, false
 	}
-	a := pidf.Appointment{
-		ID: awayID, State: pidf.CalendarOutOfOffice, Subject: b.monitor.cfg.OutOfOffice.Subject,
+	a := aa.Appointment{
+		ID: awayID, State: aa.CalendarOutOfOffice, Subject: b.monitor.cfg.OutOfOffice.Subject,
 		From: b.away.since.UTC(), End: w.To.UTC().Truncate(24 * time.Hour), // not another one with each poll
 	}
 	if !b.away.span.To.IsZero() {

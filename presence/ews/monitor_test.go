@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/ews"
 )
@@ -204,29 +204,29 @@ func TestAppointments(t *testing.T) {
 		name string
 		item item
 		cfg  func(*ews.Config)
-		want *pidf.Appointment // nil: nothing
+		want *aa.Appointment // nil: nothing
 	}{
-		{"busy", item{status: "Busy", subject: "Plan", location: "R1"}, nil, &pidf.Appointment{State: pidf.CalendarBusy, Subject: "Plan", Location: "R1"}},
-		{"free", item{status: "Free"}, nil, &pidf.Appointment{State: pidf.CalendarFree}},
-		{"tentative", item{status: "Tentative"}, nil, &pidf.Appointment{State: pidf.CalendarTentative}},
-		{"out of office", item{status: "OOF"}, nil, &pidf.Appointment{State: pidf.CalendarOutOfOffice}},
-		{"no data", item{status: "NoData"}, nil, &pidf.Appointment{State: pidf.CalendarUnknown}},
-		{"of a later version", item{status: "Focusing"}, nil, &pidf.Appointment{State: pidf.CalendarUnknown}},
-		{"elsewhere", item{status: "WorkingElsewhere"}, nil, &pidf.Appointment{State: pidf.CalendarFree}},
-		{"elsewhere is busy", item{status: "WorkingElsewhere"}, func(c *ews.Config) { c.WorkingElsewhere = pidf.CalendarBusy }, &pidf.Appointment{State: pidf.CalendarBusy}},
-		{"private", item{sensitivity: "Private", subject: "Doctor"}, nil, &pidf.Appointment{State: pidf.CalendarBusy, Subject: "Doctor", Private: true}},
-		{"confidential", item{sensitivity: "Confidential"}, nil, &pidf.Appointment{State: pidf.CalendarBusy, Private: true}},
-		{"personal", item{sensitivity: "Personal"}, nil, &pidf.Appointment{State: pidf.CalendarBusy}},
-		{"personal is private", item{sensitivity: "Personal"}, func(c *ews.Config) { c.PersonalIsPrivate = true }, &pidf.Appointment{State: pidf.CalendarBusy, Private: true}},
-		{"sensitivity not known", item{sensitivity: "Secret"}, nil, &pidf.Appointment{State: pidf.CalendarBusy, Private: true}},
-		{"all day", item{allDay: true}, nil, &pidf.Appointment{State: pidf.CalendarBusy, AllDay: true}},
-		{"online", item{online: true}, nil, &pidf.Appointment{State: pidf.CalendarBusy, Location: "Online meeting"}},
-		{"online in a room", item{online: true, location: "R1"}, nil, &pidf.Appointment{State: pidf.CalendarBusy, Location: "R1"}},
-		{"online in other words", item{online: true}, func(c *ews.Config) { c.OnlineLocation = "Teams" }, &pidf.Appointment{State: pidf.CalendarBusy, Location: "Teams"}},
+		{"busy", item{status: "Busy", subject: "Plan", location: "R1"}, nil, &aa.Appointment{State: aa.CalendarBusy, Subject: "Plan", Location: "R1"}},
+		{"free", item{status: "Free"}, nil, &aa.Appointment{State: aa.CalendarFree}},
+		{"tentative", item{status: "Tentative"}, nil, &aa.Appointment{State: aa.CalendarTentative}},
+		{"out of office", item{status: "OOF"}, nil, &aa.Appointment{State: aa.CalendarOutOfOffice}},
+		{"no data", item{status: "NoData"}, nil, &aa.Appointment{State: aa.CalendarUnknown}},
+		{"of a later version", item{status: "Focusing"}, nil, &aa.Appointment{State: aa.CalendarUnknown}},
+		{"elsewhere", item{status: "WorkingElsewhere"}, nil, &aa.Appointment{State: aa.CalendarFree}},
+		{"elsewhere is busy", item{status: "WorkingElsewhere"}, func(c *ews.Config) { c.WorkingElsewhere = aa.CalendarBusy }, &aa.Appointment{State: aa.CalendarBusy}},
+		{"private", item{sensitivity: "Private", subject: "Doctor"}, nil, &aa.Appointment{State: aa.CalendarBusy, Subject: "Doctor", Private: true}},
+		{"confidential", item{sensitivity: "Confidential"}, nil, &aa.Appointment{State: aa.CalendarBusy, Private: true}},
+		{"personal", item{sensitivity: "Personal"}, nil, &aa.Appointment{State: aa.CalendarBusy}},
+		{"personal is private", item{sensitivity: "Personal"}, func(c *ews.Config) { c.PersonalIsPrivate = true }, &aa.Appointment{State: aa.CalendarBusy, Private: true}},
+		{"sensitivity not known", item{sensitivity: "Secret"}, nil, &aa.Appointment{State: aa.CalendarBusy, Private: true}},
+		{"all day", item{allDay: true}, nil, &aa.Appointment{State: aa.CalendarBusy, AllDay: true}},
+		{"online", item{online: true}, nil, &aa.Appointment{State: aa.CalendarBusy, Location: "Online meeting"}},
+		{"online in a room", item{online: true, location: "R1"}, nil, &aa.Appointment{State: aa.CalendarBusy, Location: "R1"}},
+		{"online in other words", item{online: true}, func(c *ews.Config) { c.OnlineLocation = "Teams" }, &aa.Appointment{State: aa.CalendarBusy, Location: "Teams"}},
 		{"cancelled", item{cancelled: true}, nil, nil},
 		{"declined", item{response: "Decline"}, nil, nil},
-		{"not answered", item{status: "Tentative", response: "NoResponseReceived"}, nil, &pidf.Appointment{State: pidf.CalendarTentative}},
-		{"organized", item{response: "Organizer"}, nil, &pidf.Appointment{State: pidf.CalendarBusy}},
+		{"not answered", item{status: "Tentative", response: "NoResponseReceived"}, nil, &aa.Appointment{State: aa.CalendarTentative}},
+		{"organized", item{response: "Organizer"}, nil, &aa.Appointment{State: aa.CalendarBusy}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -248,7 +248,7 @@ func TestAppointments(t *testing.T) {
 					return
 				}
 				tt.want.ID, tt.want.From, tt.want.End = "a", i.from.UTC(), i.to.UTC()
-				require.Equal(t, []pidf.Appointment{*tt.want}, got)
+				require.Equal(t, []aa.Appointment{*tt.want}, got)
 			})
 		})
 	}
@@ -288,7 +288,7 @@ func TestManyAppointments(t *testing.T) {
 		passes(time.Second)
 		got := w.last().Appointments
 		require.Len(t, got, 1000)
-		require.True(t, slices.ContainsFunc(got, func(a pidf.Appointment) bool { return !a.From.After(time.Now()) && a.End.After(time.Now()) }))
+		require.True(t, slices.ContainsFunc(got, func(a aa.Appointment) bool { return !a.From.After(time.Now()) && a.End.After(time.Now()) }))
 		require.Less(t, len(e.operations()), 12)
 		w.stop()
 
@@ -322,7 +322,7 @@ func TestOutOfOffice(t *testing.T) {
 		passes(15 * time.Minute)
 		require.Equal(t, []string{"out-of-office", "a"}, w.ids())
 		away := w.last().Appointments[0]
-		require.Equal(t, pidf.CalendarOutOfOffice, away.State)
+		require.Equal(t, aa.CalendarOutOfOffice, away.State)
 		require.Equal(t, "Away", away.Subject)
 		require.False(t, away.From.Before(began))
 		require.True(t, away.End.After(time.Now().Add(10*24*time.Hour)))

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/internal/backoff"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // recordings are answers of real servers, and published ones. They are not ours to pass on.
@@ -59,7 +59,7 @@ func decode(data []byte) (*response, error) {
 	return r, nil
 }
 
-var plainStyle = style{elsewhere: pidf.CalendarFree, online: "Online meeting"}
+var plainStyle = style{elsewhere: aa.CalendarFree, online: "Online meeting"}
 
 // TestRecordedErrors: BSX-15, an answer that says no is understood, whatever its shape.
 func TestRecordedErrors(t *testing.T) {
@@ -114,7 +114,7 @@ func TestRecordedErrors(t *testing.T) {
 
 // TestRecordedFindItem: BSX-15, BSP-2.6-1.
 func TestRecordedFindItem(t *testing.T) {
-	read := func(t *testing.T, file string) (list []pidf.Appointment, f *rootFolder) {
+	read := func(t *testing.T, file string) (list []aa.Appointment, f *rootFolder) {
 		data, _ := recorded(t, file)
 		r, err := decode(data)
 		require.NoError(t, err)
@@ -133,13 +133,13 @@ func TestRecordedFindItem(t *testing.T) {
 	t.Run("all states", func(t *testing.T) {
 		list, f := read(t, "ews-finditem-all-states.xml")
 		at := func(hour int) time.Time { return time.Date(2026, 11, 26, hour, 0, 0, 0, time.UTC) }
-		require.Equal(t, []pidf.Appointment{
-			{ID: "F=", State: pidf.CalendarFree, Subject: "Lunch", From: at(11), End: at(12)},
-			{ID: "T=", State: pidf.CalendarTentative, Subject: "Maybe & more", Location: "Room 1", From: at(12), End: at(13)},
-			{ID: "B=", State: pidf.CalendarBusy, Subject: "Blustar Study", Location: "Room 1", From: at(10), End: at(12), Private: true},
-			{ID: "O=", State: pidf.CalendarOutOfOffice, Subject: "Holiday", From: at(-1), End: at(47), AllDay: true},
-			{ID: "W=", State: pidf.CalendarFree, Subject: "Home office", Location: "Home", From: at(7), End: at(16), Private: true},
-			{ID: "N=", State: pidf.CalendarUnknown, From: at(14), End: at(15)},
+		require.Equal(t, []aa.Appointment{
+			{ID: "F=", State: aa.CalendarFree, Subject: "Lunch", From: at(11), End: at(12)},
+			{ID: "T=", State: aa.CalendarTentative, Subject: "Maybe & more", Location: "Room 1", From: at(12), End: at(13)},
+			{ID: "B=", State: aa.CalendarBusy, Subject: "Blustar Study", Location: "Room 1", From: at(10), End: at(12), Private: true},
+			{ID: "O=", State: aa.CalendarOutOfOffice, Subject: "Holiday", From: at(-1), End: at(47), AllDay: true},
+			{ID: "W=", State: aa.CalendarFree, Subject: "Home office", Location: "Home", From: at(7), End: at(16), Private: true},
+			{ID: "N=", State: aa.CalendarUnknown, From: at(14), End: at(15)},
 		}, list)
 		require.Equal(t, "true", f.HasAll)
 	})

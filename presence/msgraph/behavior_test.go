@@ -13,7 +13,7 @@ import (
 	"github.com/openblustar/blustar/internal/backoff"
 	"github.com/openblustar/blustar/internal/calendar/calendartest"
 	"github.com/openblustar/blustar/internal/fakegraph"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/msgraph"
 )
@@ -69,8 +69,8 @@ func rig(t *testing.T, schedules string) calendartest.Rig {
 // graphEvents writes an event as Graph does: each occurrence of a series by itself, whole days as
 // midnight in UTC. In schedules, these have the zone that was asked for as everything does.
 func graphEvents(e calendartest.Event, schedule bool) (all []fakegraph.Event) {
-	states := map[pidf.CalendarState]string{
-		pidf.CalendarFree: "free", pidf.CalendarTentative: "tentative", pidf.CalendarBusy: "busy", pidf.CalendarOutOfOffice: "oof",
+	states := map[aa.CalendarState]string{
+		aa.CalendarFree: "free", aa.CalendarTentative: "tentative", aa.CalendarBusy: "busy", aa.CalendarOutOfOffice: "oof",
 	}
 	for _, o := range e.Occurrences() {
 		begin, end := o.Begin, o.End

@@ -13,7 +13,7 @@ import (
 
 	"github.com/openblustar/blustar/internal/calendar"
 	"github.com/openblustar/blustar/internal/conf"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 )
 
@@ -51,7 +51,7 @@ type Calendar struct {
 	poller *calendar.Poller
 	pace   pace
 	reader reader
-	hub    *hub[[]pidf.Appointment] // of schedules; nil: none
+	hub    *hub[[]aa.Appointment] // of schedules; nil: none
 }
 
 var _ presence.CalendarMonitor = (*Calendar)(nil)
@@ -82,7 +82,7 @@ func (a *App) NewCalendar(cfg CalendarConfig) (*Calendar, error) {
 	c := &Calendar{app: a, cfg: cfg, pace: pace{every: perSecond(cfg.Rate)}, reader: reader{location: cfg.Location}}
 	if cfg.Schedules != "" {
 		cfg.Polls = scheduleWaiting
-		c.hub = newHub[[]pidf.Appointment](scheduleMost, scheduleCalls, cfg.Interval)
+		c.hub = newHub[[]aa.Appointment](scheduleMost, scheduleCalls, cfg.Interval)
 		c.hub.ask = c.schedules
 		c.hub.failed = func(err error, failures int) { logFailures(a.cfg.Logger, "schedules", err, failures) }
 	}
@@ -108,7 +108,7 @@ func (c *Calendar) MonitorCalendar(ctx context.Context, mail string, update func
 	if c.hub != nil {
 		poll = box.pollSchedule
 	}
-	return c.poller.Watch(ctx, mail, nil, update, func(ctx context.Context, w calendar.Window) ([]pidf.Appointment, error) {
+	return c.poller.Watch(ctx, mail, nil, update, func(ctx context.Context, w calendar.Window) ([]aa.Appointment, error) {
 		found, err := poll(ctx, w)
 		return found, c.verdict(err)
 	})
@@ -151,7 +151,7 @@ func prefer() http.Header {
 }
 
 // poll reads the calendar. A mail address that is no principal name is looked up.
-func (b *mailbox) poll(ctx context.Context, w calendar.Window) ([]pidf.Appointment, error) {
+func (b *mailbox) poll(ctx context.Context, w calendar.Window) ([]aa.Appointment, error) {
 	found, err := b.view(ctx, w)
 	if !errors.Is(err, ErrNotFound) || b.user != b.mail {
 		return found, err
@@ -168,7 +168,7 @@ func (b *mailbox) poll(ctx context.Context, w calendar.Window) ([]pidf.Appointme
 }
 
 // view reads the calendar view, page by page.
-func (b *mailbox) view(ctx context.Context, w calendar.Window) (found []pidf.Appointment, err error) {
+func (b *mailbox) view(ctx context.Context, w calendar.Window) (found []aa.Appointment, err error) {
 	c := b.calendar
 	if !isAddress(b.user) {
 		return nil, fmt.Errorf("%w: malformed address", ErrNotFound)
@@ -214,7 +214,7 @@ const (
 )
 
 // pollSchedule has the schedule of the mailbox asked for with that of others.
-func (b *mailbox) pollSchedule(ctx context.Context, _ calendar.Window) ([]pidf.Appointment, error) {
+func (b *mailbox) pollSchedule(ctx context.Context, _ calendar.Window) ([]aa.Appointment, error) {
 	h := b.calendar.hub
 	if d := h.queue.held(); d > spacing {
 		return nil, calendar.Later(errors.New("msgraph: getSchedule waits for Graph"), d)
@@ -225,7 +225,7 @@ func (b *mailbox) pollSchedule(ctx context.Context, _ calendar.Window) ([]pidf.A
 }
 
 // schedules asks for the schedules of some mailboxes.
-func (c *Calendar) schedules(ctx context.Context, mails []string) (map[string]result[[]pidf.Appointment], error) {
+func (c *Calendar) schedules(ctx context.Context, mails []string) (map[string]result[[]aa.Appointment], error) {
 	now := time.Now()
 	at := func(t time.Time) zonedTime { return zonedTime{t.UTC().Format("2006-01-02T15:04:05"), "UTC"} }
 	var answer collection
@@ -245,9 +245,9 @@ func (c *Calendar) schedules(ctx context.Context, mails []string) (map[string]re
 	if err != nil {
 		return nil, err
 	}
-	results := make(map[string]result[[]pidf.Appointment], len(mails))
+	results := make(map[string]result[[]aa.Appointment], len(mails))
 	for _, mail := range mails {
-		results[mail] = result[[]pidf.Appointment]{err: errors.New("msgraph: getSchedule: the answer does not have the mailbox")}
+		results[mail] = result[[]aa.Appointment]{err: errors.New("msgraph: getSchedule: the answer does not have the mailbox")}
 	}
 	for _, data := range list {
 		var s schedule
@@ -262,7 +262,7 @@ func (c *Calendar) schedules(ctx context.Context, mails []string) (map[string]re
 		if broken != nil {
 			c.app.cfg.Logger.Debug("an item of a schedule cannot be read", "mailbox", mail, "error", broken)
 		}
-		results[mail] = result[[]pidf.Appointment]{found, err}
+		results[mail] = result[[]aa.Appointment]{found, err}
 	}
 	return results, nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/internal/fakegraph"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/msgraph"
 )
@@ -52,8 +52,8 @@ func TestCalendarView(t *testing.T) {
 		now := time.Now()
 		state := w.after(time.Second)
 		require.Equal(t, []string{"a", "b", "c", "d", "e"}, ids(state.Appointments))
-		require.Equal(t, pidf.Appointment{
-			ID: "a", State: pidf.CalendarBusy, Subject: "about a", Location: "Room 1", From: now.Add(time.Hour).UTC(), End: now.Add(2 * time.Hour).UTC(),
+		require.Equal(t, aa.Appointment{
+			ID: "a", State: aa.CalendarBusy, Subject: "about a", Location: "Room 1", From: now.Add(time.Hour).UTC(), End: now.Add(2 * time.Hour).UTC(),
 			Timestamp: time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC),
 		}, state.Appointments[0])
 		var told []string

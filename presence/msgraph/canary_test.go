@@ -19,7 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/msgraph"
 )
@@ -102,7 +102,7 @@ func TestCanary(t *testing.T) {
 			o := &office{T: t, s: s, teams: teams, writer: writer}
 			o.serve()
 			o.seen = watchTeams(t, teams, tomMail)
-			o.line(pidf.LineBusy)
+			o.line(aa.LineBusy)
 			for range 3 {
 				w := watchCalendar(t, calendar, tomMail)
 				time.Sleep(10 * time.Minute)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/internal/calendar"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // event is an event of a calendar view: one that stands alone, or an occurrence of a series.
@@ -44,7 +44,7 @@ type reader struct {
 }
 
 // events reads a page of a calendar view. One that is broken costs itself only.
-func (r *reader) events(list []json.RawMessage) (found []pidf.Appointment, broken error) {
+func (r *reader) events(list []json.RawMessage) (found []aa.Appointment, broken error) {
 	for _, data := range list {
 		var e event
 		if err := json.Unmarshal(data, &e); err != nil {
@@ -63,23 +63,23 @@ func (r *reader) events(list []json.RawMessage) (found []pidf.Appointment, broke
 
 // appointment reads an event, and reports whether it counts: those that are canceled or declined,
 // those without length, and what repeats, but is no occurrence, do not.
-func (r *reader) appointment(e *event) (pidf.Appointment, bool, error) {
+func (r *reader) appointment(e *event) (aa.Appointment, bool, error) {
 	if e.Removed != nil {
-		return pidf.Appointment{}, false, nil
+		return aa.Appointment{}, false, nil
 	}
 	if e.ID == "" {
-		return pidf.Appointment{}, false, errors.New("msgraph: event without an ID")
+		return aa.Appointment{}, false, errors.New("msgraph: event without an ID")
 	}
 	if e.Canceled || strings.EqualFold(e.Response.Answer, "declined") || strings.EqualFold(e.Type, "seriesMaster") {
-		return pidf.Appointment{}, false, nil
+		return aa.Appointment{}, false, nil
 	}
 	from, end, err := r.span(e)
 	if err != nil {
-		return pidf.Appointment{}, false, err
+		return aa.Appointment{}, false, err
 	}
 	state, _ := calendar.State(e.ShowAs)
 	modified, _ := time.Parse(time.RFC3339, e.Modified) // malformed: none
-	return pidf.Appointment{
+	return aa.Appointment{
 		ID: calendar.ID(e.ID), State: state, Subject: calendar.Text(e.Subject), Location: calendar.Text(e.Location.Name),
 		From: from, End: end, AllDay: e.AllDay, Private: calendar.Private(e.Sensitivity), Timestamp: modified.UTC(),
 	}, end.After(from), nil
@@ -133,7 +133,7 @@ var scheduleErrors = map[string]error{
 }
 
 // items reads a schedule. Its items have no ID; one is made of when they are.
-func (r *reader) items(s *schedule) (found []pidf.Appointment, broken, err error) {
+func (r *reader) items(s *schedule) (found []aa.Appointment, broken, err error) {
 	if s.Error != nil {
 		return nil, nil, &scheduleError{plainCode(s.Error.Code)}
 	}
@@ -161,7 +161,7 @@ func (r *reader) items(s *schedule) (found []pidf.Appointment, broken, err error
 			id += "/" + strconv.Itoa(same[id])
 		}
 		state, _ := calendar.State(i.Status)
-		found = append(found, pidf.Appointment{
+		found = append(found, aa.Appointment{
 			ID: id, State: state, Subject: calendar.Text(i.Subject), Location: calendar.Text(i.Location),
 			From: from, End: end, AllDay: r.midnight(from) && r.midnight(end), Private: i.Private,
 		})

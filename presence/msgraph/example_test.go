@@ -6,7 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/msgraph"
 )
@@ -44,7 +44,7 @@ type lines struct {
 
 // MonitorLine implements presence.LineMonitor.
 func (l lines) MonitorLine(ctx context.Context, dn string, update func(presence.LineState)) error {
-	defer l.writer.SetLine(l.owner(dn), dn, presence.LineState{State: pidf.LineUnknown})
+	defer l.writer.SetLine(l.owner(dn), dn, presence.LineState{State: aa.LineUnknown})
 	return l.LineMonitor.MonitorLine(ctx, dn, func(state presence.LineState) {
 		l.writer.SetLine(l.owner(dn), dn, state)
 		update(state)

@@ -5,12 +5,12 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 )
 
 // ReadCalendar reads the answer to a calendar view.
-func ReadCalendar(data []byte, location *time.Location) (found []pidf.Appointment, broken, err error) {
+func ReadCalendar(data []byte, location *time.Location) (found []aa.Appointment, broken, err error) {
 	var page collection
 	if err := json.Unmarshal(data, &page); err != nil {
 		return nil, nil, err
@@ -43,7 +43,7 @@ func ReadPresence(data []byte) (map[string]presence.ExternalState, error) {
 }
 
 // ReadSchedules reads the answer to getSchedule.
-func ReadSchedules(data []byte, location *time.Location) (found []pidf.Appointment, err error) {
+func ReadSchedules(data []byte, location *time.Location) (found []aa.Appointment, err error) {
 	var page collection
 	if err := json.Unmarshal(data, &page); err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/msgraph"
 )
 
@@ -46,8 +47,8 @@ func FuzzCalendar(f *testing.F) {
 			require.True(t, a.End.After(a.From))
 		}
 		if len(found) > 0 {
-			p := pidf.Presence{Entity: "sip:tom@example.com", Persons: []pidf.Person{{ID: "p", BluStar: &pidf.BluStarPresence{Calendar: found[:1]}}}}
-			_, err := pidf.Decode(p.AppendXML(nil))
+			p := pidf.Presence{Entity: "sip:tom@example.com", Persons: []pidf.Person{{ID: "p", Extra: aa.Extra(&aa.Presence{Calendar: found[:1]})}}}
+			_, err := aa.Decode(p.Append(nil, pidf.BluStarDialect))
 			require.NoError(t, err) // what is shown can be read
 		}
 	})
@@ -91,10 +92,10 @@ func FuzzPresence(f *testing.F) {
 				require.Empty(t, v.FreeText+v.TelephoneEvent, "who says nothing says nothing")
 				continue
 			}
-			p := pidf.Presence{Entity: "sip:tom@example.com", Persons: []pidf.Person{{ID: "p", BluStar: &pidf.BluStarPresence{
-				ExternalUC: &pidf.ExternalUC{Status: v.Status, FreeText: v.FreeText, TelephoneEvent: v.TelephoneEvent},
-			}}}}
-			_, err := pidf.Decode(p.AppendXML(nil))
+			p := pidf.Presence{Entity: "sip:tom@example.com", Persons: []pidf.Person{{ID: "p", Extra: aa.Extra(&aa.Presence{
+				ExternalUC: &aa.ExternalUC{Status: v.Status, FreeText: v.FreeText, TelephoneEvent: v.TelephoneEvent},
+			})}}}
+			_, err := aa.Decode(p.Append(nil, pidf.BluStarDialect))
 			require.NoError(t, err)
 		}
 	})

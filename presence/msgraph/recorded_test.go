@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/internal/fakegraph"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/msgraph"
 )
@@ -53,7 +53,7 @@ func TestRecorded(t *testing.T) {
 		require.NoError(t, err)
 		return v
 	}
-	appointments := func(t *testing.T, name string) []pidf.Appointment {
+	appointments := func(t *testing.T, name string) []aa.Appointment {
 		data, err := os.ReadFile(filepath.Join("testdata", "graph", name))
 		require.NoError(t, err)
 		found, broken, err := msgraph.ReadCalendar(data, time.UTC)
@@ -131,7 +131,7 @@ func TestRecorded(t *testing.T) {
 		"clearpresence-404.http": func(t *testing.T) {
 			o := newOffice(t)
 			o.s.Intercept(replay(t, "/clearPresence", "clearpresence-404.http"))
-			o.line(pidf.LineIdle)
+			o.line(aa.LineIdle)
 			o.after(10 * time.Minute)
 			require.Equal(t, 1, count(o.s.Requests(), askClear), "it is as we wanted it")
 			o.close()
@@ -149,10 +149,10 @@ func TestRecorded(t *testing.T) {
 			found := appointments(t, "delta-bare-occurrences.json")
 			require.Equal(t, []string{"OCC1=", "OCC2=", "EXC1="}, ids(found), "never the master")
 			for _, a := range found[:2] {
-				require.Equal(t, pidf.CalendarUnknown, a.State)
+				require.Equal(t, aa.CalendarUnknown, a.State)
 				require.Empty(t, a.Subject+a.Location)
 			}
-			require.Equal(t, pidf.CalendarTentative, found[2].State)
+			require.Equal(t, aa.CalendarTentative, found[2].State)
 		},
 		"error-body.json": func(t *testing.T) {
 			s := newTenant()
@@ -168,8 +168,8 @@ func TestRecorded(t *testing.T) {
 			require.EqualError(t, err, "msgraph: GET /v1.0/users/tom.hanks@contoso.example/calendarView: 400 Bad Request, invalidRange, request request-id")
 		},
 		"event-allday-private.json": func(t *testing.T) {
-			require.Equal(t, []pidf.Appointment{{
-				ID: "AAMkADj1HwAAA=", State: pidf.CalendarOutOfOffice, Subject: "Holiday", AllDay: true, Private: true,
+			require.Equal(t, []aa.Appointment{{
+				ID: "AAMkADj1HwAAA=", State: aa.CalendarOutOfOffice, Subject: "Holiday", AllDay: true, Private: true,
 				From: at("2026-11-25T23:00:00Z"), End: at("2026-11-27T23:00:00Z"),
 			}}, appointments(t, "event-allday-private.json"), "not the canceled, the declined, the one without length")
 		},
@@ -179,8 +179,8 @@ func TestRecorded(t *testing.T) {
 			err, _ := w.result()
 			require.ErrorIs(t, err, msgraph.ErrNotFound)
 			w = schedule(t, newTenant(), "getschedule-one-unknown.json", "adelev@contoso.example", 0)
-			require.Equal(t, []pidf.Appointment{{
-				ID: "2026-11-26T09:00:00Z/2026-11-26T10:00:00Z", State: pidf.CalendarOutOfOffice, Private: true,
+			require.Equal(t, []aa.Appointment{{
+				ID: "2026-11-26T09:00:00Z/2026-11-26T10:00:00Z", State: aa.CalendarOutOfOffice, Private: true,
 				From: at("2026-11-26T09:00:00Z"), End: at("2026-11-26T10:00:00Z"),
 			}}, w.after(0).Appointments)
 			w.cancel()
@@ -188,8 +188,8 @@ func TestRecorded(t *testing.T) {
 		"getschedule-two-users.json": func(t *testing.T) {
 			time.Sleep(time.Until(at("2019-03-15T12:00:00Z")))
 			w := schedule(t, newTenant(), "getschedule-two-users.json", "adelev@contoso.onmicrosoft.com", 0)
-			require.Equal(t, []pidf.Appointment{{
-				ID: "2019-03-15T19:00:00Z/2019-03-15T21:00:00Z", State: pidf.CalendarBusy, Subject: "Let's go for lunch", Location: "Harry's Bar",
+			require.Equal(t, []aa.Appointment{{
+				ID: "2019-03-15T19:00:00Z/2019-03-15T21:00:00Z", State: aa.CalendarBusy, Subject: "Let's go for lunch", Location: "Harry's Bar",
 				From: at("2019-03-15T19:00:00Z"), End: at("2019-03-15T21:00:00Z"),
 			}}, w.after(0).Appointments)
 			w.cancel()
@@ -199,16 +199,16 @@ func TestRecorded(t *testing.T) {
 		},
 		"presences-full.json": func(t *testing.T) {
 			readings(t, "presences-full.json", map[string]presence.ExternalState{
-				"fa8bf3dc-eca7-46b7-bad1-db199b62afc3": {Status: pidf.StatusBusy, TelephoneEvent: "on-the-phone", FreeText: "Back at 3 & later"},
-				"66825e03-7ef5-42da-9069-724602c31f6b": {Status: pidf.StatusAvailable, FreeText: "Out of office"},
-				"59bb3898-0621-4414-ac61-74f9d7201355": {Status: pidf.StatusDoNotDisturb},
+				"fa8bf3dc-eca7-46b7-bad1-db199b62afc3": {Status: aa.StatusBusy, TelephoneEvent: "on-the-phone", FreeText: "Back at 3 & later"},
+				"66825e03-7ef5-42da-9069-724602c31f6b": {Status: aa.StatusAvailable, FreeText: "Out of office"},
+				"59bb3898-0621-4414-ac61-74f9d7201355": {Status: aa.StatusDoNotDisturb},
 				"8afc02cb-4d62-4dba-b536-9f6d73e9be26": {},
 			})
 		},
 		"presences.json": func(t *testing.T) {
 			readings(t, "presences.json", map[string]presence.ExternalState{
-				"fa8bf3dc-eca7-46b7-bad1-db199b62afc3": {Status: pidf.StatusBusy, FreeText: "In a meeting"},
-				"66825e03-7ef5-42da-9069-724602c31f6b": {Status: pidf.StatusAway},
+				"fa8bf3dc-eca7-46b7-bad1-db199b62afc3": {Status: aa.StatusBusy, FreeText: "In a meeting"},
+				"66825e03-7ef5-42da-9069-724602c31f6b": {Status: aa.StatusAway},
 			})
 		},
 		"token-wrong-secret.http": func(t *testing.T) {

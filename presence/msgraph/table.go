@@ -3,7 +3,7 @@ package msgraph
 import (
 	"strings"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // Row says what one pair of availability and activity means, as Teams reports them. Both compare
@@ -12,7 +12,7 @@ import (
 type Row struct {
 	Availability, Activity string
 
-	Status         pidf.Status
+	Status         aa.Status
 	TelephoneEvent string
 	FreeText       string // where the user has written nothing
 }
@@ -28,49 +28,49 @@ const (
 // says nothing.
 func DefaultTable() []Row {
 	return []Row{
-		{"DoNotDisturb", "InACall", pidf.StatusDoNotDisturb, OnThePhone, ""},
-		{"DoNotDisturb", "InAConferenceCall", pidf.StatusDoNotDisturb, OnThePhone, ""},
-		{"", "InACall", pidf.StatusBusy, OnThePhone, ""},
-		{"", "InAConferenceCall", pidf.StatusBusy, OnThePhone, ""},
-		{"", "Presenting", pidf.StatusDoNotDisturb, OnThePhone, ""},
+		{"DoNotDisturb", "InACall", aa.StatusDoNotDisturb, OnThePhone, ""},
+		{"DoNotDisturb", "InAConferenceCall", aa.StatusDoNotDisturb, OnThePhone, ""},
+		{"", "InACall", aa.StatusBusy, OnThePhone, ""},
+		{"", "InAConferenceCall", aa.StatusBusy, OnThePhone, ""},
+		{"", "Presenting", aa.StatusDoNotDisturb, OnThePhone, ""},
 
-		{"Offline", "OffWork", pidf.StatusAway, "", ""},
+		{"Offline", "OffWork", aa.StatusAway, "", ""},
 		{"Offline", "", "", "", ""},
 		{"PresenceUnknown", "", "", "", ""},
 
-		{"Available", "", pidf.StatusAvailable, "", ""},
-		{"AvailableIdle", "Inactive", pidf.StatusInactive, "", ""},
-		{"AvailableIdle", "", pidf.StatusAvailable, "", ""},
-		{"Busy", "InAMeeting", pidf.StatusBusy, "", InAMeeting},
-		{"Busy", "", pidf.StatusBusy, "", ""},
-		{"BusyIdle", "InAMeeting", pidf.StatusBusy, "", InAMeeting},
-		{"BusyIdle", "", pidf.StatusBusy, "", ""},
-		{"DoNotDisturb", "", pidf.StatusDoNotDisturb, "", ""},
-		{"Away", "Inactive", pidf.StatusInactive, "", ""},
-		{"Away", "", pidf.StatusAway, "", ""},
-		{"BeRightBack", "", pidf.StatusBeRightBack, "", ""},
-		{"OutOfOffice", "", pidf.StatusAway, "", ""},
+		{"Available", "", aa.StatusAvailable, "", ""},
+		{"AvailableIdle", "Inactive", aa.StatusInactive, "", ""},
+		{"AvailableIdle", "", aa.StatusAvailable, "", ""},
+		{"Busy", "InAMeeting", aa.StatusBusy, "", InAMeeting},
+		{"Busy", "", aa.StatusBusy, "", ""},
+		{"BusyIdle", "InAMeeting", aa.StatusBusy, "", InAMeeting},
+		{"BusyIdle", "", aa.StatusBusy, "", ""},
+		{"DoNotDisturb", "", aa.StatusDoNotDisturb, "", ""},
+		{"Away", "Inactive", aa.StatusInactive, "", ""},
+		{"Away", "", aa.StatusAway, "", ""},
+		{"BeRightBack", "", aa.StatusBeRightBack, "", ""},
+		{"OutOfOffice", "", aa.StatusAway, "", ""},
 
 		// Newer values of availability are those of activity.
-		{"InACall", "", pidf.StatusBusy, OnThePhone, ""},
-		{"InAConferenceCall", "", pidf.StatusBusy, OnThePhone, ""},
-		{"Presenting", "", pidf.StatusDoNotDisturb, OnThePhone, ""},
-		{"InAMeeting", "", pidf.StatusBusy, "", InAMeeting},
-		{"Focusing", "", pidf.StatusDoNotDisturb, "", ""},
-		{"UrgentInterruptionsOnly", "", pidf.StatusDoNotDisturb, "", ""},
-		{"Inactive", "", pidf.StatusInactive, "", ""},
+		{"InACall", "", aa.StatusBusy, OnThePhone, ""},
+		{"InAConferenceCall", "", aa.StatusBusy, OnThePhone, ""},
+		{"Presenting", "", aa.StatusDoNotDisturb, OnThePhone, ""},
+		{"InAMeeting", "", aa.StatusBusy, "", InAMeeting},
+		{"Focusing", "", aa.StatusDoNotDisturb, "", ""},
+		{"UrgentInterruptionsOnly", "", aa.StatusDoNotDisturb, "", ""},
+		{"Inactive", "", aa.StatusInactive, "", ""},
 
 		// An availability that nobody knows yet: the activity may say it.
-		{"", "Available", pidf.StatusAvailable, "", ""},
-		{"", "InAMeeting", pidf.StatusBusy, "", InAMeeting},
-		{"", "Busy", pidf.StatusBusy, "", ""},
-		{"", "DoNotDisturb", pidf.StatusDoNotDisturb, "", ""},
-		{"", "Focusing", pidf.StatusDoNotDisturb, "", ""},
-		{"", "UrgentInterruptionsOnly", pidf.StatusDoNotDisturb, "", ""},
-		{"", "Away", pidf.StatusAway, "", ""},
-		{"", "BeRightBack", pidf.StatusBeRightBack, "", ""},
-		{"", "Inactive", pidf.StatusInactive, "", ""},
-		{"", "OutOfOffice", pidf.StatusAway, "", ""},
+		{"", "Available", aa.StatusAvailable, "", ""},
+		{"", "InAMeeting", aa.StatusBusy, "", InAMeeting},
+		{"", "Busy", aa.StatusBusy, "", ""},
+		{"", "DoNotDisturb", aa.StatusDoNotDisturb, "", ""},
+		{"", "Focusing", aa.StatusDoNotDisturb, "", ""},
+		{"", "UrgentInterruptionsOnly", aa.StatusDoNotDisturb, "", ""},
+		{"", "Away", aa.StatusAway, "", ""},
+		{"", "BeRightBack", aa.StatusBeRightBack, "", ""},
+		{"", "Inactive", aa.StatusInactive, "", ""},
+		{"", "OutOfOffice", aa.StatusAway, "", ""},
 	}
 }
 

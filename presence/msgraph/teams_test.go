@@ -15,7 +15,7 @@ import (
 
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/internal/fakegraph"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/msgraph"
 )
@@ -32,44 +32,44 @@ func TestTable(t *testing.T) {
 	const phone = "on-the-phone"
 	tests := []struct {
 		availability, activity string
-		status                 pidf.Status
+		status                 aa.Status
 		event, text            string
 	}{
-		{"Available", "Available", pidf.StatusAvailable, "", ""},
-		{"available", "AVAILABLE", pidf.StatusAvailable, "", ""},
-		{"AvailableIdle", "Available", pidf.StatusAvailable, "", ""},
-		{"Available", "OutOfOffice", pidf.StatusAvailable, "", "Out of office"},
-		{"AvailableIdle", "OutOfOffice", pidf.StatusAvailable, "", "Out of office"},
-		{"Busy", "InACall", pidf.StatusBusy, phone, ""},
-		{"Busy", "InAConferenceCall", pidf.StatusBusy, phone, ""},
-		{"DoNotDisturb", "InACall", pidf.StatusDoNotDisturb, phone, ""},
-		{"DoNotDisturb", "InAConferenceCall", pidf.StatusDoNotDisturb, phone, ""},
-		{"DoNotDisturb", "Presenting", pidf.StatusDoNotDisturb, phone, ""},
-		{"Busy", "InAMeeting", pidf.StatusBusy, "", "In a meeting"},
-		{"BusyIdle", "InAMeeting", pidf.StatusBusy, "", "In a meeting"},
-		{"Busy", "Busy", pidf.StatusBusy, "", ""},
-		{"BusyIdle", "Busy", pidf.StatusBusy, "", ""},
-		{"Busy", "SomethingNew", pidf.StatusBusy, "", ""},
-		{"DoNotDisturb", "DoNotDisturb", pidf.StatusDoNotDisturb, "", ""},
-		{"DoNotDisturb", "UrgentInterruptionsOnly", pidf.StatusDoNotDisturb, "", ""},
-		{"DoNotDisturb", "Focusing", pidf.StatusDoNotDisturb, "", ""},
-		{"Away", "Away", pidf.StatusAway, "", ""},
-		{"Away", "Inactive", pidf.StatusInactive, "", ""},
-		{"AvailableIdle", "Inactive", pidf.StatusInactive, "", ""},
-		{"BeRightBack", "BeRightBack", pidf.StatusBeRightBack, "", ""},
-		{"Offline", "OffWork", pidf.StatusAway, "", ""},
-		{"OutOfOffice", "OutOfOffice", pidf.StatusAway, "", "Out of office"},
+		{"Available", "Available", aa.StatusAvailable, "", ""},
+		{"available", "AVAILABLE", aa.StatusAvailable, "", ""},
+		{"AvailableIdle", "Available", aa.StatusAvailable, "", ""},
+		{"Available", "OutOfOffice", aa.StatusAvailable, "", "Out of office"},
+		{"AvailableIdle", "OutOfOffice", aa.StatusAvailable, "", "Out of office"},
+		{"Busy", "InACall", aa.StatusBusy, phone, ""},
+		{"Busy", "InAConferenceCall", aa.StatusBusy, phone, ""},
+		{"DoNotDisturb", "InACall", aa.StatusDoNotDisturb, phone, ""},
+		{"DoNotDisturb", "InAConferenceCall", aa.StatusDoNotDisturb, phone, ""},
+		{"DoNotDisturb", "Presenting", aa.StatusDoNotDisturb, phone, ""},
+		{"Busy", "InAMeeting", aa.StatusBusy, "", "In a meeting"},
+		{"BusyIdle", "InAMeeting", aa.StatusBusy, "", "In a meeting"},
+		{"Busy", "Busy", aa.StatusBusy, "", ""},
+		{"BusyIdle", "Busy", aa.StatusBusy, "", ""},
+		{"Busy", "SomethingNew", aa.StatusBusy, "", ""},
+		{"DoNotDisturb", "DoNotDisturb", aa.StatusDoNotDisturb, "", ""},
+		{"DoNotDisturb", "UrgentInterruptionsOnly", aa.StatusDoNotDisturb, "", ""},
+		{"DoNotDisturb", "Focusing", aa.StatusDoNotDisturb, "", ""},
+		{"Away", "Away", aa.StatusAway, "", ""},
+		{"Away", "Inactive", aa.StatusInactive, "", ""},
+		{"AvailableIdle", "Inactive", aa.StatusInactive, "", ""},
+		{"BeRightBack", "BeRightBack", aa.StatusBeRightBack, "", ""},
+		{"Offline", "OffWork", aa.StatusAway, "", ""},
+		{"OutOfOffice", "OutOfOffice", aa.StatusAway, "", "Out of office"},
 		{"Offline", "Offline", "", "", ""},
 		{"Offline", "OutOfOffice", "", "", ""},
 		{"PresenceUnknown", "PresenceUnknown", "", "", ""},
 		{"", "", "", "", ""},
 		{"New", "New", "", "", ""},
-		{"New", "InAMeeting", pidf.StatusBusy, "", "In a meeting"},
-		{"New", "InACall", pidf.StatusBusy, phone, ""},
-		{"InACall", "", pidf.StatusBusy, phone, ""},
-		{"InAMeeting", "InAMeeting", pidf.StatusBusy, "", "In a meeting"},
-		{"Focusing", "Focusing", pidf.StatusDoNotDisturb, "", ""},
-		{"Presenting", "Presenting", pidf.StatusDoNotDisturb, phone, ""},
+		{"New", "InAMeeting", aa.StatusBusy, "", "In a meeting"},
+		{"New", "InACall", aa.StatusBusy, phone, ""},
+		{"InACall", "", aa.StatusBusy, phone, ""},
+		{"InAMeeting", "InAMeeting", aa.StatusBusy, "", "In a meeting"},
+		{"Focusing", "Focusing", aa.StatusDoNotDisturb, "", ""},
+		{"Presenting", "Presenting", aa.StatusDoNotDisturb, phone, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.availability+"/"+tt.activity, func(t *testing.T) {
@@ -146,7 +146,7 @@ func TestCall(t *testing.T) {
 		s := newTenant()
 		s.SetPresence(tom, "Available", "Available")
 		w := watchTeams(t, newTeams(t, s, msgraph.TeamsConfig{}), tomMail)
-		require.Equal(t, pidf.StatusAvailable, w.after(2*time.Second).Status)
+		require.Equal(t, aa.StatusAvailable, w.after(2*time.Second).Status)
 		for range 5 {
 			s.SetPresence(tom, "Busy", "InACall")
 			require.Equal(t, msgraph.OnThePhone, w.after(11*time.Second).TelephoneEvent)
@@ -192,8 +192,8 @@ func userID(i int) string { return fmt.Sprintf("8afc02cb-4d62-4dba-b536-%012d", 
 
 // TestReadings: what of an answer counts.
 func TestReadings(t *testing.T) {
-	available := presence.ExternalState{Status: pidf.StatusAvailable, Lifetime: time.Minute}
-	away := presence.ExternalState{Status: pidf.StatusAway, Lifetime: time.Minute}
+	available := presence.ExternalState{Status: aa.StatusAvailable, Lifetime: time.Minute}
+	away := presence.ExternalState{Status: aa.StatusAway, Lifetime: time.Minute}
 	silent := presence.ExternalState{Lifetime: time.Minute}
 	one := func(availability, sequence string) string {
 		return fmt.Sprintf(`{"id":%q,"availability":%q,"activity":%q,"sequenceNumber":%s}`, strings.ToUpper(tom), availability, availability, sequence)
@@ -305,7 +305,7 @@ func TestTeamsFailures(t *testing.T) {
 			require.True(t, ended)
 			require.NotErrorIs(t, err, msgraph.ErrNotFound)
 			again := watchTeams(t, teams, userID(0))
-			require.Equal(t, pidf.StatusAway, again.after(15*time.Second).Status, "nobody is held to be unknown")
+			require.Equal(t, aa.StatusAway, again.after(15*time.Second).Status, "nobody is held to be unknown")
 			again.cancel()
 		})
 	})
@@ -336,7 +336,7 @@ func TestWho(t *testing.T) {
 		b := watchTeams(t, teams, "MEG.o'ryan@contoso.example")
 		again := watchTeams(t, teams, strings.ToUpper(tomMail))
 		for _, w := range []*watch[presence.ExternalState]{a, b, again} {
-			require.Equal(t, pidf.StatusAway, w.after(3*time.Second).Status)
+			require.Equal(t, aa.StatusAway, w.after(3*time.Second).Status)
 		}
 		asked := s.Requests()
 		require.Equal(t, 1, count(asked, askUsers))
@@ -378,7 +378,7 @@ func TestWho(t *testing.T) {
 			require.ErrorIs(t, teams.MonitorExternal(t.Context(), entry("no-uuid"), nil), msgraph.ErrNotFound)
 			require.Empty(t, s.Requests(), "for an hour")
 			for _, w := range all {
-				require.Equal(t, pidf.StatusAway, w.after(0).Status)
+				require.Equal(t, aa.StatusAway, w.after(0).Status)
 				w.cancel()
 			}
 			require.ErrorIs(t, teams.MonitorExternal(t.Context(), entry("bad"), nil), other)

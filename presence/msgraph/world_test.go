@@ -15,7 +15,7 @@ import (
 
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/internal/fakegraph"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/msgraph"
 )
@@ -126,7 +126,7 @@ func watchTeams(t *testing.T, m *msgraph.Teams, mail string) *watch[presence.Ext
 
 func entry(mail string) directory.Entry { return directory.Entry{ID: "id of " + mail, Mail: mail} }
 
-func ids(appointments []pidf.Appointment) []string {
+func ids(appointments []aa.Appointment) []string {
 	list := []string{}
 	for _, a := range appointments {
 		list = append(list, a.ID)

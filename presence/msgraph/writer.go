@@ -15,7 +15,7 @@ import (
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/internal/backoff"
 	"github.com/openblustar/blustar/internal/conf"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 )
 
@@ -92,7 +92,7 @@ func (w *Writer) SetLine(user directory.Entry, dn string, line presence.LineStat
 	}
 	u.entry = user
 	_, before := u.lines[dn]
-	busy := line.State == pidf.LineBusy
+	busy := line.State == aa.LineBusy
 	switch {
 	case busy && line.Lifetime > 0:
 		u.lines[dn] = time.Now().Add(line.Lifetime)

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/internal/fakegraph"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/msgraph"
 )
@@ -36,7 +36,7 @@ func newOffice(t *testing.T) *office {
 	o.writer = writer
 	o.serve()
 	o.seen = watchTeams(t, o.teams, tomMail)
-	require.Equal(t, pidf.StatusAvailable, o.seen.after(2*time.Second).Status)
+	require.Equal(t, aa.StatusAvailable, o.seen.after(2*time.Second).Status)
 	return o
 }
 
@@ -55,7 +55,7 @@ func (o *office) close() {
 	o.stop()
 }
 
-func (o *office) line(state pidf.LineState) {
+func (o *office) line(state aa.LineState) {
 	o.writer.SetLine(entry(tomMail), "4711", presence.LineState{State: state})
 }
 
@@ -68,36 +68,36 @@ func (o *office) after(d time.Duration) presence.ExternalState {
 func TestWriteBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t)
-		o.line(pidf.LineRinging)
+		o.line(aa.LineRinging)
 		o.after(61 * time.Second)
 		require.Equal(t, 1, count(o.s.Requests(), askClear), "what may be left from before")
-		o.line(pidf.LineBusy)
+		o.line(aa.LineBusy)
 		o.after(time.Second)
 		require.Equal(t, "InACall", o.s.Session(tom))
-		o.writer.SetLine(entry(tomMail), "4712", presence.LineState{State: pidf.LineBusy})
+		o.writer.SetLine(entry(tomMail), "4712", presence.LineState{State: aa.LineBusy})
 		o.s.Requests()
 		for range 30 {
 			o.after(time.Minute)
 			require.Equal(t, "InACall", o.s.Session(tom), "renewed")
 		}
 		require.InDelta(t, 10, count(o.s.Requests(), askSet), 1)
-		o.line(pidf.LineIdle)
+		o.line(aa.LineIdle)
 		o.after(time.Second)
 		require.Equal(t, "InACall", o.s.Session(tom), "the other line")
-		o.writer.SetLine(entry(tomMail), "4712", presence.LineState{State: pidf.LineUnknown})
+		o.writer.SetLine(entry(tomMail), "4712", presence.LineState{State: aa.LineUnknown})
 		o.after(time.Second)
 		require.Empty(t, o.s.Session(tom))
 		o.after(10 * time.Minute)
 		asked := o.s.Requests()
 		require.Equal(t, []int{0, 1}, []int{count(asked, askSet), count(asked, askClear)})
 
-		o.writer.SetLine(entry(tomMail), "4711", presence.LineState{State: pidf.LineBusy, Lifetime: time.Minute})
+		o.writer.SetLine(entry(tomMail), "4711", presence.LineState{State: aa.LineBusy, Lifetime: time.Minute})
 		o.after(50 * time.Second)
 		require.Equal(t, "InACall", o.s.Session(tom))
 		o.after(11 * time.Second)
 		require.Empty(t, o.s.Session(tom), "the line's value has faded")
 
-		o.line(pidf.LineBusy)
+		o.line(aa.LineBusy)
 		o.after(time.Second)
 		require.Equal(t, "InACall", o.s.Session(tom))
 		o.close()
@@ -109,20 +109,20 @@ func TestWriteBack(t *testing.T) {
 func TestEcho(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t)
-		o.line(pidf.LineBusy)
+		o.line(aa.LineBusy)
 		for range 20 {
-			require.Equal(t, pidf.StatusAvailable, o.after(30*time.Second).Status)
+			require.Equal(t, aa.StatusAvailable, o.after(30*time.Second).Status)
 		}
 		o.s.SetPresence(tom, "DoNotDisturb", "Presenting")
-		require.Equal(t, pidf.StatusDoNotDisturb, o.after(11*time.Second).Status, "their own counts")
+		require.Equal(t, aa.StatusDoNotDisturb, o.after(11*time.Second).Status, "their own counts")
 		o.s.SetPresence(tom, "Available", "Available")
 		require.Empty(t, o.after(11*time.Second).Status, "that is over, and what is now, the session hides")
-		o.line(pidf.LineIdle)
+		o.line(aa.LineIdle)
 		o.after(time.Second)
 		for range 4 {
 			require.Empty(t, o.after(10*time.Second).TelephoneEvent)
 		}
-		require.Equal(t, pidf.StatusAvailable, o.after(0).Status)
+		require.Equal(t, aa.StatusAvailable, o.after(0).Status)
 		o.s.SetPresence(tom, "Busy", "InACall")
 		require.Equal(t, msgraph.OnThePhone, o.after(11*time.Second).TelephoneEvent, "the echo is over")
 		o.close()
@@ -141,9 +141,9 @@ func TestNoLoop(t *testing.T) {
 			calling := true
 			consolidate := func(d time.Duration) {
 				for range int(d / time.Second) {
-					state := pidf.LineIdle
-					if calling || o.after(0).Status == pidf.StatusBusy {
-						state = pidf.LineBusy
+					state := aa.LineIdle
+					if calling || o.after(0).Status == aa.StatusBusy {
+						state = aa.LineBusy
 					}
 					o.line(state)
 					o.after(time.Second)
@@ -157,7 +157,7 @@ func TestNoLoop(t *testing.T) {
 				require.Equal(t, "InACall", o.s.Session(tom), "this test can fail")
 			} else {
 				require.Empty(t, o.s.Session(tom))
-				require.Equal(t, pidf.StatusAvailable, o.after(0).Status)
+				require.Equal(t, aa.StatusAvailable, o.after(0).Status)
 			}
 			o.close()
 		})
@@ -168,11 +168,11 @@ func TestNoLoop(t *testing.T) {
 func TestCallOfTeams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t)
-		o.line(pidf.LineIdle)
+		o.line(aa.LineIdle)
 		o.after(61 * time.Second)
 		o.s.SetPresence(tom, "Busy", "InACall")
 		require.Equal(t, msgraph.OnThePhone, o.after(11*time.Second).TelephoneEvent)
-		o.line(pidf.LineBusy)
+		o.line(aa.LineBusy)
 		o.after(5 * time.Minute)
 		require.Empty(t, o.s.Session(tom))
 		require.Equal(t, msgraph.OnThePhone, o.after(0).TelephoneEvent)
@@ -180,12 +180,12 @@ func TestCallOfTeams(t *testing.T) {
 		o.after(11 * time.Second)
 		require.Equal(t, "InACall", o.s.Session(tom), "the line is busy yet")
 		o.seen.cancel()
-		o.line(pidf.LineIdle)
+		o.line(aa.LineIdle)
 		time.Sleep(time.Minute)
 
 		// Nobody watches: it is read before it is written.
 		o.s.SetPresence(tom, "Busy", "InAConferenceCall")
-		o.line(pidf.LineBusy)
+		o.line(aa.LineBusy)
 		time.Sleep(time.Minute)
 		require.Empty(t, o.s.Session(tom))
 		o.s.SetPresence(tom, "Away", "Away")
@@ -200,7 +200,7 @@ func TestCallOfTeams(t *testing.T) {
 func TestLeftSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t)
-		o.line(pidf.LineBusy)
+		o.line(aa.LineBusy)
 		o.after(time.Second)
 		teams := newTeams(t, o.s, msgraph.TeamsConfig{})
 		writer, err := teams.NewWriter(msgraph.WriterConfig{})
@@ -210,10 +210,10 @@ func TestLeftSession(t *testing.T) {
 		o.teams, o.writer, o.seen = teams, writer, watchTeams(t, teams, tomMail)
 		require.Equal(t, msgraph.OnThePhone, o.after(2*time.Second).TelephoneEvent)
 		o.serve()
-		o.line(pidf.LineIdle)
+		o.line(aa.LineIdle)
 		o.after(61 * time.Second)
 		require.Empty(t, o.s.Session(tom))
-		require.Equal(t, pidf.StatusAvailable, o.after(45*time.Second).Status)
+		require.Equal(t, aa.StatusAvailable, o.after(45*time.Second).Status)
 		o.close()
 		crashed()
 	})
@@ -223,13 +223,13 @@ func TestLeftSession(t *testing.T) {
 func TestWriterFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t)
-		o.line(pidf.LineIdle)
+		o.line(aa.LineIdle)
 		o.after(61 * time.Second)
 		o.s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 			return strings.HasSuffix(r.URL.Path, "/setPresence") && status(http.StatusTooManyRequests, "Retry-After", "120")(w, r)
 		})
 		o.s.Requests()
-		o.line(pidf.LineBusy)
+		o.line(aa.LineBusy)
 		o.after(119 * time.Second)
 		require.Equal(t, 1, count(o.s.Requests(), askSet))
 		o.s.Intercept(nil)
@@ -238,11 +238,11 @@ func TestWriterFailures(t *testing.T) {
 		o.s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 			return strings.HasSuffix(r.URL.Path, "Presence") && status(http.StatusBadGateway)(w, r)
 		})
-		o.line(pidf.LineIdle)
+		o.line(aa.LineIdle)
 		o.after(10 * time.Minute)
 		require.Empty(t, o.s.Session(tom), "Teams ended it")
 		o.s.Intercept(status(http.StatusForbidden))
-		o.writer.SetLine(entry("meg.o'ryan@contoso.example"), "4713", presence.LineState{State: pidf.LineBusy})
+		o.writer.SetLine(entry("meg.o'ryan@contoso.example"), "4713", presence.LineState{State: aa.LineBusy})
 		o.s.Requests()
 		time.Sleep(time.Minute)
 		o.close()

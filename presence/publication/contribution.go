@@ -6,6 +6,7 @@ import (
 
 	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // Rule says who may change a publication, and what its entity-tag does.
@@ -30,11 +31,11 @@ type Contribution struct {
 	Expires    time.Time
 	Number     uint64 // tells those of a presentity apart, and rises
 
-	Status    pidf.Status // Shared: what it says
-	Note      string      // Shared: the user's free text
-	Timestamp time.Time   // Shared: as published, else Received
-	Body      []byte      // Separate: the document, as published
-	Target    string      // Forwarding: the destination
+	Status    aa.Status // Shared: what it says
+	Note      string    // Shared: the user's free text
+	Timestamp time.Time // Shared: as published, else Received
+	Body      []byte    // Separate: the document, as published
+	Target    string    // Forwarding: the destination
 
 	// Shared: the newest request that changed it. An older one of the same Call-ID
 	// does not (RFC 3261 §8.2.6.1 has no order; the entity-tag, which stays, cannot
@@ -61,7 +62,7 @@ var (
 
 // Said is what a publication says.
 type Said struct {
-	Status    pidf.Status // Shared
+	Status    aa.Status // Shared
 	Note      string
 	KeepNote  bool // Shared: it does not speak of a note, and leaves it as it is
 	Timestamp time.Time

@@ -11,7 +11,7 @@ import (
 
 	"github.com/openblustar/blustar/internal/conf"
 	"github.com/openblustar/blustar/internal/deadline"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // Config makes a [Store]. The zero value of each field is the default that its
@@ -90,7 +90,7 @@ func (s *Store) Publish(r Request) (*Contribution, error) {
 		s.number++
 		next.Number, next.ETag = s.number, s.newTag(r.Presentity, next.Rule)
 		if next.Status == "" {
-			next.Status = pidf.StatusUnknown
+			next.Status = aa.StatusUnknown
 		}
 	case next.Rule == Separate:
 		next.ETag = s.newTag(r.Presentity, next.Rule)
@@ -275,7 +275,7 @@ func (s *Store) Restore(c Contribution) {
 		return
 	}
 	if len(c.Body) > 0 {
-		c.doc, _ = pidf.Decode(c.Body)
+		c.doc, _ = aa.Decode(c.Body)
 	}
 	s.number = max(s.number, c.Number)
 	s.swap(nil, &c)

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/publication"
 )
 
@@ -23,7 +23,7 @@ func newStore(t *testing.T, cfg publication.Config) *publication.Store {
 	return s
 }
 
-func status(s pidf.Status, note string) *publication.Said {
+func status(s aa.Status, note string) *publication.Said {
 	return &publication.Said{Status: s, Note: note}
 }
 
@@ -86,7 +86,7 @@ func TestShared(t *testing.T) {
 		r.Said = nil
 		_, err = s.Publish(r)
 		require.ErrorIs(t, err, publication.ErrNoMatch, "a refresh with an old entity-tag")
-		require.Equal(t, pidf.Status("busy"), first.Status, "what was returned does not change")
+		require.Equal(t, aa.Status("busy"), first.Status, "what was returned does not change")
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		require.Equal(t, []string{first.ETag}, expired)
@@ -107,7 +107,7 @@ func TestOvertaken(t *testing.T) {
 		time.Sleep(33 * time.Second)
 		c, err := s.Publish(r)
 		require.NoError(t, err)
-		require.Equal(t, pidf.Status("away"), c.Status)
+		require.Equal(t, aa.Status("away"), c.Status)
 	})
 }
 
@@ -122,7 +122,7 @@ func TestForwarding(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, shared.ETag, forward.ETag)
 	require.Equal(t, "sip:ann@example.com", s.One("tom", publication.Forwarding).Target)
-	require.Equal(t, pidf.Status("busy"), s.One("tom", publication.Shared).Status)
+	require.Equal(t, aa.Status("busy"), s.One("tom", publication.Shared).Status)
 	require.Equal(t, forward, s.RemoveOne("tom", publication.Forwarding))
 	require.Nil(t, s.RemoveOne("tom", publication.Forwarding))
 	r.IfMatch = "1x"

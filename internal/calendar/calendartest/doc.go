@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 )
 
@@ -56,7 +56,7 @@ type Rig struct {
 type Event struct {
 	ID                string
 	Subject, Location string
-	State             pidf.CalendarState // free, tentative, busy, out of office
+	State             aa.CalendarState // free, tentative, busy, out of office
 	Private           bool
 	AllDay            bool                  // Begin is a midnight and Length whole days
 	Begin             time.Time             // in the zone of the event

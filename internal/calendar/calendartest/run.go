@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 )
 
 // Run runs the tests. Each makes a rig of its own, within synctest.
@@ -48,7 +48,7 @@ func berlin(t *testing.T) *time.Location {
 
 // soon is an appointment that begins so long from now.
 func soon(t *testing.T, subject string, d time.Duration) Event {
-	return Event{ID: subject, Subject: subject, State: pidf.CalendarBusy, Begin: time.Now().In(berlin(t)).Truncate(time.Minute).Add(d), Length: time.Hour}
+	return Event{ID: subject, Subject: subject, State: aa.CalendarBusy, Begin: time.Now().In(berlin(t)).Truncate(time.Minute).Add(d), Length: time.Hour}
 }
 
 // recovery is within what time a watch that was called again with back-off is back.
@@ -167,13 +167,13 @@ func content(t *testing.T, newRig func(*testing.T) Rig) {
 
 	noon := time.Date(2000, 1, 3, 12, 0, 0, 0, zone)
 	events := []Event{
-		{ID: "1", Subject: "Lunch", Location: "Canteen", State: pidf.CalendarFree, Begin: noon, Length: time.Hour},
-		{ID: "2", Subject: "Review", State: pidf.CalendarTentative, Begin: noon.Add(time.Hour), Length: 90 * time.Minute},
-		{ID: "3", Subject: "Büro <&> \"Werkstatt\" – 会議", Location: "Straße 1; Haus 2, Tür 3", State: pidf.CalendarBusy, Begin: noon.Add(2 * time.Hour), Length: time.Hour},
-		{ID: "4", Subject: "Doctor", State: pidf.CalendarBusy, Private: true, Begin: noon.Add(4 * time.Hour), Length: time.Hour},
-		{ID: "5", Subject: "Holiday", State: pidf.CalendarOutOfOffice, AllDay: true, Begin: noon.Add(12 * time.Hour), Length: 48 * time.Hour},
-		{ID: "6", Subject: "Far away", State: pidf.CalendarBusy, Begin: noon.AddDate(0, 2, 0), Length: time.Hour},
-		{ID: "7", Subject: "Long ago", State: pidf.CalendarBusy, Begin: noon.AddDate(0, -2, 0), Length: time.Hour},
+		{ID: "1", Subject: "Lunch", Location: "Canteen", State: aa.CalendarFree, Begin: noon, Length: time.Hour},
+		{ID: "2", Subject: "Review", State: aa.CalendarTentative, Begin: noon.Add(time.Hour), Length: 90 * time.Minute},
+		{ID: "3", Subject: "Büro <&> \"Werkstatt\" – 会議", Location: "Straße 1; Haus 2, Tür 3", State: aa.CalendarBusy, Begin: noon.Add(2 * time.Hour), Length: time.Hour},
+		{ID: "4", Subject: "Doctor", State: aa.CalendarBusy, Private: true, Begin: noon.Add(4 * time.Hour), Length: time.Hour},
+		{ID: "5", Subject: "Holiday", State: aa.CalendarOutOfOffice, AllDay: true, Begin: noon.Add(12 * time.Hour), Length: 48 * time.Hour},
+		{ID: "6", Subject: "Far away", State: aa.CalendarBusy, Begin: noon.AddDate(0, 2, 0), Length: time.Hour},
+		{ID: "7", Subject: "Long ago", State: aa.CalendarBusy, Begin: noon.AddDate(0, -2, 0), Length: time.Hour},
 	}
 	rig.Set(events...)
 	w.eventually(rig.Shows, "Lunch", "Review", events[2].Subject, "Doctor", "Holiday")
@@ -222,7 +222,7 @@ func (w *watch) begins() (all []string) {
 func series(t *testing.T, newRig func(*testing.T) Rig) {
 	rig, zone := newRig(t), berlin(t)
 	rig.Set(Event{
-		ID: "standup", Subject: "Stand-up", State: pidf.CalendarBusy, Begin: time.Date(2000, 1, 3, 9, 30, 0, 0, zone), Length: 15 * time.Minute,
+		ID: "standup", Subject: "Stand-up", State: aa.CalendarBusy, Begin: time.Date(2000, 1, 3, 9, 30, 0, 0, zone), Length: 15 * time.Minute,
 		Days: 6, Without: []int{1}, Later: map[int]time.Duration{3: 5 * time.Hour},
 	})
 	w := start(t, rig, Mail)
@@ -245,10 +245,10 @@ func midnight(t *testing.T, newRig func(*testing.T) Rig) {
 	rig := newRig(t)
 	day := time.Date(2000, 1, 10, 0, 0, 0, 0, zone)
 	rig.Set(
-		Event{ID: "1", Subject: "today", State: pidf.CalendarFree, AllDay: true, Begin: day, Length: 24 * time.Hour},
-		Event{ID: "2", Subject: "across", State: pidf.CalendarBusy, Begin: day.Add(23*time.Hour + 45*time.Minute), Length: 30 * time.Minute},
-		Event{ID: "3", Subject: "tomorrow", State: pidf.CalendarOutOfOffice, AllDay: true, Begin: day.AddDate(0, 0, 1), Length: 24 * time.Hour},
-		Event{ID: "4", Subject: "in two weeks", State: pidf.CalendarBusy, Begin: day.AddDate(0, 0, 15).Add(9 * time.Hour), Length: time.Hour},
+		Event{ID: "1", Subject: "today", State: aa.CalendarFree, AllDay: true, Begin: day, Length: 24 * time.Hour},
+		Event{ID: "2", Subject: "across", State: aa.CalendarBusy, Begin: day.Add(23*time.Hour + 45*time.Minute), Length: 30 * time.Minute},
+		Event{ID: "3", Subject: "tomorrow", State: aa.CalendarOutOfOffice, AllDay: true, Begin: day.AddDate(0, 0, 1), Length: 24 * time.Hour},
+		Event{ID: "4", Subject: "in two weeks", State: aa.CalendarBusy, Begin: day.AddDate(0, 0, 15).Add(9 * time.Hour), Length: time.Hour},
 	)
 	w := start(t, rig, Mail)
 	w.eventually(rig.Shows, "today", "across", "tomorrow")
@@ -283,9 +283,9 @@ func changeOfTime(t *testing.T, newRig func(*testing.T) Rig, day time.Time) []st
 	time.Sleep(time.Until(day.Add(-14 * time.Hour)))
 	rig := newRig(t)
 	rig.Set(
-		Event{ID: "1", Subject: "all day", State: pidf.CalendarFree, AllDay: true, Begin: day, Length: 24 * time.Hour},
-		Event{ID: "2", Subject: "at night", State: pidf.CalendarBusy, Begin: onClock(day, 90*time.Minute), Length: 2 * time.Hour},
-		Event{ID: "3", Subject: "at noon", State: pidf.CalendarBusy, Begin: onClock(day, -12*time.Hour), Length: time.Hour, Days: 3},
+		Event{ID: "1", Subject: "all day", State: aa.CalendarFree, AllDay: true, Begin: day, Length: 24 * time.Hour},
+		Event{ID: "2", Subject: "at night", State: aa.CalendarBusy, Begin: onClock(day, 90*time.Minute), Length: 2 * time.Hour},
+		Event{ID: "3", Subject: "at noon", State: aa.CalendarBusy, Begin: onClock(day, -12*time.Hour), Length: time.Hour, Days: 3},
 	)
 	w := start(t, rig, Mail)
 	w.eventually(rig.Shows, "at noon", "all day", "at night", "at noon", "at noon")
@@ -304,7 +304,7 @@ func tenThousand(t *testing.T, newRig func(*testing.T) Rig) {
 	var events []Event
 	for i := range 10_000 {
 		events = append(events, Event{
-			ID: fmt.Sprint(i), Subject: fmt.Sprint(i), State: pidf.CalendarBusy, Begin: begin.Add(time.Duration(i) * time.Minute), Length: time.Minute,
+			ID: fmt.Sprint(i), Subject: fmt.Sprint(i), State: aa.CalendarBusy, Begin: begin.Add(time.Duration(i) * time.Minute), Length: time.Minute,
 		})
 	}
 	rig.Set(events...)

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/internal/backoff"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 )
 
@@ -97,7 +97,7 @@ func (w *watch) update(s presence.CalendarState) {
 
 // shown returns what watchers see now, and whether they see anything: a value fades
 // after its lifetime, and soon after its monitor has ended.
-func (w *watch) shown() ([]pidf.Appointment, bool) {
+func (w *watch) shown() ([]aa.Appointment, bool) {
 	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,0 +1,484 @@
+package pidf
+
+import (
+	"slices"
+	"time"
+)
+
+// Element is an XML element with a Go type of its own. Its method Fields lists what the element holds, in the order of
+// its schema. Decoding, encoding, comparing, validating and copying all follow that one list. A type is an Element if
+// it has the method Fields and embeds [Extra], which keeps what the list does not name.
+type Element interface {
+	Fields(f *Fields)
+	extra() *Extra
+}
+
+// Rule is what a schema says about a field: a sum of these.
+type Rule uint8
+
+// The rules of a field. A value is optional, and space around it is no part of it, unless they say otherwise.
+const (
+	Need    Rule = 1 << iota // mandatory: Decode warns where it is missing, and an empty one is written
+	Raw                      // white space is part of the value, as in xs:string
+	Trim                     // space around the value is removed with a warning, although the type is xs:string
+	Default                  // an empty one is written as the last value of the enumeration
+
+	positive // the number is at least 1
+	change   // a time of last change, which Equal leaves out
+	qvalue   // a priority of RFC 3863
+)
+
+// Fields is what an [Element] lists its fields to. Fields come in the order of the schema: attributes first, then
+// either the children or the text. The methods do nothing but note the field that their argument points to: do not
+// read or change the element in Fields, nor list different fields on different calls.
+//
+// A field that is an enumeration has its values, separated by bars.
+//
+// The types of fields are *string, *int, **int, *uint32, *uint64, *bool, *time.Time and **time.Duration (in seconds);
+// for children of the same name also *[]string.
+type Fields struct {
+	mode mode
+	d    *decoder
+	w    *writer
+	c    *collector
+	v    *validator
+	frame
+	reading
+	uris  []string // of the namespaces from idCount on
+	found []string // counting: the names of the children, if they are wanted
+	want  bool     // skip children that are not called name
+	list  bool     // counting: found is wanted
+}
+
+// mode is what happens to the fields that are listed.
+type mode uint8
+
+const (
+	readAttrs  mode = iota // take the attributes of the start tag
+	readText               // take the text
+	readChild              // find the field of the current child, and read it
+	readEnd                // note the mandatory fields that the document lacks
+	writing                // write attributes, then children or the text
+	counting               // count what writing will write
+	comparing              // say what there is
+	validating             // check the rules
+	copying                // replace what is shared with the original
+	clearing               // empty what a displaced child had filled
+	naming                 // find the id
+)
+
+// frame is the state of one element.
+type frame struct {
+	x     *Extra
+	left  []Extension // writing: what is not written yet
+	own   nsID        // namespace of the element
+	ns    nsID        // of the fields that are listed next
+	open  bool        // writing: the start tag is not finished; validating: any attribute may come
+	text  bool        // the element holds a text
+	exact bool        // reading: no other namespace is taken for that of a field
+	i     int         // number of the field that is listed
+	n     int         // typed children that were read or written
+	allow bool        // writing: here is the place for extensions
+}
+
+// reading is what reading knows of one element besides.
+type reading struct {
+	name  string // local name of the child whose field is looked for; empty once it is found
+	done  outcome
+	once  bool   // the field that was found has room for one
+	seen  uint64 // the fields that were there, one bit for each
+	loose []loose
+	value string // of the text
+	bad   string // why that could not be read
+}
+
+type outcome uint8
+
+const (
+	unknown outcome = iota // no field for it
+	refused                // its field did not take it
+	taken                  // read
+	moved                  // read or kept somewhere else
+)
+
+// loose is a child that was taken for a field although its namespace is another one.
+type loose struct {
+	bit  uint64
+	mark mark
+	n    int
+}
+
+// In says that the children that follow are in a namespace, which is written with a prefix unless that is taken. Without
+// it they are in that of the element.
+func (f *Fields) In(space, prefix string) {
+	if f.ns = f.spaceID(space); f.mode == writing {
+		f.w.ensure(f.ns, prefix)
+	}
+}
+
+func (f *Fields) in(id nsID) { f.ns = id }
+
+// spaceID returns the number of a namespace. Those that have no id have one that is good for this f.
+func (f *Fields) spaceID(space string) nsID {
+	if id, _ := classify(space); id != idOther {
+		return id
+	}
+	i := slices.Index(f.uris, space)
+	if i < 0 {
+		i = len(f.uris)
+		f.uris = append(f.uris, space)
+	}
+	return idCount + nsID(i)
+}
+
+// space returns the namespace of a number.
+func (f *Fields) space(id nsID) string {
+	if id >= idCount {
+		return f.uris[id-idCount]
+	}
+	return spaces[id]
+}
+
+// Any says where the schema has its place for extensions: from here to [Fields.AnyEnd]. Without it, that is behind all
+// fields.
+func (f *Fields) Any() { f.allow = true }
+
+// AnyEnd says where the place for extensions ends.
+func (f *Fields) AnyEnd() {
+	f.allow = false
+	if len(f.left) > 0 {
+		f.writeLeft(atAnyEnd)
+	}
+}
+
+// AnyAttr says that the schema allows other attributes.
+func (f *Fields) AnyAttr() {
+	if f.mode == validating {
+		f.open = true
+	}
+}
+
+// skip counts a child, and reports whether it is not the one that is looked for.
+func (f *Fields) skip(name string) bool {
+	f.i++
+	return f.want && f.name != name
+}
+
+// Attr lists an attribute without a namespace, or xml:lang.
+func (f *Fields) Attr(name string, v any, r Rule, values ...string) {
+	f.i++
+	if f.mode == readChild {
+		return
+	}
+	if t, ok := v.(*time.Time); ok && t.IsZero() && f.absent(r) {
+		return
+	}
+	f.attr(name, v, r, values)
+}
+
+// Text lists the text of the element, which then has no children.
+func (f *Fields) Text(v any, r Rule, values ...string) {
+	switch f.mode {
+	case readAttrs:
+		f.text = true
+	case readText:
+		if canonical, ok := f.d.parse(v, f.value, "", r, values); !ok {
+			f.bad = whyNot(v)
+		} else if !canonical {
+			f.x.setLeaf(leaf{raw: f.value})
+		}
+	case writing:
+		f.writeText(v, r, values)
+	case comparing:
+		f.c.value("", v, r, values)
+	case validating:
+		f.v.value("", v, r, values)
+	case copying:
+		copyValue(v)
+	}
+}
+
+// Leaf lists a child that is a text, and that may come once; any number of times for a *[]string.
+func (f *Fields) Leaf(name string, v any, r Rule, values ...string) {
+	if f.skip(name) {
+		return
+	}
+	if s, ok := v.(*string); ok && *s == "" && f.absent(r) {
+		return
+	}
+	f.leaf(name, v, r, values)
+}
+
+// absent reports whether an optional field that is empty can be passed over.
+func (f *Fields) absent(r Rule) bool {
+	return f.mode >= writing && r&Need == 0 && f.x.hidden == nil && f.mode != validating && f.mode != naming
+}
+
+// Flag lists a child that says yes by being there.
+func (f *Fields) Flag(name string, v *bool) {
+	if f.skip(name) {
+		return
+	}
+	switch f.mode {
+	case readChild:
+		f.readFlag(name, v)
+	case writing, counting:
+		if *v && f.next(name) {
+			f.w.leaf(f.ns, name, f.x.leaf(name, 0), "")
+		}
+	case comparing:
+		if *v {
+			f.c.say(name, "")
+		}
+	}
+}
+
+// Time lists the time of the last change, a child called timestamp.
+func (f *Fields) Time(v *time.Time) {
+	if !f.skip("timestamp") && (!v.IsZero() || !f.absent(change)) {
+		f.leaf("timestamp", v, change, nil)
+	}
+}
+
+// Notes lists texts for humans.
+func (f *Fields) Notes(name string, v *[]Note) {
+	if f.skip(name) {
+		return
+	}
+	switch f.mode {
+	case readChild:
+		var n Note
+		if f.claim(false, false) && f.readNote(&n) {
+			*v = append(*v, n)
+		}
+	case copying:
+		*v = slices.Clone(*v)
+		for i := range *v {
+			(*v)[i].Extra = (*v)[i].Extra.clone()
+		}
+	default:
+		for i := range *v {
+			f.note(name, &(*v)[i])
+		}
+	}
+}
+
+// Note lists a text for humans that may come once.
+func (f *Fields) Note(name string, v **Note) {
+	if f.skip(name) {
+		return
+	}
+	switch {
+	case f.mode == readChild:
+		n := new(Note)
+		if f.claim(true, *v != nil) && f.readNote(n) {
+			*v = n
+		}
+	case *v == nil:
+	case f.mode == copying:
+		n := **v
+		n.Extra = n.Extra.clone()
+		*v = &n
+	default:
+		f.note(name, *v)
+	}
+}
+
+func (f *Fields) note(name string, n *Note) {
+	switch f.mode {
+	case writing, counting:
+		if f.next(name) {
+			f.w.note(f.ns, name, n)
+		}
+	case comparing:
+		f.c.note(name, n)
+	case validating:
+		f.v.note(name, n)
+	}
+}
+
+// One lists a child that may come once.
+func One[T any, P interface {
+	*T
+	Element
+}](f *Fields, name string, v **T, r Rule) {
+	if f.skip(name) {
+		return
+	}
+	switch {
+	case f.mode == readChild:
+		if !f.claim(true, *v != nil) {
+			return
+		}
+		child := P(new(T))
+		if f.read(child.extra(), child.Fields) {
+			*v = child
+		}
+	case f.mode == copying:
+		if *v != nil {
+			child := P(new(**v))
+			*v = child
+			f.copy(child)
+		}
+	case *v != nil:
+		f.child(name, P(*v))
+	case r == 0:
+	case f.needed(name, r):
+		f.child(name, P(new(T)))
+	}
+}
+
+// Many lists children of one name.
+func Many[T any, P interface {
+	*T
+	Element
+}](f *Fields, name string, v *[]T) {
+	if f.skip(name) {
+		return
+	}
+	switch f.mode {
+	case readChild:
+		if !f.claim(false, false) {
+			return
+		}
+		if *v == nil && name == "tuple" {
+			*v = make([]T, 0, 4) // what BluStar documents have
+		}
+		var none T
+		*v = append(*v, none)
+		child := P(&(*v)[len(*v)-1])
+		if !f.read(child.extra(), child.Fields) {
+			*v = (*v)[:len(*v)-1]
+		}
+	case copying:
+		*v = slices.Clone(*v)
+		for i := range *v {
+			f.copy(P(&(*v)[i]))
+		}
+	case comparing:
+		var s steps
+		for i := range *v {
+			f.c.child(f, s.next(name, f.identifier(P(&(*v)[i]))), P(&(*v)[i]))
+		}
+	case counting:
+		f.n += len(*v)
+	default:
+		for i := range *v {
+			f.child(name, P(&(*v)[i]))
+		}
+	}
+}
+
+// child passes on a child that is there.
+func (f *Fields) child(name string, e Element) {
+	switch f.mode {
+	case writing, counting:
+		if f.next(name) {
+			f.write(name, e.extra(), e.Fields)
+		}
+	case comparing:
+		f.c.child(f, name, e)
+	case validating:
+		f.v.child(f, name, e.extra(), e.Fields)
+	}
+}
+
+// inline lists a child whose fields are in the Go type of its parent. What it holds besides them is in x.
+func (f *Fields) inline(name string, x *Extra, r Rule, fields func(*Fields)) {
+	if f.skip(name) {
+		return
+	}
+	switch f.mode {
+	case readChild:
+		before := len(f.loose)
+		if !f.claim(true, false) {
+			return
+		}
+		if len(f.loose) < before { // it takes the place of another
+			*x = Extra{}
+			f.mode, f.want = clearing, false
+			fields(f)
+			f.want = true
+		}
+		f.read(x, fields)
+	case readEnd:
+		f.needed(name, r)
+	case writing, counting:
+		if (!f.missing() || !x.isEmpty() || f.holds(fields)) && f.next(name) {
+			f.write(name, x, fields)
+		}
+	case comparing:
+		f.c.in(name, func() { f.c.fields(f, x, fields) })
+	case validating:
+		if f.missing() && x.isEmpty() && !f.holds(fields) {
+			f.v.report(name, "missing")
+			return
+		}
+		f.v.child(f, name, x, fields)
+	case copying:
+		f.copyFields(x, fields)
+	}
+}
+
+// Inline lists a mandatory child whose fields are in the Go type of its parent. What it holds besides them is in x.
+func (f *Fields) Inline(name string, x *Extra, fields func(*Fields)) {
+	f.inline(name, x, Need, fields)
+}
+
+// holds reports whether any of the fields would be written.
+func (f *Fields) holds(fields func(*Fields)) bool {
+	outer := f.frame
+	var none Extra
+	mode := f.mode
+	f.mode, f.frame = counting, frame{x: &none, own: outer.ns, ns: outer.ns}
+	fields(f)
+	n := f.n
+	f.mode, f.frame = mode, outer
+	return n > 0
+}
+
+// needed says whether a mandatory field that is not there is to be written, and notes at the end of an element that
+// the document lacks it.
+func (f *Fields) needed(name string, r Rule) bool {
+	if r&Need == 0 {
+		return false
+	}
+	switch f.mode {
+	case readEnd:
+		if f.seen&f.bit() == 0 {
+			f.lack(name)
+		}
+		return false
+	case validating:
+		f.v.report(name, "missing")
+		return false
+	case comparing:
+		return false
+	}
+	return !f.missing()
+}
+
+func (f *Fields) bit() uint64 { return 1 << (f.i & 63) }
+
+// missing reports whether the document that the element was read from lacked the field.
+func (f *Fields) missing() bool { return f.x.hidden != nil && f.x.hidden.missing&f.bit() != 0 }
+
+func (f *Fields) lack(name string) {
+	f.x.hide().missing |= f.bit()
+	f.d.warn(name + " missing")
+}
+
+func (f *Fields) copy(e Element) { f.copyFields(e.extra(), e.Fields) }
+
+func (f *Fields) copyFields(x *Extra, fields func(*Fields)) {
+	x.copy()
+	for i := range x.Extensions {
+		if v := x.Extensions[i].value; v != nil {
+			x.Extensions[i].value = x.Extensions[i].kind.clone(v, f)
+		}
+	}
+	outer := f.frame
+	f.frame = frame{x: x}
+	fields(f)
+	f.frame = outer
+}

@@ -1,0 +1,395 @@
+package pidf
+
+import (
+	"slices"
+	"strings"
+)
+
+// read reads the element whose start tag was just read: its attributes, and then its text or its children. It reports
+// false where it gave up, and has then moved back to the start tag.
+func (f *Fields) read(x *Extra, fields func(*Fields)) bool {
+	d, outer, around := f.d, f.frame, f.reading
+	m := d.mark()
+	own := f.ns
+	f.frame, f.reading = frame{x: x, own: own, ns: own, exact: outer.exact}, reading{}
+	f.mode, f.want = readAttrs, true
+	fields(f)
+	if x.Attrs = d.takeRest(); x.Attrs != nil {
+		if more := d.mentioned(x.Attrs); more != nil {
+			x.hide().declare = more
+		}
+	}
+	ok := true
+	if f.text {
+		var why string
+		if why, ok = f.readText(m, fields); !ok {
+			d.back(m, why)
+		}
+	} else {
+		f.readChildren(fields)
+	}
+	f.frame, f.reading, f.mode, f.want = outer, around, readChild, true
+	if !ok {
+		f.giveUp()
+		return false
+	}
+	f.name, f.done = "", taken
+	return true
+}
+
+func (f *Fields) readText(m mark, fields func(*Fields)) (why string, ok bool) {
+	s, ok := f.d.text()
+	if !ok {
+		return "an element inside a text", false
+	}
+	from := f.d.from
+	f.d.from = m.from
+	f.value, f.mode, f.i, f.ns = s, readText, 0, f.own
+	fields(f)
+	f.d.from = from
+	return f.bad, f.bad == ""
+}
+
+func (f *Fields) readChildren(fields func(*Fields)) {
+	d := f.d
+	for d.child(f.x, f.n) {
+		f.mode, f.name, f.done, f.i, f.ns = readChild, d.name.local, unknown, 0, f.own
+		fields(f)
+		switch {
+		case f.done == taken:
+			f.n++
+		case f.done != moved && d.err == nil:
+			d.keep(f.x, f.n)
+		}
+	}
+	if d.err == nil {
+		f.mode, f.want, f.i, f.ns = readEnd, false, 0, f.own
+		fields(f)
+	}
+}
+
+// typed reads an extension as a Go value.
+func (f *Fields) typed(t *Type, e Element, looseName bool) bool {
+	outer, around, mode, want := f.frame, f.reading, f.mode, f.want
+	f.frame = frame{ns: f.spaceID(t.Name.Space), x: outer.x}
+	if looseName {
+		f.d.warn("taken for an element of the namespace that it belongs to")
+	}
+	ok := f.read(e.extra(), e.Fields)
+	f.frame, f.reading, f.mode, f.want = outer, around, mode, want
+	return ok
+}
+
+// typeOf returns the type that extensions of a name are read as. Loose says that the name has not its namespace.
+func (d *decoder) typeOf(name Name) (t *Type, loose bool) {
+	for _, t := range d.types {
+		switch {
+		case t.Name.Local != name.Local:
+		case t.Name.Space == name.Space, slices.Contains(t.Spellings, name.Space):
+			return t, false
+		case d.name.id == idPIDF, d.name.id == idNone:
+			return t, !d.unqualified
+		}
+	}
+	return nil, false
+}
+
+// belongs reports whether the current child is in the namespace of a field. PIDF's own, and none, pass for any:
+// devices forget the prefixes of the data model and of RPID.
+func (f *Fields) belongs() (ok, otherwise bool) {
+	switch got := f.d.name.id; {
+	case got == f.ns:
+		return true, false
+	case got == idOther:
+		return f.ns >= idCount && (f.d.name.space == f.space(f.ns) || f.d.isSpelling(f.d.name.space, f.space(f.ns))), false
+	case got == idNone && f.d.unqualified:
+		return true, false
+	case f.exact:
+		return false, false
+	case got == idPIDF && f.ns != idPIDF, got == idNone:
+		return true, true
+	}
+	return false, false
+}
+
+// claim reports whether the current child, which has the name of a field, is for that field. Once says that the field
+// has room for one; occupied, that it is set. A child in the right namespace takes the place of one that was taken in
+// spite of its namespace: that becomes an extension.
+func (f *Fields) claim(once, occupied bool) bool {
+	ok, otherwise := f.belongs()
+	if !ok {
+		return false
+	}
+	f.name, f.once = "", once
+	d, bit := f.d, f.bit()
+	if once && (occupied || f.seen&bit != 0) {
+		i := -1
+		if !otherwise {
+			i = slices.IndexFunc(f.loose, func(l loose) bool { return l.bit == bit })
+		}
+		if i < 0 {
+			d.warn("a second one kept as an extension")
+			d.demoted = !otherwise
+			f.done = refused
+			return false
+		}
+		f.displace(i)
+	}
+	if otherwise {
+		if once {
+			f.loose = append(f.loose, loose{bit, d.mark(), f.n})
+		}
+		d.warn("taken for an element of the namespace that it belongs to")
+	}
+	f.seen |= bit
+	return true
+}
+
+// displace makes an extension of a child that was taken for a field, and returns to the current one.
+func (f *Fields) displace(i int) {
+	d, l, now := f.d, f.loose[i], f.d.mark()
+	f.loose = slices.Delete(f.loose, i, i+1)
+	d.rewind(l.mark)
+	d.warn("kept as an extension after all: another one says more, or is in the right namespace")
+	name := d.name.local
+	d.demoted = d.name.id == f.ns
+	types := d.types
+	d.types = nil
+	d.keep(f.x, l.n)
+	d.types = types
+	f.n--
+	f.x.dropLeaf(name)
+	d.rewind(now)
+	d.elements = now.elements
+}
+
+// giveUp says that the field did not take the current child after all.
+func (f *Fields) giveUp() {
+	f.seen &^= f.bit()
+	f.name, f.done = "", refused
+	f.d.demoted = f.d.name.id == f.ns || f.d.name.id == idOther
+	f.d.unread = f.once && f.d.demoted
+}
+
+// attr does with an attribute what the mode says.
+func (f *Fields) attr(name string, v any, r Rule, values []string) {
+	switch f.mode {
+	case readAttrs:
+		f.readAttr(name, v, r, values)
+	case writing:
+		f.writeAttr(name, v, r, values)
+	case comparing:
+		if name != "id" {
+			f.c.value("@"+name, v, r, values)
+		}
+	case validating:
+		f.v.attr(f, name, v, r, values)
+	case copying:
+		copyValue(v)
+	case naming:
+		f.named(name, v)
+	}
+}
+
+// named notes an id.
+func (f *Fields) named(name string, v any) {
+	if s, ok := v.(*string); ok && name == "id" {
+		f.value = *s
+	}
+}
+
+func (f *Fields) readAttr(name string, v any, r Rule, values []string) {
+	d := f.d
+	var a *rawAttr
+	local, isXML := strings.CutPrefix(name, "xml:")
+	for i := range d.attrs {
+		if b := &d.attrs[i]; b.local == local && (!isXML && b.prefix == "" || isXML && b.id == idXML) {
+			a = b
+			break
+		}
+	}
+	if a == nil {
+		if r&Need != 0 {
+			f.lack(name)
+		}
+		return
+	}
+	s := value(a)
+	if p, isString := v.(*string); isString && s != "" && len(values) == 0 && r&qvalue == 0 {
+		a.taken = true
+		if *p = s; r&Raw == 0 {
+			*p = collapse(s)
+		}
+		if *p != "" {
+			return
+		}
+	}
+	canonical, ok := d.parse(v, s, name, r, values)
+	a.taken = ok
+	switch {
+	case !ok:
+		d.warn(name + ": " + whyNot(v) + ": kept as a text")
+		f.x.hide().missing |= f.bit()
+	case !canonical:
+		f.x.setLeaf(leaf{name: "@" + name, raw: s})
+	}
+}
+
+// leaf does with a child that is a text what the mode says.
+func (f *Fields) leaf(name string, v any, r Rule, values []string) {
+	if list, ok := v.(*[]string); ok {
+		f.leaves(name, list)
+		return
+	}
+	switch f.mode {
+	case readChild:
+		if f.claim(true, !isEmpty(v)) {
+			f.readLeaf(name, 0, v, r, values)
+		}
+	case readEnd:
+		f.needed(name, r)
+	case writing, counting:
+		if f.writes(name, v, r) && f.next(name) {
+			f.w.value(f.ns, name, f.x.leaf(name, 0), v, r, values)
+		}
+	case comparing:
+		f.c.value(name, v, r, values)
+	case validating:
+		f.v.leaf(f, name, v, r, values)
+	case copying:
+		copyValue(v)
+	case clearing:
+		if p, ok := v.(*string); ok {
+			*p = ""
+		}
+	case naming:
+		f.named(name, v)
+	}
+}
+
+// leaves does so with a repeated child.
+func (f *Fields) leaves(name string, list *[]string) {
+	switch f.mode {
+	case readChild:
+		var s string
+		if f.claim(false, false) && f.readLeaf(name, len(*list), &s, 0, nil) {
+			*list = append(*list, s)
+		}
+	case writing:
+		leafOf := f.x.leavesOf(name, *list)
+		for i := range *list {
+			if f.next(name) {
+				f.w.value(f.ns, name, leafOf(i), &(*list)[i], 0, nil)
+			}
+		}
+	case counting:
+		f.n += len(*list)
+	case comparing:
+		for i := range *list {
+			f.c.say(name, (*list)[i])
+		}
+	case copying:
+		*list = slices.Clone(*list)
+	}
+}
+
+func (f *Fields) readLeaf(name string, nth int, v any, r Rule, values []string) bool {
+	d := f.d
+	m := d.mark()
+	attrs := d.takeRest()
+	s, ok := d.text()
+	if !ok {
+		d.back(m, "an element inside a text")
+		f.giveUp()
+		return false
+	}
+	from := d.from
+	d.from = m.from
+	canonical, ok := d.parse(v, s, name, r, values)
+	d.from = from
+	if !ok {
+		d.back(m, whyNot(v))
+		f.giveUp()
+		return false
+	}
+	if attrs != nil || !canonical {
+		l := leaf{name: name, nth: nth, raw: s, attrs: attrs}
+		if p, ok := v.(*string); ok {
+			l.value = *p
+		}
+		f.x.setLeaf(l)
+	} else if f.x.hidden != nil && nth == 0 {
+		f.x.dropLeaf(name)
+	}
+	if nth == 0 && r&Raw == 0 && isEmpty(v) {
+		f.loose = append(f.loose, loose{f.bit(), m, f.n}) // until one comes that says something
+	}
+	f.settle(name)
+	return true
+}
+
+// settle says that the current child was read. One of its name that could not be read before stays for good.
+func (f *Fields) settle(name string) {
+	f.done = taken
+	for i := range f.x.Extensions {
+		if e := &f.x.Extensions[i]; e.unread && e.name.Local == name {
+			e.unread = false
+		}
+	}
+}
+
+// readFlag reads an element that says yes by being there. One that says false in so many words is not set.
+func (f *Fields) readFlag(name string, v *bool) {
+	if !f.claim(true, *v) {
+		return
+	}
+	var s string
+	from := f.d.from
+	if !f.readLeaf(name, 0, &s, Need|Raw, nil) {
+		return
+	}
+	if l := f.x.leaf(name, 0); l != nil && l.attrs == nil {
+		f.x.dropLeaf(name)
+	}
+	switch trim(s) {
+	case "":
+		*v = true
+		return
+	case "false", "0", "no":
+	default:
+		*v = true
+	}
+	f.d.from = from
+	f.d.warn(name + " with content")
+}
+
+// readNote reads a note.
+func (f *Fields) readNote(n *Note) bool {
+	d := f.d
+	m := d.mark()
+	var x Extra
+	for i := range d.attrs {
+		if a := &d.attrs[i]; a.id == idXML && a.local == "lang" {
+			a.taken = true
+			if n.Lang = value(a); n.Lang == "" {
+				x.setLeaf(leaf{name: "@xml:lang"})
+			}
+		}
+	}
+	x.Attrs = d.takeRest()
+	if more := d.mentioned(x.Attrs); more != nil {
+		x.hide().declare = more
+	}
+	s, ok := d.text()
+	if !ok {
+		d.back(m, "an element inside a text")
+		f.giveUp()
+		return false
+	}
+	n.Text = s
+	if x.Attrs != nil || x.hidden != nil {
+		n.Extra = new(x)
+	}
+	f.done = taken
+	return true
+}

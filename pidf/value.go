@@ -1,0 +1,233 @@
+package pidf
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// parse sets v to what a text says. Canonical means that v is written just so; a text that is not is kept beside it.
+// It reports false, and leaves v alone, where v cannot hold what the text says.
+func (d *decoder) parse(v any, s, name string, r Rule, values []string) (canonical, ok bool) {
+	switch v := v.(type) {
+	case *string:
+		*v = d.str(s, name, r, values)
+		return *v != "" || r&(Need|Default) == Need && values == nil, true
+	case *time.Time:
+		t, c, zone, ok := parseTime(trim(s))
+		if !ok {
+			return false, false
+		}
+		if !zone {
+			d.warn("time " + trim(s) + " without a zone taken for UTC")
+		}
+		*v = t
+		return c, true
+	case *bool:
+		t := trim(s)
+		*v = t == "true" || t == "1"
+		return t == "true", *v || t == "false" || t == "0"
+	case *int:
+		n, err := strconv.Atoi(trim(s))
+		if err == nil {
+			*v = n
+		}
+		return isCanonical(s) && n != 0, err == nil
+	case **int:
+		n, err := strconv.Atoi(trim(s))
+		if err == nil {
+			*v = &n
+		}
+		return isCanonical(s), err == nil
+	case *uint32:
+		n, err := strconv.ParseUint(trimPlus(s), 10, 32)
+		if err == nil {
+			*v = uint32(n)
+		}
+		return isCanonical(s) && n != 0, err == nil
+	case *uint64:
+		n, err := strconv.ParseUint(trimPlus(s), 10, 64)
+		if err == nil {
+			*v = n
+		}
+		return isCanonical(s) && n != 0, err == nil
+	case **time.Duration:
+		n, err := strconv.ParseUint(trimPlus(s), 10, 33) // longer than what SIP's Expires can say
+		if err == nil {
+			*v = new(time.Duration(n) * time.Second)
+		}
+		return isCanonical(s), err == nil
+	}
+	return false, false
+}
+
+func trimPlus(s string) string { return strings.TrimPrefix(trim(s), "+") }
+
+// isCanonical reports whether a number that could be read is written as strconv writes it.
+func isCanonical(s string) bool {
+	s = trim(s)
+	if rest, minus := strings.CutPrefix(s, "-"); minus {
+		return rest != "" && rest[0] != '0'
+	}
+	return s == "0" || s != "" && s[0] != '0' && s[0] != '+'
+}
+
+// whyNot says what a text is not that v could not take.
+func whyNot(v any) string {
+	switch v.(type) {
+	case *time.Time:
+		return "no time"
+	case *bool:
+		return "neither true nor false"
+	}
+	return "no number that fits"
+}
+
+// str normalizes the white space of a value, and of an enumeration the capitals where that makes it one of the list.
+func (d *decoder) str(s, name string, r Rule, values []string) string {
+	switch {
+	case r&Raw != 0:
+		return s
+	case r&qvalue != 0:
+		return d.priority(s)
+	case r&Trim != 0:
+		t := trim(s)
+		if t != s {
+			d.warn("space around " + name + " removed")
+		}
+		return t
+	case len(values) == 0:
+		return collapse(s)
+	}
+	t := folded(collapse(s), values[0])
+	if t != s {
+		if name == "" {
+			_, name, _ = qualifiedName(strings.TrimPrefix(d.doc[d.from:], "<"))
+		}
+		d.warn(name + ": " + strconv.Quote(s) + " read as " + strconv.Quote(t))
+	}
+	return t
+}
+
+// isEmpty reports whether v is not set.
+func isEmpty(v any) bool {
+	switch v := v.(type) {
+	case *string:
+		return *v == ""
+	case *time.Time:
+		return v.IsZero()
+	case *bool:
+		return !*v
+	case *int:
+		return *v == 0
+	case **int:
+		return *v == nil
+	case *uint32:
+		return *v == 0
+	case *uint64:
+		return *v == 0
+	case **time.Duration:
+		return *v == nil
+	}
+	return true
+}
+
+// appendValue writes what v is set to; a text as it is, without escapes.
+func appendValue(dst []byte, v any) []byte {
+	switch v := v.(type) {
+	case *string:
+		return append(dst, *v...)
+	case *time.Time:
+		return appendTime(dst, *v)
+	case *bool:
+		return strconv.AppendBool(dst, *v)
+	case *int:
+		return strconv.AppendInt(dst, int64(*v), 10)
+	case **int:
+		return strconv.AppendInt(dst, int64(**v), 10)
+	case *uint32:
+		return strconv.AppendUint(dst, uint64(*v), 10)
+	case *uint64:
+		return strconv.AppendUint(dst, *v, 10)
+	case **time.Duration:
+		return strconv.AppendInt(dst, max(0, int64(**v/time.Second)), 10)
+	}
+	return dst
+}
+
+// says reports whether a text says what v is set to: then it can be written instead.
+func says(raw string, v any) bool {
+	var quiet decoder
+	quiet.warnings = make([]Warning, maxWarnings)
+	switch v := v.(type) {
+	case *string:
+		return *v == "" && trim(raw) == ""
+	case *time.Time:
+		t, _, _, ok := parseTime(trim(raw))
+		return ok && t.Equal(*v)
+	case *bool:
+		var b bool
+		_, ok := quiet.parse(&b, raw, "", 0, nil)
+		return ok && b == *v
+	case *int:
+		var n int
+		_, ok := quiet.parse(&n, raw, "", 0, nil)
+		return ok && n == *v
+	case **int:
+		var n *int
+		_, ok := quiet.parse(&n, raw, "", 0, nil)
+		return ok && *v != nil && *n == **v
+	case *uint32:
+		var n uint32
+		_, ok := quiet.parse(&n, raw, "", 0, nil)
+		return ok && n == *v
+	case *uint64:
+		var n uint64
+		_, ok := quiet.parse(&n, raw, "", 0, nil)
+		return ok && n == *v
+	case **time.Duration:
+		var n *time.Duration
+		_, ok := quiet.parse(&n, raw, "", 0, nil)
+		return ok && *v != nil && *n == **v
+	}
+	return false
+}
+
+// copyValue makes v share nothing with the original.
+func copyValue(v any) {
+	switch v := v.(type) {
+	case **int:
+		if *v != nil {
+			*v = new(**v)
+		}
+	case **time.Duration:
+		if *v != nil {
+			*v = new(**v)
+		}
+	}
+}
+
+// priority normalizes a value of contact/priority, which is from 0 to 1 and has at most three decimals (RFC 3863
+// §4.1.5). Asterisk writes 0.800000, and with some locales 0,800000.
+func (d *decoder) priority(s string) string {
+	q := trim(s)
+	if q == "" || isPriority(q) {
+		return q
+	}
+	v, err := strconv.ParseFloat(strings.Replace(q, ",", ".", 1), 64)
+	if err != nil || !(v >= 0 && v <= 1e6) {
+		return q
+	}
+	t := strconv.FormatFloat(math.Round(min(v, 1)*1000)/1000, 'f', -1, 64)
+	d.warn("priority " + s + " read as " + t)
+	return t
+}
+
+// isPriority reports whether s is a qvalue of RFC 3863.
+func isPriority(s string) bool {
+	if s == "" || len(s) > 5 || s[0] != '0' && s[0] != '1' || len(s) > 1 && s[1] != '.' {
+		return false
+	}
+	return len(s) <= 2 || strings.Trim(s[2:], "0") == "" || s[0] == '0' && strings.Trim(s[2:], "0123456789") == ""
+}
