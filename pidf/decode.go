@@ -54,7 +54,7 @@ type decoder struct {
 	demoted     bool        // the element to keep next is one that the typed model has a field for
 	unread      bool        // and the field could not take it
 	inside      []Extension // comments met inside a text, to go behind its element
-	declared    []binding   // of the extension that was kept last
+	declared    *[]binding  // of the extension that was kept last
 	warnings    []Warning
 	place       place
 }
@@ -184,7 +184,7 @@ func (d *decoder) finish() []Extension {
 // elements goes to x, with n typed siblings before it, and so do the comments that were met inside the one before.
 func (d *decoder) child(x *Extra, n int) bool {
 	for _, e := range d.inside {
-		e.place = n + 1
+		e.place = placeOf(n)
 		x.Extensions = append(x.Extensions, e)
 	}
 	d.inside = d.inside[:0]
@@ -200,9 +200,9 @@ func (d *decoder) child(x *Extra, n int) bool {
 				continue
 			}
 			d.warn("text between elements kept")
-			x.Extensions = append(x.Extensions, Extension{xml: d.doc[d.from:d.pos], place: n + 1})
+			x.Extensions = append(x.Extensions, Extension{xml: d.doc[d.from:d.pos], place: placeOf(n)})
 		case tokComment, tokInstruction:
-			x.Extensions = append(x.Extensions, Extension{xml: d.doc[d.from:d.pos], place: n + 1})
+			x.Extensions = append(x.Extensions, Extension{xml: d.doc[d.from:d.pos], place: placeOf(n)})
 		}
 	}
 }

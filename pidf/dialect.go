@@ -151,8 +151,8 @@ func (w *writer) hasID(name []byte) bool {
 // reserve notes the identifiers in an extension, which no other element may have.
 func (w *writer) reserve(e *Extension) {
 	s := trustedScanner(e.xml)
-	for _, b := range e.declare {
-		s.bindings = append(s.bindings, binding{prefix: b.prefix, space: b.space})
+	if e.declare != nil {
+		s.bindings = append(s.bindings, *e.declare...)
 	}
 	for s.next() != tokEOF {
 		if s.kind != tokStart {

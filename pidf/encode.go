@@ -234,24 +234,32 @@ func (f *Fields) write(name string, x *Extra, fields func(*Fields)) {
 
 // element writes what follows the name of a start tag. It writes an empty element where nothing does.
 func (f *Fields) element(name string, x *Extra, fields func(*Fields)) {
-	w, outer := f.w, f.frame
-	own, local := f.ns, len(f.w.local)
-	f.frame = frame{x: x, own: own, ns: own, open: true}
+	w, own, local := f.w, f.ns, len(f.w.local)
+	x0, left, own0, allow, i, n := f.x, f.left, f.own, f.allow, f.i, f.n
+	f.x, f.own, f.i, f.n = x, own, 0, 0
 	if len(x.Extensions) > 0 {
-		left := f.arrange(x, fields)
-		f.frame = frame{x: x, own: own, ns: own, open: true, left: left}
+		f.left = f.arrange(x, fields)
+	} else if left != nil {
+		f.left = nil
 	}
+	f.ns, f.open, f.allow, f.i, f.n = own, true, false, 0, 0
 	f.mode = writing
 	fields(f)
 	if len(f.left) > 0 {
-		f.writeLeft(math.MaxInt)
+		f.writeLeft(math.MaxInt32)
 	}
 	open := f.open
 	if open {
 		w.attrs(x)
 		w.raw("/>")
 	}
-	f.frame, w.local = outer, w.local[:local]
+	f.x, f.own, f.ns, f.open, f.allow, f.i, f.n = x0, own0, own, false, allow, i, n
+	if left != nil || f.left != nil {
+		f.left = left
+	}
+	if local < len(w.local) {
+		w.local = w.local[:local]
+	}
 	if !open {
 		w.end(w.prefix(own), name)
 	}
@@ -279,7 +287,7 @@ func (f *Fields) next(name string) bool {
 	if f.open {
 		f.body()
 	}
-	for len(f.left) > 0 && f.left[0].place <= f.n && (f.allow || f.left[0].name.Local == "") {
+	for len(f.left) > 0 && int(f.left[0].place) <= f.n && (f.allow || f.left[0].name.Local == "") {
 		f.w.extension(&f.left[0])
 		f.left = f.left[1:]
 	}
@@ -287,12 +295,12 @@ func (f *Fields) next(name string) bool {
 }
 
 // atAnyEnd is the place of extensions that go behind the others.
-const atAnyEnd = math.MaxInt - 1
+const atAnyEnd = math.MaxInt32 - 1
 
-// writeLeft writes the extensions up to the last element whose place is at most that, and all for math.MaxInt.
-func (f *Fields) writeLeft(place int) {
+// writeLeft writes the extensions up to the last element whose place is at most that, and all for math.MaxInt32.
+func (f *Fields) writeLeft(place int32) {
 	n := len(f.left)
-	for place < math.MaxInt && n > 0 && (f.left[n-1].name.Local == "" || f.left[n-1].place > place) {
+	for place < math.MaxInt32 && n > 0 && (f.left[n-1].name.Local == "" || f.left[n-1].place > place) {
 		n--
 	}
 	for i := range n {
@@ -305,7 +313,7 @@ func (f *Fields) writeLeft(place int) {
 // arrange returns the extensions of an element in the order to write them in. Those that the schema has no place for go
 // to the end. One that could not be read is left out once its field has a value.
 func (f *Fields) arrange(x *Extra, fields func(*Fields)) []Extension {
-	before, same, unread := 0, true, false
+	before, same, unread := int32(0), true, false
 	for i := range x.Extensions {
 		e := &x.Extensions[i]
 		same = same && e.place >= before && e.place > 0 && !e.demoted
@@ -326,7 +334,7 @@ func (f *Fields) arrange(x *Extra, fields func(*Fields)) []Extension {
 	for i := range es {
 		switch e := &es[i]; {
 		case e.demoted && e.name.Space == own:
-			e.place = math.MaxInt
+			e.place = math.MaxInt32
 		case e.demoted, e.place == 0:
 			e.place = atAnyEnd
 		}
@@ -496,15 +504,17 @@ func (w *writer) extension(e *Extension) {
 		w.reserve(e)
 	}
 	declared := true
-	for _, b := range e.declare {
-		declared = w.binds(b.prefix, b.space) && declared
+	if e.declare != nil {
+		for _, b := range *e.declare {
+			declared = w.binds(b.prefix, b.space) && declared
+		}
 	}
 	if declared {
 		w.raw(e.xml)
 		return
 	}
 	var local []binding
-	for _, b := range e.declare {
+	for _, b := range *e.declare {
 		if !w.binds(b.prefix, b.space) {
 			local = append(local, b)
 		}
@@ -518,7 +528,7 @@ func (w *writer) typed(e *Extension) {
 	outer := f.frame
 	f.ns = f.spaceID(t.Name.Space)
 	switch {
-	case f.ns < idCount && !w.alone, f.ns >= idCount && (w.choose(f.ns, t.Prefix) || w.choose(f.ns, e.prefix) || w.prefix(f.ns) != "" ||
+	case f.ns < idCount && !w.alone, f.ns >= idCount && (w.choose(f.ns, t.Prefix) || w.choose(f.ns, e.xml) || w.prefix(f.ns) != "" ||
 		w.invent(t.Name.Space) && w.choose(f.ns, w.bound[len(w.bound)-1].prefix)):
 		f.write(t.Name.Local, e.value.extra(), e.value.Fields)
 	default: // no prefix is to be had from the root

@@ -223,17 +223,16 @@ func (x *Extra) Attr(name Name) (string, bool) {
 // encoding keeps elements there.
 type Extension struct {
 	name    Name
-	xml     string // as the document has it
-	declare []binding
-	place   int // siblings with a typed field before it, plus one; atAnyEnd for the end
+	xml     string     // as the document has it; of a value, the prefix that the document wrote
+	declare *[]binding // the declarations that it needs, shared with its siblings; nil for none
+	place   int32      // siblings with a typed field before it, plus one; atAnyEnd for the end
 
 	// demoted says that the typed model has a field for such an element, but the field was taken, or, with unread,
 	// the value did not fit. It goes behind its siblings.
 	demoted, unread bool
 
-	value  Element // of a Type; nil for most
-	kind   *Type
-	prefix string // of the value, as the document wrote it
+	value Element // of a Type; nil for most
+	kind  *Type
 }
 
 // Type makes [Decoder] read an extension element as a Go type: the Extension then has a Value.
@@ -317,10 +316,10 @@ func (e Extension) XML() string {
 		w.typed(&e)
 		return string(w.done())
 	}
-	if len(e.declare) == 0 {
+	if e.declare == nil {
 		return e.xml
 	}
-	return string(appendDeclared(nil, e.xml, e.declare))
+	return string(appendDeclared(nil, e.xml, *e.declare))
 }
 
 // appendDeclared writes an element with declarations behind its name.
@@ -420,7 +419,7 @@ func (d *decoder) keep(x *Extra, n int) {
 		if t, loose := d.typeOf(name); t != nil {
 			prefix := d.name.prefix
 			if e := t.New(); d.fields.typed(t, e, loose) {
-				x.Extensions = append(x.Extensions, Extension{name: t.Name, value: e, kind: t, prefix: prefix, place: n + 1})
+				x.Extensions = append(x.Extensions, Extension{name: t.Name, value: e, kind: t, xml: prefix, place: placeOf(n)})
 				return
 			}
 			if d.err != nil {
@@ -451,13 +450,13 @@ func (d *decoder) keep(x *Extra, n int) {
 		return
 	}
 	xml := d.doc[start:d.pos]
-	x.Extensions = append(x.Extensions, Extension{name: name, xml: xml, place: n + 1, demoted: demoted, unread: unread,
+	x.Extensions = append(x.Extensions, Extension{name: name, xml: xml, place: placeOf(n), demoted: demoted, unread: unread,
 		declare: d.declarations(d.bindings[:outside], own, xml)})
 }
 
 // declarations returns the declarations that a fragment lacks: of the prefixes that its names use, and of those
 // that its texts may use in qualified names. Own are the ones that its outermost element makes itself.
-func (d *decoder) declarations(outer, own []binding, xml string) []binding {
+func (d *decoder) declarations(outer, own []binding, xml string) *[]binding {
 	var more []binding
 	for i := len(outer) - 1; i >= 0; i-- {
 		b := &outer[i]
@@ -472,12 +471,17 @@ func (d *decoder) declarations(outer, own []binding, xml string) []binding {
 	if d.bare {
 		more = append(more, binding{})
 	}
-	if same := d.declared; len(more) > 0 && slices.Equal(same, more) {
-		return same // as those of its sibling before it, usually
+	switch {
+	case more == nil:
+		return nil
+	case d.declared == nil || !slices.Equal(*d.declared, more):
+		d.declared = new(more) // otherwise they are those of its sibling before it
 	}
-	d.declared = more
-	return more
+	return d.declared
 }
+
+// placeOf returns the place behind n typed siblings.
+func placeOf(n int) int32 { return int32(min(n, atAnyEnd-2)) + 1 }
 
 // mentions reports whether a qualified name with that prefix stands somewhere in xml.
 func mentions(xml, prefix string) bool {

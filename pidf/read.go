@@ -8,11 +8,14 @@ import (
 // read reads the element whose start tag was just read: its attributes, and then its text or its children. It reports
 // false where it gave up, and has then moved back to the start tag.
 func (f *Fields) read(x *Extra, fields func(*Fields)) bool {
-	d, outer, around := f.d, f.frame, f.reading
-	m := d.mark()
-	own := f.ns
-	f.frame, f.reading = frame{x: x, own: own, ns: own, exact: outer.exact}, reading{}
-	f.mode, f.want = readAttrs, true
+	d, m, own := f.d, f.d.mark(), f.ns
+	// What is of this element alone. The rest of frame and reading is set before it is used.
+	x0, own0, exact, i, n, seen, loose := f.x, f.own, f.exact, f.i, f.n, f.seen, f.loose
+	f.x, f.own, f.text, f.i, f.n, f.seen = x, own, false, 0, 0, 0
+	if loose != nil {
+		f.loose = nil
+	}
+	f.mode, f.want, f.name = readAttrs, true, ""
 	fields(f)
 	if x.Attrs = d.takeRest(); x.Attrs != nil {
 		if more := d.mentioned(x.Attrs); more != nil {
@@ -28,7 +31,10 @@ func (f *Fields) read(x *Extra, fields func(*Fields)) bool {
 	} else {
 		f.readChildren(fields)
 	}
-	f.frame, f.reading, f.mode, f.want = outer, around, readChild, true
+	f.x, f.own, f.exact, f.i, f.n, f.seen, f.ns, f.mode, f.want = x0, own0, exact, i, n, seen, own, readChild, true
+	if f.loose != nil || loose != nil {
+		f.loose = loose
+	}
 	if !ok {
 		f.giveUp()
 		return false
@@ -44,7 +50,7 @@ func (f *Fields) readText(m mark, fields func(*Fields)) (why string, ok bool) {
 	}
 	from := f.d.from
 	f.d.from = m.from
-	f.value, f.mode, f.i, f.ns = s, readText, 0, f.own
+	f.value, f.bad, f.mode, f.i, f.ns = s, "", readText, 0, f.own
 	fields(f)
 	f.d.from = from
 	return f.bad, f.bad == ""
