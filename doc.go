@@ -13,7 +13,7 @@
 //	presence/caldav           appointments from CalDAV calendars
 //	presence/ews              appointments from Exchange on premises
 //	presence/msgraph          appointments from Exchange Online, presence from Teams (Microsoft Graph)
-//	pidf                      presence documents with the vendor's aa: extension, resource lists
+//	pidf                      presence documents, resource lists; pidf/aa: the vendor's elements
 //	auth                      X-BSS-auth challenge, credential ciphers, sessions, throttling, Digest
 //	directory                 who is this address? in memory, from a file
 //	directory/ldapdir         … and from LDAP and Active Directory, with its passwords

@@ -15,7 +15,7 @@ const MediaType = mediaType
 func Read(maxDialogs int, documents ...string) (state aa.LineState, stale bool, err error) {
 	var table calls
 	for _, text := range documents {
-		doc, err := parse([]byte(text), "")
+		doc, err := parse([]byte(text))
 		if err != nil {
 			return "", false, err
 		}
@@ -28,7 +28,7 @@ func Read(maxDialogs int, documents ...string) (state aa.LineState, stale bool, 
 
 // Rewrite reads a document and writes what was understood of it.
 func Rewrite(document []byte) (string, error) {
-	doc, err := parse(document, "")
+	doc, err := parse(document)
 	if err != nil {
 		return "", err
 	}

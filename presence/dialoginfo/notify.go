@@ -87,8 +87,7 @@ func (s *subscription) apply(req *sipx.Request) error {
 	if media := sipx.MediaType(req.Header.Get("Content-Type")); media != mediaType {
 		return sipx.Errorf(415, "not a dialog-info document")
 	}
-	charset, _ := sipx.ParamOf(req.Header.Get("Content-Type"), "charset")
-	doc, err := parse(req.Body, charset)
+	doc, err := parse(req.Body)
 	if err != nil {
 		return err
 	}
