@@ -3,6 +3,7 @@ package presence
 import (
 	"cmp"
 	"context"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -69,12 +70,17 @@ func (s *Server) check(ctx context.Context, req *sipx.Request, contact sipx.Addr
 }
 
 // party is whose part of the bounds a request takes: that of the account, else of the
-// source (IPv6: /64).
-func (s *Server) party(req *sipx.Request, id auth.Identity) string {
+// source (IPv6: /64). The zero party is the server itself.
+type party struct {
+	account string
+	source  netip.Prefix
+}
+
+func partyOf(req *sipx.Request, id auth.Identity) party {
 	if who := whoIs(id); who != "" {
-		return strings.ToLower(who)
+		return party{account: strings.ToLower(who)}
 	}
-	return subscription.SourceOf(req.Flow).String()
+	return party{source: subscription.SourceOf(req.Flow)}
 }
 
 // whoIs names an identity, in any case; "" where nobody was identified.

@@ -56,9 +56,11 @@ func BenchmarkFanOutUDP(b *testing.B) {
 				do(req)
 			}
 			all()
-			tag := ""
+			tag, cseq := "", uint32(0)
 			publish := func(note string) {
+				cseq++
 				req := benchRequest("PUBLISH", watchers, "u0", bluStarBody("busy", note), "Expires: 3600", "Content-Type: application/pidf+xml")
+				req.CSeq = cseq // each is a request of its own (RFC 3261 §8.2.2.2)
 				if tag != "" {
 					req.Header.Add("SIP-If-Match", tag)
 				}

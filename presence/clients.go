@@ -1,11 +1,11 @@
 package presence
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/internal/deadline"
@@ -15,12 +15,12 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// clientKey tells clients apart: who it is, and the endpoint by its Contact. Who is
-// the authenticated account; for an AMCC, which has one Contact for many users
+// clientKey tells clients apart: who it is, a space, and the endpoint by its Contact.
+// Who is the authenticated account; for an AMCC, which has one Contact for many users
 // (§2.11), and where nobody was authenticated, the address in From.
-type clientKey struct {
-	who, contact string
-}
+type clientKey string
+
+func (k clientKey) contact() string { return string(k[strings.LastIndexByte(string(k), ' ')+1:]) }
 
 // client is one BluStar endpoint. Its fields are guarded by clients.mu, but for
 // pulse. It is live, and opens its user's services, while it has a subscription to
@@ -28,22 +28,30 @@ type clientKey struct {
 type client struct {
 	server    *Server
 	key       clientKey
-	user      string // whose client it is: ID of a directory entry; "" until that is known
-	amcc      bool
-	id        auth.Identity
-	userAgent string
-	since     time.Time
+	user      string         // whose client it is: ID of a directory entry; "" until that is known
+	id        *auth.Identity // nil where nobody was authenticated
+	userAgent unique.Handle[string]
+	since     int64 // Unix time in nanoseconds
 	pulse     subscription.Pulse
 	dialogs   []*member
-	services  consolidation.Services
-	out       bool      // it published "signed out" (§4.3)
-	spoken    bool      // it has published since it opened its own subscription
-	published time.Time // when its publication expires; zero where it has none
+	published int64 // when its publication expires, Unix time in nanoseconds; zero where it has none
 	expiry    deadline.Item
-	ended     bool
 	// generation counts how often the client has come back without having ended:
 	// what is left from before tells nothing about it any more.
-	generation int
+	generation int32
+	services   consolidation.Services
+	amcc       bool
+	out        bool // it published "signed out" (§4.3)
+	spoken     bool // it has published since it opened its own subscription
+	ended      bool
+}
+
+// identity is who the client is.
+func (c *client) identity() auth.Identity {
+	if c.id == nil {
+		return auth.Identity{}
+	}
+	return *c.id
 }
 
 // member is a dialog of the BluStar dialect: the Data of a [subscription.Dialog].
@@ -52,8 +60,8 @@ type member struct {
 	client *client // nil for a fetch
 
 	// Guarded by clients.mu.
-	own        bool // subscribes to its user's own address
-	generation int  // of the client, when it last opened or refreshed the dialog
+	own        bool  // subscribes to its user's own address
+	generation int32 // of the client, when it last opened or refreshed the dialog
 }
 
 // clients is the registry of BluStar clients.
@@ -67,20 +75,22 @@ type clients struct {
 
 // find finds or makes the client of a request. Where nobody was authenticated, or an
 // AMCC was, one with that Contact that is the user's already is the same, whatever its
-// From; user may be "".
-func (cs *clients) find(key clientKey, user string, id auth.Identity) *client {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	if c := cs.m[key]; c != nil {
+// From; user may be "". cs.mu is held.
+func (cs *clients) find(text []byte, user string, id auth.Identity) *client {
+	if c := cs.m[clientKey(text)]; c != nil {
 		return c
 	}
+	key := clientKey(text)
 	for _, c := range cs.live[user] {
-		nobody := id.IsZero() && c.id.IsZero() && !c.amcc
-		if c.key.contact == key.contact && (nobody || id.AMCC && c.id == id) {
+		nobody := id.IsZero() && c.id == nil && !c.amcc
+		if c.key.contact() == key.contact() && (nobody || id.AMCC && c.identity() == id) {
 			return c
 		}
 	}
-	c := &client{server: cs.server, key: key, id: id, since: time.Now(), services: defaultServices()}
+	c := &client{server: cs.server, key: key, since: time.Now().UnixNano(), services: defaultServices()}
+	if !id.IsZero() {
+		c.id = &id
+	}
 	cs.m[key] = c
 	return c
 }
@@ -170,8 +180,8 @@ func (cs *clients) roomLocked(c *client, user string) bool {
 // ended meanwhile begins anew.
 func (cs *clients) enlivenLocked(c *client, user string) {
 	if c.ended {
-		c.ended, c.user, c.published, c.out, c.spoken = false, "", time.Time{}, false, false
-		c.since, c.services = time.Now(), defaultServices()
+		c.ended, c.user, c.published, c.out, c.spoken = false, "", 0, false, false
+		c.since, c.services = time.Now().UnixNano(), defaultServices()
 		if cs.m[c.key] == nil {
 			cs.m[c.key] = c
 		}
@@ -203,7 +213,7 @@ func (cs *clients) publish(c *client, p published) {
 		c.out = *p.out
 	}
 	c.spoken = c.spoken || p.spoke
-	c.published = p.expires
+	c.published = p.expires.UnixNano()
 	cs.server.deadlines.Set(&c.expiry, c, p.expires)
 }
 
@@ -212,9 +222,9 @@ func (cs *clients) publish(c *client, p published) {
 func (c *client) Expired() {
 	cs := &c.server.clients
 	cs.mu.Lock()
-	over := !c.ended && !c.published.IsZero() && time.Until(c.published) <= 0
+	over := !c.ended && c.published != 0 && c.published <= time.Now().UnixNano()
 	if over {
-		c.published = time.Time{}
+		c.published = 0
 		over = !c.hasOwn()
 	}
 	cs.mu.Unlock()
@@ -363,7 +373,7 @@ func (s *Server) endClient(c *client, why string, with *subscription.Dialog, lat
 		farewell()
 		return
 	}
-	s.cfg.Logger.Info("client ended", "user", user, "contact", c.key.contact, "why", why)
+	s.cfg.Logger.Info("client ended", "user", user, "contact", c.key.contact(), "why", why)
 	if last {
 		s.publications.RemoveOne(user, publication.Shared)
 	}
@@ -408,21 +418,36 @@ func (cs *clients) current(m *member) *client {
 // clientOf finds or makes the client that sends a request, of a user who may be "".
 func (s *Server) clientOf(req *sipx.Request, contact sipx.Address, id auth.Identity, user string) *client {
 	amcc := contact.URI.User == amccUser
-	key := clientKey{who: watchKey(bareURI(req.From.URI)), contact: contactKey(contact.URI)}
-	if who := whoIs(id); who != "" && !amcc && !id.AMCC {
-		key.who = "account " + strings.ToLower(who)
+	var buffer [256]byte
+	key := buffer[:0]
+	if account := whoIs(id); account != "" && !amcc && !id.AMCC {
+		key = append(key, "account "...)
+		key = append(key, account...)
+	} else {
+		key = appendBare(key, req.From.URI)
 	}
-	c := s.clients.find(key, user, id)
+	for i, b := range key {
+		if 'A' <= b && b <= 'Z' {
+			key[i] += 'a' - 'A'
+		}
+	}
+	key = append(key, ' ')
+	key = appendContact(key, contact.URI)
 	s.clients.mu.Lock()
 	defer s.clients.mu.Unlock()
-	c.userAgent = cmp.Or(c.userAgent, strings.Clone(req.Header.Get("User-Agent")))
+	c := s.clients.find(key, user, id)
+	if c.userAgent == (unique.Handle[string]{}) {
+		c.userAgent = unique.Make(req.Header.Get("User-Agent"))
+	}
 	c.amcc = amcc || id.AMCC
 	return c
 }
 
 // contactKey writes a Contact's URI for comparison: parameters do not count, so
 // that a client that adds one is still itself.
-func contactKey(u sipx.URI) string {
+func contactKey(u sipx.URI) string { return string(appendContact(nil, u)) }
+
+func appendContact(dst []byte, u sipx.URI) []byte {
 	u.Params, u.Headers = "", ""
-	return u.String()
+	return u.AppendTo(dst)
 }

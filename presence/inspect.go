@@ -122,8 +122,8 @@ func (s *Server) Clients() []ClientInfo {
 	for _, live := range s.clients.live {
 		for _, c := range live {
 			list = append(list, ClientInfo{
-				User: c.user, Account: whoIs(c.id), Contact: c.key.contact, UserAgent: c.userAgent, AMCC: c.amcc, Since: c.since,
-				Subscriptions: len(c.dialogs), Published: c.published,
+				User: c.user, Account: whoIs(c.identity()), Contact: c.key.contact(), UserAgent: c.userAgent.Value(),
+				AMCC: c.amcc, Since: time.Unix(0, c.since), Subscriptions: len(c.dialogs), Published: unixTime(c.published),
 				Audio: c.services.Audio, Video: c.services.Video, Message: c.services.Message,
 			})
 		}
@@ -204,4 +204,12 @@ func (s *Server) Stats() Stats {
 	st.Pending = len(s.pendings.m)
 	s.pendings.mu.Unlock()
 	return st
+}
+
+// unixTime is a moment in nanoseconds of Unix time, where 0 is none.
+func unixTime(at int64) time.Time {
+	if at == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, at)
 }

@@ -102,7 +102,7 @@ func (p *pending) Expired() { p.server.start(p.ask) }
 
 func (p *pending) ask() {
 	s := p.server
-	result := s.lookup(s.ctx, "", []directory.Address{p.address})[0]
+	result := s.lookup(s.ctx, party{}, []directory.Address{p.address})[0]
 	if result.Err == nil {
 		s.resolve(p, result.Entry)
 		return
@@ -162,7 +162,7 @@ func (s *Server) senders(watches []*subscription.Watch, from *pending, entry *di
 	if len(ask) == 0 {
 		return results
 	}
-	for i, r := range s.lookup(s.ctx, "", ask) {
+	for i, r := range s.lookup(s.ctx, party{}, ask) {
 		results[places[i]] = r
 		s.pendings.mu.Lock()
 		other := s.pendings.m[ask[i].String()]
@@ -213,7 +213,7 @@ func (s *Server) identityOf(d *subscription.Dialog) auth.Identity {
 	if m, ok := d.Data.(*member); ok && m.client != nil {
 		s.clients.mu.Lock()
 		defer s.clients.mu.Unlock()
-		return m.client.id
+		return m.client.identity()
 	}
 	return auth.Identity{Account: d.Account(), ID: d.Account()}
 }
@@ -224,7 +224,7 @@ func (s *Server) unknownSnapshot() *snapshot {
 }
 
 // lookup asks the directory, bounded in time and number; who asks has a part of that.
-func (s *Server) lookup(ctx context.Context, who string, as []directory.Address) []directory.Result {
+func (s *Server) lookup(ctx context.Context, who party, as []directory.Address) []directory.Result {
 	if !s.lookups.enter(who) {
 		results := make([]directory.Result, len(as))
 		for i := range results {
@@ -252,27 +252,27 @@ type lookups struct {
 	mu         sync.Mutex
 	most, each int
 	running    int
-	of         map[string]int
+	of         map[party]int
 }
 
-func (l *lookups) enter(who string) bool {
+func (l *lookups) enter(who party) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.running >= l.most || who != "" && l.of[who] >= l.each {
+	if l.running >= l.most || who != (party{}) && l.of[who] >= l.each {
 		return false
 	}
 	l.running++
-	if who != "" {
+	if who != (party{}) {
 		l.of[who]++
 	}
 	return true
 }
 
-func (l *lookups) leave(who string) {
+func (l *lookups) leave(who party) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.running--
-	if who == "" {
+	if who == (party{}) {
 		return
 	}
 	if l.of[who]--; l.of[who] == 0 {

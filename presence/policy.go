@@ -36,8 +36,10 @@ type Decoration struct {
 }
 
 func entryOf(s *consolidation.State) directory.Entry {
-	entry, _ := s.Entry.(directory.Entry)
-	return entry
+	if entry, ok := s.Entry.(*directory.Entry); ok {
+		return *entry
+	}
+	return directory.Entry{}
 }
 
 // sight is how much a watcher sees of an entry.

@@ -25,8 +25,8 @@ type presentity struct {
 	once   sync.Once
 
 	mu       sync.Mutex
-	entry    directory.Entry
-	joined   bool // the sources of the entry
+	entry    *directory.Entry // nobody changes it; nil until it is there
+	address  string           // the preferred one, as a URI
 	watches  []*subscription.Watch
 	watchers watchers // Event: presence.winfo
 	lines    []*source.Source[LineState]
@@ -102,11 +102,11 @@ func (p *presentity) sources() []source.Watched {
 func (p *presentity) setEntry(entry directory.Entry) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.joined && sameEntry(&p.entry, &entry) {
+	if p.entry != nil && sameEntry(p.entry, &entry) {
 		return false
 	}
 	left := p.sources()
-	p.entry, p.joined = entry, true
+	p.entry, p.address = &entry, addressOf(&entry)
 	p.joinSources()
 	if len(p.watches) > 0 {
 		for _, src := range p.sources() {
@@ -176,7 +176,7 @@ func (p *presentity) renew() []*subscription.Watch {
 	for p.dirty {
 		p.dirty = false
 		now := time.Now()
-		state, address, then := p.state(now), p.address(), p.then
+		state, address, then := p.state(now), p.address, p.then
 		p.then = nil
 		p.mu.Unlock()
 
@@ -247,22 +247,22 @@ func (p *presentity) tell(n *snapshot) {
 	}
 }
 
-// address is the preferred address as a URI. p.mu is held.
-func (p *presentity) address() string {
+// addressOf is the preferred address of an entry as a URI.
+func addressOf(entry *directory.Entry) string {
 	switch {
-	case len(p.entry.SIP) > 0:
-		return "sip:" + p.entry.SIP[0]
-	case len(p.entry.Tel) > 0:
-		return "tel:" + p.entry.Tel[0]
+	case len(entry.SIP) > 0:
+		return "sip:" + entry.SIP[0]
+	case len(entry.Tel) > 0:
+		return "tel:" + entry.Tel[0]
 	}
-	return p.id
+	return entry.ID
 }
 
 // entryNow returns the directory entry.
 func (p *presentity) entryNow() directory.Entry {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.entry
+	return *p.entry
 }
 
 // state gathers what is known. p.mu is held.

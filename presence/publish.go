@@ -68,7 +68,7 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 	if forward {
 		whose = req.From // BSP-2.4-6
 	}
-	entry, err := s.published(ctx, whose, s.party(req, id))
+	entry, err := s.published(ctx, whose, partyOf(req, id))
 	if err != nil {
 		return err
 	}
@@ -99,12 +99,12 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 }
 
 // published looks up whose presence is published.
-func (s *Server) published(ctx context.Context, whose sipx.Address, party string) (directory.Entry, error) {
+func (s *Server) published(ctx context.Context, whose sipx.Address, who party) (directory.Entry, error) {
 	a, err := directory.ParseAddress(bareURI(whose.URI))
 	if err != nil {
 		return directory.Entry{}, sipx.Errorf(404, "no such user")
 	}
-	r := s.lookup(ctx, party, []directory.Address{a})[0]
+	r := s.lookup(ctx, who, []directory.Address{a})[0]
 	switch {
 	case r.Err == nil:
 		return r.Entry, nil
@@ -141,15 +141,15 @@ func (s *Server) read(pub *publishing) error {
 		return sipx.Errorf(400, "%v", err)
 	}
 	pub.doc = doc
-	pub.said, err = s.saidOf(doc, req.Body)
+	pub.said, err = s.saidOf(doc)
 	return err
 }
 
 // saidOf reads what a published document says of its user: the status of aa:blustar
 // where it has one (§4.3), else what RFC 4480 and RFC 3863 say.
-func (s *Server) saidOf(doc *pidf.Presence, body []byte) (*publication.Said, error) {
+func (s *Server) saidOf(doc *pidf.Presence) (*publication.Said, error) {
 	now := time.Now()
-	said := &publication.Said{Timestamp: now, Body: bytes.Clone(body), Document: doc}
+	said := &publication.Said{Timestamp: now}
 	note := ""
 	for i := range doc.Persons {
 		sources := aa.PresenceOf(&doc.Persons[i])
@@ -272,6 +272,9 @@ func (s *Server) publishOwn(pub *publishing) error {
 		pub.accept(s, pub.ifMatch)
 		subscription.Notify(due)
 		return nil
+	}
+	if pub.said != nil {
+		pub.said.Body, pub.said.Document = bytes.Clone(pub.req.Body), pub.doc
 	}
 	c, err := s.publications.Publish(publication.Request{
 		Presentity: p.id, Owner: pub.owner, Rule: publication.Separate, IfMatch: pub.ifMatch, Expires: pub.until, Said: pub.said,

@@ -78,7 +78,7 @@ func New(cfg Config) (*Server, error) {
 	s.presentities = presentities{server: s, m: make(map[string]*presentity)}
 	s.pendings = pendings{server: s, m: make(map[string]*pending)}
 	s.clients = clients{server: s, m: make(map[clientKey]*client), live: make(map[string][]*client), left: make(map[string]time.Time)}
-	s.lookups = lookups{most: cfg.MaxLookups, each: max(2, cfg.MaxLookups/4), of: make(map[string]int)}
+	s.lookups = lookups{most: cfg.MaxLookups, each: max(2, cfg.MaxLookups/4), of: make(map[party]int)}
 	s.unknown = s.unknownSnapshot()
 	var err error
 	if s.registry, err = subscription.New(subscription.Config{

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence/consolidation"
@@ -31,7 +32,7 @@ type snapshot struct {
 	private  bool         // own eyes see more
 
 	mu   sync.Mutex
-	kept [views]*view // made when they are needed
+	kept []kept // made when they are needed
 }
 
 // A view is who sees a document: how much, and in which dialect.
@@ -48,20 +49,17 @@ func viewOf(s consolidation.Sight, d *Dialect) subscription.View {
 func sightOf(v subscription.View) consolidation.Sight { return consolidation.Sight(v >> 1) }
 func isStandard(v subscription.View) bool             { return v&1 != 0 }
 
-// view is the document for one of them.
-type view struct {
-	bodies   []body
-	template *pidf.Template // once there is a second spelling of the address
-}
-
-type body struct {
+// kept is a document of a view for one spelling of the presentity's address. It is held
+// weakly: while NOTIFYs that carry it are under way others share it, and an idle
+// presentity keeps none.
+type kept struct {
+	view   subscription.View
 	entity string
-	xml    []byte
+	xml    weak.Pointer[[]byte]
 }
 
-// maxBodies is how many spellings of a presentity's address a snapshot keeps
-// bodies for; more are rendered each time.
-const maxBodies = 16
+// maxKept is how many documents a snapshot keeps; more are rendered each time.
+const maxKept = 16
 
 // newSnapshot consolidates a state. It asks the rules of the host.
 func (s *Server) newSnapshot(p *presentity, entity string, state *consolidation.State, now time.Time) *snapshot {
@@ -159,33 +157,38 @@ func (n *snapshot) Body(s subscription.Showing) []byte {
 	if sightOf(v) == consolidation.SightOwn && !n.private && n.server.cfg.Decorate == nil {
 		v -= viewOf(consolidation.SightOwn, bluStar) // the same document
 	}
+	if n.watching == nil || n.watching.Load() < 2 {
+		return *n.write(v, s.Entity)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.kept[v] == nil {
-		n.kept[v] = &view{}
-	}
-	of := n.kept[v]
-	for i := range of.bodies {
-		if of.bodies[i].entity == s.Entity {
-			return of.bodies[i].xml
+	place := -1
+	for i := range n.kept {
+		k := &n.kept[i]
+		if k.view != v || k.entity != s.Entity {
+			continue
 		}
-	}
-	d := dialectOf(v)
-	var xml []byte
-	if len(of.bodies) == 0 {
-		doc := n.document(v)
-		doc.Entity, doc.Persons[0].ID = s.Entity, s.Entity
-		xml = slices.Clip(doc.Append(nil, d.Documents))
-	} else {
-		if of.template == nil {
-			of.template = n.document(v).Template(d.Documents)
+		if xml := k.xml.Value(); xml != nil {
+			return *xml
 		}
-		xml = of.template.AppendXML(nil, s.Entity)
+		place = i
 	}
-	if len(of.bodies) < maxBodies && n.watching != nil && n.watching.Load() > 1 {
-		of.bodies = append(of.bodies, body{s.Entity, xml})
+	xml := n.write(v, s.Entity)
+	switch {
+	case place >= 0:
+		n.kept[place].xml = weak.Make(xml)
+	case len(n.kept) < maxKept:
+		n.kept = append(n.kept, kept{v, s.Entity, weak.Make(xml)})
 	}
-	return xml
+	return *xml
+}
+
+// write writes the document of a view.
+func (n *snapshot) write(v subscription.View, entity string) *[]byte {
+	doc := n.document(v)
+	doc.Entity, doc.Persons[0].ID = entity, entity
+	xml := slices.Clip(doc.Append(nil, dialectOf(v).Documents))
+	return &xml
 }
 
 // publishedTuples returns the tuples of all Standard publications, as they are passed

@@ -147,9 +147,11 @@ func (s *Server) open(ctx context.Context, sub *subscribing) error {
 // user (BSP-4.1-1): that of the authenticated account; where nobody was authenticated,
 // that of From; where From has none, that of the first address that the Contact
 // subscribes to. It is judged once the directory has answered.
+//
+// Whom the last of these alone makes a client is one only where there is room for it.
 func (s *Server) owns(c *client, from directory.Result, entry *directory.Entry) bool {
 	s.clients.mu.Lock()
-	id, amcc, user := c.id, c.amcc, c.user
+	id, amcc, user := c.identity(), c.amcc, c.user
 	s.clients.mu.Unlock()
 	switch {
 	case !id.IsZero() && !amcc:
@@ -157,7 +159,7 @@ func (s *Server) owns(c *client, from directory.Result, entry *directory.Entry) 
 	case from.Err == nil:
 		return from.Entry.ID == entry.ID
 	}
-	return user == "" || user == entry.ID
+	return user == entry.ID || user == "" && s.clients.room(c, entry.ID)
 }
 
 // watched is an address to be watched with what the directory said.
@@ -184,7 +186,7 @@ func (s *Server) whoAndWhat(ctx context.Context, sub *subscribing, uris []string
 			as = append(as, a)
 		}
 	}
-	results := s.lookup(ctx, s.party(sub.req, sub.id), as)
+	results := s.lookup(ctx, partyOf(sub.req, sub.id), as)
 	user = watched{address: who, result: directory.Result{Err: directory.ErrNotFound}}
 	if n == 1 {
 		user.result = results[0]
@@ -331,7 +333,7 @@ func (s *Server) lookAgain(ctx context.Context, d *subscription.Dialog, sub *sub
 	if len(open) == 0 {
 		return
 	}
-	for i, r := range s.lookup(ctx, s.party(sub.req, sub.id), as) {
+	for i, r := range s.lookup(ctx, partyOf(sub.req, sub.id), as) {
 		if r.Err == nil {
 			s.resolve(open[i], r.Entry)
 		}

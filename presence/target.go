@@ -34,9 +34,11 @@ func (s *Server) serves(u sipx.URI) bool {
 }
 
 // bareURI writes an address as documents show it: without port and parameters.
-func bareURI(u sipx.URI) string {
+func bareURI(u sipx.URI) string { return string(appendBare(nil, u)) }
+
+func appendBare(dst []byte, u sipx.URI) []byte {
 	u.Params, u.Headers, u.Port = "", "", 0
-	return u.String()
+	return u.AppendTo(dst)
 }
 
 func seconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }

@@ -10,7 +10,7 @@ import (
 // State is all that the sources say about one user. It is a plain value, and is not
 // changed once it is made; the zero State knows nothing.
 type State struct {
-	Entry     any         // the host's own, for its rules: package presence puts the directory entry here
+	Entry     any         // the host's own, for its rules: package presence puts the *directory.Entry here
 	Published []Published // what the user's own clients published, newest first
 	Lines     []Line      // the supervised devices, in the order of the directory entry
 	Calendar  []Meeting   // appointments of the user's mailbox, by start

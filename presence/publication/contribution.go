@@ -43,8 +43,9 @@ type Contribution struct {
 	CallID string
 	CSeq   uint32
 
-	doc  *pidf.Presence // Body, decoded
-	item *item
+	doc   *pidf.Presence // Body, decoded
+	due   *deadline.Item // of its own: a contribution may be copied while others move among the deadlines
+	store *Store
 }
 
 // Document returns the decoded Body, nil where there is none or it cannot be read.
@@ -85,13 +86,3 @@ type Request struct {
 	CallID string
 	CSeq   uint32
 }
-
-// item is a contribution's place among the deadlines of its store.
-type item struct {
-	deadline.Item
-	store *Store
-	c     *Contribution
-}
-
-// Expired implements [deadline.Expirer].
-func (it *item) Expired() { it.store.expire(it) }

@@ -75,7 +75,6 @@ func (s *Store) Publish(r Request) (*Contribution, error) {
 	next := &Contribution{Presentity: r.Presentity, Rule: r.Rule, Owner: r.Owner, Received: time.Now()}
 	if current != nil {
 		*next = *current
-		next.item = nil
 	}
 	if r.Said != nil {
 		if err := s.say(next, current, &r); err != nil {
@@ -206,16 +205,21 @@ func (s *Store) swap(current, next *Contribution) {
 	} else {
 		key = current.Presentity
 	}
-	list := s.of[key]
+	// A new list each time: Of hands them out.
+	list := make([]*Contribution, 0, len(s.of[key])+1)
+	for _, c := range s.of[key] {
+		if c != current {
+			list = append(list, c)
+		}
+	}
 	if current != nil {
-		list = slices.DeleteFunc(list, func(c *Contribution) bool { return c == current })
-		s.deadlines.Remove(&current.item.Item)
+		s.deadlines.Remove(current.due)
 		s.count--
 	}
 	if next != nil {
 		list = append(list, next)
-		next.item = &item{store: s, c: next}
-		s.deadlines.Set(&next.item.Item, next.item, next.Expires)
+		next.store, next.due = s, new(deadline.Item)
+		s.deadlines.Set(next.due, (*expiring)(next), next.Expires)
 		s.count++
 	}
 	if len(list) == 0 {
@@ -253,10 +257,15 @@ func (s *Store) RemoveOne(presentity string, rule Rule) *Contribution {
 	return c
 }
 
-func (s *Store) expire(it *item) {
+// expiring is a contribution whose time has come.
+type expiring Contribution
+
+// Expired implements [deadline.Expirer].
+func (e *expiring) Expired() {
+	c := (*Contribution)(e)
+	s := c.store
 	s.mu.Lock()
-	c := it.c
-	gone := c.item == it && slices.Contains(s.of[c.Presentity], c)
+	gone := slices.Contains(s.of[c.Presentity], c)
 	if gone {
 		s.swap(c, nil)
 	}
@@ -279,14 +288,15 @@ func (s *Store) Restore(c Contribution) {
 	}
 	s.number = max(s.number, c.Number)
 	s.swap(nil, &c)
-	slices.SortStableFunc(s.of[c.Presentity], byAge)
+	slices.SortStableFunc(s.of[c.Presentity], byAge) // which nobody has seen yet
 }
 
-// Of returns the live contributions of a presentity, the oldest first.
+// Of returns the live contributions of a presentity, the oldest first. Nobody changes
+// what it returns.
 func (s *Store) Of(presentity string) []*Contribution {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.of[presentity])
+	return s.of[presentity]
 }
 
 // One returns the one that a user has by the Shared or Forwarding rule, or nil.

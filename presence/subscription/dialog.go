@@ -24,28 +24,23 @@ type Dialog struct {
 	event    string // the field value, with the id of the subscription
 	list     bool
 	fetch    bool // Expires 0: it ends once it has shown everything (RFC 6665 §4.4.3)
+	waiting  bool // for the worker; guarded by registry.ends.mu
 
 	callID        string
-	local, remote sipx.Address // with their tags: From and To of our requests
-	contact       string       // our own, as a field value
-	pulse         *Pulse       // of what is behind the dialog; may be nil
-	account       *party       // whose part of the bounds it takes; nil where nobody was authenticated
+	local, remote end    // From and To of our requests
+	contact       string // our own, as a field value
+	pulse         *Pulse // of what is behind the dialog; may be nil
+	account       *party // whose part of the bounds it takes; nil where nobody was authenticated
 	source        *party
 
 	deadline deadline.Item
 	serial   uint64 // dialogs of a registry in the order in which they were made
 
-	conn    uint64  // the connection that it depends on; guarded by registry.mu
-	next    *Dialog // of those that wait for the worker: this and the next three are guarded by ends.mu
-	cause   Cause
-	detail  string
-	waiting bool
-
 	mu          sync.Mutex
-	target      sipx.URI
-	routes      []string
-	flow        sipx.Flow
-	expires     time.Time
+	target      packedURI
+	routes      *[]string // nil for none
+	flow        packedFlow
+	expires     int64 // Unix time in nanoseconds
 	watches     []*Watch
 	due         *Watch // queue of those to be notified
 	dueTail     *Watch
@@ -54,11 +49,11 @@ type Dialog struct {
 	remoteSeq   uint32
 	version     uint32 // of the next body that counts
 	underWay    int32  // NOTIFYs without a final response
+	unreachable int64  // since when the network has not reached the watcher, Unix time; 0 where it has
+	listedAt    int64  // when everything was last asked for and shown, Unix time in nanoseconds
 	tries       int8   // pauses in a row
 	state       dialogState
 	final       Reason // of the last NOTIFY
-	unreachable int64  // since when the network has not reached the watcher, Unix time; 0 where it has
-	listedAt    int64  // when everything was last asked for and shown, Unix time in nanoseconds
 	closed      bool   // not in the registry any more; watches are as they were
 	draining    bool   // somebody empties the queue, or its 200 has not left
 	pausing     bool   // the watcher said "not now"
@@ -73,6 +68,9 @@ const (
 	dialogEnding             // closed; a last NOTIFY is due
 	dialogEnded
 )
+
+// left is how long the subscription lasts. d.mu is held.
+func (d *Dialog) left() time.Duration { return time.Duration(d.expires - time.Now().UnixNano()) }
 
 // Watch is one resource watched in a dialog: the only one, or one of a list.
 type Watch struct {
@@ -136,11 +134,8 @@ func (r Reason) state() string {
 	return "terminated;reason=timeout"
 }
 
-const tagParam = ";tag="
-
 // Tag is our tag: the identity of the dialog within its registry.
-func (d *Dialog) Tag() string       { return d.local.Params[len(tagParam):] }
-func (d *Dialog) remoteTag() string { return d.remote.Params[len(tagParam):] }
+func (d *Dialog) Tag() string { return d.local.tag() }
 
 // Package returns the event package.
 func (d *Dialog) Package() *Package { return d.pack }
@@ -163,7 +158,7 @@ func (d *Dialog) Account() string {
 }
 
 // Watcher returns the watcher's address, that of From.
-func (d *Dialog) Watcher() sipx.URI { return d.remote.URI }
+func (d *Dialog) Watcher() sipx.URI { return d.remote.uri.URI() }
 
 // Serial tells dialogs of a registry apart, in the order in which they were made.
 func (d *Dialog) Serial() uint64 { return d.serial }
@@ -194,7 +189,7 @@ func newTag() string { return rand.Text() }
 func (d *Dialog) Start() {
 	d.mu.Lock()
 	if !d.closed && !d.fetch {
-		d.registry.deadlines.Set(&d.deadline, d, d.expires)
+		d.registry.deadlines.Set(&d.deadline, d, time.Unix(0, d.expires))
 	}
 	if d.state == dialogActive {
 		if d.fetch && !d.list {
@@ -226,15 +221,17 @@ func (d *Dialog) Refresh(req *sipx.Request, contact sipx.URI, lifetime time.Dura
 		return sipx.Errorf(500, "CSeq out of order")
 	}
 	d.remoteSeq = req.CSeq
-	d.flow = d.registry.cfg.NAT.flow(req, contact, len(d.routes) > 0)
-	d.registry.rebind(d, d.flow)
-	if d.target != contact {
-		d.target = clone(contact)
+	flow := packFlow(d.registry.cfg.NAT.flow(req, contact, d.routes != nil))
+	d.registry.rebind(d, flow.conn)
+	d.flow = flow
+	if d.target.URI() != contact {
+		d.target = packURI(contact)
 	}
 	if lifetime > 0 {
-		d.expires = time.Now().Add(lifetime)
+		at := time.Now().Add(lifetime)
+		d.expires = at.UnixNano()
 		d.pausing = false // it is there
-		d.registry.deadlines.Set(&d.deadline, d, d.expires)
+		d.registry.deadlines.Set(&d.deadline, d, at)
 	}
 	return nil
 }
@@ -278,7 +275,7 @@ func (d *Dialog) Drop() bool { return d.close(dialogEnded, reasonNone, false) }
 func (d *Dialog) close(state dialogState, why Reason, overdue bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed || overdue && time.Until(d.expires) > 0 {
+	if d.closed || overdue && d.left() > 0 {
 		return false
 	}
 	d.closed = true

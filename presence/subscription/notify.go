@@ -120,7 +120,7 @@ func (d *Dialog) room() bool {
 	switch {
 	case !d.proven:
 		window = 1
-	case d.flow.Reliable():
+	case d.flow.conn != 0:
 		window = max(window, reliableWindow)
 	}
 	return int(d.underWay) < window
@@ -207,17 +207,19 @@ func (d *Dialog) notifyHead(why Reason) *notification {
 	d.localSeq++
 	n := &notification{Request: sipx.Request{
 		Method: "NOTIFY",
-		URI:    d.target,
-		From:   d.local,
-		To:     d.remote,
+		URI:    d.target.URI(),
+		From:   d.local.address(),
+		To:     d.remote.address(),
 		CallID: d.callID,
 		CSeq:   d.localSeq,
-		Route:  d.routes,
-		Flow:   d.flow,
+		Flow:   d.flow.Flow(),
 	}}
+	if d.routes != nil {
+		n.Route = *d.routes
+	}
 	state, expires := "", "0"
 	if why == reasonNone {
-		state = d.registry.actives.text(time.Until(d.expires))
+		state = d.registry.actives.text(d.left())
 		expires = state[len(activeExpires):]
 	} else {
 		state = why.state()

@@ -47,6 +47,11 @@ func (r *Registry) Open(o Opening) (*Dialog, error) {
 	case len(tag) > maxToken, len(event.ID) > maxToken:
 		return nil, sipx.Errorf(400, "a tag or event id of more than %d bytes", maxToken)
 	}
+	for _, u := range []sipx.URI{o.From, o.Contact, req.From.URI} {
+		if len(u.User)+len(u.Host)+len(u.Params)+len(u.Headers) > maxURI {
+			return nil, sipx.Errorf(400, "a URI of more than %d bytes", maxURI)
+		}
+	}
 	routes, err := recordRoutes(req)
 	if err != nil {
 		return nil, err
@@ -59,21 +64,23 @@ func (r *Registry) Open(o Opening) (*Dialog, error) {
 		list:      o.List,
 		fetch:     o.Expires == 0,
 		callID:    strings.Clone(req.CallID),
-		local:     sipx.Address{URI: clone(o.From), Params: tagParam + newTag()},
-		remote:    sipx.Address{URI: clone(req.From.URI), Params: tagParam + req.From.Tag()},
+		local:     packEnd(o.From, newTag()),
+		remote:    packEnd(req.From.URI, req.From.Tag()),
 		contact:   r.contact(req.Flow),
 		pulse:     o.Pulse,
 		Data:      o.Data,
-		target:    clone(o.Contact),
-		routes:    routes,
-		flow:      r.cfg.NAT.flow(req, o.Contact, len(routes) > 0),
-		expires:   time.Now().Add(o.Expires),
+		target:    packURI(o.Contact),
+		expires:   time.Now().Add(o.Expires).UnixNano(),
 		remoteSeq: req.CSeq,
 		draining:  true, // until Start
 	}
 	if d.style == nil {
 		d.style = &rfcStyle
 	}
+	if len(routes) > 0 {
+		d.routes = &routes
+	}
+	d.flow = packFlow(r.cfg.NAT.flow(req, o.Contact, d.routes != nil))
 	d.watches = make([]*Watch, len(o.Items))
 	for i, item := range o.Items {
 		d.watches[i] = d.newWatch(item)
@@ -148,27 +155,4 @@ func eventText(e sipx.Event, p *Package) string {
 		return strings.Clone(text)
 	}
 	return p.Name
-}
-
-// clone copies a URI, in one allocation for all parts that are not common words.
-func clone(u sipx.URI) sipx.URI {
-	all := u.User + u.Host + u.Params + u.Headers
-	cut := func(n int) string {
-		part := all[:n]
-		all = all[n:]
-		return part
-	}
-	scheme := u.Scheme
-	switch scheme {
-	case "sip":
-		scheme = "sip"
-	case "sips":
-		scheme = "sips"
-	case "tel":
-		scheme = "tel"
-	default:
-		scheme = strings.Clone(scheme)
-	}
-	return sipx.URI{Scheme: scheme, User: cut(len(u.User)), Host: cut(len(u.Host)), Port: u.Port,
-		Params: cut(len(u.Params)), Headers: cut(len(u.Headers))}
 }

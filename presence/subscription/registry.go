@@ -138,7 +138,7 @@ func (c *Config) complete() error {
 // request for it is answered 481.
 func (r *Registry) Find(req *sipx.Request) *Dialog {
 	d := r.ByTag(req.To.Tag())
-	if d == nil || d.callID != req.CallID || d.remoteTag() != req.From.Tag() {
+	if d == nil || d.callID != req.CallID || d.remote.tag() != req.From.Tag() {
 		return nil
 	}
 	return d
@@ -198,46 +198,44 @@ func (r *Registry) add(d *Dialog, account string, source netip.Prefix) error {
 	d.serial = r.serials.Add(1)
 	if !d.fetch {
 		r.byTag[d.Tag()] = d
-		r.bindLocked(d, d.flow)
+		r.bindLocked(d, d.flow.conn)
 	}
 	return nil
 }
 
-// rebind moves d to the connection of its newest request.
-func (r *Registry) rebind(d *Dialog, flow sipx.Flow) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if d.conn == flow.Conn {
+// rebind moves d, which is locked, to the connection of its newest request.
+func (r *Registry) rebind(d *Dialog, conn uint64) {
+	if d.flow.conn == conn {
 		return
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.unbindLocked(d)
-	r.bindLocked(d, flow)
+	r.bindLocked(d, conn)
 	r.ends.spare(d)
 }
 
-func (r *Registry) bindLocked(d *Dialog, flow sipx.Flow) {
-	if !flow.Reliable() || flow.Conn == 0 {
+func (r *Registry) bindLocked(d *Dialog, conn uint64) {
+	if conn == 0 {
 		return
 	}
-	set := r.byConn[flow.Conn]
+	set := r.byConn[conn]
 	if set == nil {
 		set = make(map[*Dialog]struct{})
-		r.byConn[flow.Conn] = set
+		r.byConn[conn] = set
 	}
 	set[d] = struct{}{}
-	d.conn = flow.Conn
 }
 
 func (r *Registry) unbindLocked(d *Dialog) {
-	if set := r.byConn[d.conn]; set != nil {
+	if set := r.byConn[d.flow.conn]; set != nil {
 		if delete(set, d); len(set) == 0 {
-			delete(r.byConn, d.conn)
+			delete(r.byConn, d.flow.conn)
 		}
 	}
-	d.conn = 0
 }
 
-// remove takes d out, which watches n resources.
+// remove takes d out, which is locked and watches n resources.
 func (r *Registry) remove(d *Dialog, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -324,28 +322,28 @@ func (r *Registry) sendDone() {
 // carries it out, because the network and the deadlines cannot wait. The
 // goroutine lives while there is something to do.
 type ends struct {
-	registry    *Registry
-	mu          sync.Mutex
-	first, last *Dialog
-	running     chan struct{} // closed when the goroutine ends; nil where there is none
+	registry *Registry
+	mu       sync.Mutex
+	queue    []*Dialog
+	why      map[*Dialog]Ending
+	running  chan struct{} // closed when the goroutine ends; nil where there is none
 }
 
 func (e *ends) push(d *Dialog, cause Cause, detail string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if d.waiting {
-		if d.cause == Expired {
-			d.cause, d.detail = cause, detail
-		}
+	if d.waiting && (cause == Expired || e.why[d].Cause != Expired) {
 		return
 	}
-	d.waiting, d.cause, d.detail = true, cause, detail
-	if e.first == nil {
-		e.first = d
-	} else {
-		e.last.next = d
+	if e.why == nil {
+		e.why = make(map[*Dialog]Ending)
 	}
-	e.last = d
+	e.why[d] = Ending{d, cause, detail}
+	if d.waiting {
+		return
+	}
+	d.waiting = true
+	e.queue = append(e.queue, d)
 	if e.running == nil {
 		e.running = make(chan struct{})
 		go e.run()
@@ -356,24 +354,26 @@ func (e *ends) push(d *Dialog, cause Cause, detail string) {
 func (e *ends) spare(d *Dialog) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if d.cause == FlowGone {
-		d.cause = Expired // if it has
+	if d.waiting && e.why[d].Cause == FlowGone {
+		e.why[d] = Ending{Dialog: d, Cause: Expired} // if it has
 	}
 }
 
 func (e *ends) run() {
 	for {
 		e.mu.Lock()
-		d := e.first
-		if d == nil {
+		if len(e.queue) == 0 {
+			e.queue, e.why = nil, nil
 			close(e.running)
 			e.running = nil
 			e.mu.Unlock()
 			return
 		}
-		e.first, d.next = d.next, nil
-		ending := Ending{d, d.cause, d.detail}
-		d.waiting, d.cause = false, Expired
+		d := e.queue[0]
+		e.queue = e.queue[1:]
+		ending := e.why[d]
+		delete(e.why, d)
+		d.waiting = false
 		e.mu.Unlock()
 		e.registry.carryOut(ending)
 	}
