@@ -2,7 +2,6 @@ package subscriber
 
 import (
 	"crypto/rand"
-	"errors"
 	"slices"
 
 	"github.com/openblustar/blustar/sipx"
@@ -16,9 +15,6 @@ const maxRoute = 16
 // answered or, which may come first, sent a NOTIFY. Where the SUBSCRIBE forks the
 // first of these counts.
 type Dialog struct {
-	// Order is that of the NOTIFYs. Who needs another leaves it alone.
-	Order Sequence
-
 	callID, localTag, remoteTag string
 
 	localSeq uint32
@@ -123,30 +119,4 @@ func routeSet(h sipx.Header) []string {
 		}
 	}
 	return set
-}
-
-// Errors of [Sequence.Next].
-var (
-	ErrOld      = errors.New("subscriber: older than a NOTIFY that was taken")
-	ErrRepeated = errors.New("subscriber: a NOTIFY that was taken before")
-)
-
-// A Sequence lets only newer NOTIFYs pass (RFC 3261 §12.2.2). The zero value lets
-// any be the first.
-type Sequence struct {
-	last  uint32
-	begun bool
-}
-
-// Next takes the CSeq of a NOTIFY, or returns [ErrOld], to be answered 500, or
-// [ErrRepeated].
-func (s *Sequence) Next(cseq uint32) error {
-	switch {
-	case s.begun && cseq == s.last:
-		return ErrRepeated
-	case s.begun && cseq < s.last:
-		return ErrOld
-	}
-	s.last, s.begun = cseq, true
-	return nil
 }

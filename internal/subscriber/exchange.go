@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,8 @@ type Exchange struct {
 	// called once for each of the two, and once more where the nonce was too old,
 	// so that a wrong password cannot lock the account out.
 	Answer func(req *sipx.Request, res *sipx.Response) (sipx.Field, error)
+	// Refused, which may be nil, is called where the credentials were not taken.
+	Refused func()
 
 	raised      bool
 	www, proxy  attempt
@@ -27,13 +30,24 @@ type Exchange struct {
 // attempt is what became of one kind of challenge.
 type attempt struct{ answered, stale bool }
 
-// Failure is an outcome that is no 2xx.
+// Failure is an outcome that is no 2xx, as an error.
 type Failure struct {
 	Status     int
 	Reason     string        // at most 128 bytes
 	RetryAfter time.Duration // an hour at most; 0 where there is none
 	Err        error         // why a challenge was not answered
 }
+
+func (f *Failure) Error() string {
+	text := fmt.Sprintf("subscriber: a request was answered %d %s", f.Status, f.Reason)
+	if f.Err != nil {
+		text += ": " + f.Err.Error()
+	}
+	return text
+}
+
+// Unwrap returns Err.
+func (f *Failure) Unwrap() error { return f.Err }
 
 // Refused reports whether the server has not taken the credentials.
 func (f *Failure) Refused() bool { return (f.Status == 401 || f.Status == 407) && f.Err == nil }
@@ -64,6 +78,9 @@ func (x *Exchange) Again(req *sipx.Request, res *sipx.Response) (again bool, _ *
 	}
 	if again {
 		return true, nil
+	}
+	if x.Refused != nil && failure.Refused() {
+		x.Refused()
 	}
 	return false, failure
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/conf"
 	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/sipx"
@@ -90,6 +91,39 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// complete fills in the defaults, checks, and returns the user's address.
+func (cfg *Config) complete() (own sipx.URI, err error) {
+	check := conf.Of("client: Config")
+	check.Require("Sender", cfg.Sender != nil)
+	check.Require("Server", cfg.Server.Host != "")
+	own, err = address(cfg.Address)
+	check.Fail("Address", err)
+	if cfg.Cipher == nil {
+		cfg.Cipher = auth.Tuz{}
+	}
+	if cfg.Standard {
+		conf.Or(&cfg.UserAgent, standardUserAgent)
+	}
+	conf.Or(&cfg.UserAgent, DefaultUserAgent)
+	cfg.SubscribeExpires, err = subscriber.Lifetime(cfg.SubscribeExpires, DefaultSubscribeExpires)
+	check.Fail("SubscribeExpires", err)
+	cfg.PublishExpires, err = subscriber.Lifetime(cfg.PublishExpires, DefaultPublishExpires)
+	check.Fail("PublishExpires", err)
+	conf.Default(check, "MaxNote", &cfg.MaxNote, aa.MaxNote)
+	if strings.ContainsAny(cfg.UserAgent, "\r\n\x00") {
+		check.Failf("UserAgent", "a line break")
+	}
+	if strings.ContainsAny(strings.Join(cfg.Route, ""), "\r\n\x00") {
+		check.Failf("Route", "a line break")
+	}
+	conf.Or(&cfg.ContactUser, own.User)
+	_, err = sipx.ParseURI("sip:" + cfg.ContactUser + "@host")
+	check.Fail("ContactUser", err)
+	check.Require("Contact", cfg.Contact.IsZero() || cfg.Contact.Host != "")
+	conf.Or(&cfg.Logger, slog.New(slog.DiscardHandler))
+	return own, check.Err()
+}
+
 // Client is one user on one device towards one server.
 //
 // It is safe for concurrent use; its calls are carried out one after the other.
@@ -104,7 +138,7 @@ type Client struct {
 
 	life context.Context // ends with the client
 	end  context.CancelFunc
-	wg   sync.WaitGroup // the keepers
+	wg   sync.WaitGroup // the subscriptions and the keepers
 
 	notifications *mailbox
 	publications  publications
@@ -113,58 +147,14 @@ type Client struct {
 	self      *subscription
 	list      *subscription
 	addresses []string
-	flow      sipx.Flow // the connection of the last NOTIFY
+	doubted   time.Time // when the server was last found to have forgotten us
 }
 
 // New checks cfg and makes a Client. It sends nothing yet.
 func New(cfg Config) (*Client, error) {
-	if cfg.Sender == nil {
-		return nil, errors.New("client: Config.Sender is missing")
-	}
-	if cfg.Server.Host == "" {
-		return nil, errors.New("client: Config.Server has no host")
-	}
-	own, err := address(cfg.Address)
+	own, err := cfg.complete()
 	if err != nil {
-		return nil, fmt.Errorf("client: Config.Address: %w", err)
-	}
-	if cfg.Cipher == nil {
-		cfg.Cipher = auth.Tuz{}
-	}
-	if cfg.UserAgent == "" {
-		cfg.UserAgent = DefaultUserAgent
-		if cfg.Standard {
-			cfg.UserAgent = standardUserAgent
-		}
-	}
-	if cfg.SubscribeExpires, err = subscriber.Lifetime(cfg.SubscribeExpires, DefaultSubscribeExpires); err != nil {
-		return nil, fmt.Errorf("client: Config.SubscribeExpires: %w", err)
-	}
-	if cfg.PublishExpires, err = subscriber.Lifetime(cfg.PublishExpires, DefaultPublishExpires); err != nil {
-		return nil, fmt.Errorf("client: Config.PublishExpires: %w", err)
-	}
-	if cfg.MaxNote < 0 {
-		return nil, fmt.Errorf("client: Config.MaxNote is %d", cfg.MaxNote)
-	}
-	if cfg.MaxNote == 0 {
-		cfg.MaxNote = aa.MaxNote
-	}
-	for _, text := range append([]string{cfg.UserAgent, cfg.ContactUser}, cfg.Route...) {
-		if strings.ContainsAny(text, "\r\n\x00") {
-			return nil, errors.New("client: Config: a header field with a line break")
-		}
-	}
-	if cfg.ContactUser == "" {
-		cfg.ContactUser = own.User
-	}
-	if _, err := sipx.ParseURI("sip:" + cfg.ContactUser + "@host"); err != nil {
-		return nil, fmt.Errorf("client: Config.ContactUser: %w", err)
-	}
-	if !cfg.Contact.IsZero() && cfg.Contact.Host == "" {
-		return nil, errors.New("client: Config.Contact has no host")
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
+		return nil, err
 	}
 	c := &Client{
 		cfg:           cfg,
@@ -237,14 +227,8 @@ func (c *Client) Abandon() {
 	defer func() { <-c.call }()
 	c.mux.leave(c)
 	c.mu.Lock()
-	subscriptions := []*subscription{c.self, c.list}
 	c.self, c.list, c.addresses = nil, nil, nil
 	c.mu.Unlock()
-	for _, s := range subscriptions {
-		if s != nil {
-			s.forget()
-		}
-	}
 	c.wg.Wait()
 	c.cfg.Credentials.Wipe()
 	c.notifications.close()
@@ -253,17 +237,37 @@ func (c *Client) Abandon() {
 // flowClosed is told that a connection of the stack is gone. Where it was ours
 // the server has forgotten us (BSP-2.3-1), so all is refreshed now.
 func (c *Client) flowClosed(f sipx.Flow) {
+	held := c.subscriptions()
+	if c.cfg.Flow == f || held.self != nil && held.self.Uses(f) || held.list != nil && held.list.Uses(f) {
+		c.refreshNow()
+	}
+}
+
+// doubtPause is the least time between two doubts whether the server knows the client.
+const doubtPause = 10 * time.Second
+
+// forgotten is told that the server has forgotten a subscription or a publication that
+// had lasted. It may have been restarted, so the others are refreshed now (BSX-13).
+func (c *Client) forgotten() {
+	now := time.Now()
 	c.mu.Lock()
-	ours := c.flow == f || c.cfg.Flow == f
-	self, list := c.self, c.list
+	again := now.Sub(c.doubted) < doubtPause
+	c.doubted = now
 	c.mu.Unlock()
-	if !ours || c.life.Err() != nil {
+	if !again {
+		c.refreshNow()
+	}
+}
+
+// refreshNow has everything refreshed that the client keeps alive.
+func (c *Client) refreshNow() {
+	if c.life.Err() != nil {
 		return
 	}
-	now := time.Now()
-	for _, s := range []*subscription{self, list} {
+	held := c.subscriptions()
+	for _, s := range []*subscription{held.self, held.list} {
 		if s != nil {
-			s.keeper.sooner(now)
+			s.Soon(0)
 		}
 	}
 	c.publications.refreshNow()
@@ -313,15 +317,6 @@ func (c *Client) domain() string {
 		return c.own.Host
 	}
 	return c.cfg.Server.Host
-}
-
-// notifiedOver remembers the connection that NOTIFYs come over.
-func (c *Client) notifiedOver(f sipx.Flow) {
-	if f.Reliable() {
-		c.mu.Lock()
-		c.flow = f
-		c.mu.Unlock()
-	}
 }
 
 // address parses an address that a user gave: a sip, sips or tel URI.

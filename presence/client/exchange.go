@@ -2,9 +2,11 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/openblustar/blustar/internal/backoff"
 	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -33,11 +35,11 @@ func (c *Client) exchange(ctx context.Context, x *subscriber.Exchange, build fun
 		x.Complete(req)
 		res, err := sipx.Do(ctx, c.cfg.Sender, req)
 		if err != nil {
-			return nil, fmt.Errorf("client: %s: %w", req.Method, err)
+			return nil, failure(req.Method, err)
 		}
-		switch again, failure := x.Again(req, res); {
-		case failure != nil:
-			return nil, &StatusError{req.Method, failure.Status, failure.Reason, failure.RetryAfter, failure.Err}
+		switch again, err := x.Again(req, res); {
+		case err != nil:
+			return nil, failure(req.Method, err)
 		case !again:
 			return res, nil
 		}
@@ -57,12 +59,20 @@ func (c *Client) patiently(ctx context.Context, f func() error) error {
 			return err // it would be in vain
 		}
 		c.log.Warn("the server is not available and asks to wait", "wait", wait)
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if backoff.Sleep(ctx, wait) != nil {
 			return err
 		}
 	}
+}
+
+// failure makes an error of this package of one that a request of method met; nil where
+// that is nil.
+func failure(method string, err error) error {
+	if f, ok := errors.AsType[*subscriber.Failure](err); ok {
+		return &StatusError{method, f.Status, f.Reason, f.RetryAfter, f.Err}
+	}
+	if err != nil {
+		err = fmt.Errorf("client: %s: %w", method, err)
+	}
+	return err
 }

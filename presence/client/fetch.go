@@ -3,9 +3,6 @@ package client
 import (
 	"context"
 	"fmt"
-	"time"
-
-	"github.com/openblustar/blustar/internal/subscriber"
 )
 
 // Fetch asks once for the presence of an address, sip: or tel:, without watching
@@ -22,27 +19,28 @@ func (c *Client) Fetch(ctx context.Context, presentity string) (Notification, er
 		return Notification{}, err
 	}
 	defer done()
-	s := c.newSubscription(to)
-	s.fetch = true
 	answer := make(chan Notification, 1)
-	s.deliver = func(n Notification) {
+	s := (&subscription{to: to, fetch: true, deliver: func(n Notification) {
 		select {
 		case answer <- n:
 		default: // the first counts
 		}
-	}
-	defer s.forget()
-	if err := c.patiently(ctx, func() error { return s.subscribe(ctx, 0) }); err != nil {
+	}}).run(c, c.requestURI(to))
+	defer s.end()
+	if err := s.ask(ctx, 0, nil); err != nil {
 		return Notification{}, err
 	}
-	timer := time.NewTimer(subscriber.TimerN)
-	defer timer.Stop()
 	select {
 	case n := <-answer:
 		return n, nil
-	case <-timer.C:
-		return Notification{}, errNoNotify
 	case <-ctx.Done():
 		return Notification{}, fmt.Errorf("client: waiting for a NOTIFY: %w", ctx.Err())
+	case <-s.Done():
+	}
+	select {
+	case n := <-answer:
+		return n, nil
+	default:
+		return Notification{}, errNoNotify
 	}
 }

@@ -115,8 +115,7 @@ func (c *Client) Notifications(ctx context.Context) iter.Seq[Notification] {
 	}
 }
 
-// deliver hands a notification to the host. The subscription's delivery lock is
-// held.
+// deliver hands a notification to the host.
 func (c *Client) deliver(n Notification) {
 	if c.cfg.Notify != nil {
 		c.cfg.Notify(n)

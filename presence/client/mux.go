@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -11,8 +12,8 @@ import (
 // each NOTIFY to the client whose subscription it belongs to. The zero value is
 // ready to use. It is safe for concurrent use, and must not be copied.
 type Mux struct {
-	mu      sync.RWMutex
-	dialogs map[string]*subscription // by Call-ID
+	routes  subscriber.Routes
+	mu      sync.RWMutex // guards clients
 	clients map[*Client]struct{}
 }
 
@@ -23,14 +24,9 @@ func (m *Mux) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Req
 		_ = w.Respond(sipx.NewResponse(405, sipx.Field{Name: "Allow", Value: "NOTIFY"}))
 		return
 	}
-	m.mu.RLock()
-	s := m.dialogs[req.CallID]
-	m.mu.RUnlock()
-	if s == nil {
+	if !m.routes.Serve(ctx, w, req) {
 		_ = w.Respond(sipx.NewResponse(481))
-		return
 	}
-	s.serveNotify(w, req)
 }
 
 // FlowClosed implements [sipx.FlowObserver]: the clients that used the
@@ -45,22 +41,6 @@ func (m *Mux) FlowClosed(f sipx.Flow) {
 	for _, c := range clients {
 		c.flowClosed(f)
 	}
-}
-
-// add routes the NOTIFYs of a dialog to s.
-func (m *Mux) add(callID string, s *subscription) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.dialogs == nil {
-		m.dialogs = make(map[string]*subscription)
-	}
-	m.dialogs[callID] = s
-}
-
-func (m *Mux) remove(callID string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.dialogs, callID)
 }
 
 // join lets c hear of closed connections, until leave.

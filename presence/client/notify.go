@@ -1,7 +1,6 @@
 package client
 
 import (
-	"errors"
 	"time"
 
 	"github.com/openblustar/blustar/directory"
@@ -13,73 +12,32 @@ import (
 
 const typeMultipart = "multipart/related"
 
-// serveNotify answers a NOTIFY whose Call-ID is that of a dialog of s, and
-// delivers what it says. The answer goes first: how long the host takes is not
-// the server's business.
-func (s *subscription) serveNotify(w sipx.ResponseWriter, req *sipx.Request) {
-	s.delivery.Lock()
-	defer s.delivery.Unlock()
-	res, notifications := s.accept(req)
-	if err := w.Respond(res); err != nil {
-		s.c.log.Warn("NOTIFY not answered", "error", err)
-	}
-	for _, n := range notifications {
-		s.deliver(n)
-	}
-	if s.hasEnded() {
-		s.finish()
-	}
-}
-
-// accept checks a NOTIFY (RFC 6665 §4.1.3) and takes note of what it says about
-// the subscription.
-func (s *subscription) accept(req *sipx.Request) (*sipx.Response, []Notification) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d := s.dialog
-	if d == nil {
-		return sipx.NewResponse(481), nil
-	}
-	state, res := d.Check(req, "presence")
-	if res != nil {
-		return res, nil
-	}
+// Read implements [subscriber.Watcher].
+func (s *subscription) Read(req *sipx.Request, state subscriber.SubscriptionState) (string, func() (*sipx.Response, func())) {
 	documents, refusal := readBody(req, s.c.cfg.Standard)
-	entity := normal(req.From.URI.String())
-	if len(documents) > 0 {
-		entity = normal(documents[0].presence.Entity)
-	}
-	terminated := state.State == subscriber.Terminated
-	switch err := d.next(entity, req.CSeq); {
-	case errors.Is(err, subscriber.ErrOld):
-		return sipx.Errorf(500, "CSeq too low").Response(), nil // RFC 3261 §12.2.2
-	case errors.Is(err, subscriber.ErrRepeated):
-		return sipx.NewResponse(200), nil
-	case err != nil && !terminated:
-		s.c.log.Warn("NOTIFY not delivered", "entity", entity, "error", err)
-		return sipx.NewResponse(200), nil
-	}
-
-	if !d.Notified() && !s.refresh.IsZero() {
-		s.keeper.at(s.refresh) // no need to look for the first NOTIFY
-	}
-	d.Take(req)
-	s.c.notifiedOver(req.Flow)
-	if terminated {
-		s.terminated(state)
-	} else if ends := time.Now().Add(state.Expires); state.Expires > 0 && ends.Before(s.expires) {
-		s.expires = ends // the server has shortened it
-		s.keeper.sooner(time.Now().Add(subscriber.RefreshAfter(state.Expires)))
-	}
-	res = sipx.NewResponse(200)
-	if refusal != nil {
-		res = refusal
-		s.c.log.Warn("NOTIFY with a body that cannot be used", "status", res.Status, "reason", res.ReasonPhrase())
-		if !terminated {
-			return res, nil
+	var entity string
+	if s.ordersEntities() {
+		entity = normal(req.From.URI.String())
+		if len(documents) > 0 {
+			entity = normal(documents[0].presence.Entity)
 		}
 	}
-	return res, s.notifications(req, state, documents)
+	return entity, func() (*sipx.Response, func()) {
+		res := sipx.NewResponse(200)
+		if refusal != nil {
+			res = refusal
+			s.c.log.Warn("NOTIFY with a body that cannot be used", "status", res.Status, "reason", res.ReasonPhrase())
+			if state.State != subscriber.Terminated {
+				return res, nil
+			}
+		}
+		notifications := s.notifications(req, state, documents)
+		return res, func() {
+			for _, n := range notifications {
+				s.deliver(n)
+			}
+		}
+	}
 }
 
 // notifications are what a NOTIFY tells the host: one for each document, or one

@@ -6,10 +6,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/openblustar/blustar/internal/backoff"
 	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/sipx"
 )
+
+// maxRetry bounds the pause between attempts to refresh a publication.
+const maxRetry = 5 * time.Minute
 
 // publications are the client's: its presence and, in the BluStar dialect, its
 // forwarding. They share the user's entity-tag.
@@ -28,9 +32,10 @@ type publications struct {
 
 // A publication is one of them while it is kept alive.
 type publication struct {
-	keeper   *keeper
-	refresh  func(context.Context) (time.Duration, error) // returns what was granted
-	failures int
+	stopped chan struct{}                                // closed when it is kept no longer
+	soon    chan struct{}                                // holds a token where it is to be refreshed now
+	refresh func(context.Context) (time.Duration, error) // returns what was granted
+	backoff backoff.Backoff
 }
 
 func (ps *publications) init(c *Client) {
@@ -75,6 +80,7 @@ func (ps *publications) put(ctx context.Context, p Publication) (lasts time.Dura
 
 // keepPresence refreshes the presence from now on; the caller has the turn.
 func (ps *publications) keepPresence(p Publication, lasts time.Duration) {
+	c := ps.c
 	p.AsDefault = true // whatever comes later only keeps it up
 	ps.keep(&ps.presence, lasts, func(ctx context.Context) (time.Duration, error) {
 		if ps.etag != "" {
@@ -83,6 +89,7 @@ func (ps *publications) keepPresence(p Publication, lasts time.Duration) {
 				return lasts, err
 			}
 			ps.etag = "" // the server has lost it: begin again
+			c.forgotten()
 		}
 		return ps.put(ctx, p)
 	})
@@ -91,15 +98,35 @@ func (ps *publications) keepPresence(p Publication, lasts time.Duration) {
 // keep has refresh called in time, with the turn held, and puts an end to what
 // was kept in this place before.
 func (ps *publications) keep(place **publication, lasts time.Duration, refresh func(context.Context) (time.Duration, error)) {
-	p := &publication{keeper: newKeeper(), refresh: refresh}
-	p.keeper.at(time.Now().Add(subscriber.RefreshAfter(lasts)))
+	p := &publication{
+		stopped: make(chan struct{}), soon: make(chan struct{}, 1),
+		refresh: refresh, backoff: backoff.Backoff{Max: maxRetry},
+	}
 	ps.stop(place)
 	ps.mu.Lock()
 	*place = p
 	ps.mu.Unlock()
-	ps.c.wg.Go(func() {
-		p.keeper.run(ps.c.life, func(ctx context.Context) { ps.refresh(ctx, p) })
-	})
+	ps.c.wg.Go(func() { ps.run(p, subscriber.RefreshAfter(lasts)) })
+}
+
+// run refreshes p after a wait, and again and again. What ends it lets a PUBLISH that is
+// under way have its outcome.
+func (ps *publications) run(p *publication, wait time.Duration) {
+	for wait > 0 {
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-p.soon:
+		case <-p.stopped:
+		case <-ps.c.life.Done():
+		}
+		timer.Stop()
+		wait = ps.refresh(ps.c.life, p)
+		select {
+		case <-p.soon: // it has just been
+		default:
+		}
+	}
 }
 
 // stop ends keeping one of them alive, and reports whether it was kept.
@@ -111,7 +138,7 @@ func (ps *publications) stop(place **publication) bool {
 		return false
 	}
 	*place = nil
-	p.keeper.stop()
+	close(p.stopped)
 	return true
 }
 
@@ -121,40 +148,45 @@ func (ps *publications) refreshNow() {
 	defer ps.mu.Unlock()
 	for _, p := range []*publication{ps.presence, ps.forward} {
 		if p != nil {
-			p.keeper.sooner(time.Now())
+			select {
+			case p.soon <- struct{}{}:
+			default:
+			}
 		}
 	}
 }
 
-// refresh is called by the keeper of p.
-func (ps *publications) refresh(ctx context.Context, p *publication) {
+// refresh refreshes p, unless that was stopped, and returns how long it may wait until
+// the next time; 0 is for ever.
+func (ps *publications) refresh(ctx context.Context, p *publication) time.Duration {
 	c := ps.c
 	if c.take(ctx) != nil {
-		return
+		return 0
 	}
-	if p.keeper.isStopped() {
+	select {
+	case <-p.stopped: // also while we waited
 		c.release()
-		return // it was replaced while we waited
+		return 0
+	default:
 	}
 	lasts, err := p.refresh(ctx)
 	c.release()
 	switch {
 	case err == nil:
-		p.failures = 0
-		p.keeper.at(time.Now().Add(subscriber.RefreshAfter(lasts)))
+		p.backoff.Reset()
+		return subscriber.RefreshAfter(lasts)
 	case ctx.Err() != nil:
 	case permanent(err):
-		p.keeper.stop()
 		c.log.Error("the publication is given up", "error", err)
 		if c.cfg.PublicationLost != nil {
 			c.cfg.PublicationLost(err)
 		}
 	default:
-		wait := max(retryAfter(p.failures), retryAfterOf(err))
-		p.failures++
+		wait := max(p.backoff.Next(), retryAfterOf(err))
 		c.log.Warn("PUBLISH failed", "error", err, "wait", wait)
-		p.keeper.at(time.Now().Add(wait))
+		return wait
 	}
+	return 0
 }
 
 // end ends them all with Expires 0, and reports whether there was one.

@@ -2,9 +2,9 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/openblustar/blustar/internal/subscriber"
@@ -15,247 +15,142 @@ import (
 const (
 	// finalWait is how long the last NOTIFY of a subscription that we end may take.
 	finalWait = 5 * time.Second
-	// steady is how long a subscription must have lived for its end to be
-	// answered at once; one that ends sooner again and again is backed off from.
-	steady = 30 * time.Second
 	// strangers is how many entities a list may tell of besides those asked for.
 	strangers = 16
 )
 
-// A subscription is what the client wants to know, over as many dialogs in a row
-// as it takes.
+// A subscription is what the client wants to know. It is the [subscriber.Watcher] of
+// its own.
 type subscription struct {
+	*subscriber.Subscription
 	c       *Client
 	own     bool // to the user's own address
 	fetch   bool // asks once (RFC 6665 §4.4.3)
-	uri, to sipx.URI
+	to      sipx.URI
 	deliver func(Notification)
-	keeper  *keeper
+	stop    context.CancelFunc // ends Run
 
-	delivery sync.Mutex // NOTIFYs go through one at a time, the host's function included
-
-	mu       sync.Mutex // guards what follows; never held while waiting
-	dialog   *dialog    // nil where there is none
-	list     []string   // the addresses of a list subscription
-	expires  time.Time  // when the dialog does, unless refreshed
-	refresh  time.Time  // when to refresh it
-	since    time.Time  // start of the current good times, zero in bad ones
-	failures int        // in a row
-	leaving  bool       // we end it: nothing is tried again
-	ended    bool
-	gone     chan struct{} // closed when ended, and the host was told
+	// These belong to Run.
+	list   []string // the addresses of a list subscription, nil for another
+	given  []string // those that the server has
+	giving bool     // the last SUBSCRIBE had the list
 }
 
-func (c *Client) newSubscription(to sipx.URI) *subscription {
-	return &subscription{
-		c: c, uri: c.requestURI(to), to: to, deliver: c.deliver,
-		keeper: newKeeper(), gone: make(chan struct{}),
+// run starts a subscription, which sends nothing before [subscription.ask]. Its fields
+// are set, but for those that it makes itself.
+func (s *subscription) run(c *Client, uri sipx.URI) *subscription {
+	s.c = c
+	if s.deliver == nil {
+		s.deliver = c.deliver
 	}
+	cfg := subscriber.Config{
+		Sender: c.cfg.Sender, Routes: &c.mux.routes, Turns: c.turn, Answer: c.answer,
+		Event: "presence", From: c.own, To: s.to, Target: uri,
+		Route: c.route(), Flow: c.cfg.Flow, Expires: c.cfg.SubscribeExpires,
+		Waits: true, Log: c.log.With("to", s.to.String()),
+	}
+	if s.fetch {
+		cfg.Expires = 0
+	}
+	s.Subscription = subscriber.New(cfg, s)
+	ctx, stop := context.WithCancel(c.life)
+	s.stop = stop
+	c.wg.Go(func() {
+		defer stop()
+		_ = s.Run(ctx) // the host was told why
+		s.Forget()
+	})
+	return s
 }
 
-// start subscribes, and on success keeps the subscription alive from then on.
+// start subscribes. A subscription that cannot be opened is over.
 func (s *subscription) start(ctx context.Context) error {
-	err := s.c.patiently(ctx, func() error { return s.subscribe(ctx, s.c.cfg.SubscribeExpires) })
+	err := s.ask(ctx, s.c.cfg.SubscribeExpires, nil)
 	if err != nil {
-		s.forget()
-		return err
-	}
-	s.c.wg.Go(func() { s.keeper.run(s.c.life, s.keep) })
-	return nil
-}
-
-// keep is called by the keeper: it refreshes, or subscribes again.
-func (s *subscription) keep(ctx context.Context) {
-	s.mu.Lock()
-	if d := s.dialog; d != nil && !d.Notified() {
-		s.drop()
-		wait, _ := s.backoff()
-		s.mu.Unlock()
-		s.c.log.Warn("no NOTIFY came; subscribing again", "to", s.to, "wait", wait)
-		s.keeper.at(time.Now().Add(wait))
-		return
-	}
-	if s.dialog != nil && !time.Now().Before(s.expires) {
-		s.drop()
-	}
-	s.mu.Unlock()
-	err := s.subscribe(ctx, s.c.cfg.SubscribeExpires)
-	switch {
-	case err == nil, ctx.Err() != nil:
-	case permanent(err):
-		s.giveUp(err)
-	default:
-		s.mu.Lock()
-		wait, _ := s.backoff()
-		s.mu.Unlock()
-		wait = max(wait, retryAfterOf(err))
-		s.c.log.Warn("SUBSCRIBE failed", "to", s.to, "error", err, "wait", wait)
-		s.keeper.at(time.Now().Add(wait))
-	}
-}
-
-// subscribe sends one SUBSCRIBE: within the dialog where there is one, else, or
-// where the server has forgotten it, a new one. Lifetime 0 ends the dialog.
-func (s *subscription) subscribe(ctx context.Context, lifetime time.Duration) error {
-	if err := s.c.take(ctx); err != nil {
-		return err
-	}
-	defer s.c.release()
-	err := s.attempt(ctx, lifetime)
-	if _, gone := err.(*goneError); gone {
-		if lifetime == 0 {
-			s.finish()
-			return nil // as wanted
-		}
-		err = s.attempt(ctx, lifetime)
+		s.end()
 	}
 	return err
 }
 
-// goneError is a failure that ended the dialog it was sent in.
-type goneError struct{ error }
-
-func (s *subscription) attempt(ctx context.Context, lifetime time.Duration) error {
-	s.mu.Lock()
-	if s.ended || s.leaving && lifetime > 0 {
-		s.mu.Unlock()
-		return nil
-	}
-	d := s.dialog
-	fresh := d == nil
-	if fresh {
-		if lifetime == 0 && !s.fetch {
-			s.finishLocked()
-			s.mu.Unlock()
-			return nil
-		}
-		d = &dialog{Dialog: subscriber.NewDialog(s.uri, s.c.route())}
-		if s.list != nil && !s.c.cfg.Standard {
-			d.limit = len(s.list) + strangers
-		}
-		s.dialog, s.refresh = d, time.Time{}
-		s.c.mux.add(d.CallID(), s)
-	}
-	list, send := s.list, s.list != nil && lifetime > 0 && (fresh || !slices.Equal(d.list, s.list))
-	s.mu.Unlock()
-
-	x := &subscriber.Exchange{Expires: lifetime}
-	res, err := s.c.exchange(ctx, x, func() *sipx.Request { return s.request(d, list, send) })
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.dialog != d {
-		return nil // a NOTIFY has ended it meanwhile, and what is next is set
-	}
-	switch {
-	case err != nil && fresh:
-		s.drop()
-		return err
-	case err != nil && subscriber.EndsDialog(statusOf(err)):
-		s.drop()
-		return &goneError{err}
-	case err != nil:
-		return err
-	}
-	d.Accepted(res)
-	if send {
-		d.replaced(list)
-	}
-	if lifetime == 0 {
-		return nil
-	}
-	now, lasts := time.Now(), x.Granted(res)
-	s.expires = now.Add(lasts)
-	if s.since.IsZero() {
-		s.since = now
-	}
-	next := subscriber.RefreshAfter(lasts)
-	s.refresh = now.Add(next)
-	if !d.Notified() {
-		next = min(next, subscriber.TimerN)
-	}
-	s.keeper.at(now.Add(next))
-	return nil
+// ask sends a SUBSCRIBE and waits for its outcome, as [subscriber.Subscription.Ask].
+func (s *subscription) ask(ctx context.Context, lifetime time.Duration, change func() (undo func())) error {
+	return s.c.patiently(ctx, func() error { return failure("SUBSCRIBE", s.Ask(ctx, lifetime, change)) })
 }
 
-// request makes a SUBSCRIBE with the dialog's next CSeq, and with the list where
-// the server has not got it yet.
-func (s *subscription) request(d *dialog, list []string, send bool) *sipx.Request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	req := d.Subscribe(s.c.own, s.to)
-	req.Flow = s.c.cfg.Flow
-	req.Header = sipx.Header{
-		{Name: "Contact", Value: s.c.contact()},
-		{Name: "Event", Value: "presence"},
-		{Name: "User-Agent", Value: s.c.cfg.UserAgent},
+// Request implements [subscriber.Watcher]: the list goes where the server has not got
+// it yet.
+func (s *subscription) Request(req *sipx.Request, opens bool, lifetime time.Duration) {
+	c := s.c
+	if opens {
+		s.given = nil
+		if s.ordersEntities() {
+			s.Entities(len(s.list)+strangers, nil)
+		}
 	}
-	lists := list != nil && s.c.cfg.Standard
+	req.Header = sipx.Header{
+		{Name: "Contact", Value: c.contact()},
+		{Name: "Event", Value: "presence"},
+		{Name: "User-Agent", Value: c.cfg.UserAgent},
+	}
+	lists := s.list != nil && c.cfg.Standard
 	if lists {
 		req.Header.Add("Supported", "eventlist") // RFC 4662 §4
 	}
 	req.Header.Add("Accept", accepted(lists))
-	if send {
-		req.Body = resourceList(list)
+	s.giving = s.list != nil && lifetime > 0 && !slices.Equal(s.given, s.list)
+	if s.giving {
+		req.Body = resourceList(s.list)
 		req.Header.Add("Require", "recipient-list-subscribe") // RFC 5367 §4
 		req.Header.Add("Content-Type", pidf.TypeResourceLists)
 		req.Header.Add("Content-Disposition", "recipient-list")
 	}
-	return req
 }
 
-// terminated is told by a NOTIFY that the dialog is over, and decides what comes
-// next (RFC 6665 §4.1.3). The caller holds mu.
-func (s *subscription) terminated(state subscriber.SubscriptionState) {
-	s.drop()
-	if s.leaving || s.fetch || subscriber.Final(state.Reason) {
-		s.over()
+// Accepted implements [subscriber.Watcher].
+func (s *subscription) Accepted() {
+	if !s.giving {
 		return
 	}
-	wait := state.RetryAfter
-	switch state.Reason {
-	case "probation", "giveup":
-		if wait == 0 {
-			wait, _ = s.backoff()
+	s.given = s.list
+	if s.ordersEntities() {
+		wanted := make(map[string]bool, len(s.list))
+		for _, a := range s.list {
+			wanted[normal(a)] = true
 		}
-	default: // deactivated, timeout, none, and what is not known
-		later, first := s.backoff()
-		if wait == 0 && !first {
-			wait = later
-		}
+		s.Entities(len(s.list)+strangers, func(entity string) bool { return wanted[entity] })
 	}
-	s.keeper.at(time.Now().Add(wait))
 }
 
-// backoff returns how long to wait after a failure, and whether it is the first
-// after good times. The caller holds mu.
-func (s *subscription) backoff() (wait time.Duration, first bool) {
-	if !s.since.IsZero() && time.Since(s.since) >= steady {
-		s.failures = 0
+// ordersEntities reports whether NOTIFYs about different entities need not come in
+// order: in a list of the BluStar dialect there is one for each, and all are under way
+// together.
+func (s *subscription) ordersEntities() bool { return s.list != nil && !s.c.cfg.Standard }
+
+// Lost implements [subscriber.Watcher].
+func (s *subscription) Lost(loss subscriber.Loss) error {
+	ended, byNotify := errors.AsType[*subscriber.Ended](loss.Err)
+	if s.fetch || byNotify && subscriber.Final(ended.Reason) {
+		return loss.Err
 	}
-	s.since = time.Time{}
-	n := s.failures
-	s.failures++
-	return retryAfter(n), n == 0
+	if err := failure("SUBSCRIBE", loss.Err); !loss.Gone && permanent(err) {
+		s.c.log.Error("the subscription is given up", "to", s.to, "error", err)
+		s.deliver(Notification{Entity: s.to.String(), Own: s.own, State: Terminated, Err: err, Received: time.Now()})
+		return err
+	}
+	if loss.Gone && loss.Steady && (!byNotify || ended.Reason == "deactivated") {
+		s.c.forgotten()
+	}
+	return nil
 }
 
 // leave ends the subscription at the server and waits for its last NOTIFY.
 func (s *subscription) leave(ctx context.Context) error {
-	s.quit()
-	defer s.forget()
-	if err := s.subscribe(ctx, 0); err != nil {
+	s.Leave()
+	defer s.end()
+	if err := s.ask(ctx, 0, nil); err != nil && !errors.Is(err, subscriber.ErrOver) {
 		return err
 	}
 	return s.await(ctx, finalWait)
-}
-
-// quit says that the subscription is about to end, so that nothing is tried
-// again where the server ends it.
-func (s *subscription) quit() {
-	s.mu.Lock()
-	s.leaving = true
-	s.mu.Unlock()
-	s.keeper.stop()
 }
 
 // await waits until the subscription has ended, for at most d: the server has
@@ -264,7 +159,7 @@ func (s *subscription) await(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-s.gone:
+	case <-s.Done():
 		return nil
 	case <-timer.C:
 		return nil
@@ -273,57 +168,17 @@ func (s *subscription) await(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// giveUp ends the subscription because of err and tells the host.
-func (s *subscription) giveUp(err error) {
-	s.forget()
-	s.c.log.Error("the subscription is given up", "to", s.to, "error", err)
-	s.delivery.Lock()
-	defer s.delivery.Unlock()
-	s.deliver(Notification{
-		Entity: s.to.String(), Own: s.own, State: Terminated, Err: err, Received: time.Now(),
-	})
-}
-
-// forget ends the subscription here, without a word to the server.
-func (s *subscription) forget() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.drop()
-	s.finishLocked()
-}
-
-func (s *subscription) finish() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.finishLocked()
-}
-
-func (s *subscription) finishLocked() {
-	s.over()
-	select {
-	case <-s.gone:
-	default:
-		close(s.gone)
-	}
-}
-
-// over says that nothing is tried again. Who waits for gone waits until that was
-// delivered too. The caller holds mu.
-func (s *subscription) over() {
-	s.ended = true
-	s.keeper.stop()
-}
-
-// drop forgets the dialog. The caller holds mu.
-func (s *subscription) drop() {
-	if s.dialog != nil {
-		s.c.mux.remove(s.dialog.CallID())
-		s.dialog = nil
-	}
+// end ends the subscription here, without a word to the server.
+func (s *subscription) end() {
+	s.stop()
+	<-s.Done()
 }
 
 func (s *subscription) hasEnded() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ended
+	select {
+	case <-s.Done():
+		return true
+	default:
+		return false
+	}
 }

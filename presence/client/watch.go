@@ -68,8 +68,7 @@ func (c *Client) watchSelf(ctx context.Context) error {
 	if s := c.subscriptions(); s.self != nil && !s.self.hasEnded() {
 		return nil
 	}
-	s := c.newSubscription(c.own)
-	s.own = true
+	s := (&subscription{to: c.own, own: true}).run(c, c.requestURI(c.own))
 	if err := s.start(ctx); err != nil {
 		return err
 	}
@@ -97,8 +96,8 @@ func (c *Client) watchList(ctx context.Context, addresses []string) error {
 	if len(addresses) == 0 {
 		return nil
 	}
-	s = c.newSubscription(sipx.URI{Scheme: "sip", User: "rls", Host: c.domain()}) // as in §4.2
-	s.uri, s.list = c.cfg.Server, addresses
+	rls := sipx.URI{Scheme: "sip", User: "rls", Host: c.domain()} // as in §4.2
+	s = (&subscription{to: rls, list: addresses}).run(c, c.cfg.Server)
 	if err := s.start(ctx); err != nil {
 		return err
 	}
@@ -108,21 +107,13 @@ func (c *Client) watchList(ctx context.Context, addresses []string) error {
 
 // replace gives the server another list in a refresh (BSP-2.9-3).
 func (s *subscription) replace(ctx context.Context, addresses []string) error {
-	s.mu.Lock()
-	before := s.list
-	s.list = addresses
-	s.mu.Unlock()
-	err := s.c.patiently(ctx, func() error { return s.subscribe(ctx, s.c.cfg.SubscribeExpires) })
-	if err != nil {
-		s.mu.Lock()
-		s.list = before
-		if s.dialog != nil {
-			s.dialog.list = nil // the answer may be what was lost: say it again
+	return s.ask(ctx, s.c.cfg.SubscribeExpires, func() (undo func()) {
+		before := s.list
+		s.list = addresses
+		return func() {
+			s.list, s.given = before, nil // the answer may be what was lost: say it again
 		}
-		s.mu.Unlock()
-		s.keeper.sooner(time.Now().Add(minRetry))
-	}
-	return err
+	})
 }
 
 // lastWait is how long the own subscription may take to end with the publication.
@@ -147,7 +138,7 @@ func (c *Client) SignOut(ctx context.Context) error {
 	var failed error
 	for _, s := range []*subscription{held.list, held.self} {
 		if s != nil {
-			s.quit()
+			s.Leave()
 		}
 	}
 	if held.list != nil {

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -431,4 +432,103 @@ func TestAbandon(t *testing.T) {
 		time.Sleep(time.Hour)
 		require.Empty(t, s.seen(""))
 	})
+}
+
+// A server whose NOTIFYs cannot be taken any more, as its CSeq starts anew in the
+// dialog, is asked for another, and a new dialog heals what that does not (BSX-3,
+// RFC 3261 §12.2.2, RFC 6665 §4.1.2).
+func TestCSeqRestart(t *testing.T) {
+	for name, change := range map[string]func(*dialog){
+		"own":          func(d *dialog) { d.seq = 0 },
+		"list":         func(d *dialog) { d.seq = 0 },
+		"own, the tag": func(d *dialog) { d.tag = "other" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, nil, func(t *testing.T, s *server, c *client.Client, in *inbox) {
+				require.NoError(t, c.Watch(t.Context(), ann, "tel:200"))
+				own, list := s.open()
+				id, entity := own, tom
+				if name == "list" {
+					id, entity = list, ann
+				}
+				for range 20 {
+					s.notify(id, "active;expires=300", busy(entity, "In a call"))
+				}
+				time.Sleep(time.Minute)
+				s.seen("")
+				in.take()
+				s.told()
+
+				s.mu.Lock()
+				change(s.dialogs[id])
+				s.mu.Unlock()
+				s.notify(id, "active;expires=300", busy(entity, "Back"))
+				require.NotEqual(t, []int{200}, s.told())
+				require.Empty(t, in.take())
+				time.Sleep(time.Minute)
+				var opened int
+				for _, req := range s.seen("SUBSCRIBE") {
+					if req.To.Tag() == "" && req.To.URI.Host == "example.com" {
+						opened++
+						require.NotEqual(t, id, req.CallID)
+					}
+				}
+				require.Equal(t, 1, opened, "a new dialog")
+				require.NotEmpty(t, in.take(), "that tells the state")
+				time.Sleep(time.Hour)
+				for _, req := range s.seen("SUBSCRIBE") {
+					require.NotEmpty(t, req.To.Tag(), "which lasts")
+				}
+			})
+		})
+	}
+}
+
+// BSX-13: where the server has forgotten one thing that the client keeps, the client
+// asks for all of them.
+func TestServerThatWasRestarted(t *testing.T) {
+	for name, restart := range map[string]func(*server){
+		"it ends one subscription":    func(*server) {},
+		"one refresh is answered 481": func(s *server) { time.Sleep(250 * time.Second) },
+		"a connection is closed":      func(s *server) { s.stack.CloseFlow(s.stack.Flows()[0]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			change := func(cfg *client.Config) { cfg.Server.Params = ";transport=tcp" }
+			run(t, change, func(t *testing.T, s *server, c *client.Client, in *inbox) {
+				require.NoError(t, c.Watch(t.Context(), ann))
+				require.NoError(t, c.Publish(t.Context(), client.Publication{Status: aa.StatusBusy, AsDefault: true}))
+				time.Sleep(40 * time.Second)
+				s.seen("")
+				own, list := s.open()
+				if name == "it ends one subscription" {
+					s.notify(own, "terminated;reason=deactivated", "")
+				}
+				s.mu.Lock()
+				clear(s.dialogs)
+				s.mu.Unlock()
+				var lost atomic.Bool
+				s.play(func(req *sipx.Request) *sipx.Response {
+					if req.Method == "PUBLISH" && lost.CompareAndSwap(false, true) {
+						return sipx.NewResponse(412)
+					}
+					return nil
+				})
+				restart(s)
+				time.Sleep(3 * time.Second)
+				opened, published := 0, 0
+				for _, req := range s.seen("") {
+					switch {
+					case req.Method == "PUBLISH" && len(req.Body) > 0:
+						published++
+					case req.Method == "SUBSCRIBE" && req.To.Tag() == "":
+						opened++
+					}
+				}
+				require.Equal(t, 1, published)
+				require.Equal(t, 2, opened)
+				_, now := s.open()
+				require.NotEqual(t, list, now)
+			})
+		})
+	}
 }

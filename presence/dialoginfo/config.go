@@ -1,7 +1,6 @@
 package dialoginfo
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/conf"
 	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -82,54 +82,44 @@ type Config struct {
 
 // validate fills in the defaults.
 func (c *Config) validate() error {
-	switch {
-	case c.Sender == nil:
-		return errors.New("dialoginfo: Config.Sender is missing")
-	case !isSIP(c.PBX):
-		return errors.New("dialoginfo: Config.PBX is no sip or sips URI with a host")
-	case !isSIP(c.From):
-		return errors.New("dialoginfo: Config.From is no sip or sips URI with a host")
-	case !c.Contact.IsZero() && !isSIP(c.Contact):
-		return errors.New("dialoginfo: Config.Contact is no sip or sips URI with a host")
-	case c.Username == "" && c.Password.Len() > 0:
-		return errors.New("dialoginfo: Config.Password without Username")
-	case strings.ContainsAny(c.UserAgent+c.Username, "\r\n\x00"):
-		return errors.New("dialoginfo: Config: line break in UserAgent or Username")
+	check := conf.Of("dialoginfo: Config")
+	check.Require("Sender", c.Sender != nil)
+	sip := func(field string, uri sipx.URI) {
+		if !isSIP(uri) {
+			check.Failf(field, "no sip or sips URI with a host")
+		}
+	}
+	sip("PBX", c.PBX)
+	sip("From", c.From)
+	if !c.Contact.IsZero() {
+		sip("Contact", c.Contact)
+	}
+	if c.Username == "" && c.Password.Len() > 0 {
+		check.Failf("Password", "without Username")
+	}
+	if strings.ContainsAny(c.UserAgent+c.Username, "\r\n\x00") {
+		check.Failf("UserAgent", "or Username has a line break")
 	}
 	for _, r := range c.Route {
-		if _, err := sipx.ParseAddress(r); err != nil {
-			return fmt.Errorf("dialoginfo: Config.Route: %w", err)
-		}
+		_, err := sipx.ParseAddress(r)
+		check.Fail("Route", err)
 	}
 	c.Route = slices.Clone(c.Route)
 	var err error
-	if c.Expires, err = subscriber.Lifetime(c.Expires, DefaultExpires); err != nil {
-		return fmt.Errorf("dialoginfo: Config.Expires: %w", err)
-	}
-	for _, limit := range []struct {
-		name  string
-		field *int
-		value int
-	}{
-		{"MaxDevices", &c.MaxDevices, DefaultMaxDevices},
-		{"MaxDialogs", &c.MaxDialogs, DefaultMaxDialogs},
-		{"MaxBody", &c.MaxBody, DefaultMaxBody},
-		{"MaxUnderWay", &c.MaxUnderWay, DefaultMaxUnderWay},
-	} {
-		if *limit.field < 0 {
-			return fmt.Errorf("dialoginfo: Config.%s is negative", limit.name)
-		}
-		if *limit.field == 0 {
-			*limit.field = limit.value
-		}
+	c.Expires, err = subscriber.Lifetime(c.Expires, DefaultExpires)
+	check.Fail("Expires", err)
+	conf.Default(check, "MaxDevices", &c.MaxDevices, DefaultMaxDevices)
+	conf.Default(check, "MaxDialogs", &c.MaxDialogs, DefaultMaxDialogs)
+	conf.Default(check, "MaxBody", &c.MaxBody, DefaultMaxBody)
+	conf.Default(check, "MaxUnderWay", &c.MaxUnderWay, DefaultMaxUnderWay)
+	if err := check.Err(); err != nil {
+		return err
 	}
 	c.Password = c.Password.Clone()
 	if c.Target == nil {
 		c.Target = c.target
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	conf.Or(&c.Logger, slog.New(slog.DiscardHandler))
 	return nil
 }
 

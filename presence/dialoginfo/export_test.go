@@ -56,7 +56,5 @@ func escape(s string) string {
 
 // Dialogs returns how many dialogs a monitor has NOTIFYs of.
 func Dialogs(m *Monitor) int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.dialogs)
+	return len(m.routes.All())
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -34,8 +35,8 @@ type Monitor struct {
 	cfg      Config
 	underWay chan struct{} // one token for each SUBSCRIBE that waits for its response
 
-	mu        sync.Mutex               // guards what follows, and sending to a subscription's inbox
-	dialogs   map[string]*subscription // by Call-ID
+	routes    subscriber.Routes
+	mu        sync.Mutex // guards what follows
 	devices   int
 	refusedAt time.Time
 	doubted   time.Time
@@ -56,7 +57,6 @@ func New(cfg Config) (*Monitor, error) {
 	return &Monitor{
 		cfg:      cfg,
 		underWay: make(chan struct{}, cfg.MaxUnderWay),
-		dialogs:  make(map[string]*subscription),
 		rests:    make(map[string]time.Time),
 	}, nil
 }
@@ -99,7 +99,9 @@ func (m *Monitor) MonitorLine(ctx context.Context, dn string, update func(presen
 	if !m.rest(ctx, dn) {
 		return nil
 	}
-	err = newSubscription(m, dn, target, update).run(ctx)
+	d := m.newDevice(dn, target, update)
+	err = d.Run(ctx)
+	d.Farewell()
 	if ended, ok := errors.AsType[*EndedError](err); ok && subscriber.Final(ended.Reason) || errors.Is(err, ErrNoDialogPackage) {
 		m.refusedForGood(dn)
 	}
@@ -137,11 +139,11 @@ func (m *Monitor) rest(ctx context.Context, dn string) bool {
 // ServeSIP implements [sipx.Handler] for a Monitor that is alone on its stack: a
 // NOTIFY that belongs to no subscription is answered 481 (RFC 6665 §4.1.3), what
 // is no NOTIFY 405.
-func (m *Monitor) ServeSIP(_ context.Context, w sipx.ResponseWriter, req *sipx.Request) {
+func (m *Monitor) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
 	switch {
 	case req.Method != "NOTIFY":
 		m.respond(w, sipx.NewResponse(405, sipx.Field{Name: "Allow", Value: "NOTIFY"}))
-	case !m.serve(w, req):
+	case !m.routes.Serve(ctx, w, req):
 		m.respond(w, sipx.NewResponse(481))
 	}
 }
@@ -158,7 +160,7 @@ type mux struct {
 }
 
 func (x *mux) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
-	if req.Method != "NOTIFY" || !x.monitor.serve(w, req) {
+	if req.Method != "NOTIFY" || !x.monitor.routes.Serve(ctx, w, req) {
 		x.next.ServeSIP(ctx, w, req)
 	}
 }
@@ -170,79 +172,36 @@ func (x *mux) FlowClosed(f sipx.Flow) {
 	}
 }
 
-// serve hands a NOTIFY to its subscription, if it has one.
-func (m *Monitor) serve(w sipx.ResponseWriter, req *sipx.Request) bool {
-	m.mu.Lock()
-	s := m.dialogs[req.CallID]
-	if s == nil {
-		m.mu.Unlock()
-		return false
-	}
-	if s.over {
-		m.mu.Unlock()
-		s.afterwards(w, req)
-		return true
-	}
-	if req.Flow.Reliable() {
-		s.flow = req.Flow
-	}
-	// Under the lock, so that nothing is put in after the subscription has
-	// emptied its inbox for the last time.
-	select {
-	case s.inbox <- notify{w, req}:
-		m.mu.Unlock()
-	default:
-		m.mu.Unlock()
-		m.respond(w, sipx.NewResponse(503, sipx.Field{Name: "Retry-After", Value: "1"}))
-	}
-	return true
-}
-
 // FlowClosed implements [sipx.FlowObserver]: devices whose NOTIFYs came over the
 // connection ask the PBX soon whether it still knows them.
 func (m *Monitor) FlowClosed(f sipx.Flow) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, s := range m.dialogs {
-		if s.flow == f || m.cfg.Flow == f {
-			s.doubt()
-		}
-	}
+	m.doubt(func(s *subscriber.Subscription) bool { return s.Uses(f) })
 }
 
 // forgotten is told that the PBX has forgotten a subscription that had lasted. It
 // may have been restarted, so the others are in doubt.
-func (m *Monitor) forgotten(one *subscription) {
+func (m *Monitor) forgotten(one *subscriber.Subscription) {
+	now := time.Now()
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if now := time.Now(); now.Sub(m.doubted) >= doubtPause {
+	again := now.Sub(m.doubted) < doubtPause
+	if !again {
 		m.doubted = now
-		for _, s := range m.dialogs {
-			if s != one {
-				s.doubt()
-			}
-		}
+	}
+	m.mu.Unlock()
+	if !again {
+		m.doubt(func(s *subscriber.Subscription) bool { return s != one })
 	}
 }
 
-// spread is over how long doubts of all devices are spread.
-func (m *Monitor) spread() time.Duration {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return min(max(time.Duration(m.devices)*doubtEach, time.Second), maxDoubt)
-}
-
-// route makes the NOTIFYs with this Call-ID go to s.
-func (m *Monitor) route(callID string, s *subscription) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.dialogs[callID] = s
-}
-
-func (m *Monitor) unroute(callID string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.dialogs, callID)
+// doubt has subscriptions refreshed, spread over a while.
+func (m *Monitor) doubt(which func(*subscriber.Subscription) bool) {
+	all := m.routes.All()
+	spread := min(max(time.Duration(len(all))*doubtEach, time.Second), maxDoubt)
+	for _, s := range all {
+		if which(s) {
+			s.Soon(rand.N(spread))
+		}
+	}
 }
 
 // refused notes that the PBX did not take the credentials.

@@ -411,3 +411,90 @@ func TestEndOfContext(t *testing.T) {
 		r.network.Blackhole("192.0.2.1", false)
 	})
 }
+
+// TestCSeqRestart shows that a PBX whose NOTIFYs cannot be taken any more, as its CSeq
+// starts anew in the dialog, does not keep a lamp lit: its state is not prolonged, and a
+// new dialog brings the true one (BSX-2, RFC 3261 §12.2.2, RFC 6665 §4.1.2).
+func TestCSeqRestart(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*subscriber) // of the dialog at the PBX
+		status int               // how its NOTIFYs are answered from then on
+		told   bool              // it tells that the device is idle
+	}{
+		"and a NOTIFY that says so":      {func(d *subscriber) { d.seq = 0 }, 500, true},
+		"and nothing but refreshes":      {func(d *subscriber) { d.seq = 0 }, 500, false},
+		"just below":                     {func(d *subscriber) { d.seq -= 2 }, 500, true},
+		"repeated once":                  {func(d *subscriber) { d.seq-- }, 200, true},
+		"the same number ever again":     {func(d *subscriber) { d.seq-- }, 200, true},
+		"with another tag":               {func(d *subscriber) { d.tag = "other" }, 481, true},
+		"with another tag, and silently": {func(d *subscriber) { d.tag, d.seq = "other", 0 }, 481, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, setup{}, func(t *testing.T, r *rig) {
+				r.state["200"] = full("confirmed")
+				l := r.watch("200")
+				for range 50 {
+					require.Equal(t, 200, r.tell("200", full("confirmed")))
+				}
+				time.Sleep(40 * time.Second)
+				require.Equal(t, "busy", l.shown())
+				first := r.seen()[0].CallID
+
+				r.set(func() {
+					test.change(r.dialogs[r.callID("200")])
+					r.state["200"] = full()
+				})
+				if name == "the same number ever again" {
+					r.play(func(req *sipx.Request) *sipx.Response {
+						r.set(func() {
+							if d := r.dialogs[req.CallID]; d != nil {
+								d.seq = 50
+							}
+						})
+						return nil
+					})
+				}
+				started := time.Now()
+				if test.told {
+					require.Equal(t, test.status, r.tell("200", full()))
+				}
+				for l.shown() != "idle" {
+					require.Less(t, time.Since(started), 300*time.Second, "within one refresh interval")
+					time.Sleep(time.Second)
+				}
+				l.running(t)
+				requests := r.seen()
+				require.LessOrEqual(t, len(requests), 4, "and no storm")
+				require.Equal(t, name == "repeated once", first == requests[len(requests)-1].CallID, "a new dialog, where the old one does not heal")
+				r.play(nil)
+
+				time.Sleep(time.Hour)
+				for _, req := range r.seen() {
+					require.Equal(t, requests[len(requests)-1].CallID, req.CallID, "which lasts")
+				}
+			})
+		})
+	}
+}
+
+// TestOvertaken shows that a NOTIFY which was overtaken by a newer one costs a refresh
+// and nothing else.
+func TestOvertaken(t *testing.T) {
+	run(t, setup{}, func(t *testing.T, r *rig) {
+		r.state["200"] = full("confirmed")
+		l := r.watch("200")
+		time.Sleep(10 * time.Second)
+		r.seen()
+		r.mu.Lock()
+		id := r.callID("200")
+		r.mu.Unlock()
+		older := r.build(id, "active;expires=100", "")
+		require.Equal(t, 200, r.tell("200", full("confirmed")))
+		require.Equal(t, 500, r.send(older))
+		time.Sleep(time.Minute)
+		requests := r.seen()
+		require.Len(t, requests, 1)
+		require.Equal(t, id, requests[0].CallID)
+		require.Equal(t, "busy", l.shown())
+	})
+}
