@@ -14,7 +14,7 @@ import (
 // Mode says who must authenticate.
 type Mode string
 
-// The modes (BSP-2.10-1, BSP-2.10-2).
+// The modes (§2.10).
 const (
 	// ModeRequired: everybody.
 	ModeRequired Mode = "required"
@@ -28,7 +28,7 @@ const (
 )
 
 // Basic says where credentials in the clear, `Authorization: Basic realm="",
-// uri="…",username="domain\user:password"`, are accepted (BSP-4.3-7).
+// uri="…",username="domain\user:password"`, are accepted (§4.3).
 type Basic string
 
 // The values of [Config.Basic].

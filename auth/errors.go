@@ -27,7 +27,7 @@ var (
 	ErrNoCredentials error = &fault{"no_credentials", "no credentials"}
 	// ErrWrongKey is what [Cipher.Decrypt] returns where the key is not the
 	// one that the text was encrypted with: the challenge was replaced or has
-	// expired. It never counts as a failure (BSP-2.10-10).
+	// expired. It never counts as a failure (§2.10).
 	ErrWrongKey error = &fault{"wrong_key", "encrypted with another key"}
 	// ErrMalformed: credentials that could not be decoded or that no account
 	// can have (no password, control characters, too long).

@@ -58,7 +58,7 @@ type Identity struct {
 	ID string
 	DN string
 	// AMCC says that the account is that of a mobile client controller, which
-	// acts for its users (BSP-2.4-7).
+	// acts for its users (§2.4).
 	AMCC bool
 }
 
@@ -66,7 +66,7 @@ type Identity struct {
 func (i Identity) IsZero() bool { return i == Identity{} }
 
 // SameAccount reports whether an authenticated identity is the account of a
-// directory entry (BSP-2.4-7): the identifiers are equal, or the accounts are,
+// directory entry (§2.4): the identifiers are equal, or the accounts are,
 // whatever their case. Where the entry's account names no domain, only the
 // user part is compared. Empty values equal nothing.
 func SameAccount(identity Identity, account, entryID string) bool {

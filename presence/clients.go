@@ -67,7 +67,7 @@ type member struct {
 // clients is the registry of BluStar clients.
 type clients struct {
 	server *Server
-	mu     sync.Mutex // a leaf, but for the lock of the deadlines
+	mu     sync.Mutex
 	m      map[clientKey]*client
 	live   map[string][]*client // by user
 	left   map[string]time.Time // when the last client of a user ended, while the presentity is in memory

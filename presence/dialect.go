@@ -21,7 +21,7 @@ type Dialect struct {
 	// SharedPublication has the clients of one presentity share one publication,
 	// whose entity-tag stays when it is modified (§2.4, §2.8), and ignores the
 	// status in the first PUBLISH of a client where there is one already
-	// (BSP-2.4-3); else there is one for each entity-tag, which is a new one with
+	// (§2.4); else there is one for each entity-tag, which is a new one with
 	// each PUBLISH (RFC 3903 §6), and they are composed.
 	SharedPublication bool
 	// ClientLife ties a user's subscriptions and publication together: where

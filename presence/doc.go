@@ -1,15 +1,51 @@
 // Package presence is a SIP presence server as a value to embed: give [New] a
-// SIP stack, a directory and a guard, and the stack's Serve the [Server].
+// SIP stack, a directory and a guard, and let the stack's Serve call the [Server].
 //
 // # What it does
 //
-// Watchers SUBSCRIBE to the presence of users, one by one or by list; users'
-// clients PUBLISH what they do. The server merges that with the states of the
-// user's phone lines, calendar and external presence, by a table of rules that
-// a host may change ([Config].Rules, [Explain]), into one document, and sends it
-// to each watcher when it changes. Both dialects are spoken at once, told from
-// each request: that of BluStar clients, and that of the RFCs; all differences
-// are fields of [Dialect].
+// Watchers SUBSCRIBE to the presence of users, one by one or by list. The clients of
+// users PUBLISH what the users do. The server merges that with the states of the users'
+// phone lines, calendars and external presence into one document. A table of rules says
+// how, and a host may change it ([Config].Rules, [Server.Explain]). The server sends the
+// document to each watcher, and again when it has changed. It speaks both dialects at
+// once, that of BluStar clients and that of the RFCs. Each request tells which one it
+// is. All differences are fields of [Dialect].
+//
+// # Words
+//
+// The documentation of this package and of its rooms uses these words with these
+// meanings only.
+//
+//   - entry: what the directory says about a user: addresses, account, lines, mailbox.
+//   - user: the person that an entry describes.
+//   - presentity: an entry in memory, with what is known about its user. It is what can
+//     be watched (RFC 2778 §2.1).
+//   - pending address: an address without an entry, because the directory has none or did
+//     not answer. It can be watched too; the document says "unknown".
+//   - watcher: who subscribes.
+//   - dialog: one subscription of a watcher (RFC 6665): from its first SUBSCRIBE to its
+//     last NOTIFY.
+//   - watch: one resource in a dialog: the only one, or one of a list.
+//   - resource: what a watch watches: a presentity, who watches a presentity, or a
+//     pending address.
+//   - view: how a watch sees its resource: how much of it, and in which dialect.
+//   - client: a BluStar endpoint of a user, known by its Contact.
+//   - own: what belongs to the user of the authenticated account; see Clients.
+//   - contribution: one thing that was published: a publication with its entity-tag, or
+//     a forwarding.
+//   - source: a line, a calendar or an external user, with its newest value.
+//   - monitor: what watches a source for the server.
+//   - state: everything that contributions, clients and sources say about a user.
+//   - result: what the rules make of a state: a status and a note.
+//   - snapshot: a state and its result at one moment. It never changes.
+//
+// # Rooms
+//
+// Four packages do most of the work, and each can be used alone: presence/subscription
+// has the dialogs and their NOTIFYs, presence/publication the contributions,
+// presence/source the sources, and presence/consolidation the rules. They know nothing
+// of each other, nor of this package, which connects them. Here is what only BluStar
+// needs: clients, presentities, the dialects, and what SUBSCRIBE and PUBLISH mean.
 //
 // # Where states come from
 //
@@ -23,30 +59,30 @@
 //
 // # The way of a change
 //
-// State flows one way. A request, or a source, changes a presentity: a directory
-// entry in memory. That makes a new snapshot, with the result of the rules and
-// the documents that show it. Each dialog that watches it has a queue; whoever
-// finds something due sends it, one NOTIFY of a presentity at a time, so that a
-// watcher that is slow or gone holds up nobody, skips what is outdated and ends
-// with the newest state (BSX-3).
+// State flows one way. A request or a source changes what is known about a presentity.
+// The server makes a new snapshot. Each dialog with a watch whose view shows something
+// else puts that watch into its queue, and one goroutine at a time empties the queue of
+// a dialog. So a watcher that is slow or gone holds up nobody, skips what is outdated,
+// and ends with the newest state. The documentation of the module's root package
+// follows one PUBLISH on this way.
 //
 // # Clients
 //
-// In the BluStar dialect a client is a Contact of a user: it comes with a
-// subscription to its own address, or with a PUBLISH. Own is what belongs to the
-// authenticated account; where nobody authenticated, to From; where From has no
-// entry, the first address that a Contact subscribes to. A client goes with the
-// last of its own subscriptions, of which a PC client has two, its address and its
-// list, or with a PUBLISH with Expires 0; when it answers nothing that it is sent;
-// or when its connection is lost. With the last client of a user the user is
-// signed out. A client that only publishes may connect for each PUBLISH, and lives
-// until that expires.
+// In the BluStar dialect a client is a Contact of a user. It begins with a subscription
+// to its own address or with a PUBLISH. An address is a client's own if it belongs to
+// the authenticated account. Where nobody was authenticated, that of From counts.
+// Where From has no entry, the first address counts that the Contact subscribes to.
+//
+// A client ends with the last of its own subscriptions. A PC client has two of these:
+// to its address, and to its list. It also ends with a PUBLISH with Expires 0, when it
+// does not answer what it is sent, and when its connection is lost. A user whose last
+// client has ended is signed out. A client that only publishes may open a connection
+// for each PUBLISH, and lives until its publication expires.
 //
 // # References
 //
 // § is a section of the BluStar SIMPLE interface description V3.2.1, unless an RFC
-// is named. BSP-x.y-n is the n-th requirement that this project reads out of its
-// §x.y, BSX-n a requirement of its own; tests cite them by these names.
+// is named.
 //
 // # Bounds
 //
@@ -55,8 +91,9 @@
 //
 // # Concurrency
 //
-// A [Server] and its [Feed] may be used from any goroutine. Callbacks to the
-// host's interfaces come from many, without a lock held, except as they say
-// themselves. After [Server.Shutdown] no goroutine of the server is left, and
-// what timers are still set do nothing.
+// A [Server] and its [Feed] may be used from any goroutine. The host's interfaces are
+// called from many goroutines at once. What a call of the host may wait for, holds up
+// the request or the user that needs it, and nothing else, unless the documentation of
+// the interface says otherwise. After [Server.Shutdown] no goroutine of the server is
+// left.
 package presence

@@ -36,7 +36,7 @@ type pending struct {
 // pendings are the addresses that wait, while somebody watches them.
 type pendings struct {
 	server *Server
-	mu     sync.Mutex // a leaf, but for the lock of the deadlines
+	mu     sync.Mutex
 	m      map[string]*pending
 }
 

@@ -8,10 +8,8 @@ import (
 	"github.com/openblustar/blustar/presence/source"
 )
 
-// presentities is the registry of those in memory. A presentity stays while anything
-// refers to it, which is not counted: it is asked when something has ended.
-//
-// Lock order: presentities.mu, then presentity.mu.
+// presentities are those in memory. A presentity stays while anything refers to it. That
+// is not counted: whenever something has ended, forgetIfIdle looks.
 type presentities struct {
 	server *Server
 	mu     sync.Mutex

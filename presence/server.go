@@ -31,12 +31,28 @@ const (
 // Server is a presence server. It is a [sipx.Handler] to be served by a stack,
 // and is safe for concurrent use.
 //
-// Lock order, of all rooms together: presentities.mu; the lock of a dialog;
-// presentity.mu, watchers.mu or pendings.mu; then the locks of the sources, of the
-// publications and of the clients; then those of the deadlines and of the registry,
-// which are leaves. presentity.forwarding is held during calls of the forwarding
-// controller and is taken before all of them. No other lock is held during a call to
-// the host, but that Config.Decorate is called with a dialog's.
+// # Lock order
+//
+// This is the order of all locks of the server and of its rooms. Who holds one takes
+// only locks that stand below it.
+//
+//  1. presentity.forwarding; and presentity.once, in which a presentity is made
+//  2. presentities.mu
+//  3. subscription.Dialog.mu
+//  4. presentity.mu, which also guards the presentity's watchers; or pendings.mu
+//  5. one of clients.mu, publication.Store.mu, snapshot.mu, subscription.Registry.mu,
+//     and source.Table.mu with source.Source.mu below it
+//  6. the worker of the registry (ends.mu), and the locks of the deadline queues
+//
+// Server.life and lookups.mu stand alone: nothing is taken while they are held. A
+// deadline queue calls its items one after another, without the lock of number 6; what
+// such a call may wait for, it leaves to a goroutine.
+//
+// The host is called without a lock, with these exceptions. The forwarding controller
+// is called with presentity.forwarding held, so that calls about one user come one at a
+// time. The rules are asked with presentity.once held when a presentity is made; who
+// needs that presentity waits. Config.Decorate may be called with numbers 3 and 5 held
+// (Dialog.mu, snapshot.mu). The sender is called without any of them.
 type Server struct {
 	cfg     Config
 	started time.Time

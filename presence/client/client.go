@@ -48,7 +48,7 @@ type Config struct {
 	Mux *Mux
 
 	// Address is the user's own address, sip: or tel:. It is the From of all
-	// requests, and the first that is subscribed to (BSP-4.1-1).
+	// requests, and the first that is subscribed to (§4.1).
 	Address string
 	// Contact is where the server sends NOTIFYs. The zero URI takes that of the
 	// Sender, with ContactUser as its user part. Together with Address it tells

@@ -21,7 +21,7 @@ type Publication struct {
 	// are left to the server: audio and message open, video closed.
 	Audio, Video, Message pidf.Basic
 	// AsDefault leaves a status that the user's other clients have published as
-	// it is (BSP-2.4-3): right for what a client says when it starts. Otherwise
+	// it is (§2.4): right for what a client says when it starts. Otherwise
 	// Publish makes sure that the status counts. It makes a difference for the
 	// first publication of a client only.
 	AsDefault bool

@@ -9,7 +9,7 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// SignIn subscribes to the user's own address (BSP-4.1-1), unless the client has
+// SignIn subscribes to the user's own address (§4.1), unless the client has
 // done so. From then on the server knows the client.
 func (c *Client) SignIn(ctx context.Context) error { return c.watch(ctx, nil, true) }
 

@@ -58,9 +58,9 @@ type Config[V any] struct {
 // ErrTooMany says that Config.Max is reached.
 var ErrTooMany = errors.New("source: too many keys")
 
-// Table holds the values of one kind. It is safe for concurrent use.
-//
-// Lock order: Table.mu, then Source.mu, then that of the deadlines.
+// Table holds the values of one kind. It is safe for concurrent use. Config.Equal and
+// Config.Lifetime are called with its locks held; listeners, Config.Check and monitors
+// are called without.
 type Table[V any] struct {
 	cfg       Config[V]
 	ctx       context.Context // of monitors; ends with Shutdown

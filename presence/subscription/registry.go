@@ -79,9 +79,10 @@ var (
 
 // Registry holds the dialogs of a notifier. It is safe for concurrent use.
 //
-// Lock order: Dialog.mu, then what a [Resource] locks in its methods, or one of
-// the registry's own: mu, then ends.mu; the lock of the deadlines. No lock is held while a request is sent, or a function of [Events] is
-// called.
+// The methods of a [Resource] and of its [State] are called with the lock of a dialog
+// held: what they lock must not be held by who calls a method of the registry, a dialog
+// or a watch. No lock is held while a request is sent, or while a function of [Events]
+// runs.
 type Registry struct {
 	cfg         Config
 	deadlines   deadline.Queue
