@@ -10,19 +10,18 @@ import (
 // serve hands a NOTIFY to Run, and returns when Run has done with it, or it takes long.
 func (s *Subscription) serve(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
 	n := notify{w, req, make(chan struct{})}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
+	timeout := time.After(patience)
 	select {
 	case s.notifies <- n:
 		select {
 		case <-n.done:
-		case <-timer.C:
+		case <-timeout:
 		}
 		return
 	case <-s.done:
 		s.afterwards(w, req)
 		return
-	case <-timer.C: // the host is slow, which must not stop others
+	case <-timeout: // the host is slow, which must not stop others
 	case <-ctx.Done():
 	}
 	s.respond(w, sipx.NewResponse(503, sipx.Field{Name: "Retry-After", Value: "1"}))

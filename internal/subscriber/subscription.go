@@ -273,17 +273,7 @@ func (s *Subscription) Ask(ctx context.Context, lifetime time.Duration, change f
 	case <-ctx.Done():
 		return fmt.Errorf("subscriber: waiting for another request: %w", ctx.Err())
 	}
-	select {
-	case err := <-a.reply:
-		return err
-	case <-s.done:
-	}
-	select {
-	case err := <-a.reply:
-		return err
-	default:
-		return ErrOver
-	}
+	return <-a.reply // which end makes at the latest
 }
 
 func (s *Subscription) begin(a *ask) error {
@@ -511,9 +501,13 @@ func (s *Subscription) drop() {
 	s.refused, s.stale, s.resyncs = false, false, 0
 }
 
-// Stale says whether full state is needed: then a refresh asks for it (RFC 6665
-// §4.1.2.1), again and again, ever slower. A Watcher's methods may call it.
-func (s *Subscription) Stale(stale bool) { s.stale = stale }
+// SetStale says whether full state is needed: then a refresh asks for it (RFC 6665
+// §4.1.2.1), again and again, ever slower. A new dialog begins without. A Watcher's
+// methods may call it, and IsStale.
+func (s *Subscription) SetStale(stale bool) { s.stale = stale }
+
+// IsStale returns what SetStale said last.
+func (s *Subscription) IsStale() bool { return s.stale }
 
 // Confirmed returns how long the dialog lasts from now on, 0 where the notifier may
 // have told more than was taken. A Watcher's methods may call it.

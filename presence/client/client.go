@@ -79,8 +79,9 @@ type Config struct {
 	Standard bool
 
 	// Notify is called for each accepted NOTIFY after it was answered, in order
-	// for each subscription and one at a time, from a goroutine of the stack. It
-	// must be quick, and must not wait for a call of the client. Where it is nil
+	// for each subscription and one at a time, from a goroutine of the client. It
+	// must be quick: after 2 s the next NOTIFY of the subscription is answered 503. It
+	// must not wait for a call of the client. Where it is nil
 	// [Client.Notifications] has them.
 	Notify func(Notification)
 	// PublicationLost is called where the client gave up keeping a publication

@@ -5,7 +5,11 @@
 // address, watches others through one list subscription, publishes the user's
 // status, and signs out. Between these calls it looks after itself: it refreshes
 // before anything expires, answers challenges, obeys Min-Expires and Retry-After,
-// and subscribes again after the server has lost or ended a subscription.
+// and subscribes again after the server has lost or ended a subscription. Where the
+// server has lost one subscription or publication, or the connection is closed, it
+// refreshes all of them at once: the server may have been restarted. A server whose
+// NOTIFYs must all be refused, because their CSeq starts anew within the dialog (RFC
+// 3261 §12.2.2), is asked for another one and then gets a new dialog.
 //
 //	c, err := client.New(client.Config{
 //		Sender:      stack,

@@ -113,14 +113,12 @@ func (ps *publications) keep(place **publication, lasts time.Duration, refresh f
 // under way have its outcome.
 func (ps *publications) run(p *publication, wait time.Duration) {
 	for wait > 0 {
-		timer := time.NewTimer(wait)
 		select {
-		case <-timer.C:
+		case <-time.After(wait):
 		case <-p.soon:
 		case <-p.stopped:
 		case <-ps.c.life.Done():
 		}
-		timer.Stop()
 		wait = ps.refresh(ps.c.life, p)
 		select {
 		case <-p.soon: // it has just been

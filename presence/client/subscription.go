@@ -156,12 +156,10 @@ func (s *subscription) leave(ctx context.Context) error {
 // await waits until the subscription has ended, for at most d: the server has
 // ended it in any case, and its NOTIFY may be lost.
 func (s *subscription) await(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
 	case <-s.Done():
 		return nil
-	case <-timer.C:
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("client: waiting for the last NOTIFY: %w", ctx.Err())

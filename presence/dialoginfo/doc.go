@@ -48,6 +48,10 @@
 // brings the full state. Full documents are taken whatever their version: some
 // PBXs do not count, and what a newer NOTIFY says in full needs no history.
 //
+// A NOTIFY that is older than one before is answered 500 (RFC 3261 §12.2.2), and followed
+// by a refresh. If its NOTIFY is refused too, the PBX has lost count: within half a minute
+// the Monitor opens a new dialog. Until then the state is not prolonged.
+//
 // # What ends a call of MonitorLine
 //
 // [Monitor.MonitorLine] goes on by itself where RFC 6665 says how: it refreshes,

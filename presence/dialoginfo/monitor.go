@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/openblustar/blustar/internal/backoff"
 	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
@@ -126,14 +127,7 @@ func (m *Monitor) rest(ctx context.Context, dn string) bool {
 	m.mu.Lock()
 	until := m.rests[dn]
 	m.mu.Unlock()
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return backoff.Sleep(ctx, time.Until(until)) == nil
 }
 
 // ServeSIP implements [sipx.Handler] for a Monitor that is alone on its stack: a

@@ -20,7 +20,6 @@ type device struct {
 	log    *slog.Logger
 	update func(presence.LineState)
 	calls  calls
-	stale  bool // full state is needed
 }
 
 func (m *Monitor) newDevice(dn string, target sipx.URI, update func(presence.LineState)) *device {
@@ -38,7 +37,7 @@ func (m *Monitor) newDevice(dn string, target sipx.URI, update func(presence.Lin
 // Request implements [subscriber.Watcher].
 func (d *device) Request(req *sipx.Request, opens bool, _ time.Duration) {
 	if opens {
-		d.forget()
+		d.calls.forget()
 	}
 	cfg := &d.m.cfg
 	req.Header = sipx.Header{
@@ -85,7 +84,6 @@ func (d *device) Lost(loss subscriber.Loss) error {
 	}
 	ended, byNotify := errors.AsType[*subscriber.Ended](loss.Err)
 	if refused || byNotify || loss.Asked > 0 {
-		d.forget()
 		d.update(presence.LineState{State: aa.LineUnknown})
 	}
 	switch {
@@ -110,7 +108,7 @@ func (d *device) read(req *sipx.Request) *sipx.Response {
 	}
 	d.log.Warn("a NOTIFY with a document that cannot be used", "error", err)
 	d.calls.forget()
-	d.setStale(true)
+	d.SetStale(true)
 	refusal, ok := errors.AsType[*sipx.Error](err)
 	if !ok {
 		return sipx.Errorf(400, "bad dialog-info document").Response()
@@ -127,7 +125,7 @@ func (d *device) apply(req *sipx.Request) error {
 		// Active, and nothing to tell: there is no dialog. It is what Kamailio
 		// sends where nothing was published.
 		d.calls = calls{known: true, version: d.calls.version}
-		d.setStale(false)
+		d.SetStale(false)
 		return nil
 	}
 	if len(req.Body) > d.m.cfg.MaxBody {
@@ -141,20 +139,8 @@ func (d *device) apply(req *sipx.Request) error {
 		return err
 	}
 	stale, err := d.calls.apply(doc, d.m.cfg.MaxDialogs)
-	d.setStale(stale || d.stale && !doc.full)
+	d.SetStale(stale || d.IsStale() && !doc.full)
 	return err
-}
-
-// setStale says whether full state is needed (RFC 4235 §3.8).
-func (d *device) setStale(stale bool) {
-	d.stale = stale
-	d.Stale(stale)
-}
-
-// forget makes a device one of which nothing is known.
-func (d *device) forget() {
-	d.calls.forget()
-	d.setStale(false)
 }
 
 // report tells the state and for how long it holds: nothing, where NOTIFYs were refused
