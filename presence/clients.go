@@ -229,7 +229,7 @@ func (c *client) Expired() {
 	}
 	cs.mu.Unlock()
 	if over {
-		c.server.endClient(c, "its publication expired", nil, true)
+		c.server.takeOut(c, "its publication expired", nil).announce(true)
 	}
 }
 
@@ -349,35 +349,46 @@ func (cs *clients) hasSpoken(c *client) bool {
 	return c.spoken && !c.ended
 }
 
-// endClient ends a client: its subscriptions get a last NOTIFY, and where it was its
-// user's last the user is signed out (§2.2, §2.3), which is so before the client
-// hears of its end. with, which may be nil, is a dialog that has been closed before.
-// later is for callers who cannot wait for the rules of a host.
-func (s *Server) endClient(c *client, why string, with *subscription.Dialog, later bool) {
+// departure is a client that has ended, of which nobody has been told yet.
+type departure struct {
+	server *Server
+	user   string // "" where that was not known
+	closed []*subscription.Dialog
+}
+
+// takeOut ends a client: its subscriptions are closed, and where it was its user's last
+// what was published by it is gone (§2.2, §2.3). with, which may be nil, is a dialog that
+// has been closed before.
+func (s *Server) takeOut(c *client, why string, with *subscription.Dialog) departure {
 	members, user, last := s.clients.end(c)
-	var closed []*subscription.Dialog
+	gone := departure{server: s, user: user}
 	if with != nil {
-		closed = append(closed, with)
+		gone.closed = append(gone.closed, with)
 	}
 	for _, m := range members {
 		if m.dialog.Close(subscription.ReasonTimeout) {
-			closed = append(closed, m.dialog)
-		}
-	}
-	farewell := func() {
-		for _, d := range closed {
-			d.Farewell()
+			gone.closed = append(gone.closed, m.dialog)
 		}
 	}
 	if user == "" {
-		farewell()
-		return
+		return gone
 	}
 	s.cfg.Logger.Info("client ended", "user", user, "contact", c.key.contact(), "why", why)
 	if last {
 		s.publications.RemoveOne(user, publication.Shared)
 	}
-	p := s.presentities.find(user)
+	return gone
+}
+
+// announce tells the watchers of the user, and after them the client by its last
+// NOTIFYs. later is for callers who cannot wait for the rules of a host.
+func (g departure) announce(later bool) {
+	farewell := func() {
+		for _, d := range g.closed {
+			d.Farewell()
+		}
+	}
+	p := g.server.presentities.find(g.user)
 	if p == nil {
 		farewell()
 		return
@@ -399,7 +410,7 @@ func (s *Server) dialogEnded(e subscription.Ending) {
 		c = s.clients.current(m) // which answers nothing
 	}
 	if c != nil {
-		s.endClient(c, why, e.Dialog, true)
+		s.takeOut(c, why, e.Dialog).announce(true)
 		return
 	}
 	e.Dialog.Farewell()

@@ -161,10 +161,10 @@ func (s *Server) Publications() []PublicationInfo {
 		case publication.Shared:
 			info.Dialect = bluStar.Name
 		case publication.Separate:
-			state := consolidation.State{Published: []consolidation.Published{{Document: c.Document()}}}
-			info.Dialect = standard.Name
-			if claims := state.Claims(time.Now()); c.Document() != nil {
-				info.Status, info.Note = claims[0].Value, consolidation.DocumentNote(c.Document(), time.Now())
+			said := consolidation.Published{Document: c.Document()}
+			info.Dialect, info.Status = standard.Name, string(said.StatusAt(time.Now()))
+			if c.Document() != nil {
+				info.Note = consolidation.DocumentNote(c.Document(), time.Now())
 			}
 		}
 		list = append(list, info)

@@ -198,8 +198,9 @@ func (s *Server) publishShared(pub *publishing, c *client) error {
 		if shared := s.publications.One(p.id, publication.Shared); shared != nil {
 			etag = shared.ETag
 		}
-		s.endClient(c, "it signed out", nil, false)
+		gone := s.takeOut(c, "it signed out", nil)
 		pub.accept(s, etag)
+		gone.announce(false)
 		return nil
 	}
 	if !s.clients.room(c, p.id) {

@@ -314,7 +314,7 @@ func (s *Server) unsubscribed(d *subscription.Dialog) {
 		return
 	}
 	if c := s.clients.leave(d); c != nil {
-		s.endClient(c, "it signed out", d, false)
+		s.takeOut(c, "it signed out", d).announce(false)
 		return
 	}
 	d.Farewell()

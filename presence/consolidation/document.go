@@ -194,10 +194,7 @@ func blustar(state *State, now time.Time) *aa.BluStar {
 	for i := range state.Published {
 		p := &state.Published[i]
 		if p.Document == nil || !state.Live {
-			if b.Status = p.Status; p.Document != nil {
-				m, _ := documentMeaning(p.Document, now)
-				b.Status = statusOf(m)
-			}
+			b.Status = p.StatusAt(now)
 			b.Note.Text = p.note(now)
 			if b.Timestamp = p.Timestamp; b.Timestamp.IsZero() {
 				b.Timestamp = now

@@ -134,6 +134,15 @@ func firstNote(notes []pidf.Note) string {
 	return ""
 }
 
+// StatusAt is what was published, as aa:blustar has it at now.
+func (p *Published) StatusAt(now time.Time) aa.Status {
+	if p.Document == nil {
+		return p.Status
+	}
+	m, _ := documentMeaning(p.Document, now)
+	return statusOf(m)
+}
+
 // statusOf is how the status of a document is written in aa:blustar.
 func statusOf(m Meaning) aa.Status {
 	switch m {
