@@ -133,7 +133,8 @@ type Config struct {
 	// Logger gets sign-ins and refusals at info, throttling and failures of the
 	// verifier at warn, the rest at debug level. Of the refusals of one source for
 	// one reason, it gets the first of each minute and then how many there were. nil
-	// is silent.
+	// is silent. A slow handler holds up nothing: lines that it cannot take in time are
+	// dropped, and counted in Stats.
 	Logger *slog.Logger
 	// OnDecision, if it is not nil, is called for each decision, for metrics and
 	// audit: within [Guard.Check], by several goroutines at once, and so must be

@@ -192,7 +192,7 @@ func TestStaleNonce(t *testing.T) {
 		f, r := newDigest(t, nil)
 		c := challenges(t, f.Check(r))[0]
 		good := c.Nonce
-		for _, nonce := range []string{"x", good[1:], "B" + good[1:], good[:len(good)-3] + "AAA", strings.Repeat("!", len(good))} {
+		for _, nonce := range []string{"x", good[1:], "1" + good[1:], good[:len(good)-3] + "AAA", strings.Repeat("!", len(good))} {
 			c.Nonce = nonce
 			d := f.Check(respond(t, r, c, `DE\tom`, "secret", 1))
 			require.ErrorIs(t, d.Reason, auth.ErrStale, nonce)

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 
 	"github.com/openblustar/blustar/auth/internal/authorization"
+	"github.com/openblustar/blustar/internal/logqueue"
 )
 
 // The header fields of §2.10.
@@ -33,6 +34,7 @@ type Guard struct {
 	throttle   *throttle
 	nonces     *table[nonceUses]
 	counters   counters
+	lines      *logqueue.Queue // before Config.Logger
 	refusals   refusals
 
 	users, controllers *checks
@@ -46,7 +48,10 @@ func New(cfg Config) (*Guard, error) {
 	if err != nil {
 		return nil, err
 	}
+	lines := logqueue.New(cfg.Logger)
+	cfg.Logger = lines.Logger()
 	g := &Guard{
+		lines:      lines,
 		cfg:        cfg,
 		algorithms: []Algorithm{SHA256, MD5},
 		challenges: newTable[keyring](cfg.MaxRecords),

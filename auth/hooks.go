@@ -49,6 +49,7 @@ type Stats struct {
 	// the time that took.
 	Verifications uint64
 	VerifyTime    time.Duration
+	LogDropped    uint64 // lines that the log could not take in time
 }
 
 // counters are the atomic part of Stats.
@@ -75,5 +76,6 @@ func (g *Guard) Stats() Stats {
 		Unavailable:   g.counters.unavailable.Load(),
 		Verifications: g.counters.verifications.Load(),
 		VerifyTime:    time.Duration(g.counters.verifyTime.Load()),
+		LogDropped:    uint64(g.lines.Dropped()),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -112,20 +113,23 @@ func TestRequireTLS(t *testing.T) {
 // BSP-2.10-11: where RequireTLS is off, one warning names TLS.
 func TestWarnsOnce(t *testing.T) {
 	for _, requireTLS := range []bool{false, true} {
-		var log bytes.Buffer
-		f := newFixture(t, func(c *auth.Config) {
-			c.RequireTLS, c.Logger = requireTLS, slog.New(slog.NewTextHandler(&log, nil))
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			f := newFixture(t, func(c *auth.Config) {
+				c.RequireTLS, c.Logger = requireTLS, slog.New(slog.NewTextHandler(&log, nil))
+			})
+			for range 3 {
+				r := f.request("tom")
+				r.Secure = true
+				f.Check(r)
+			}
+			want := 1
+			if requireTLS {
+				want = 0
+			}
+			synctest.Wait()
+			require.Equal(t, want, strings.Count(log.String(), "without TLS"))
 		})
-		for range 3 {
-			r := f.request("tom")
-			r.Secure = true
-			f.Check(r)
-		}
-		want := 1
-		if requireTLS {
-			want = 0
-		}
-		require.Equal(t, want, strings.Count(log.String(), "without TLS"))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -120,36 +121,40 @@ func TestCanary(t *testing.T) {
 		"panics with it": func(p string) (auth.Identity, error) { panic("with " + p) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			var log bytes.Buffer
-			var events []any
-			hook := func(e auth.Event) { events = append(events, e) }
-			kept := ""
-			f := newFixture(t, func(c *auth.Config) {
-				c.Basic = auth.BasicInsecure
-				c.KeepSession = func(r auth.SessionRecord) { kept += r.Key + string(r.Value) }
-				c.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-				c.OnDecision = hook
-			})
-			f.verifier.override = func(_ context.Context, c auth.Credentials) (auth.Identity, error) {
-				return verify(string(c.Password.Reveal()))
-			}
-			var decisions []any
-			for range 6 { // the last are throttled where it refuses
-				decisions = append(decisions, f.try(f.request("tom"), `DE\tom`, canary))
-			}
-			r := f.request("tom")
-			r.Authorization = []string{`Basic username="DE\tom:` + canary + `"`}
-			decisions = append(decisions, f.Check(r))
-			r.Authorization = []string{`Basic username="DE\tom:` + canary + `\`}
-			decisions = append(decisions, f.Check(r), f.Stats())
-			r.Rauth = canary
-			decisions = append(decisions, f.Check(r))
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				var events []any
+				hook := func(e auth.Event) { events = append(events, e) }
+				kept := ""
+				f := newFixture(t, func(c *auth.Config) {
+					c.Basic = auth.BasicInsecure
+					c.KeepSession = func(r auth.SessionRecord) { kept += r.Key + string(r.Value) }
+					c.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+					c.OnDecision = hook
+				})
+				f.verifier.override = func(_ context.Context, c auth.Credentials) (auth.Identity, error) {
+					return verify(string(c.Password.Reveal()))
+				}
+				var decisions []any
+				for range 6 { // the last are throttled where it refuses
+					decisions = append(decisions, f.try(f.request("tom"), `DE\tom`, canary))
+				}
+				r := f.request("tom")
+				r.Authorization = []string{`Basic username="DE\tom:` + canary + `"`}
+				decisions = append(decisions, f.Check(r))
+				r.Authorization = []string{`Basic username="DE\tom:` + canary + `\`}
+				decisions = append(decisions, f.Check(r), f.Stats())
+				r.Rauth = canary
+				decisions = append(decisions, f.Check(r))
 
-			require.NotEmpty(t, events)
-			require.Equal(t, name == "accepts", kept != "")
-			for _, what := range []string{log.String(), dumps(t, events...), dumps(t, decisions...), dumps(t, f.Guard), kept} {
-				requireNoCanary(t, what)
-			}
+				synctest.Wait() // for the log
+				require.NotEmpty(t, events)
+				require.NotEmpty(t, log.String())
+				require.Equal(t, name == "accepts", kept != "")
+				for _, what := range []string{log.String(), dumps(t, events...), dumps(t, decisions...), dumps(t, f.Guard), kept} {
+					requireNoCanary(t, what)
+				}
+			})
 		})
 	}
 }

@@ -90,10 +90,11 @@ func TestAnswersAreBounded(t *testing.T) {
 // as well.
 func TestAnswersAreBoundedInBytes(t *testing.T) {
 	_, ask, calls := counting(t, stack.Config{MaxAnswers: 100})
-	for i := range 10 {
+	const asked = 300 // so that each table has several
+	for i := range asked {
 		ask(fmt.Sprintf("%050d", i)) // of 50,000 bytes
 	}
-	last, first := fmt.Sprintf("%050d", 9), fmt.Sprintf("%050d", 0)
+	last, first := fmt.Sprintf("%050d", asked-1), fmt.Sprintf("%050d", 0)
 	ask(last)
 	require.Equal(t, 1, calls(last))
 	ask(first)

@@ -33,7 +33,8 @@ type Config struct {
 	Advertise []string
 
 	// Logger takes what operators should know. Nothing is logged if nil. Header
-	// fields and bodies are never logged.
+	// fields and bodies are never logged. A slow handler holds up nothing: lines that
+	// it cannot take in time are dropped, and counted in Stats.
 	Logger *slog.Logger
 
 	// MaxHandlers bounds the requests that are handled at once; 256.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/openblustar/blustar/internal/logqueue"
 	"github.com/openblustar/blustar/sipx"
 	"github.com/openblustar/blustar/sipx/dispatch"
 )
@@ -21,6 +22,7 @@ import (
 type Stack struct {
 	cfg        Config
 	log        *slog.Logger
+	lines      *logqueue.Queue // behind log
 	advertised map[string]host
 	name       string // in all branches, of this stack alone
 	jobs       *dispatch.Dispatcher
@@ -69,7 +71,7 @@ func Listen(cfg Config) (*Stack, error) {
 	}
 	s := &Stack{
 		cfg:        cfg,
-		log:        cfg.Logger,
+		lines:      logqueue.New(cfg.Logger),
 		advertised: advertised,
 		name:       token(9),
 		jobs:       dispatch.New(dispatch.Config{Running: cfg.MaxHandlers, Waiting: cfg.MaxWaiting}),
@@ -77,6 +79,7 @@ func Listen(cfg Config) (*Stack, error) {
 		pending:    newPending(cfg.MaxPending),
 		done:       make(chan struct{}),
 	}
+	s.log = s.lines.Logger()
 	s.conns.init(cfg.MaxConnections)
 	s.names.init()
 	var failed []error

@@ -429,9 +429,44 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 		require.NoError(t, c.Close())
 	}
 	shutdown(t, s)
-	require.Contains(t, log.String(), "rejected")
-	require.Contains(t, log.String(), "planted")
+	for _, line := range []string{"rejected", "planted"} {
+		require.Eventually(t, func() bool { return strings.Contains(log.String(), line) }, 5*time.Second, time.Millisecond)
+	}
 	require.NotContains(t, log.String(), "secret")
+}
+
+// BSX-7: a log that nobody reads stops nothing, and what it could not take is counted.
+func TestLogBlocks(t *testing.T) {
+	log := &stuckLog{slog.DiscardHandler, make(chan struct{})}
+	s := listen(t, stack.Config{Listen: []string{"udp:127.0.0.1:0"}, Logger: slog.New(log)})
+	serve(t, s, sipx.HandlerFunc(func(_ context.Context, w sipx.ResponseWriter, req *sipx.Request) {
+		_ = w.Respond(sipx.NewResponse(200))
+		panic("logged")
+	}))
+	c, err := net.Dial("udp", address(s, "udp"))
+	require.NoError(t, err)
+	for i := range 4000 {
+		_, err = fmt.Fprint(c, message("UDP", fmt.Sprint(i), ""))
+		require.NoError(t, err)
+		require.Contains(t, read(t, c), "200 OK")
+	}
+	require.NoError(t, c.Close())
+	require.NotZero(t, s.Stats().LogDropped)
+	shutdown(t, s)
+	close(log.free)
+}
+
+// stuckLog is a handler that blocks until it is freed.
+type stuckLog struct {
+	slog.Handler
+	free chan struct{}
+}
+
+func (h *stuckLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *stuckLog) Handle(context.Context, slog.Record) error {
+	<-h.free
+	return nil
 }
 
 // syncBuffer is a bytes.Buffer for several goroutines.
@@ -444,4 +479,10 @@ func (b *syncBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.Buffer.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
 }

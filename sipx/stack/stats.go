@@ -16,6 +16,7 @@ type Stats struct {
 	Absorbed      uint64 // requests that came again
 	Retransmitted uint64 // requests that were sent again
 	Yielded       uint64 // connections closed to make room for others
+	LogDropped    uint64 // lines that the log could not take in time
 	// Refused is requests and connections refused, by reason: "rate" (of the
 	// source), "overload", "leaving" (Serve has ended), "merged" (copies of
 	// another request, RFC 3261 §8.2.2.2), "invite", "connection".
@@ -55,6 +56,7 @@ func (s *Stack) Stats() Stats {
 		Absorbed:      c.absorbed.Load(),
 		Retransmitted: c.retransmitted.Load(),
 		Yielded:       c.yielded.Load(),
+		LogDropped:    uint64(s.lines.Dropped()),
 		Refused:       make(map[string]uint64, refusals),
 		BytesIn:       c.bytesIn.Load(),
 		BytesOut:      c.bytesOut.Load(),
