@@ -3,7 +3,6 @@ package ldapdir
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/conf"
 )
 
 // ADConfig configures an [ADVerifier]. Only URLs are required.
@@ -63,16 +63,15 @@ type ADVerifier struct {
 // NewADVerifier returns a verifier that is configured so. It connects when it is
 // first used.
 func NewADVerifier(cfg ADConfig) (*ADVerifier, error) {
+	check := conf.Of("ldapdir: ADConfig")
 	if cfg.BaseDN != "" {
-		if err := checkBase(cfg.BaseDN); err != nil {
-			return nil, err
-		}
+		check.Fail("BaseDN", checkBase(cfg.BaseDN))
 	}
 	if strings.ContainsAny(cfg.DefaultDomain, `\@`) {
-		return nil, errors.New(`ldapdir: DefaultDomain: holds "\" or "@"`)
+		check.Failf("DefaultDomain", `holds "\" or "@"`)
 	}
-	k, err := newChecker(cfg.Server, cfg.AllowPlaintext, cfg.MaxChecks, cfg.Hooks.Check)
-	if err != nil {
+	k := newChecker(check, cfg.Server, cfg.AllowPlaintext, cfg.MaxChecks, cfg.Hooks.Check)
+	if err := check.Err(); err != nil {
 		return nil, err
 	}
 	return &ADVerifier{checker: k, domain: cfg.DefaultDomain, base: cfg.BaseDN, users: cfg.Users, naming: make(map[string]string)}, nil

@@ -3,13 +3,14 @@ package ldapdir
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
+
+	"github.com/openblustar/blustar/internal/conf"
 )
 
 // refusalPause is for how long a password that the directory refused is not
@@ -83,9 +84,9 @@ func (b *binder) bind(ctx context.Context, c *conn) error {
 }
 
 // newBinder checks that what is configured would not bind as nobody unasked.
-func newBinder(dn string, source PasswordSource, log *slog.Logger) (*binder, error) {
+func newBinder(check *conf.Check, dn string, source PasswordSource, log *slog.Logger) *binder {
 	if (dn == "") != source.isZero() {
-		return nil, errors.New("ldapdir: BindDN and BindPassword: one without the other")
+		check.Failf("BindDN and BindPassword", "one without the other")
 	}
-	return &binder{dn: dn, source: source, log: log}, nil
+	return &binder{dn: dn, source: source, log: log}
 }

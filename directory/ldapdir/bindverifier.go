@@ -3,13 +3,13 @@ package ldapdir
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/conf"
 )
 
 // BindConfig configures a [BindVerifier]. URLs and BaseDN are required.
@@ -60,20 +60,15 @@ func NewBindVerifier(cfg BindConfig) (*BindVerifier, error) {
 	cfg.Filter = cmp.Or(cfg.Filter, DefaultFilter)
 	cfg.AccountAttribute = cmp.Or(cfg.AccountAttribute, "uid")
 	cfg.IDAttribute = cmp.Or(cfg.IDAttribute, "entryUUID")
-	cfg.MaxConns = cmp.Or(cfg.MaxConns, DefaultMaxConns)
-	err := errors.Join(checkBase(cfg.BaseDN), checkFilter(cfg.Filter), checkAttribute(cfg.AccountAttribute), checkAttribute(cfg.IDAttribute))
-	if err != nil {
-		return nil, err
-	}
-	if cfg.MaxConns < 0 {
-		return nil, errors.New("ldapdir: MaxConns: negative")
-	}
-	k, err := newChecker(cfg.Server, cfg.AllowPlaintext, cfg.MaxChecks, cfg.Hooks.Check)
-	if err != nil {
-		return nil, err
-	}
-	b, err := newBinder(cfg.BindDN, cfg.BindPassword, k.hosts.log)
-	if err != nil {
+	check := conf.Of("ldapdir: BindConfig")
+	check.Fail("BaseDN", checkBase(cfg.BaseDN))
+	check.Fail("Filter", checkFilter(cfg.Filter))
+	check.Fail("AccountAttribute", checkAttribute(cfg.AccountAttribute))
+	check.Fail("IDAttribute", checkAttribute(cfg.IDAttribute))
+	conf.Default(check, "MaxConns", &cfg.MaxConns, DefaultMaxConns)
+	k := newChecker(check, cfg.Server, cfg.AllowPlaintext, cfg.MaxChecks, cfg.Hooks.Check)
+	b := newBinder(check, cfg.BindDN, cfg.BindPassword, k.hosts.log)
+	if err := check.Err(); err != nil {
 		return nil, err
 	}
 	return &BindVerifier{checker: k, pool: newPool(k.hosts, b, cfg.MaxConns), cfg: cfg}, nil

@@ -3,11 +3,12 @@ package ldapdir
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
+
+	"github.com/openblustar/blustar/internal/conf"
 )
 
 // Defaults of [Config].
@@ -142,26 +143,19 @@ func (cfg Config) withDefaults() Config {
 	if cfg.TelFormats == nil {
 		cfg.TelFormats = DefaultTelFormats()
 	}
-	cfg.MaxConns = cmp.Or(cfg.MaxConns, DefaultMaxConns)
 	cfg.Lifetime = cmp.Or(cfg.Lifetime, DefaultLifetime)
 	cfg.NegativeLifetime = cmp.Or(cfg.NegativeLifetime, DefaultNegativeLifetime)
 	cfg.StaleLifetime = cmp.Or(cfg.StaleLifetime, DefaultStaleLifetime)
-	cfg.CacheSize = cmp.Or(cfg.CacheSize, DefaultCacheSize)
-	cfg.MaxPending = cmp.Or(cfg.MaxPending, DefaultMaxPending)
 	return cfg
 }
 
 // mapping checks what concerns entries.
-func (cfg Config) mapping() (*mapping, error) {
+func (cfg Config) mapping(check *conf.Check) *mapping {
 	if len(cfg.SIPAttributes)+len(cfg.TelAttributes) == 0 {
-		return nil, errors.New("ldapdir: SIPAttributes and TelAttributes: both missing")
+		check.Failf("SIPAttributes and TelAttributes", "both missing")
 	}
-	if err := checkBase(cfg.BaseDN); err != nil {
-		return nil, err
-	}
-	if err := checkFilter(cfg.Filter); err != nil {
-		return nil, err
-	}
+	check.Fail("BaseDN", checkBase(cfg.BaseDN))
+	check.Fail("Filter", checkFilter(cfg.Filter))
 	for _, list := range []struct {
 		key   string
 		attrs []string
@@ -175,9 +169,7 @@ func (cfg Config) mapping() (*mapping, error) {
 		{"MailAttribute", []string{cfg.MailAttribute}},
 	} {
 		for _, attr := range list.attrs {
-			if err := checkAttribute(attr); err != nil {
-				return nil, fmt.Errorf("ldapdir: %s: %w", list.key, err)
-			}
+			check.Fail(list.key, checkAttribute(attr))
 		}
 	}
 	m := &mapping{
@@ -187,27 +179,21 @@ func (cfg Config) mapping() (*mapping, error) {
 	}
 	for _, template := range cfg.TelFormats {
 		f, err := parseTelFormat(template)
-		if err != nil {
-			return nil, fmt.Errorf("ldapdir: TelFormats: %w", err)
-		}
+		check.Fail("TelFormats", err)
 		m.formats = append(m.formats, f)
 	}
-	return m, nil
+	return m
 }
 
 func checkBase(dn string) error {
 	if dn == "" {
-		return errors.New("ldapdir: BaseDN: missing")
+		return errors.New("missing")
 	}
-	if _, err := ldap.ParseDN(dn); err != nil {
-		return fmt.Errorf("ldapdir: BaseDN: %w", err)
-	}
-	return nil
+	_, err := ldap.ParseDN(dn)
+	return err
 }
 
 func checkFilter(filter string) error {
-	if _, err := ldap.CompileFilter(filter); err != nil {
-		return fmt.Errorf("ldapdir: Filter: %w", err)
-	}
-	return nil
+	_, err := ldap.CompileFilter(filter)
+	return err
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/internal/conf"
 )
 
 // A Directory looks users up in LDAP servers. It implements [directory.Directory]
@@ -50,19 +51,14 @@ var (
 // asked: that a server is down is no error here. Call Close when done.
 func New(cfg Config) (*Directory, error) {
 	cfg = cfg.withDefaults()
-	m, err := cfg.mapping()
-	if err != nil {
-		return nil, err
-	}
-	if cfg.MaxConns < 0 || cfg.CacheSize < 0 || cfg.MaxPending < 0 {
-		return nil, errors.New("ldapdir: MaxConns, CacheSize and MaxPending: negative")
-	}
-	hs, err := newHosts(cfg.Server)
-	if err != nil {
-		return nil, err
-	}
-	b, err := newBinder(cfg.BindDN, cfg.BindPassword, hs.log)
-	if err != nil {
+	check := conf.Of("ldapdir: Config")
+	conf.Default(check, "MaxConns", &cfg.MaxConns, DefaultMaxConns)
+	conf.Default(check, "CacheSize", &cfg.CacheSize, DefaultCacheSize)
+	conf.Default(check, "MaxPending", &cfg.MaxPending, DefaultMaxPending)
+	m := cfg.mapping(check)
+	hs := newHosts(check, cfg.Server)
+	b := newBinder(check, cfg.BindDN, cfg.BindPassword, hs.log)
+	if err := check.Err(); err != nil {
 		return nil, err
 	}
 	if b.dn != "" && !hs.encrypted() {

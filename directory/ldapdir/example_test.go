@@ -41,5 +41,5 @@ func ExampleNewADVerifier() {
 	// Passwords do not go over the wire in clear.
 	_, err = ldapdir.NewADVerifier(ldapdir.ADConfig{Server: ldapdir.Server{URLs: []string{"ldap://dc1.corp.example.com"}}})
 	fmt.Println(err)
-	// Output: ldapdir: URLs: passwords need ldaps or StartTLS
+	// Output: ldapdir: ADConfig.URLs: passwords need ldaps or StartTLS
 }

@@ -4,14 +4,16 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/internal/conf"
 )
 
 // Query builds filters as a Directory with these columns does.
 func Query(filter string, sip, tel, formats []string) (func(...directory.Address) string, error) {
-	m, err := Config{
+	check := conf.Of("ldapdir: Config")
+	m := Config{
 		BaseDN: "dc=x", Filter: filter, SIPAttributes: sip, TelAttributes: tel, TelFormats: formats,
-	}.withDefaults().mapping()
-	if err != nil {
+	}.withDefaults().mapping(check)
+	if err := check.Err(); err != nil {
 		return nil, err
 	}
 	return func(as ...directory.Address) string { return m.build(as) }, nil

@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/openblustar/blustar/internal/backoff"
+	"github.com/openblustar/blustar/internal/conf"
 )
 
 // Defaults of [Server].
@@ -78,50 +80,40 @@ type host struct {
 	startTLS bool
 
 	mu       sync.Mutex
-	failures int       // in a row
+	failures backoff.Backoff
 	failed   time.Time // of the last one
-	retry    time.Time // not to be tried before, if failures > 0
-	probing  bool      // one caller is trying it, if failures > 0
+	retry    time.Time // not to be tried before, if there are failures
+	probing  bool      // one caller is trying it, if there are failures
 	err      error     // of the last one
 }
 
 // hosts is the set of servers that one Server configures. It is safe for
 // concurrent use.
 type hosts struct {
-	all        []*host
-	timeout    time.Duration
-	maxBackoff time.Duration
-	dial       func(ctx context.Context, network, address string) (net.Conn, error)
-	log        *slog.Logger
+	all     []*host
+	timeout time.Duration
+	dial    func(ctx context.Context, network, address string) (net.Conn, error)
+	log     *slog.Logger
 }
 
-func newHosts(cfg Server) (*hosts, error) {
-	if len(cfg.URLs) == 0 {
-		return nil, errors.New("ldapdir: URLs: missing")
-	}
-	if cfg.Timeout < 0 || cfg.MaxBackoff < 0 {
-		return nil, errors.New("ldapdir: Timeout and MaxBackoff: negative")
-	}
-	hs := &hosts{
-		timeout:    cmp.Or(cfg.Timeout, DefaultTimeout),
-		maxBackoff: cmp.Or(cfg.MaxBackoff, DefaultMaxBackoff),
-		dial:       cfg.Dial,
-		log:        cfg.Logger,
-	}
+func newHosts(check *conf.Check, cfg Server) *hosts {
+	check.Require("URLs", len(cfg.URLs) > 0)
+	conf.Default(check, "Timeout", &cfg.Timeout, DefaultTimeout)
+	conf.Default(check, "MaxBackoff", &cfg.MaxBackoff, DefaultMaxBackoff)
+	conf.Or(&cfg.Logger, slog.New(slog.DiscardHandler))
+	hs := &hosts{timeout: cfg.Timeout, dial: cfg.Dial, log: cfg.Logger}
 	if hs.dial == nil {
 		hs.dial = new(net.Dialer).DialContext
-	}
-	if hs.log == nil {
-		hs.log = slog.New(slog.DiscardHandler)
 	}
 	for i, u := range cfg.URLs {
 		h, err := newHost(u, cfg)
 		if err != nil {
-			return nil, fmt.Errorf("ldapdir: URLs[%d]: %w", i, err)
+			check.Fail(fmt.Sprintf("URLs[%d]", i), err)
+			continue
 		}
 		hs.all = append(hs.all, h)
 	}
-	return hs, nil
+	return hs
 }
 
 func newHost(raw string, cfg Server) (*host, error) {
@@ -129,7 +121,7 @@ func newHost(raw string, cfg Server) (*host, error) {
 	if err != nil {
 		return nil, errors.New("not a URL") // url's error would print a password
 	}
-	h := &host{url: u.Redacted(), startTLS: cfg.StartTLS}
+	h := &host{url: u.Redacted(), startTLS: cfg.StartTLS, failures: backoff.Backoff{First: firstBackoff, Max: cfg.MaxBackoff}}
 	port := "389"
 	switch u.Scheme {
 	case "ldap":
@@ -226,17 +218,14 @@ func (hs *hosts) fail(h *host, err error) {
 	defer h.mu.Unlock()
 	now := time.Now()
 	h.probing = false
-	if h.failures > 0 && now.Before(h.retry) {
+	if h.failures.Failures() > 0 && now.Before(h.retry) {
 		return // one outage seen by several
 	}
-	pause := min(hs.maxBackoff, firstBackoff<<min(h.failures, 20))
-	pause -= rand.N(pause/2 + 1)
-	h.failures++
-	h.failed, h.retry, h.err = now, now.Add(pause), err
-	if h.failures == 1 {
+	h.failed, h.retry, h.err = now, now.Add(h.failures.Next()), err
+	if h.failures.Failures() == 1 {
 		hs.log.Warn("directory server fails", "server", h.url, "error", err)
 	} else {
-		hs.log.Debug("directory server still fails", "server", h.url, "error", err, "failures", h.failures)
+		hs.log.Debug("directory server still fails", "server", h.url, "error", err, "failures", h.failures.Failures())
 	}
 }
 
@@ -255,7 +244,7 @@ func (hs *hosts) impatient(ctx context.Context, h *host, err error) {
 func (h *host) good(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.failures == 0 || now.Sub(h.failed) > forgiveAfter
+	return h.failures.Failures() == 0 || now.Sub(h.failed) > forgiveAfter
 }
 
 // admit reports whether the caller may try h now. Of those who ask while h is
@@ -263,7 +252,7 @@ func (h *host) good(now time.Time) bool {
 func (h *host) admit(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.failures == 0 {
+	if h.failures.Failures() == 0 {
 		return true
 	}
 	if h.probing || now.Before(h.retry) {
@@ -285,10 +274,11 @@ func (hs *hosts) succeed(h *host) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.probing = false
-	if h.failures > 0 {
-		hs.log.Info("directory server works again", "server", h.url, "failures", h.failures)
+	if h.failures.Failures() > 0 {
+		hs.log.Info("directory server works again", "server", h.url, "failures", h.failures.Failures())
 	}
-	h.failures, h.err = 0, nil
+	h.failures.Reset()
+	h.err = nil
 }
 
 func (h *host) lastError() error {
@@ -305,7 +295,7 @@ func (h *host) lastError() error {
 func (hs *hosts) up() bool {
 	for _, h := range hs.all {
 		h.mu.Lock()
-		ok := h.failures == 0
+		ok := h.failures.Failures() == 0
 		h.mu.Unlock()
 		if ok {
 			return true

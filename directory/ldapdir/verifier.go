@@ -1,7 +1,6 @@
 package ldapdir
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/conf"
 )
 
 // DefaultMaxChecks is how many checks of credentials are under way at a time.
@@ -41,18 +41,13 @@ type checker struct {
 	hook  func(CheckInfo)
 }
 
-func newChecker(server Server, plaintext bool, maxChecks int, hook func(CheckInfo)) (*checker, error) {
-	if maxChecks < 0 {
-		return nil, errors.New("ldapdir: MaxChecks: negative")
-	}
-	hs, err := newHosts(server)
-	if err != nil {
-		return nil, err
-	}
+func newChecker(check *conf.Check, server Server, plaintext bool, maxChecks int, hook func(CheckInfo)) *checker {
+	conf.Default(check, "MaxChecks", &maxChecks, DefaultMaxChecks)
+	hs := newHosts(check, server)
 	if !hs.encrypted() && !plaintext {
-		return nil, errors.New("ldapdir: URLs: passwords need ldaps or StartTLS")
+		check.Failf("URLs", "passwords need ldaps or StartTLS")
 	}
-	return &checker{hosts: hs, slots: make(chan struct{}, cmp.Or(maxChecks, DefaultMaxChecks)), hook: hook}, nil
+	return &checker{hosts: hs, slots: make(chan struct{}, max(0, maxChecks)), hook: hook}
 }
 
 // check runs f for credentials that may go over the wire.
