@@ -37,6 +37,8 @@ type config struct {
 	Directory directoryConfig `json:"directory"`
 	PBX       pbxConfig       `json:"pbx"`
 	Calendar  calendarConfig  `json:"calendar"`
+	Microsoft microsoftConfig `json:"microsoft"` // for the calendars of kind graph, and Teams
+	Teams     teamsConfig     `json:"teams"`
 }
 
 type tlsConfig struct {
@@ -72,10 +74,28 @@ type pbxConfig struct {
 }
 
 type calendarConfig struct {
-	URL          string `json:"url"` // of one mailbox: with {mail} or {user}
+	Kind         string `json:"kind"` // "caldav", "ews" or "graph"
+	URL          string `json:"url"`  // caldav: of one mailbox, with {mail} or {user}; ews: of the end point
 	Username     string `json:"username"`
 	PasswordFile string `json:"password_file"`
 	Interval     int    `json:"interval"` // between polls, in seconds
+}
+
+// microsoftConfig is the application that is registered with Microsoft 365.
+type microsoftConfig struct {
+	Tenant          string `json:"tenant"`
+	ClientID        string `json:"client_id"`
+	SecretFile      string `json:"secret_file"`
+	CertificateFile string `json:"certificate_file"` // PEM, with its key or beside KeyFile; in place of a secret
+	KeyFile         string `json:"key_file"`
+	Login           string `json:"login"` // of a national cloud
+	Graph           string `json:"graph"`
+}
+
+// teamsConfig says whether the presence of users is read from Teams.
+type teamsConfig struct {
+	Read     bool `json:"read"`
+	Interval int  `json:"interval"` // between two readings of a user, in seconds
 }
 
 // configError is a bad configuration. It reads "file: key: reason", in one line.
@@ -108,7 +128,7 @@ const maxConfig = 1 << 20
 // loadConfig reads a configuration file and checks what the packages that it is
 // for do not. The error is a *configError.
 func loadConfig(name string) (*config, error) {
-	c := &config{name: name, Log: "info", PBX: pbxConfig{Expires: 300}, Calendar: calendarConfig{Interval: 60}}
+	c := &config{name: name, Log: "info", PBX: pbxConfig{Expires: 300}, Calendar: calendarConfig{Kind: "caldav", Interval: 60}, Teams: teamsConfig{Interval: 10}}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, c.bad("", errors.Unwrap(err)) // without the name, which is there already
@@ -119,6 +139,7 @@ func loadConfig(name string) (*config, error) {
 	}
 	for _, path := range []*string{
 		&c.TLS.Cert, &c.TLS.Key, &c.TLS.CA, &c.Directory.BindPasswordFile, &c.PBX.PasswordFile, &c.Calendar.PasswordFile,
+		&c.Microsoft.SecretFile, &c.Microsoft.CertificateFile, &c.Microsoft.KeyFile,
 	} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(filepath.Dir(name), *path)
@@ -154,16 +175,27 @@ func (c *config) check() error {
 			return c.bad("listen", fmt.Errorf("%q needs tls.cert and tls.key", l))
 		}
 	}
-	// With one account for all mailboxes, discovery would find the calendars of
-	// that account, and show them as everybody's.
-	if !strings.Contains(c.Calendar.URL, "{mail}") && !strings.Contains(c.Calendar.URL, "{user}") {
-		return c.bad("calendar.url", fmt.Errorf("%q: want one with {mail} or {user}, which make it a mailbox's own", c.Calendar.URL))
+	switch c.Calendar.Kind {
+	case kindCalDAV:
+		// With one account for all mailboxes, discovery would find the calendars of
+		// that account, and show them as everybody's.
+		if !strings.Contains(c.Calendar.URL, "{mail}") && !strings.Contains(c.Calendar.URL, "{user}") {
+			return c.bad("calendar.url", fmt.Errorf("%q: want one with {mail} or {user}, which make it a mailbox's own", c.Calendar.URL))
+		}
+	case kindEWS: // one end point, one account
+	case kindGraph:
+		if c.Calendar.URL != "" || c.Calendar.Username != "" {
+			return c.bad("calendar.url", errors.New("kind graph takes its account from microsoft, and neither url nor username"))
+		}
+	default:
+		return c.bad("calendar.kind", fmt.Errorf("%q: want caldav, ews or graph", c.Calendar.Kind))
 	}
-	if c.Calendar.Interval < 1 {
-		return c.bad("calendar.interval", errors.New("want at least 1 second"))
-	}
-	if c.PBX.Expires < 1 {
-		return c.bad("pbx.expires", errors.New("want at least 1 second"))
+	for key, seconds := range map[string]int{
+		"calendar.interval": c.Calendar.Interval, "pbx.expires": c.PBX.Expires, "teams.interval": c.Teams.Interval,
+	} {
+		if seconds < 1 {
+			return c.bad(key, errors.New("want at least 1 second"))
+		}
 	}
 	for _, secret := range []struct{ key, user, file string }{
 		{"directory.bind_password_file", c.Directory.BindDN, c.Directory.BindPasswordFile},
@@ -181,6 +213,13 @@ func (c *config) check() error {
 	}
 	return nil
 }
+
+// The kinds of calendars.
+const (
+	kindCalDAV = "caldav"
+	kindEWS    = "ews"   // Exchange on premises
+	kindGraph  = "graph" // Exchange Online, by Microsoft Graph
+)
 
 // readSecret reads a password, without the line break after it; without a file
 // there is none.

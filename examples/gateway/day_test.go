@@ -1,7 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,8 +20,16 @@ import (
 // phone is a BluStar client on a stack of its own.
 type phone struct {
 	*client.Client
-	t     *testing.T
-	heard chan client.Notification
+	t       *testing.T
+	heard   chan client.Notification
+	patient time.Duration // how long it waits for one; 0: 25 s
+}
+
+// within returns a phone that waits so long.
+func (ph *phone) within(d time.Duration) *phone {
+	patient := *ph
+	patient.patient = d
+	return &patient
 }
 
 func (p *program) phone(address, account, password string) *phone {
@@ -40,7 +52,7 @@ func (p *program) phone(address, account, password string) *phone {
 func (ph *phone) hears(address, what string, ok func(client.Summary) bool) client.Notification {
 	ph.t.Helper()
 	heard := ""
-	for deadline := time.After(25 * time.Second); ; {
+	for deadline := time.After(cmp.Or(ph.patient, 25*time.Second)); ; {
 		select {
 		case n := <-ph.heard:
 			if (n.Entity == address || n.State == client.Terminated) && ok(n.Summary()) {
@@ -148,6 +160,57 @@ func TestDay(t *testing.T) {
 	require.Zero(t, p.stop())
 	watcher.hears(alice, "the end", func(s client.Summary) bool { return s.Ended == "deactivated" })
 	for _, secret := range []string{slapd["USER_PW"], slapd["BIND_PW"], calendarPassword, "canary", "secret"} {
+		require.NotContains(t, p.printed(), secret)
+	}
+}
+
+// The same with calendars of Exchange Online and presence of Teams: what they say
+// shows, fades when they die, and comes back (BSP-2.6-1, BSP-2.7-1, BSX-2, BSX-15).
+func TestDayInTheCloud(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes two minutes until what a dead server said has faded")
+	}
+	t.Parallel()
+	slapd := rig.Start(t, "slapd")
+	const alice, bob = "sip:alice@example.test", "sip:bob@example.test"
+	var busy, call, dead atomic.Bool
+	cloud := &graph{busy.Load, call.Load}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if dead.Load() {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		cloud.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	p := start(t, write(t, graphConfiguration(server.URL, onSlapd(slapd)), map[string]string{"ldap-password": slapd["BIND_PW"] + "\n"}))
+	watcher := p.phone(bob, "bob", slapd["USER_PW"])
+	require.NoError(t, watcher.Watch(t.Context(), alice))
+	phone := p.phone(alice, "alice", slapd["USER_PW"])
+	require.NoError(t, phone.SignIn(t.Context()))
+	require.NoError(t, phone.Publish(t.Context(), client.Publication{Status: aa.StatusAvailable}))
+	noted := func(note string) func(client.Summary) bool {
+		return func(s client.Summary) bool { return s.Note == note }
+	}
+	watcher.hears(alice, "available", noted("Available"))
+	busy.Store(true)
+	n := watcher.hears(alice, "the meeting", noted("In a meeting"))
+	require.NotContains(t, string(n.Body), "secret", "it is private")
+	call.Store(true)
+	watcher.hears(alice, "the call", noted("In a call"))
+	call.Store(false)
+	watcher.hears(alice, "the end of the call", noted("In a meeting"))
+	busy.Store(false)
+	watcher.hears(alice, "the end of the meeting", noted("Available"))
+
+	call.Store(true)
+	watcher.hears(alice, "the call", noted("In a call"))
+	dead.Store(true)
+	watcher.within(100*time.Second).hears(alice, "that the call fades", noted("Available"))
+	dead.Store(false)
+	watcher.within(100*time.Second).hears(alice, "that it comes back", noted("In a call"))
+	require.Zero(t, p.stop())
+	for _, secret := range []string{slapd["USER_PW"], slapd["BIND_PW"], "canary", "secret"} {
 		require.NotContains(t, p.printed(), secret)
 	}
 }

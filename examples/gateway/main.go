@@ -2,11 +2,15 @@
 // for BluStar clients:
 //
 //	PBX, by BLF (RFC 4235)      ─┐
-//	calendars, by CalDAV         ├─ presence server ── BluStar clients
+//	calendars, by CalDAV, EWS    │
+//	  or Microsoft Graph         ├─ presence server ── BluStar clients
+//	Teams, by Microsoft Graph    │
 //	LDAP or Active Directory    ─┘
 //
 //	gateway -config gateway.json
+//	gateway check -config gateway.json [-online [-user sip:tom@example.com]]
 //
+// check looks at the configuration; with -online it also asks everybody that it names.
 // It exits with 0 after SIGINT or SIGTERM, 1 where it could not run, and 2 for bad
 // arguments or a bad configuration.
 //
@@ -37,6 +41,8 @@ import (
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/caldav"
 	"github.com/openblustar/blustar/presence/dialoginfo"
+	"github.com/openblustar/blustar/presence/ews"
+	"github.com/openblustar/blustar/presence/msgraph"
 	"github.com/openblustar/blustar/sipx"
 	"github.com/openblustar/blustar/sipx/stack"
 )
@@ -56,6 +62,13 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 	flags := flag.NewFlagSet("gateway", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // an error goes to one line of its own
 	name := flags.String("config", "gateway.json", "configuration `file`")
+	var check checking
+	work := func() error { return serve(ctx, *name, stderr) }
+	if len(args) > 0 && args[0] == "check" {
+		args = args[1:]
+		check.flags(flags)
+		work = func() error { return check.run(ctx, *name, stderr) }
+	}
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		flags.SetOutput(stderr)
@@ -69,7 +82,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "gateway:", err)
 		return 2
 	}
-	if err := serve(ctx, *name, stderr); err != nil {
+	if err := work(); err != nil {
 		fmt.Fprintln(stderr, "gateway:", err)
 		if _, bad := errors.AsType[*configError](err); bad {
 			return 2
@@ -130,15 +143,15 @@ func (g *gateway) open(c *config) error {
 	if err != nil {
 		return c.bad("pbx", err)
 	}
-	calendars, err := g.openCalendars(c.Calendar, secure)
+	m, err := g.openMonitors(c, secure)
 	if err != nil {
-		return c.bad("calendar", err)
+		return err
 	}
 	// The server starts a monitor with the first watcher of a user who has that
 	// device or mailbox, and ends it after the last (BSP-2.1-6).
 	g.server, err = presence.New(presence.Config{
 		Sender: g.stack, Directory: users, Guard: guard, Domains: c.Domains,
-		Lines: lines, Calendar: calendars, Logger: g.log,
+		Lines: lines, Calendar: m.calendars, External: m.teams, Logger: g.log,
 	})
 	if err != nil {
 		return err
@@ -191,13 +204,60 @@ func (g *gateway) openPBX(p pbxConfig) (*dialoginfo.Monitor, error) {
 	})
 }
 
-// openCalendars returns the monitor of mailboxes (BSP-2.6-1). One account reads
-// them all; caldav.Config.Credentials is told the mailbox, and could return its
-// own.
-func (g *gateway) openCalendars(c calendarConfig, secure *tls.Config) (*caldav.Monitor, error) {
+// monitors are those that ask servers by HTTP.
+type monitors struct {
+	calendars presence.CalendarMonitor
+	teams     presence.ExternalMonitor // nil: none
+	app       *msgraph.App             // nil: none
+}
+
+// openMonitors returns the monitors of mailboxes and of Teams (BSP-2.6-1, BSP-2.7-1).
+func (g *gateway) openMonitors(c *config, secure *tls.Config) (m monitors, err error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: secure.RootCAs}
 	g.cleanup = append(g.cleanup, func(context.Context) { transport.CloseIdleConnections() })
+	web := &http.Client{Transport: transport}
+	if c.Calendar.Kind == kindGraph || c.Teams.Read {
+		a := c.Microsoft
+		m.app, err = msgraph.New(msgraph.Config{
+			Tenant: a.Tenant, ClientID: a.ClientID, SecretFile: a.SecretFile, CertificateFile: a.CertificateFile, KeyFile: a.KeyFile,
+			Login: a.Login, Graph: a.Graph, HTTPClient: web, Logger: g.log,
+		})
+		if err != nil {
+			return m, c.bad("microsoft", err)
+		}
+	}
+	interval := time.Duration(c.Calendar.Interval) * time.Second
+	switch c.Calendar.Kind {
+	case kindGraph:
+		m.calendars, err = m.app.NewCalendar(msgraph.CalendarConfig{Interval: interval, Timeout: min(interval, 30*time.Second)})
+	case kindEWS:
+		cfg := ews.Config{
+			URL: c.Calendar.URL, TLS: transport.TLSClientConfig, Interval: interval, Timeout: min(interval, 30*time.Second), Logger: g.log,
+		}
+		if c.Calendar.Username != "" {
+			cfg.Credentials = ews.PasswordFile(c.Calendar.Username, c.Calendar.PasswordFile)
+		}
+		m.calendars, err = ews.New(cfg)
+	default:
+		m.calendars, err = g.openCalDAV(c.Calendar, web)
+	}
+	if err != nil {
+		return m, c.bad("calendar", err)
+	}
+	if c.Teams.Read {
+		m.teams, err = m.app.NewTeams(msgraph.TeamsConfig{Interval: time.Duration(c.Teams.Interval) * time.Second})
+		if err != nil {
+			return m, c.bad("teams", err)
+		}
+	}
+	return m, nil
+}
+
+// openCalDAV returns the monitor of mailboxes on a CalDAV server. One account reads
+// them all; caldav.Config.Credentials is told the mailbox, and could return its
+// own.
+func (g *gateway) openCalDAV(c calendarConfig, web *http.Client) (*caldav.Monitor, error) {
 	interval := time.Duration(c.Interval) * time.Second
 	return caldav.New(caldav.Config{
 		URL: c.URL,
@@ -205,7 +265,7 @@ func (g *gateway) openCalendars(c calendarConfig, secure *tls.Config) (*caldav.M
 			password, err := readSecret(c.PasswordFile) // again, because it may have changed
 			return caldav.Credentials{User: c.Username, Password: password}, err
 		},
-		HTTPClient: &http.Client{Transport: transport},
+		HTTPClient: web,
 		Interval:   interval,
 		Timeout:    min(interval, 30*time.Second),
 		Logger:     g.log,

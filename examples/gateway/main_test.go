@@ -193,6 +193,11 @@ func TestMistakes(t *testing.T) {
 		{"PBX expires too late", set("pbx", "expires", 1_000_000), "pbx: dialoginfo: Config.Expires: "},
 		{"one calendar for all", set("calendar", "url", "https://dav.example.com/"), `calendar.url: "https://dav.example.com/": want one with {mail} or {user}`},
 		{"calendar URL", set("calendar", "url", "dav.example.com/{user}"), "calendar: caldav: "},
+		{"calendar kind", set("calendar", "kind", "exchange"), `calendar.kind: "exchange": want caldav, ews or graph`},
+		{"no account for Exchange", set("", "calendar", object{"kind": "ews", "url": "https://mail.example.com/EWS/Exchange.asmx"}), "calendar: ews: Config.Credentials: missing"},
+		{"two accounts", set("calendar", "kind", "graph"), "calendar.url: kind graph takes its account from microsoft"},
+		{"no application", set("", "teams", object{"read": true}), "microsoft: msgraph: Config.Tenant: missing"},
+		{"Teams interval", set("", "teams", object{"interval": -1}), "teams.interval: want at least 1 second"},
 		{"calendar interval", set("calendar", "interval", -1), "calendar.interval: want at least 1 second"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
