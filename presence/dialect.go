@@ -10,38 +10,40 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// Dialect holds everything in which BluStar clients and those of the RFCs
-// differ. It is chosen once for each request that opens a dialog or a
-// publication and kept with it; nothing else asks who the client is.
+// Dialect holds everything in which BluStar clients and those of the RFCs differ. The
+// server chooses it once for each request that opens a dialog or makes a publication, and
+// keeps it with that.
 type Dialect struct {
 	Name string
 
 	// Documents is how bodies are written.
 	Documents pidf.Dialect
-	// SharedPublication has the clients of one presentity share one publication,
-	// whose entity-tag stays when it is modified (§2.4, §2.8), and ignores the
-	// status in the first PUBLISH of a client where there is one already
-	// (§2.4); else there is one for each entity-tag, which is a new one with
-	// each PUBLISH (RFC 3903 §6), and they are composed.
+	// SharedPublication: all clients of a user share one publication, and its
+	// entity-tag stays when it is modified (§2.4, §2.8). If the user has a publication
+	// already, the status in the first PUBLISH of a client is ignored (§2.4).
+	// Otherwise each PUBLISH without an entity-tag makes a publication, each PUBLISH
+	// gives it a new entity-tag (RFC 3903 §6), and all of a user are composed.
 	SharedPublication bool
-	// ClientLife ties a user's subscriptions and publication together: where
-	// one of them ends the client does, with all its dialogs (§2.2, §2.3);
-	// else each stands alone (RFC 6665).
+	// ClientLife: subscriptions and publication of a client live together. When the
+	// client ends, all its dialogs end (§2.2, §2.3). Otherwise each dialog stands alone
+	// (RFC 6665).
 	ClientLife bool
-	// NotifyOnRefresh answers each refreshing SUBSCRIBE with a NOTIFY
-	// (RFC 6665 §4.2.1); else only those of an AMCC (§2.9).
+	// NotifyOnRefresh: each refreshing SUBSCRIBE is followed by a NOTIFY (RFC 6665
+	// §4.2.1). Otherwise only that of an AMCC is (§2.9).
 	NotifyOnRefresh bool
 	// Style is how NOTIFYs look: one for each entry of a list (§4.4), or one RLMI body
 	// for all (RFC 4662), and whose address is in From.
 	Style subscription.Style
-	// Accept has the Accept field of a SUBSCRIBE looked at (RFC 6665 §4.1.2.1).
+	// Accept: a SUBSCRIBE whose Accept field does not name the document is answered 406
+	// (RFC 6665 §4.1.2.1).
 	Accept bool
-	// ListInRefresh lets a refresh replace the list (§4.2); else it is
-	// answered 415 (RFC 5367 §5.1).
+	// ListInRefresh: a refresh may replace the list (§4.2). Otherwise it is answered 415
+	// (RFC 5367 §5.1).
 	ListInRefresh bool
-	// Digest may authenticate by Digest (RFC 8760) as well as by X-BSS-auth (§2.10).
+	// Digest: clients may authenticate by Digest (RFC 8760) as well as by X-BSS-auth
+	// (§2.10).
 	Digest bool
-	// ContactAndExpires makes both mandatory in a PUBLISH (§4.3).
+	// ContactAndExpires: both fields are mandatory in a PUBLISH (§4.3).
 	ContactAndExpires bool
 }
 

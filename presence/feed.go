@@ -11,12 +11,13 @@ import (
 	"github.com/openblustar/blustar/presence/source"
 )
 
-// Feed takes what a host is told by its PBX, calendar and external presence
-// systems, where they push (events, web hooks) rather than being watched by a
-// monitor. Values are kept whether or not anybody watches, up to Config.MaxSources of
-// each kind. It is safe for concurrent use; watchers are notified before a call
-// returns. Errors are an [*InputError], [ErrTooMany], or one of the directory's; that
-// of a look-up is only for those that take an address.
+// Feed takes what the host is told about lines, calendars and external users: by events
+// or web hooks, for example. A host that has to watch them itself implements a monitor
+// instead. The server keeps the values whether or not anybody watches, up to
+// Config.MaxSources of each kind. When a call returns, the watchers have been notified.
+//
+// Its methods are safe for concurrent use. An error is an [*InputError], [ErrTooMany] or,
+// from a method that takes an address, one of the directory.
 type Feed struct{ server *Server }
 
 // Feed returns the server's feed.
@@ -139,10 +140,10 @@ func (s *Server) entry(ctx context.Context, address string) (directory.Entry, er
 	return r.Entry, r.Err
 }
 
-// Reload looks an address up again and takes over what has changed in its
-// directory entry, its devices say. The server does so by itself with each request
-// that needs the entry; this is for hosts that hear of changes. The error is that
-// of the directory.
+// Reload looks an address up again and takes over what has changed in its entry: its
+// lines, for example. The server does so by itself with each request that needs the
+// entry. Reload is for a host that is told of changes in its directory. The error is
+// that of the directory.
 func (s *Server) Reload(ctx context.Context, address string) error {
 	entry, err := s.entry(ctx, address)
 	if err != nil {

@@ -10,13 +10,13 @@ import (
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
-// Policy decides what a watcher may see of a user. It is asked for each address that
-// somebody begins to watch, and for all of them by [Server.ApplyPolicy]. The user's
-// own authenticated eyes see everything without being asked for.
+// Policy decides what a watcher may see of a user. The server asks it when somebody begins
+// to watch an address. [Server.ApplyPolicy] asks again for all watches. A watcher who is
+// authenticated as the user sees everything; the policy is not asked.
 type Policy interface {
-	// Sight returns how much is seen. An error is logged, and the watcher is shown a
-	// user who is unknown. It is safe for concurrent use; one that blocks holds up the
-	// request that waits for it, and nothing else.
+	// Sight returns how much the watcher sees. An error is logged, and the watcher is
+	// shown the status "unknown". Sight is called by several goroutines at once. If it
+	// blocks, it holds up the request that waits for it, and nothing else.
 	Sight(ctx context.Context, w Watcher, whom directory.Entry) (consolidation.Sight, error)
 }
 
@@ -26,8 +26,7 @@ type Watcher struct {
 	Address string // in From: the watcher's word, unless an account stands for it
 }
 
-// Decoration is a document on its way to watchers, to which a host adds elements of
-// its own.
+// Decoration is a document on its way to watchers. The host can add elements to it.
 type Decoration struct {
 	Entry    directory.Entry
 	Sight    consolidation.Sight // of those who will see it
@@ -67,9 +66,9 @@ func watcherOf(d *subscription.Dialog) Watcher {
 	return Watcher{Account: d.Account(), Address: bareURI(d.Watcher())}
 }
 
-// ApplyPolicy asks the policy again about everybody who watches now: after it has
-// changed. Those who see otherwise than before are shown that; those who are refused
-// now get a last NOTIFY (terminated;reason=rejected).
+// ApplyPolicy asks the policy again about all watches. A host calls it after its policy
+// has changed. A watcher whose view is another one now gets a NOTIFY. A watcher who is
+// refused now gets a last NOTIFY (terminated;reason=rejected).
 func (s *Server) ApplyPolicy(ctx context.Context) {
 	for _, d := range s.registry.All() {
 		for _, w := range d.Watches() {

@@ -14,7 +14,7 @@ import (
 	"github.com/openblustar/blustar/presence/source"
 )
 
-// LineState is what a PBX says of a device.
+// LineState is what a PBX says of a line.
 type LineState struct {
 	State    aa.LineState  // mandatory: idle, ringing, busy or unknown
 	Forward  string        // destination of an immediate forward, or empty; at most 1024 bytes
@@ -40,29 +40,28 @@ type ExternalState struct {
 	Lifetime       time.Duration // as in LineState
 }
 
-// LineMonitor watches devices. MonitorLine watches one until ctx ends and calls
-// update with each state, the first as soon as it is known; it returns when ctx
-// has ended, or with the error that keeps it from going on, after which it is
-// called again with back-off. There is one call for each device, however many
-// presentities have it, from a goroutine of its own.
+// LineMonitor watches lines. MonitorLine watches one line until ctx ends. It calls update
+// with each state, with the first as soon as it knows it. It returns when ctx has ended,
+// or with the error that keeps it from going on. Then the server calls it again, with
+// back-off. There is one call for each line, even if several presentities have that
+// line. Each call has a goroutine of its own.
 //
-// dn is the number as the directory entry has it, without visual separators.
-// update may be called from any goroutine, one call at a time, and not after
-// MonitorLine has returned. It does not wait for the network. A value that is not
-// valid is logged and left out.
+// dn is the number as the entry has it, without visual separators. update may be called
+// from any goroutine, one call at a time, and not after MonitorLine has returned. update
+// does not wait for the network. A value that is not valid is logged and left out.
 type LineMonitor interface {
 	MonitorLine(ctx context.Context, dn string, update func(LineState)) error
 }
 
-// CalendarMonitor watches mailboxes, as [LineMonitor] does devices. mail is in
-// lower case. Of a calendar with bad appointments, or too many, the others are
-// taken.
+// CalendarMonitor watches mailboxes, as [LineMonitor] watches lines. mail is in lower case.
+// A bad appointment is left out, and so are those beyond Config.MaxAppointments. The
+// others of the calendar count.
 type CalendarMonitor interface {
 	MonitorCalendar(ctx context.Context, mail string, update func(CalendarState)) error
 }
 
-// ExternalMonitor watches users, as [LineMonitor] does devices. user is the entry
-// that the directory had when somebody began to watch.
+// ExternalMonitor watches external users, as [LineMonitor] watches lines. user is the
+// entry that the directory had when somebody began to watch.
 type ExternalMonitor interface {
 	MonitorExternal(ctx context.Context, user directory.Entry, update func(ExternalState)) error
 }
