@@ -12,6 +12,8 @@ import (
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/directory/ldapdir"
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/policyfile"
 )
 
 // backends is all that the configuration names besides sockets: files that are
@@ -21,6 +23,7 @@ type backends struct {
 	ldap      *ldapdir.Directory  // the directory, where it is LDAP
 	accounts  *auth.LocalAccounts // never nil
 	verifier  auth.Verifier       // of users
+	policy    presence.Policy     // nil without policy
 	tls       *tls.Config         // nil without tls.cert
 	token     auth.Secret         // of the control API, empty without one
 	probes    []probe             // that all must succeed for the server to be ready
@@ -44,6 +47,7 @@ func (c *config) open(log *slog.Logger) (*backends, error) {
 		{"directory", b.openDirectory},
 		{"accounts", b.openAccounts},
 		{"active_directory", b.openActiveDirectory},
+		{"policy", b.openPolicy},
 		{"tls", b.openTLS},
 		{"http.token_file", b.openToken},
 	} {
@@ -164,6 +168,19 @@ func (b *backends) openActiveDirectory(c *config, log *slog.Logger) error {
 	}
 	b.verifier = v
 	b.probes = append(b.probes, probe{"active_directory", v.Ready})
+	return nil
+}
+
+func (b *backends) openPolicy(c *config, _ *slog.Logger) error {
+	if c.Policy == "" {
+		return nil
+	}
+	p, err := policyfile.Load(c.Policy)
+	if err != nil {
+		return err
+	}
+	b.policy = p
+	b.says("show of users what %s allows", c.Policy)
 	return nil
 }
 

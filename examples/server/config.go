@@ -40,6 +40,8 @@ type config struct {
 	NextAppointment bool `json:"next_appointment"`
 
 	Auth authConfig `json:"auth"`
+	// Policy is the file that says who may see how much of whom.
+	Policy string `json:"policy"`
 	// Accounts is the file of local accounts; AMCCs and Digest need it even
 	// where Active Directory checks everybody else.
 	Accounts        string           `json:"accounts"`
@@ -202,7 +204,7 @@ func (c *config) resolve(folder string) error {
 	if err != nil {
 		return err
 	}
-	paths := []*string{&c.TLS.Cert, &c.TLS.Key, &c.Accounts, &c.HTTP.TokenFile}
+	paths := []*string{&c.TLS.Cert, &c.TLS.Key, &c.Accounts, &c.Policy, &c.HTTP.TokenFile}
 	if d := c.Directory; d != nil {
 		paths = append(paths, &d.File)
 		if l := d.LDAP; l != nil {

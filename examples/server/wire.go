@@ -69,6 +69,7 @@ func (s *server) open() (err error) {
 		Sender:              s.stack,
 		Directory:           s.backends.directory,
 		Guard:               s.guard,
+		Policy:              s.backends.policy,
 		Domains:             c.Domains,
 		Dialect:             presence.DialectMode(without(c.Dialect, "auto")),
 		UserAgents:          c.Auth.UserAgents,
