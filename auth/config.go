@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -42,6 +43,22 @@ const (
 	BasicInsecure Basic = "insecure"
 )
 
+// OldDigest says where Digest without qop is accepted, as RFC 2069 had it and old
+// telephones and Pidgin still have it: MD5, without a count and without a nonce of the
+// client. Each of our nonces is good for one such request, so that nobody can send it
+// again; but who can change messages on the way can have any client answer so.
+type OldDigest string
+
+// The values of [Config.OldDigest].
+const (
+	// OldDigestOff: nowhere. This is the default.
+	OldDigestOff OldDigest = ""
+	// OldDigestTLS: over TLS and WSS.
+	OldDigestTLS OldDigest = "tls"
+	// OldDigestInsecure: on every transport. [Config.RequireTLS] still wins.
+	OldDigestInsecure OldDigest = "insecure"
+)
+
 // Config is what a [Guard] is made of. Its zero value, with a Verifier, is good
 // to run. Durations and bounds below zero are refused, but for MaxFailures. A
 // Guard keeps a copy.
@@ -53,13 +70,17 @@ type Config struct {
 	// AMCC checks the credentials of mobile client controllers (§2.11): local
 	// accounts, never a directory. nil refuses them all.
 	AMCC Verifier
-	// Digest has the secrets of the accounts that may authenticate by Digest. It
-	// is offered with SHA-256 and MD5 (RFC 8760), or with those for which there
-	// are secrets, where it says so (Algorithms() []Algorithm): there are clients
-	// that give up at the first that they do not know.
-	// nil, or no such algorithm, means none: Digest is neither offered nor looked
-	// at.
+	// Digest has the secrets of the accounts that may authenticate by Digest. nil, or
+	// no secret for any of Algorithms, where it says so (Algorithms() []Algorithm),
+	// means none: Digest is neither offered nor looked at.
 	Digest DigestAccounts
+	// Algorithms are those that Digest is offered with, in this order; others are not
+	// taken. Default: SHA-256 and MD5, as RFC 8760 §2.3 wants it. There are clients that
+	// give up where one of them is unknown to them. Those for which there is no
+	// secret are left out.
+	Algorithms []Algorithm
+	// OldDigest is off by default. It needs MD5 among Algorithms.
+	OldDigest OldDigest
 	// Cipher of X-BSS-rauth. Default Tuz.
 	Cipher Cipher
 	// Realm of Digest challenges. Default: the realm of the Digest accounts,
@@ -156,6 +177,10 @@ func (c Config) withDefaults() (Config, error) {
 	c.MaxPending = cmp.Or(c.MaxPending, 128)
 	c.RetryAfter = cmp.Or(c.RetryAfter, 5*time.Second)
 	c.MaxRecords = cmp.Or(c.MaxRecords, 100_000)
+	if len(c.Algorithms) == 0 {
+		c.Algorithms = []Algorithm{SHA256, MD5}
+	}
+	c.Algorithms = slices.Clone(c.Algorithms)
 	if c.Cipher == nil {
 		c.Cipher = Tuz{}
 	}
@@ -192,6 +217,19 @@ func (c Config) check() error {
 	}
 	if c.Basic != BasicOff && c.Basic != BasicTLS && c.Basic != BasicInsecure {
 		errs = append(errs, fmt.Errorf("auth: unknown value %q of Basic", c.Basic))
+	}
+	if c.OldDigest != OldDigestOff && c.OldDigest != OldDigestTLS && c.OldDigest != OldDigestInsecure {
+		errs = append(errs, fmt.Errorf("auth: unknown value %q of OldDigest", c.OldDigest))
+	}
+	if c.OldDigest != OldDigestOff && !slices.Contains(c.Algorithms, MD5) {
+		errs = append(errs, errors.New("auth: OldDigest needs MD5 among Algorithms"))
+	}
+	for i, a := range c.Algorithms {
+		if a != SHA256 && a != MD5 {
+			errs = append(errs, fmt.Errorf("auth: unknown algorithm %q in Algorithms", a))
+		} else if slices.Contains(c.Algorithms[:i], a) {
+			errs = append(errs, fmt.Errorf("auth: algorithm %s is twice in Algorithms", a))
+		}
 	}
 	for name, d := range map[string]time.Duration{
 		"ChallengeLifetime": c.ChallengeLifetime, "SessionLifetime": c.SessionLifetime, "FailureWindow": c.FailureWindow,

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,7 +19,7 @@ import (
 // Algorithm is a Digest algorithm (RFC 8760).
 type Algorithm string
 
-// The algorithms that are offered, in this order.
+// The algorithms that are known.
 const (
 	SHA256 Algorithm = "SHA-256"
 	MD5    Algorithm = "MD5"
@@ -72,12 +73,12 @@ type DigestAccounts interface {
 	DigestAccount(ctx context.Context, q DigestQuery) (DigestAccount, error)
 }
 
-// digestChallenge offers SHA-256 first: a client takes the first that it knows
-// (RFC 8760 §2.3). Both share a nonce.
+// digestChallenge offers all algorithms: a client takes the first that it knows
+// (RFC 8760 §2.3). They share a nonce.
 func (g *Guard) digestChallenge(r *Request, stale bool) []HeaderField {
 	nonce := g.newNonce(r)
 	fields := make([]HeaderField, 0, 2)
-	for _, a := range g.algorithms {
+	for _, a := range g.cfg.Algorithms {
 		v := fmt.Sprintf(`Digest realm="%s", nonce="%s", algorithm=%s, qop="auth"`, g.cfg.Realm, nonce, a)
 		if stale {
 			v += ", stale=true"
@@ -94,8 +95,9 @@ type digestResponse struct {
 	count                                                  uint32
 }
 
-// parseDigest reads the parameters. qop is required, as we always offer it:
-// without, nothing would tell a replay (RFC 3261 §22.4 item 8, RFC 7616 §3.4).
+// parseDigest reads the parameters. Without qop, which we always offer, it is old: then
+// there is no count that tells a replay (RFC 3261 §22.4 item 8, RFC 7616 §3.4), and the
+// nonce counts as used for the first time.
 func parseDigest(params string) (d digestResponse, err error) {
 	p, err := authorization.Params(params)
 	if err != nil {
@@ -109,10 +111,17 @@ func parseDigest(params string) (d digestResponse, err error) {
 	case strings.EqualFold(p["algorithm"], string(SHA256)):
 		d.algorithm = SHA256
 	case p["algorithm"] != "" && !strings.EqualFold(p["algorithm"], string(MD5)):
-		return d, fmt.Errorf("%w: Digest algorithm that was not offered", ErrMalformed)
+		return d, fmt.Errorf("%w: unknown Digest algorithm", ErrMalformed)
 	}
-	if d.qop != "auth" && d.qop != "auth-int" || d.cnonce == "" || d.uri == "" || d.nonce == "" {
-		return d, fmt.Errorf("%w: Digest without qop, cnonce, uri or nonce", ErrMalformed)
+	if d.uri == "" || d.nonce == "" {
+		return d, fmt.Errorf("%w: Digest without uri or nonce", ErrMalformed)
+	}
+	if d.old() {
+		d.count = 1
+		return d, nil
+	}
+	if d.qop != "auth" && d.qop != "auth-int" || d.cnonce == "" {
+		return d, fmt.Errorf("%w: Digest with another qop, or without cnonce", ErrMalformed)
 	}
 	count, err := strconv.ParseUint(d.nc, 16, 32)
 	if err != nil || len(d.nc) != 8 {
@@ -122,11 +131,17 @@ func parseDigest(params string) (d digestResponse, err error) {
 	return d, nil
 }
 
+// old reports whether it is as RFC 2069 §2.1.2 had it.
+func (d *digestResponse) old() bool { return d.qop == "" }
+
 // expected computes the response (RFC 7616 §3.4.1). The URI is the one that the
 // client hashed, not the request's, which proxies may have rewritten; the user
 // that a request is about is in To and not protected by Digest anyway.
 func (d *digestResponse) expected(ha1 string, r *Request) string {
 	a2 := r.Method + ":" + d.uri
+	if d.old() {
+		return d.algorithm.hash(ha1 + ":" + d.nonce + ":" + d.algorithm.hash(a2))
+	}
 	if d.qop == "auth-int" {
 		a2 += ":" + d.algorithm.hash(string(r.Body))
 	}
@@ -217,9 +232,15 @@ func (g *Guard) findDigest(r *Request) (digestResponse, error) {
 			continue
 		}
 		d, err := parseDigest(params)
-		if err != nil {
+		switch {
+		case err != nil:
 			found = err
-		} else if d.realm == g.cfg.Realm {
+		case d.realm != g.cfg.Realm:
+		case !slices.Contains(g.cfg.Algorithms, d.algorithm):
+			found = fmt.Errorf("%w: Digest algorithm that was not offered", ErrMalformed)
+		case d.old() && !(d.algorithm == MD5 && (g.cfg.OldDigest == OldDigestInsecure || g.cfg.OldDigest == OldDigestTLS && r.Secure)):
+			found = fmt.Errorf("%w: Digest without qop", ErrMalformed)
+		default:
 			return d, nil
 		}
 	}

@@ -341,6 +341,92 @@ func TestDigestMalformed(t *testing.T) {
 	require.Zero(t, f.Stats().Failures)
 }
 
+// RFC 2069 §2.1.2: Digest without qop, where it is allowed. Its nonce is good for one
+// request, and the next gets another.
+func TestOldDigest(t *testing.T) {
+	answer := func(t *testing.T, r auth.Request, c *digest.Challenge, more string) auth.Request {
+		t.Helper()
+		old := *c
+		old.QOP = nil
+		r = respond(t, r, &old, `DE\tom`, "secret", 1)
+		require.NotContains(t, r.Authorization[0], "qop")
+		r.Authorization[0] += more
+		return r
+	}
+	for _, tt := range []struct {
+		allowed auth.OldDigest
+		secure  bool
+		want    auth.Verdict
+	}{
+		{auth.OldDigestOff, true, auth.Challenge},
+		{auth.OldDigestTLS, false, auth.Challenge},
+		{auth.OldDigestTLS, true, auth.Accept},
+		{auth.OldDigestInsecure, false, auth.Accept},
+		{auth.OldDigestInsecure, true, auth.Accept},
+	} {
+		t.Run(fmt.Sprintf("%q secure=%t", tt.allowed, tt.secure), func(t *testing.T) {
+			f, r := newDigest(t, func(c *auth.Config) { c.OldDigest = tt.allowed })
+			r.Secure = tt.secure
+			offered := challenges(t, f.Check(r))
+			old := answer(t, r, offered[1], `, nc="00000001"`) // Pidgin counts, and does not say so in its hash
+			d := f.Check(old)
+			require.Equal(t, tt.want, d.Verdict, d.Reason)
+			if tt.want != auth.Accept {
+				require.Equal(t, "malformed", auth.Reason(d.Reason))
+				return
+			}
+			require.Equal(t, auth.Identity{Account: `de\tom`}, d.Identity)
+			d = f.Check(old)
+			require.ErrorIs(t, d.Reason, auth.ErrStale, "a replay")
+			require.True(t, challenges(t, d)[1].Stale)
+			require.Equal(t, auth.Accept, f.Check(answer(t, r, challenges(t, d)[1], "")).Verdict)
+
+			wrong := answer(t, r, challenges(t, f.Check(r))[1], "")
+			wrong.Method = "PUBLISH"
+			require.ErrorIs(t, f.Check(wrong).Reason, auth.ErrBadPassword)
+			require.Equal(t, "malformed", auth.Reason(f.Check(answer(t, r, offered[0], "")).Reason), "MD5 alone")
+		})
+	}
+}
+
+// RFC 8760 §2.3: the algorithms are offered in the order of the setting, and no others
+// are taken.
+func TestDigestAlgorithms(t *testing.T) {
+	offered := func(algorithms ...auth.Algorithm) (list []string, f *fixture, r auth.Request) {
+		f, r = newDigest(t, func(c *auth.Config) { c.Algorithms = algorithms })
+		for _, h := range f.Check(r).Header {
+			if h.Name == "WWW-Authenticate" {
+				c, err := digest.ParseChallenge(h.Value)
+				require.NoError(t, err)
+				list = append(list, c.Algorithm)
+			}
+		}
+		return list, f, r
+	}
+	list, _, _ := offered(auth.MD5, auth.SHA256)
+	require.Equal(t, []string{"MD5", "SHA-256"}, list)
+	list, f, r := offered(auth.SHA256)
+	require.Equal(t, []string{"SHA-256"}, list)
+	c, err := digest.ParseChallenge(f.Check(r).Header[1].Value)
+	require.NoError(t, err)
+	require.Equal(t, auth.Accept, f.Check(respond(t, r, c, `DE\tom`, "secret", 1)).Verdict)
+	c.Algorithm = "MD5"
+	require.Equal(t, "malformed", auth.Reason(f.Check(respond(t, r, c, `DE\tom`, "secret", 2)).Reason))
+	list, _, _ = offered([]auth.Algorithm{}...)
+	require.Equal(t, []string{"SHA-256", "MD5"}, list)
+
+	for _, bad := range []auth.Config{
+		{Algorithms: []auth.Algorithm{"SHA-512"}},
+		{Algorithms: []auth.Algorithm{auth.MD5, auth.MD5}},
+		{Algorithms: []auth.Algorithm{auth.SHA256}, OldDigest: auth.OldDigestTLS},
+		{OldDigest: "yes"},
+	} {
+		bad.Mode = auth.ModeOff
+		_, err := auth.New(bad)
+		require.Error(t, err)
+	}
+}
+
 // A client of the Digest dialect that brings X-BSS-rauth is taken by that.
 func TestRauthBeforeDigest(t *testing.T) {
 	f, r := newDigest(t, nil)

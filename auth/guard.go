@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/openblustar/blustar/auth/internal/authorization"
 	"github.com/openblustar/blustar/internal/logqueue"
@@ -27,8 +28,7 @@ const (
 // [Verifier] is being asked.
 type Guard struct {
 	cfg        Config
-	algorithms []Algorithm // of Digest, in the order offered
-	secret     [32]byte    // of this guard alone
+	secret     [32]byte // of this guard alone
 	challenges *table[keyring]
 	sessions   *table[session]
 	throttle   *throttle
@@ -53,7 +53,6 @@ func New(cfg Config) (*Guard, error) {
 	g := &Guard{
 		lines:      lines,
 		cfg:        cfg,
-		algorithms: []Algorithm{SHA256, MD5},
 		challenges: newTable[keyring](cfg.MaxRecords),
 		sessions:   newTable[session](cfg.MaxRecords),
 		throttle: &throttle{
@@ -68,9 +67,11 @@ func New(cfg Config) (*Guard, error) {
 	}
 	_, _ = rand.Read(g.secret[:]) // never fails, see crypto/rand
 	if d, ok := cfg.Digest.(interface{ Algorithms() []Algorithm }); ok {
-		if g.algorithms = d.Algorithms(); len(g.algorithms) == 0 {
-			g.cfg.Digest = nil
-		}
+		have := d.Algorithms()
+		g.cfg.Algorithms = slices.DeleteFunc(g.cfg.Algorithms, func(a Algorithm) bool { return !slices.Contains(have, a) })
+	}
+	if len(g.cfg.Algorithms) == 0 {
+		g.cfg.Digest = nil
 	}
 	if cfg.Mode != ModeOff && !cfg.RequireTLS {
 		cfg.Logger.Warn("credentials are accepted without TLS; X-BSS-auth and Digest do not protect them " +

@@ -112,7 +112,7 @@ func (c *config) describe(b *backends) []string {
 		lines = append(lines, "serve the control API on http://"+c.HTTP.Listen+" without a token")
 	}
 	if c.Auth.Mode != "off" {
-		basic := map[allowBasic]string{"": "not at all", "tls": "over TLS", "insecure": "anywhere"}[c.Auth.AllowBasic]
+		where := map[allowed]string{"": "not at all", "tls": "over TLS", "insecure": "anywhere"}
 		throttle := "never refuse an account for its failures"
 		if n := c.Auth.MaxFailures; n > 0 {
 			throttle = fmt.Sprintf("refuse an account and a source after %d failures for %v", n, time.Duration(c.Auth.FailureWindow))
@@ -120,8 +120,8 @@ func (c *config) describe(b *backends) []string {
 				throttle += ", but no source in " + list(prefixes(shared))
 			}
 		}
-		lines = append(lines, throttle, fmt.Sprintf("keep sessions %v and challenges %v, take plain credentials %s",
-			time.Duration(c.Auth.Session), time.Duration(c.Auth.ChallengeLifetime), basic))
+		lines = append(lines, throttle, fmt.Sprintf("keep sessions %v and challenges %v, take plain credentials %s and Digest without qop %s",
+			time.Duration(c.Auth.Session), time.Duration(c.Auth.ChallengeLifetime), where[c.Auth.AllowBasic], where[c.Auth.AllowOldDigest]))
 	}
 	if c.Auth.RequireTLS {
 		lines = append(lines, "take credentials over TLS only")

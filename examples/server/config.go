@@ -60,13 +60,15 @@ type tlsConfig struct {
 type authConfig struct {
 	Mode string `json:"mode"` // "required", "optional" or "off"
 	// UserAgents are words that mark a User-Agent as one of BluStar.
-	UserAgents        []string   `json:"user_agents"`
-	Cipher            string     `json:"cipher"` // "tuz" or "aes-gcm"
-	Session           duration   `json:"session"`
-	ChallengeLifetime duration   `json:"challenge_lifetime"`
-	AllowBasic        allowBasic `json:"allow_basic"` // false, true (over TLS), or "insecure" (anywhere)
-	RequireTLS        bool       `json:"require_tls"`
-	AnySource         bool       `json:"any_source"` // sessions may move between addresses
+	UserAgents        []string `json:"user_agents"`
+	Cipher            string   `json:"cipher"` // "tuz" or "aes-gcm"
+	Session           duration `json:"session"`
+	ChallengeLifetime duration `json:"challenge_lifetime"`
+	AllowBasic        allowed  `json:"allow_basic"`       // false, true (over TLS), or "insecure" (anywhere)
+	AllowOldDigest    allowed  `json:"allow_old_digest"`  // without qop (RFC 2069); likewise
+	DigestAlgorithms  []string `json:"digest_algorithms"` // as they are offered
+	RequireTLS        bool     `json:"require_tls"`
+	AnySource         bool     `json:"any_source"` // sessions may move between addresses
 	// SharedSources are addresses that many users have, of an SBC or a NAT: there,
 	// somebody's failures do not count against the others.
 	SharedSources []network `json:"shared_sources"`
@@ -266,10 +268,10 @@ func (d *duration) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// allowBasic is false, true or "insecure"; here "", "tls" or "insecure".
-type allowBasic string
+// allowed is false, true or "insecure"; here "", "tls" or "insecure".
+type allowed string
 
-func (a *allowBasic) UnmarshalJSON(text []byte) error {
+func (a *allowed) UnmarshalJSON(text []byte) error {
 	switch string(text) {
 	case "false":
 		*a = ""

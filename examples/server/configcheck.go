@@ -97,6 +97,14 @@ func (c *config) checkChoices() error {
 				strings.Join(choice.of[:len(choice.of)-1], ", "), choice.of[len(choice.of)-1])}
 		}
 	}
+	for i, a := range c.Auth.DigestAlgorithms {
+		if a != string(auth.SHA256) && a != string(auth.MD5) || slices.Contains(c.Auth.DigestAlgorithms[:i], a) {
+			return &fieldError{fmt.Sprintf("auth.digest_algorithms[%d]", i), fmt.Sprintf("%q: want SHA-256 or MD5, each once", printable(a))}
+		}
+	}
+	if c.Auth.AllowOldDigest != "" && len(c.Auth.DigestAlgorithms) > 0 && !slices.Contains(c.Auth.DigestAlgorithms, string(auth.MD5)) {
+		return &fieldError{"auth.allow_old_digest", "needs MD5 in auth.digest_algorithms"}
+	}
 	if _, err := auth.StandardCiphers().Lookup(c.Auth.Cipher); err != nil {
 		return &fieldError{"auth.cipher", printable(strings.TrimPrefix(err.Error(), "auth: "))}
 	}

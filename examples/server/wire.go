@@ -109,11 +109,17 @@ func (c *config) newGuard(b *backends, log *slog.Logger) (*auth.Guard, error) {
 	for i, n := range c.Auth.SharedSources {
 		shared[i] = netip.Prefix(n)
 	}
+	algorithms := make([]auth.Algorithm, len(c.Auth.DigestAlgorithms))
+	for i, a := range c.Auth.DigestAlgorithms {
+		algorithms[i] = auth.Algorithm(a)
+	}
 	return auth.New(auth.Config{
 		Mode:              auth.Mode(c.Auth.Mode),
 		Verifier:          b.verifier,
 		AMCC:              b.accounts,
 		Digest:            b.accounts,
+		Algorithms:        algorithms,
+		OldDigest:         auth.OldDigest(c.Auth.AllowOldDigest),
 		Cipher:            cipher,
 		RequireTLS:        c.Auth.RequireTLS,
 		AnySource:         c.Auth.AnySource,
