@@ -27,6 +27,10 @@ const (
 	password = `pass:w\rd`
 )
 
+// md5 is for telephones that know no other algorithm, and give up where another is
+// offered as well.
+var md5 = map[string]any{"digest_algorithms": []string{"MD5"}}
+
 var users = map[string]string{"tom": "2719", "ann": "2720", "bill": "2721"}
 
 // open is the configuration of a server that lets everybody in.
@@ -157,9 +161,12 @@ func (s *server) line(number, state string) {
 type item struct {
 	// Of subscriptions.
 	Watcher, Dialect, Event string
+	Resources               []string
 	// Of publications.
 	Presentity, ETag, Status, Note string
-	Received, Expires              time.Time
+	Received                       time.Time
+	// Of both.
+	Expires time.Time
 }
 
 // list returns a list of the control API: subscriptions, clients or publications.

@@ -1,0 +1,31 @@
+// A browser telephone with JsSIP, under Node: it watches somebody, and stops. Arguments,
+// input and output are those of sipjs.mjs; it publishes nothing, which JsSIP cannot.
+import { createInterface } from "node:readline";
+import JsSIP from "jssip";
+import WebSocket from "ws";
+
+globalThis.WebSocket = WebSocket;
+const [server, domain, watcher, watched, password] = process.argv.slice(2);
+const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+
+const ua = new JsSIP.UA({
+  sockets: [new JsSIP.WebSocketInterface(server)], uri: `sip:${watcher}@${domain}`, authorization_user: watcher, password, register: false,
+});
+const connected = new Promise(done => ua.on("connected", done));
+ua.start();
+await connected;
+const subscription = ua.subscribe(`sip:${watched}@${domain}`, "presence", "application/pidf+xml", { expires: 4, params: null });
+const terminated = new Promise(done => subscription.on("terminated", done));
+subscription.on("accepted", () => console.log("subscription Subscribed"));
+subscription.on("notify", (_final, request, body) => {
+  const note = /<rpid:note[^>]*>([^<]*)</.exec(body ?? "")?.[1];
+  console.log(`NOTIFY ${request.getHeader("Subscription-State")} ${note}`);
+});
+subscription.subscribe();
+console.log("watches");
+await input.next();
+subscription.terminate();
+await terminated;
+ua.stop();
+console.log("end");
+process.exit(0);
