@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"os"
 	"runtime"
@@ -166,6 +167,20 @@ func NewLocalAccounts(list []Account) (*LocalAccounts, error) {
 
 // Len returns the number of accounts.
 func (l *LocalAccounts) Len() int { return len(l.byName) }
+
+// All returns the accounts, in no order.
+func (l *LocalAccounts) All() iter.Seq[Account] { return maps.Values(l.byName) }
+
+// Find returns the account that a name, in one of the forms of [ParseName], means: as
+// [Identity] has it.
+func (l *LocalAccounts) Find(name string) (account string, ok bool) {
+	n, err := ParseName(name)
+	if err != nil {
+		return "", false
+	}
+	_, found, ok := l.find(n)
+	return found.String(), ok
+}
 
 // Realms returns the realms of the Digest secrets, each once.
 func (l *LocalAccounts) Realms() []string { return slices.Clone(l.realms) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"slices"
 
@@ -15,7 +16,7 @@ import (
 // concurrent use and does not change.
 type Memory struct {
 	byAddress map[Address][]Entry
-	size      int
+	entries   []Entry
 }
 
 // NewMemory returns a directory of these entries, which it copies. Each needs an
@@ -24,7 +25,7 @@ type Memory struct {
 // is no error here, but gets an [AmbiguousError] when it is looked up: it must
 // not keep all the others from working.
 func NewMemory(entries []Entry) (*Memory, error) {
-	m := &Memory{byAddress: make(map[Address][]Entry), size: len(entries)}
+	m := &Memory{byAddress: make(map[Address][]Entry)}
 	ids := make(map[string]bool, len(entries))
 	for i, e := range entries {
 		if e.ID == "" {
@@ -61,6 +62,7 @@ func (m *Memory) add(e Entry) error {
 		return err
 	}
 	e.SIP, e.Tel, e.Lines = values(sip), values(tel), values(lines)
+	m.entries = append(m.entries, e)
 	for _, a := range slices.Concat(sip, tel) {
 		m.byAddress[a] = append(m.byAddress[a], e)
 	}
@@ -110,7 +112,10 @@ func (m *Memory) Lookup(ctx context.Context, a Address) (Entry, error) {
 }
 
 // Len returns the number of entries.
-func (m *Memory) Len() int { return m.size }
+func (m *Memory) Len() int { return len(m.entries) }
+
+// All returns the entries in the order in which they were given.
+func (m *Memory) All() iter.Seq[Entry] { return slices.Values(m.entries) }
 
 // ReadUsers reads a directory from JSON:
 //

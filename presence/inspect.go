@@ -3,6 +3,7 @@ package presence
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -61,6 +62,37 @@ func (s *Server) inspected(ctx context.Context, address string) (*presentity, st
 		return nil, "", err
 	}
 	return s.presentities.pin(entry), a.String(), nil
+}
+
+// UserInfo describes a user whom the server holds: who is watched, is signed in, has
+// published, or has a source that was set.
+type UserInfo struct {
+	ID       string               `json:"id"` // of the directory entry
+	Name     string               `json:"name"`
+	Entity   string               `json:"entity"` // the preferred address
+	Status   consolidation.Status `json:"status"`
+	Note     string               `json:"note"`
+	Since    time.Time            `json:"since"` // of what watchers see
+	Watchers int                  `json:"watchers"`
+}
+
+// Users lists the users whom the server holds, in no order.
+func (s *Server) Users() []UserInfo {
+	s.presentities.mu.Lock()
+	held := slices.Collect(maps.Values(s.presentities.m))
+	s.presentities.mu.Unlock()
+	list := make([]UserInfo, 0, len(held))
+	for _, p := range held {
+		snap := p.current.Load()
+		if snap == nil {
+			continue // it is being made
+		}
+		list = append(list, UserInfo{
+			ID: p.id, Name: entryOf(&snap.state).DisplayName, Entity: snap.entity,
+			Status: snap.result.Status, Note: snap.result.Note, Since: snap.at, Watchers: int(p.watching.Load()),
+		})
+	}
+	return list
 }
 
 // SubscriptionInfo describes a live subscription.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -15,8 +16,6 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/openblustar/blustar/pidf/aa"
-	"github.com/openblustar/blustar/presence"
-	"github.com/openblustar/blustar/presence/consolidation"
 )
 
 // The directory of the tests. Two entries share the number 300.
@@ -172,10 +171,16 @@ func TestAPIErrors(t *testing.T) {
 		status             int
 		want               string // what the error begins with
 	}{
-		{"GET", "/", "", 404, "path: "},
+		{"GET", "/index.html", "", 404, "path: "},
 		{"GET", "/v1/lines/", "", 404, "path: "},
 		{"GET", "/v2/clients", "", 404, "path: "},
-		{"GET", "/v1/lines/1", "", 405, "method: GET"},
+		{"POST", "/v1/lines/1", "", 405, "method: POST"},
+		{"GET", "/v1/lines/1", "", 404, "path: nothing was set"},
+		{"GET", "/v1/calendars/tom.hanks@example.com", "", 404, "path: nothing was set"},
+		{"GET", "/v1/external/tel:2719", "", 404, "path: nothing was set"},
+		{"GET", "/v1/external/nobody@example.com", "", 404, "address: "},
+		{"GET", "/v1/users/nobody@example.com", "", 404, "address: "},
+		{"POST", "/v1/users", "", 405, "method: POST"},
 		{"POST", "/v1/presence/tel:1", "", 405, "method: POST"},
 		{"DELETE", "/v1/subscriptions", "", 405, "method: DELETE"},
 		{"PUT", "/metrics", "", 405, "method: PUT"},
@@ -192,7 +197,7 @@ func TestAPIErrors(t *testing.T) {
 		{"PUT", "/v1/lines/2719", `{"state":"idle","forward":"` + strings.Repeat("9", 2000) + `"}`, 400, "forward: "},
 		{"PUT", "/v1/lines/%20", `{"state":"idle"}`, 400, "dn: "},
 		{"PUT", "/v1/lines/2719?lifetime=soon", `{"state":"idle"}`, 400, "lifetime: "},
-		{"PUT", "/v1/lines/2719", `{"state":"idle","forward":"` + strings.Repeat("9", maxRequest) + `"}`, 413, "body: larger"},
+		{"PUT", "/v1/lines/2719", `{"state":"idle","forward":"` + strings.Repeat("9", 1<<20) + `"}`, 413, "body: larger"},
 		{"PUT", "/v1/calendars/tom@x", `{}`, 400, "body: want a list"},
 		{"PUT", "/v1/calendars/tom@x", `[{"id":"1","state":"busy","end":"2026-01-02T10:00:00Z"}]`, 400, "[0].from: missing"},
 		{"PUT", "/v1/calendars/tom@x", `[{"id":"1","state":"busy","from":"2026-01-02T10:00:00Z"}]`, 400, "[0].end: missing"},
@@ -229,12 +234,12 @@ func TestAPIErrors(t *testing.T) {
 			}
 		})
 	}
-	require.Equal(t, "DELETE, PUT", p.request("GET", "/v1/external/tel:1", "").header.Get("Allow"))
+	require.Equal(t, "DELETE, GET, PUT", p.request("POST", "/v1/external/tel:1", "").header.Get("Allow"))
 }
 
 func TestToken(t *testing.T) {
 	p := serveUsers(t, `"http":{"listen":"127.0.0.1:0","token_file":"token"}`)
-	for _, path := range []string{"/v1/clients", "/v1/events", "/v1/presence/tel:2719", "/metrics", "/readyz", "/nothing"} {
+	for _, path := range []string{"/v1/clients", "/v1/events", "/v1/presence/tel:2719", "/v1/forwardings", "/nothing"} {
 		for _, header := range [][]string{
 			nil, {"Authorization", "Bearer wrong"}, {"Authorization", "Basic canary-token"}, {"Authorization", "canary-token"},
 			{"Authorization", "Bearer canary-token2"}, {"Authorization", "Bearer "},
@@ -247,6 +252,9 @@ func TestToken(t *testing.T) {
 	}
 	require.Equal(t, 200, p.request("GET", "/v1/clients", "", "Authorization", "bearer  canary-token").status)
 	require.Equal(t, 200, p.request("GET", "/healthz", "", "Authorization", "Bearer canary-token", "Host", "presence.example.com").status)
+	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/", "/console.js"} {
+		require.Equal(t, 200, p.request("GET", path, "", "Host", "presence.example.com").status, path)
+	}
 	require.NotContains(t, p.stderr.String(), "canary")
 }
 
@@ -330,45 +338,8 @@ func (s *stream) next() string {
 	return s.scanner.Text()
 }
 
-// A client of events that does not keep up is dropped, the others are not.
-func TestSlowEventClient(t *testing.T) {
-	ev := newEvents(2)
-	slow, ok := ev.join()
-	require.True(t, ok)
-	quick, ok := ev.join()
-	require.True(t, ok)
-	_, ok = ev.join()
-	require.False(t, ok, "BSX-4: bounded")
-	for range maxEventQueue + 1 {
-		ev.publish(presence.Change{Entity: "sip:tom@example.com", Status: consolidation.StatusBusy})
-		<-quick
-	}
-	n := 0
-	for range slow {
-		n++
-	}
-	require.Equal(t, maxEventQueue, n, "then it is closed")
-	require.Equal(t, 1, ev.count())
-	ev.close()
-	_, open := <-quick
-	require.False(t, open)
-	_, ok = ev.join()
-	require.False(t, ok)
-}
-
-func TestPrefers(t *testing.T) {
-	for accept, want := range map[string]string{
-		"": typePIDF, "*/*": typePIDF, "application/json": typeJSON, "application/json, */*": typeJSON,
-		"application/pidf+xml, application/json": typePIDF, "application/pidf+xml;q=0.1, application/json": typeJSON,
-		"application/json;q=0, */*": typePIDF, "text/html": typePIDF, "application/*": typePIDF, ";;": typePIDF,
-		"application/json;q=high": typePIDF,
-	} {
-		require.Equal(t, want, prefers([]string{accept}, typePIDF, typeJSON), accept)
-	}
-}
-
 func TestForwardings(t *testing.T) {
-	f := newForwardings((&config{Log: logConfig{Level: "error"}}).newLogger(io.Discard))
+	f := newForwardings((&config{Log: logConfig{Level: "error"}}).newLogger(io.Discard, new(slog.LevelVar)))
 	tom := demoUsers()[0].Entry
 	require.NoError(t, f.Forward(context.Background(), tom, "sip:sean@example.com"))
 	require.Equal(t, "sip:sean@example.com", f.list()[0].Destination)

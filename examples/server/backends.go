@@ -6,7 +6,10 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/openblustar/blustar/auth"
@@ -19,15 +22,14 @@ import (
 // backends is all that the configuration names besides sockets: files that are
 // read now, and directories that are connected to when they are needed.
 type backends struct {
-	directory directory.Directory
-	ldap      *ldapdir.Directory  // the directory, where it is LDAP
-	accounts  *auth.LocalAccounts // never nil
-	verifier  auth.Verifier       // of users
-	policy    presence.Policy     // nil without policy
-	tls       *tls.Config         // nil without tls.cert
-	token     auth.Secret         // of the control API, empty without one
-	probes    []probe             // that all must succeed for the server to be ready
-	summary   []string            // what check says of them
+	files     atomic.Pointer[inputs] // never nil
+	directory directory.Directory    // LDAP, or the backends themselves
+	ldap      *ldapdir.Directory     // the directory, where it is LDAP
+	bind      *ldapdir.BindVerifier  // nil without auth.ldap
+	verifier  auth.Verifier          // of users
+	policy    presence.Policy        // nil without policy
+	probes    []probe                // that all must succeed for the server to be ready
+	summary   []string               // what check says of them
 	warnings  []string
 }
 
@@ -40,16 +42,20 @@ type probe struct {
 // open makes the backends. The error is a *configError.
 func (c *config) open(log *slog.Logger) (*backends, error) {
 	b := new(backends)
+	f, err := c.read()
+	if err != nil {
+		return nil, err
+	}
+	b.files.Store(f)
+	b.verifier = accounts{b}
 	for _, step := range []struct {
 		key  string
 		open func(*config, *slog.Logger) error
 	}{
 		{"directory", b.openDirectory},
-		{"accounts", b.openAccounts},
 		{"active_directory", b.openActiveDirectory},
+		{"auth.ldap", b.openBind},
 		{"policy", b.openPolicy},
-		{"tls", b.openTLS},
-		{"http.token_file", b.openToken},
 	} {
 		if err := step.open(c, log); err != nil {
 			b.close(context.Background())
@@ -57,6 +63,7 @@ func (c *config) open(log *slog.Logger) (*backends, error) {
 		}
 	}
 	b.reviewAuth(c)
+	b.review(c)
 	return b, nil
 }
 
@@ -65,33 +72,22 @@ func (b *backends) close(ctx context.Context) {
 	if b.ldap != nil {
 		_ = b.ldap.Close(ctx)
 	}
+	if b.bind != nil {
+		b.bind.Close()
+	}
 }
 
 func (b *backends) openDirectory(c *config, log *slog.Logger) error {
-	switch {
+	b.directory = b
+	switch n := b.files.Load().size(); {
 	case c.demo:
-		m, err := demoDirectory()
-		if err != nil {
-			return err
-		}
-		b.directory = m
-		b.says("look addresses up among %d demo users", m.Len())
+		b.says("look addresses up among %d demo users", n)
 	case c.Directory == nil:
-		m, err := directory.NewMemory(nil)
-		if err != nil {
-			return err
-		}
-		b.directory = m
 		b.warn("there is no directory: every address is unknown, and nobody can publish")
 	case c.Directory.LDAP != nil:
 		return b.openLDAP(c.Directory.LDAP, log)
 	default:
-		m, err := directory.LoadUsers(c.Directory.File)
-		if err != nil {
-			return &fieldError{"file", err.Error()}
-		}
-		b.directory = m
-		b.says("look addresses up in %s: %d users", c.Directory.File, m.Len())
+		b.says("look addresses up in %s: %d users", c.Directory.File, n)
 	}
 	return nil
 }
@@ -140,19 +136,6 @@ func ldapServer(from urls, startTLS bool, caFile string, log *slog.Logger) (ldap
 	return s, nil
 }
 
-func (b *backends) openAccounts(c *config, _ *slog.Logger) (err error) {
-	switch {
-	case c.demo:
-		b.accounts, err = demoAccounts()
-	case c.Accounts == "":
-		b.accounts, err = auth.NewLocalAccounts(nil)
-	default:
-		b.accounts, err = auth.LoadAccounts(c.Accounts)
-	}
-	b.verifier = b.accounts
-	return err
-}
-
 func (b *backends) openActiveDirectory(c *config, log *slog.Logger) error {
 	ad := c.ActiveDirectory
 	if ad == nil {
@@ -184,7 +167,42 @@ func (b *backends) openPolicy(c *config, _ *slog.Logger) error {
 	return nil
 }
 
-func (b *backends) openTLS(c *config, _ *slog.Logger) error {
+// openBind checks passwords by bind at the directory.
+func (b *backends) openBind(c *config, log *slog.Logger) error {
+	if !c.Auth.LDAP {
+		return nil
+	}
+	l := c.Directory.LDAP
+	server, err := ldapServer(l.URL, l.StartTLS, l.CAFile, log)
+	if err != nil {
+		return err
+	}
+	bind := ldapdir.BindConfig{
+		Server: server, AllowPlaintext: l.isLocal(), BindDN: l.BindDN, BaseDN: l.BaseDN, Filter: l.Filter,
+		AccountAttribute: l.AccountAttribute, IDAttribute: l.IDAttribute, Domain: l.AccountDomain,
+	}
+	if l.BindPasswordFile != "" {
+		bind.BindPassword = ldapdir.PasswordFile(l.BindPasswordFile)
+	}
+	v, err := ldapdir.NewBindVerifier(bind)
+	if err != nil {
+		return err
+	}
+	b.verifier, b.bind = v, v
+	b.probes = append(b.probes, probe{"auth.ldap", v.Ready})
+	return nil
+}
+
+// isLocal reports whether the directory is on this machine, where passwords may go to
+// it in the clear.
+func (l *ldapConfig) isLocal() bool {
+	return !slices.ContainsFunc(l.URL, func(text string) bool {
+		u, err := url.Parse(text)
+		return err != nil || !isLoopback(u.Host)
+	})
+}
+
+func (f *inputs) readCertificate(c *config) error {
 	switch {
 	case c.TLS.Cert == "" && c.TLS.Key == "":
 		return nil
@@ -205,14 +223,14 @@ func (b *backends) openTLS(c *config, _ *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	b.tls = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	f.certificate = &pair
 	return nil
 }
 
 // maxToken bounds a token file, in bytes.
 const maxToken = 4096
 
-func (b *backends) openToken(c *config, _ *slog.Logger) error {
+func (f *inputs) readToken(c *config) error {
 	if c.HTTP.TokenFile == "" {
 		return nil
 	}
@@ -224,16 +242,17 @@ func (b *backends) openToken(c *config, _ *slog.Logger) error {
 	if len(token) == 0 || bytes.ContainsAny(token, " \t\r\n") {
 		return fmt.Errorf("%s: want one word", c.HTTP.TokenFile)
 	}
-	b.token = auth.NewSecret(token)
-	if !isLoopback(c.HTTP.Listen) {
-		b.warn("the control API is served without TLS: who can read the network has its token; put a TLS proxy before it")
-	}
+	f.token = auth.NewSecret(token)
 	return nil
 }
 
 // reviewAuth says what authentication amounts to, and what is odd about it.
 func (b *backends) reviewAuth(c *config) {
-	against := fmt.Sprintf("%d local accounts", b.accounts.Len())
+	local := b.files.Load().accounts
+	against := fmt.Sprintf("%d local accounts", local.Len())
+	if c.Auth.LDAP {
+		against = "the LDAP directory by bind, AMCCs and Digest against " + against
+	}
 	if c.ActiveDirectory != nil {
 		against = "Active Directory at " + list(c.ActiveDirectory.URL) + ", AMCCs and Digest against " + against
 	}
@@ -247,10 +266,10 @@ func (b *backends) reviewAuth(c *config) {
 	default:
 		b.says("ask everybody for credentials (%s), checked against %s", c.Auth.Cipher, against)
 	}
-	if c.ActiveDirectory == nil && b.accounts.Len() == 0 {
-		b.warn("there are neither accounts nor active_directory: nobody can sign in")
+	if c.ActiveDirectory == nil && !c.Auth.LDAP && local.Len() == 0 {
+		b.warn("there are neither accounts nor active_directory nor auth.ldap: nobody can sign in")
 	}
-	if realms := b.accounts.Realms(); len(realms) > 1 {
+	if realms := local.Realms(); len(realms) > 1 {
 		b.warn("the accounts have digest_ha1 of several realms, " + list(realms) + ": a server has one, so nobody can authenticate by Digest")
 	}
 	if c.Auth.RequireTLS && !c.servesTLS() {

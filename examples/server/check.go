@@ -106,7 +106,7 @@ func (c *config) describe(b *backends) []string {
 	switch {
 	case c.HTTP.Listen == "":
 		lines = append(lines, "serve no control API")
-	case b.token.Len() > 0:
+	case b.files.Load().token.Len() > 0:
 		lines = append(lines, "serve the control API on http://"+c.HTTP.Listen+" to who has the token in "+c.HTTP.TokenFile)
 	default:
 		lines = append(lines, "serve the control API on http://"+c.HTTP.Listen+" without a token")

@@ -18,6 +18,8 @@ type config struct {
 	name string // of the file, for messages; empty for the demo
 	demo bool   // the built-in directory and accounts
 
+	overrides overrides // by the command line
+
 	// Listen says where SIP is served: "udp:", "tcp:", "tls:", "ws:" or "wss:"
 	// and host:port. Port 0 takes a free one.
 	Listen []string `json:"listen"`
@@ -59,6 +61,7 @@ type tlsConfig struct {
 
 type authConfig struct {
 	Mode string `json:"mode"` // "required", "optional" or "off"
+	LDAP bool   `json:"ldap"` // passwords are checked by bind at directory.ldap
 	// UserAgents are words that mark a User-Agent as one of BluStar.
 	UserAgents        []string `json:"user_agents"`
 	Cipher            string   `json:"cipher"` // "tuz" or "aes-gcm"
@@ -124,6 +127,8 @@ type limitsConfig struct {
 type httpConfig struct {
 	Listen    string `json:"listen"`     // empty: no control API
 	TokenFile string `json:"token_file"` // empty: no token, and loopback only
+	// MetricsToken asks for the token at /metrics too.
+	MetricsToken bool `json:"metrics_token"`
 }
 
 type logConfig struct {
@@ -170,9 +175,9 @@ const maxConfig = 1 << 20
 
 // loadConfig reads and checks a configuration file. What its other files hold
 // is checked when the server is built. The error is a *configError.
-func loadConfig(name string) (*config, error) {
+func loadConfig(name string, o overrides) (*config, error) {
 	c := defaultConfig()
-	c.name = name
+	c.name, c.overrides = name, o
 	data, err := readFile(name, maxConfig)
 	if err == nil {
 		err = decodeStrict(data, c)
@@ -181,12 +186,28 @@ func loadConfig(name string) (*config, error) {
 		err = c.resolve(filepath.Dir(name))
 	}
 	if err == nil {
+		o.apply(c)
 		err = c.check()
 	}
 	if err != nil {
 		return nil, c.bad("", err)
 	}
 	return c, nil
+}
+
+// overrides are what the command line says in place of the configuration.
+type overrides struct {
+	listen string  // with commas between; empty: as configured
+	http   *string // nil: as configured
+}
+
+func (o overrides) apply(c *config) {
+	if o.listen != "" {
+		c.Listen = strings.Split(o.listen, ",")
+	}
+	if o.http != nil {
+		c.HTTP.Listen = *o.http
+	}
 }
 
 // bad makes err a configError of this key, or of one below it where err names it.

@@ -161,6 +161,12 @@ func (c *config) checkDirectory() error {
 			return &fieldError{"directory.ldap.bind_password_file", "missing, but there is a bind_dn"}
 		}
 	}
+	switch ldap := c.Auth.LDAP; {
+	case ldap && (c.Directory == nil || c.Directory.LDAP == nil):
+		return &fieldError{"auth.ldap", "needs directory.ldap"}
+	case ldap && c.ActiveDirectory != nil:
+		return &fieldError{"auth.ldap", "excludes active_directory, which checks passwords too"}
+	}
 	if ad := c.ActiveDirectory; ad != nil && len(ad.URL) == 0 {
 		return &fieldError{"active_directory.url", "missing"}
 	}

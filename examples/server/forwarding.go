@@ -28,10 +28,10 @@ type forwardings struct {
 
 // forwardingInfo is one record.
 type forwardingInfo struct {
-	User        string `json:"user"` // ID of the directory entry
-	Account     string `json:"account"`
-	Destination string `json:"destination"`
-	Since       stamp  `json:"since"`
+	User        string    `json:"user"` // ID of the directory entry
+	Account     string    `json:"account"`
+	Destination string    `json:"destination"`
+	Since       time.Time `json:"since"`
 }
 
 var _ presence.ForwardingController = (*forwardings)(nil)
@@ -50,7 +50,7 @@ func (f *forwardings) Forward(_ context.Context, user directory.Entry, destinati
 		if _, known := f.m[user.ID]; !known && len(f.m) >= maxForwardings {
 			return fmt.Errorf("%w: too many forwardings", presence.ErrRefused)
 		}
-		f.m[user.ID] = forwardingInfo{user.ID, user.Account, destination, stamp(time.Now())}
+		f.m[user.ID] = forwardingInfo{user.ID, user.Account, destination, time.Now().UTC().Truncate(time.Second)}
 	}
 	f.log.Info("forwarding", "user", user.ID, "destination", destination)
 	return nil

@@ -3,16 +3,19 @@
 //
 //	server                      # a demo on loopback, ready at once
 //	server -config server.json
+//	server -listen udp:0.0.0.0:5060 -http 127.0.0.1:8081   # elsewhere than it says
 //	server check -config …      # checks a configuration and says what it would do
+//	server version
 //	server hash-password        # reads a password on standard input, prints its hash
 //
 // The files of this folder follow the way through the program: config.go and
 // configcheck.go (the configuration), backends.go (directory, accounts, TLS),
-// wire.go (the parts put together), serve.go (start and shutdown), api.go and the
-// files named after what it serves (the control API), metrics.go.
+// wire.go (the parts put together), serve.go (start and shutdown), api.go (the
+// console), metrics.go.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -35,6 +38,7 @@ const (
 type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	hangup         <-chan os.Signal // SIGHUP: reload
 }
 
 func main() {
@@ -45,7 +49,9 @@ func main() {
 		// costs no measurable time and saves a fifth of the memory.
 		debug.SetGCPercent(50)
 	}
-	os.Exit(run(ctx, os.Args[1:], env{os.Stdin, os.Stdout, os.Stderr}))
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP) // from the first moment on, so that it never ends the program
+	os.Exit(run(ctx, os.Args[1:], env{os.Stdin, os.Stdout, os.Stderr, hangup}))
 }
 
 // run is the program. It ends when ctx does.
@@ -62,8 +68,12 @@ func run(ctx context.Context, args []string, e env) int {
 		err = checkCommand(args, e)
 	case "hash-password":
 		err = hashCommand(args, e)
+	case "version":
+		if err = parse(flag.NewFlagSet("version", flag.ContinueOnError), args, e); err == nil {
+			fmt.Fprintln(e.stdout, version())
+		}
 	default:
-		err = usageError(fmt.Sprintf("unknown command %q; there are serve, check and hash-password", printable(command)))
+		err = usageError(fmt.Sprintf("unknown command %q; there are serve, check, hash-password and version", printable(command)))
 	}
 	return exitCode(err, e)
 }
@@ -85,9 +95,12 @@ func exitCode(err error, e env) int {
 
 const usage = `usage:
   server [-config file]                 serve; without a file, a demo on loopback
+         [-listen udp:host:port,…]      in place of the key listen
+         [-http host:port]              in place of the key http.listen; empty for no control API
   server check [-config file]           check a configuration and say what it would do;
                                         with -online [-user address] ask the directories too
   server hash-password [-account name]  read a password on standard input, print its hash
+  server version                        print version, commit and Go version
 `
 
 // usageError is a mistake in the arguments.
@@ -116,11 +129,42 @@ func parse(fs *flag.FlagSet, args []string, e env) error {
 // configured loads the file of the flag -config, or the demo without one.
 func configured(fs *flag.FlagSet, args []string, e env) (*config, error) {
 	name := fs.String("config", "", "configuration `file`; without it, a demo on loopback")
+	var o overrides
+	fs.StringVar(&o.listen, "listen", "", "where SIP is served, in place of the configuration: `transport:host:port`, with commas between several")
+	fs.Func("http", "where the control API is served, in place of the configuration: `host:port`; empty for none", func(v string) error {
+		o.http = &v
+		return nil
+	})
 	if err := parse(fs, args, e); err != nil {
 		return nil, err
 	}
-	if *name == "" {
-		return demoConfig(), nil
+	if *name != "" {
+		return loadConfig(*name, o)
 	}
-	return loadConfig(*name)
+	c := demoConfig()
+	o.apply(c)
+	if err := c.check(); err != nil {
+		return nil, usageError(err.Error())
+	}
+	return c, nil
+}
+
+// version says which program this is: of its module, the commit, and Go.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	commit, modified := "unknown", ""
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			commit = s.Value
+		case "vcs.modified":
+			if s.Value == "true" {
+				modified = " (modified)"
+			}
+		}
+	}
+	return fmt.Sprintf("blustar server %s, commit %s%s, %s", cmp.Or(info.Main.Version, "(devel)"), commit, modified, info.GoVersion)
 }

@@ -53,6 +53,7 @@ type program struct {
 	stderr *output
 	stdout *output
 	cancel context.CancelFunc
+	hangup chan os.Signal // SIGHUP
 	code   chan int
 	done   bool
 	roots  *x509.CertPool // that its TLS certificate is verified with
@@ -67,8 +68,8 @@ func start(t *testing.T, args ...string) *program {
 func launch(t *testing.T, main func(context.Context, env) int) *program {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &program{t: t, stderr: newOutput(), stdout: newOutput(), cancel: cancel, code: make(chan int, 1)}
-	go func() { p.code <- main(ctx, env{strings.NewReader(""), p.stdout, p.stderr}) }()
+	p := &program{t: t, stderr: newOutput(), stdout: newOutput(), cancel: cancel, code: make(chan int, 1), hangup: make(chan os.Signal, 1)}
+	go func() { p.code <- main(ctx, env{strings.NewReader(""), p.stdout, p.stderr, p.hangup}) }()
 	t.Cleanup(func() {
 		if !p.done {
 			p.stop()
@@ -123,7 +124,7 @@ func files(t *testing.T, contents map[string]string) string {
 func call(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	out, errs := newOutput(), newOutput()
-	code = run(t.Context(), args, env{strings.NewReader(stdin), out, errs})
+	code = run(t.Context(), args, env{strings.NewReader(stdin), out, errs, nil})
 	return code, out.String(), errs.String()
 }
 
@@ -135,6 +136,10 @@ func TestArguments(t *testing.T) {
 	}{
 		{[]string{"-h"}, 0, "hash-password"},
 		{[]string{"check", "-h"}, 0, "-config"},
+		{[]string{"version"}, 0, "blustar server"},
+		{[]string{"version", "x"}, 2, "unexpected argument"},
+		{[]string{"-listen", "udp"}, 2, "listen[0]"},
+		{[]string{"-http", "0.0.0.0:80"}, 2, "http.token_file"},
 		{[]string{"-x"}, 2, "flag provided but not defined: -x"},
 		{[]string{"frobnicate"}, 2, `unknown command "frobnicate"`},
 		{[]string{"-config", "a.json", "b"}, 2, `unexpected argument "b"`},

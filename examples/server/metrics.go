@@ -119,7 +119,7 @@ func (c snapshots) Collect(ch chan<- prometheus.Metric) {
 	held("presentities", "Users held in memory.", p.Presentities)
 	held("publications", "Live publications.", p.Publications)
 	held("notifies_under_way", "NOTIFYs without an answer.", p.UnderWay)
-	held("event_clients", "Clients of /v1/events.", c.s.events.count())
+	held("event_clients", "Clients of /v1/events.", c.s.stream.Listeners())
 
 	a := c.s.guard.Stats()
 	const authHeld, decisions = "What the guard holds, by kind.", "Decisions of the guard."

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 )
@@ -30,8 +31,9 @@ func serveCommand(ctx context.Context, args []string, e env) error {
 }
 
 func serve(ctx context.Context, c *config, e env) error {
-	log := c.newLogger(e.stderr)
-	s, err := newServer(c, log)
+	level := new(slog.LevelVar)
+	log := c.newLogger(e.stderr, level)
+	s, err := newServer(c, log, level)
 	if err != nil {
 		return err
 	}
@@ -41,12 +43,17 @@ func serve(ctx context.Context, c *config, e env) error {
 	if c.demo {
 		printDemo(e.stderr)
 	}
-	return s.run(ctx, e.stderr)
+	return s.run(ctx, e)
 }
 
-func (c *config) newLogger(w io.Writer) *slog.Logger {
-	var level slog.Level
+// level is the configured one.
+func (c *config) level() (level slog.Level) {
 	_ = level.UnmarshalText([]byte(c.Log.Level)) // the configuration is checked
+	return level
+}
+
+func (c *config) newLogger(w io.Writer, level *slog.LevelVar) *slog.Logger {
+	level.Set(c.level())
 	options := &slog.HandlerOptions{Level: level}
 	if c.Log.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
@@ -57,8 +64,8 @@ func (c *config) newLogger(w io.Writer) *slog.Logger {
 // run serves until ctx ends, or a listener fails, and then shuts down in order:
 // the subscriptions with their last NOTIFYs, the stack that carries those, the
 // control API, the directory.
-func (s *server) run(ctx context.Context, status io.Writer) error {
-	web := s.newAPI()
+func (s *server) run(ctx context.Context, e env) error {
+	web, status := s.newAPI(), e.stderr
 	failed := make(chan error, 2)
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -80,17 +87,32 @@ func (s *server) run(ctx context.Context, status io.Writer) error {
 		fmt.Fprintf(status, "listening http %s\n", s.api.Addr())
 	}
 	fmt.Fprintln(status, "ready")
+	notifySystemd("READY=1")
 
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
-	}
+	err := s.wait(ctx, e.hangup, failed)
 	s.stopping.Store(true)
+	notifySystemd("STOPPING=1")
 	s.log.Info("shutting down")
 	s.shutdown(web)
 	running.Wait()
 	return err
+}
+
+// wait returns when ctx ends or something has failed, and reloads at each signal until
+// then.
+func (s *server) wait(ctx context.Context, hangup <-chan os.Signal, failed <-chan error) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return err
+		case <-hangup:
+			if err := s.reload(ctx); err != nil {
+				s.log.Error("not reloaded, everything stays as it was", "error", oneLine(err.Error()))
+			}
+		}
+	}
 }
 
 func (s *server) shutdown(web *http.Server) {
@@ -102,7 +124,7 @@ func (s *server) shutdown(web *http.Server) {
 	_ = s.stack.Shutdown(notify) // waits for no more than those answers
 	rest, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
-	s.events.close()
+	s.stream.Close()
 	if err := web.Shutdown(rest); err != nil {
 		_ = web.Close()
 	}

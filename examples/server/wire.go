@@ -1,16 +1,18 @@
 package main
 
 import (
-	"cmp"
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/console"
 	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx/stack"
 )
@@ -24,23 +26,26 @@ const (
 
 // server is all the parts, put together.
 type server struct {
-	cfg      *config
-	log      *slog.Logger
-	backends *backends
-	stack    *stack.Stack
-	guard    *auth.Guard
-	presence *presence.Server
-	events   *events
-	metrics  *metrics
-	forwards *forwardings
-	api      net.Listener // nil without a control API
-	stopping atomic.Bool  // shutdown has begun
+	cfg       *config
+	log       *slog.Logger
+	backends  *backends
+	stack     *stack.Stack
+	guard     *auth.Guard
+	presence  *presence.Server
+	stream    *console.Stream
+	web       http.Handler // the control API
+	metrics   *metrics
+	forwards  *forwardings
+	api       net.Listener // nil without a control API
+	level     *slog.LevelVar
+	reloading sync.Mutex
+	stopping  atomic.Bool // shutdown has begun
 }
 
 // newServer opens the sockets and puts the parts together. Where it fails it
 // leaves nothing open.
-func newServer(c *config, log *slog.Logger) (*server, error) {
-	s := &server{cfg: c, log: log, events: newEvents(maxEventClients), metrics: newMetrics(), forwards: newForwardings(log)}
+func newServer(c *config, log *slog.Logger, level *slog.LevelVar) (*server, error) {
+	s := &server{cfg: c, log: log, level: level, stream: new(console.Stream), metrics: newMetrics(), forwards: newForwardings(log)}
 	if err := s.open(); err != nil {
 		s.abandon()
 		return nil, err
@@ -59,7 +64,7 @@ func (s *server) open() (err error) {
 	if s.stack, err = stack.Listen(stack.Config{
 		Listen:     c.Listen,
 		Advertise:  c.Advertise,
-		TLS:        cmp.Or(s.backends.tls, new(tls.Config)),
+		TLS:        &tls.Config{GetCertificate: s.backends.certificate, MinVersion: tls.VersionTLS12},
 		MaxMessage: max(256<<10, c.Limits.MaxBody+headerRoom),
 		Logger:     log,
 	}); err != nil {
@@ -77,7 +82,7 @@ func (s *server) open() (err error) {
 		AllStatuses:         c.AllStatuses,
 		NextAppointment:     c.NextAppointment,
 		Forward:             s.forwards,
-		Hooks:               s.metrics.hooks(s.events.publish),
+		Hooks:               s.metrics.hooks(s.stream.Changed),
 		Logger:              log,
 		MaxSubscribeExpires: seconds(c.Limits.MaxSubscribeExpires),
 		MaxPublishExpires:   seconds(c.Limits.MaxPublishExpires),
@@ -90,6 +95,9 @@ func (s *server) open() (err error) {
 		return err
 	}
 	s.metrics.collect(s)
+	if s.web, err = s.newConsole(); err != nil {
+		return err
+	}
 	if c.HTTP.Listen != "" {
 		s.api, err = net.Listen("tcp", c.HTTP.Listen)
 	}
@@ -116,8 +124,8 @@ func (c *config) newGuard(b *backends, log *slog.Logger) (*auth.Guard, error) {
 	return auth.New(auth.Config{
 		Mode:              auth.Mode(c.Auth.Mode),
 		Verifier:          b.verifier,
-		AMCC:              b.accounts,
-		Digest:            b.accounts,
+		AMCC:              accounts{b},
+		Digest:            accounts{b},
 		Algorithms:        algorithms,
 		OldDigest:         auth.OldDigest(c.Auth.AllowOldDigest),
 		Cipher:            cipher,

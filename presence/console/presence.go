@@ -1,4 +1,4 @@
-package main
+package console
 
 import (
 	"mime"
@@ -44,8 +44,8 @@ type blustarJSON struct {
 }
 
 // getPresence is GET /v1/presence/{address}.
-func (s *server) getPresence(w http.ResponseWriter, r *http.Request) error {
-	view, err := s.presence.Presence(r.Context(), r.PathValue("address"))
+func (c *Console) getPresence(w http.ResponseWriter, r *http.Request) error {
+	view, err := c.cfg.Server.Presence(r.Context(), r.PathValue("address"))
 	if err != nil {
 		return err
 	}
@@ -102,10 +102,7 @@ func (p *presenceJSON) addSources(from *aa.Presence) {
 		}
 	}
 	for _, a := range from.Calendar {
-		p.Calendar = append(p.Calendar, appointment{
-			ID: a.ID, State: a.State, Subject: a.Subject, Location: a.Location,
-			From: a.From.UTC(), End: a.End.UTC(), AllDay: a.AllDay, Private: a.Private,
-		})
+		p.Calendar = append(p.Calendar, shown(a))
 	}
 	if e := from.ExternalUC; e != nil {
 		p.External = &external{e.Status, e.FreeText, e.FwdDestination, e.TelephoneEvent}
@@ -133,14 +130,19 @@ type sourceJSON struct {
 }
 
 // getExplain is GET /v1/explain/{address}.
-func (s *server) getExplain(w http.ResponseWriter, r *http.Request) error {
+func (c *Console) getExplain(w http.ResponseWriter, r *http.Request) error {
 	address := r.PathValue("address")
-	e, err := s.presence.Explain(r.Context(), address)
+	e, err := c.cfg.Server.Explain(r.Context(), address)
 	if err != nil {
 		return err
 	}
+	writeJSON(w, http.StatusOK, newExplainJSON(entityOf(address), e))
+	return nil
+}
+
+func newExplainJSON(entity string, e consolidation.Explanation) explainJSON {
 	out := explainJSON{
-		Entity: entityOf(address), Status: e.Status, Note: e.Note, Rule: e.Rule,
+		Entity: entity, Status: e.Status, Note: e.Note, Rule: e.Rule,
 		Sources: []sourceJSON{}, NextChange: stamp(e.NextChange),
 	}
 	for _, c := range e.Claims {
@@ -153,8 +155,7 @@ func (s *server) getExplain(w http.ResponseWriter, r *http.Request) error {
 		}
 		out.Sources = append(out.Sources, source)
 	}
-	writeJSON(w, http.StatusOK, out)
-	return nil
+	return out
 }
 
 // wholeSeconds writes "12s" or "1h2m3s".

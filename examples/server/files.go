@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"reflect"
+	"slices"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/directory"
+)
+
+// inputs is what the server has from files, and reads again while it runs: all of it,
+// or nothing. It does not change once read.
+type inputs struct {
+	users       *directory.Memory // nil where the directory is LDAP
+	accounts    *auth.LocalAccounts
+	certificate *tls.Certificate // nil without tls.cert
+	token       auth.Secret      // of the control API, empty without one
+}
+
+// read reads the files that a configuration names. The error is a *configError.
+func (c *config) read() (*inputs, error) {
+	f := new(inputs)
+	for _, step := range []struct {
+		key  string
+		read func(*config) error
+	}{
+		{"directory", f.readUsers}, {"accounts", f.readAccounts}, {"tls", f.readCertificate}, {"http.token_file", f.readToken},
+	} {
+		if err := step.read(c); err != nil {
+			return nil, c.bad(step.key, err)
+		}
+	}
+	return f, nil
+}
+
+func (f *inputs) readUsers(c *config) (err error) {
+	switch {
+	case c.demo:
+		f.users, err = demoDirectory()
+	case c.Directory == nil:
+		f.users, err = directory.NewMemory(nil)
+	case c.Directory.LDAP == nil:
+		if f.users, err = directory.LoadUsers(c.Directory.File); err != nil {
+			err = &fieldError{"file", err.Error()}
+		}
+	}
+	return err
+}
+
+func (f *inputs) readAccounts(c *config) (err error) {
+	switch {
+	case c.demo:
+		f.accounts, err = demoAccounts()
+	case c.Accounts == "":
+		f.accounts, err = auth.NewLocalAccounts(nil)
+	default:
+		f.accounts, err = auth.LoadAccounts(c.Accounts)
+	}
+	return err
+}
+
+// Lookup implements [directory.Directory].
+func (b *backends) Lookup(ctx context.Context, a directory.Address) (directory.Entry, error) {
+	return b.files.Load().users.Lookup(ctx, a)
+}
+
+// accounts are the local ones, as they were read last.
+type accounts struct{ *backends }
+
+func (a accounts) now() *auth.LocalAccounts { return a.files.Load().accounts }
+
+// Verify implements [auth.Verifier].
+func (a accounts) Verify(ctx context.Context, c auth.Credentials) (auth.Identity, error) {
+	return a.now().Verify(ctx, c)
+}
+
+// DigestAccount implements [auth.DigestAccounts].
+func (a accounts) DigestAccount(ctx context.Context, q auth.DigestQuery) (auth.DigestAccount, error) {
+	return a.now().DigestAccount(ctx, q)
+}
+
+// LocksAccounts, Realms and Algorithms are what package auth asks for once.
+func (a accounts) LocksAccounts() bool          { return a.now().LocksAccounts() }
+func (a accounts) Realms() []string             { return a.now().Realms() }
+func (a accounts) Algorithms() []auth.Algorithm { return a.now().Algorithms() }
+
+// certificate is what new TLS connections are shown.
+func (b *backends) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return b.files.Load().certificate, nil
+}
+
+// leaf is the server's certificate, or nil.
+func (b *backends) leaf() *x509.Certificate {
+	if c := b.files.Load().certificate; c != nil {
+		return c.Leaf
+	}
+	return nil
+}
+
+// reload reads users, accounts, certificate, token and log level again. Where anything
+// of them is not good, everything stays as it was. What else has changed in the
+// configuration needs a restart, and is named in the log.
+func (s *server) reload(ctx context.Context) error {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	c := s.cfg
+	if !c.demo {
+		var err error
+		if c, err = loadConfig(c.name, c.overrides); err != nil {
+			return err
+		}
+	}
+	f, err := c.read()
+	if err != nil {
+		return err
+	}
+	before := s.backends.files.Load()
+	if !slices.Equal(before.accounts.Realms(), f.accounts.Realms()) || !slices.Equal(before.accounts.Algorithms(), f.accounts.Algorithms()) {
+		return c.bad("accounts", &fieldError{Reason: "digest_ha1 is of another realm or algorithm than before: that needs a restart"})
+	}
+	if (before.users == nil) != (f.users == nil) || (before.certificate == nil) != (f.certificate == nil) || (before.token.Len() == 0) != (f.token.Len() == 0) {
+		return c.bad("", &fieldError{Reason: "whether directory.file, tls and http.token_file are used has changed: that needs a restart"})
+	}
+	s.backends.files.Store(f)
+	s.level.Set(c.level())
+	if changed := s.cfg.elsewhere(c); len(changed) > 0 {
+		s.log.Warn("changed in the configuration, and needs a restart", "keys", list(changed))
+	}
+	for _, u := range s.presence.Users() { // so that those who are watched have their new entry
+		if err := s.presence.Reload(ctx, u.Entity); err != nil {
+			s.log.Debug("no entry any more", "user", u.ID, "error", err)
+		}
+	}
+	s.log.Info("reloaded", "users", f.size(), "accounts", f.accounts.Len())
+	return nil
+}
+
+func (f *inputs) size() int {
+	if f.users == nil {
+		return 0
+	}
+	return f.users.Len()
+}
+
+// elsewhere names the keys that differ in another configuration, but for what a reload
+// takes over.
+func (c *config) elsewhere(other *config) (keys []string) {
+	a, b := *c, *other
+	a.Log.Level, b.Log.Level = "", ""
+	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
+	for i := range va.NumField() {
+		field := va.Type().Field(i)
+		if key := field.Tag.Get("json"); key != "" && !reflect.DeepEqual(va.Field(i).Interface(), vb.Field(i).Interface()) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}

@@ -1,0 +1,193 @@
+package console
+
+import (
+	"bytes"
+	"container/list"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/consolidation"
+)
+
+const (
+	maxListeners = 64               // of /v1/events at a time
+	maxQueue     = 1024             // events that wait for one of them
+	heartbeat    = 15 * time.Second // between comments that show that the server is there
+	writeTime    = 10 * time.Second // for a listener to take what is sent
+
+	maxRemembered = 10_000 // users whose last changes are kept
+	maxTimeline   = 20     // changes that are kept of each
+)
+
+// Stream takes the changes of presence, keeps the last ones of each user, and serves
+// them as server-sent events. A listener that does not keep up is dropped: it sees its
+// connection end, and can ask for what it missed. The zero Stream is ready for use, and
+// is safe for concurrent use.
+type Stream struct {
+	mu        sync.Mutex
+	listeners map[chan []byte]struct{}
+	closed    bool
+	users     map[string]*list.Element // of a *history, by entity
+	newest    list.List                // of *history: who changed last is first
+}
+
+// history is the last changes of one user, the oldest first.
+type history struct {
+	entity  string
+	changes []moment
+}
+
+// moment is one change.
+type moment struct {
+	Status    consolidation.Status `json:"status"`
+	Note      string               `json:"note"`
+	Timestamp stamp                `json:"timestamp"`
+}
+
+// Changed is the hook of [presence.Hooks] that feeds the stream. It does not block.
+func (s *Stream) Changed(c presence.Change) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := moment{c.Status, strings.Clone(c.Note), stamp(c.Timestamp)}
+	s.remember(strings.Clone(c.Entity), m)
+	if len(s.listeners) == 0 {
+		return
+	}
+	data, err := json.Marshal(struct {
+		Entity string `json:"entity"`
+		moment
+	}{c.Entity, m})
+	if err != nil {
+		return // texts can be written
+	}
+	event := bytes.Join([][]byte{[]byte("event: presence\ndata: "), data, []byte("\n\n")}, nil)
+	for queue := range s.listeners {
+		select {
+		case queue <- event:
+		default:
+			s.drop(queue)
+		}
+	}
+}
+
+// remember adds a change to the history of a user. The lock is held.
+func (s *Stream) remember(entity string, m moment) {
+	if s.users == nil {
+		s.users = make(map[string]*list.Element)
+	}
+	at := s.users[entity]
+	switch {
+	case at != nil:
+		s.newest.MoveToFront(at)
+	default:
+		if len(s.users) >= maxRemembered {
+			oldest := s.newest.Back()
+			delete(s.users, oldest.Value.(*history).entity)
+			s.newest.Remove(oldest)
+		}
+		at = s.newest.PushFront(&history{entity: entity})
+		s.users[entity] = at
+	}
+	h := at.Value.(*history)
+	if len(h.changes) == maxTimeline {
+		h.changes = slices.Delete(h.changes, 0, 1)
+	}
+	h.changes = append(h.changes, m)
+}
+
+// timeline returns the last changes of a user, the newest first.
+func (s *Stream) timeline(entity string) []moment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.users[entity]
+	if at == nil {
+		return []moment{}
+	}
+	changes := slices.Clone(at.Value.(*history).changes)
+	slices.Reverse(changes)
+	return changes
+}
+
+// Listeners returns how many listen now.
+func (s *Stream) Listeners() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.listeners)
+}
+
+// Close ends the connections of all listeners, and lets no more in: for the shutdown of
+// an HTTP server, which waits for them.
+func (s *Stream) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for queue := range s.listeners {
+		s.drop(queue)
+	}
+}
+
+// join adds a listener; ok is false where there are too many.
+func (s *Stream) join() (queue chan []byte, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.listeners) >= maxListeners {
+		return nil, false
+	}
+	if s.listeners == nil {
+		s.listeners = make(map[chan []byte]struct{})
+	}
+	queue = make(chan []byte, maxQueue)
+	s.listeners[queue] = struct{}{}
+	return queue, true
+}
+
+func (s *Stream) leave(queue chan []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drop(queue)
+}
+
+// drop closes a queue once. The lock is held.
+func (s *Stream) drop(queue chan []byte) {
+	if _, in := s.listeners[queue]; in {
+		delete(s.listeners, queue)
+		close(queue)
+	}
+}
+
+// ServeHTTP serves the events until the listener goes, is too slow, or Close is called.
+// It lets everybody in: [Console] is what asks who they are.
+func (s *Stream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	queue, ok := s.join()
+	if !ok {
+		w.Header().Set("Retry-After", "10")
+		writeError(w, http.StatusServiceUnavailable, "too many clients listen to events")
+		return
+	}
+	defer s.leave(queue)
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(time.Time{}) // the server's would end the request
+	send := func(text []byte) bool {
+		_ = conn.SetWriteDeadline(time.Now().Add(writeTime))
+		_, err := w.Write(text)
+		return err == nil && conn.Flush() == nil
+	}
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for text, open := []byte(": listening\n\n"), true; open && send(text); {
+		select {
+		case text, open = <-queue:
+		case <-beat.C:
+			text = []byte(": heartbeat\n\n")
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
