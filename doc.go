@@ -13,6 +13,7 @@
 //	presence/source           … values of lines, calendars and the like, and their monitors
 //	presence/consolidation    … the rules that make one status of it all
 //	presence/console          an http.Handler for operators: JSON API, event stream, live page
+//	presence/promstats        metrics for Prometheus
 //	presence/client           the other end: a BluStar client for gateways, tests and terminals
 //	presence/dialoginfo       line states from any PBX that offers BLF (RFC 4235)
 //	presence/caldav           appointments from CalDAV calendars

@@ -156,8 +156,9 @@ type Hooks struct {
 	// the client wrote it, and the status of the response.
 	Request func(method string, status int, took time.Duration)
 	// Notify is told the outcome of each NOTIFY: the status of its final
-	// response, or 0 with an error.
-	Notify func(status int, err error)
+	// response and how long that took (0 for the last one of a subscription), or 0
+	// with an error.
+	Notify func(status int, took time.Duration, err error)
 }
 
 // Change is a change of what watchers of a presentity see.

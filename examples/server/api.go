@@ -22,7 +22,7 @@ func (s *server) newConsole() (http.Handler, error) {
 		Token:   func() auth.Secret { return s.backends.files.Load().token },
 		Healthy: s.healthy, Ready: s.ready,
 		Reload:  s.reload,
-		Metrics: s.metrics.handler(), MetricsToken: s.cfg.HTTP.MetricsToken,
+		Metrics: newMetrics(s.metrics), MetricsToken: s.cfg.HTTP.MetricsToken,
 		More:   map[string]http.Handler{"/v1/forwardings": console.Page(s.forwards.list)}, // what the controller recorded
 		Logger: s.log,
 	}

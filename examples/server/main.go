@@ -11,7 +11,7 @@
 // The files of this folder follow the way through the program: config.go and
 // configcheck.go (the configuration), backends.go (directory, accounts, TLS),
 // wire.go (the parts put together), serve.go (start and shutdown), api.go (the
-// console), metrics.go.
+// console), metrics.go, files.go (what is read again).
 package main
 
 import (

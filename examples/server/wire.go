@@ -13,6 +13,7 @@ import (
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/console"
+	"github.com/openblustar/blustar/presence/promstats"
 	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx/stack"
 )
@@ -34,7 +35,7 @@ type server struct {
 	presence  *presence.Server
 	stream    *console.Stream
 	web       http.Handler // the control API
-	metrics   *metrics
+	metrics   *promstats.Collector
 	forwards  *forwardings
 	api       net.Listener // nil without a control API
 	level     *slog.LevelVar
@@ -45,7 +46,7 @@ type server struct {
 // newServer opens the sockets and puts the parts together. Where it fails it
 // leaves nothing open.
 func newServer(c *config, log *slog.Logger, level *slog.LevelVar) (*server, error) {
-	s := &server{cfg: c, log: log, level: level, stream: new(console.Stream), metrics: newMetrics(), forwards: newForwardings(log)}
+	s := &server{cfg: c, log: log, level: level, stream: new(console.Stream), metrics: promstats.New(), forwards: newForwardings(log)}
 	if err := s.open(); err != nil {
 		s.abandon()
 		return nil, err
@@ -58,7 +59,7 @@ func (s *server) open() (err error) {
 	if s.backends, err = c.open(log); err != nil {
 		return err
 	}
-	if s.guard, err = c.newGuard(s.backends, log); err != nil {
+	if s.guard, err = c.newGuard(s.backends, s.metrics, log); err != nil {
 		return c.bad("auth", err)
 	}
 	if s.stack, err = stack.Listen(stack.Config{
@@ -82,7 +83,7 @@ func (s *server) open() (err error) {
 		AllStatuses:         c.AllStatuses,
 		NextAppointment:     c.NextAppointment,
 		Forward:             s.forwards,
-		Hooks:               s.metrics.hooks(s.stream.Changed),
+		Hooks:               s.metrics.Hooks(presence.Hooks{Changed: s.stream.Changed}),
 		Logger:              log,
 		MaxSubscribeExpires: seconds(c.Limits.MaxSubscribeExpires),
 		MaxPublishExpires:   seconds(c.Limits.MaxPublishExpires),
@@ -94,7 +95,7 @@ func (s *server) open() (err error) {
 	}); err != nil {
 		return err
 	}
-	s.metrics.collect(s)
+	s.measure()
 	if s.web, err = s.newConsole(); err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ func (s *server) open() (err error) {
 	return err
 }
 
-func (c *config) newGuard(b *backends, log *slog.Logger) (*auth.Guard, error) {
+func (c *config) newGuard(b *backends, m *promstats.Collector, log *slog.Logger) (*auth.Guard, error) {
 	cipher, err := auth.StandardCiphers().Lookup(c.Auth.Cipher)
 	if err != nil {
 		return nil, err
@@ -123,7 +124,8 @@ func (c *config) newGuard(b *backends, log *slog.Logger) (*auth.Guard, error) {
 	}
 	return auth.New(auth.Config{
 		Mode:              auth.Mode(c.Auth.Mode),
-		Verifier:          b.verifier,
+		Verifier:          m.Verifier(b.verifier),
+		OnDecision:        m.Decided,
 		AMCC:              accounts{b},
 		Digest:            accounts{b},
 		Algorithms:        algorithms,

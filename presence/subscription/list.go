@@ -151,5 +151,5 @@ func (n *listNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err err
 		}
 		d.listed = d.listed && !n.full
 	}
-	d.settled(res, err, verdict)
+	d.settled(res, err, verdict, n.sentAt)
 }

@@ -25,7 +25,7 @@ func (w *Watch) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
 	if again && verdict < silent && !w.removed {
 		d.push(w)
 	}
-	d.settled(res, err, verdict)
+	d.settled(res, err, verdict, w.sentAt)
 }
 
 // finalNotify is a dialog whose last NOTIFY is under way: whatever becomes of
@@ -37,13 +37,13 @@ func (f *finalNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err er
 	if d.fetch {
 		d.Drop() // it has taken its part of the bounds until now
 	}
-	d.registry.observe(res, err)
+	d.registry.observe(res, 0, err)
 	d.registry.sendDone()
 }
 
 // settled goes on after an outcome: with what is due, or with the end of the
 // dialog. It is called with d.mu held and releases it.
-func (d *Dialog) settled(res *sipx.Response, err error, v verdict) {
+func (d *Dialog) settled(res *sipx.Response, err error, v verdict, sentAt int64) {
 	d.underWay--
 	if res != nil {
 		d.proven = true
@@ -58,7 +58,7 @@ func (d *Dialog) settled(res *sipx.Response, err error, v verdict) {
 		d.draining = true
 	}
 	d.mu.Unlock()
-	d.registry.observe(res, err)
+	d.registry.observe(res, time.Since(time.Unix(0, sentAt)), err)
 	if drain {
 		d.drain()
 	}
@@ -152,7 +152,7 @@ func (d *Dialog) wakeUp(w *wake) {
 	}
 }
 
-func (r *Registry) observe(res *sipx.Response, err error) {
+func (r *Registry) observe(res *sipx.Response, took time.Duration, err error) {
 	switch {
 	case errors.Is(err, sipx.ErrTooLarge):
 		r.cfg.Logger.Warn("a watcher cannot be told: the document is larger than a message may be", "error", err)
@@ -164,7 +164,7 @@ func (r *Registry) observe(res *sipx.Response, err error) {
 		if res != nil {
 			status = res.Status
 		}
-		r.cfg.Events.Notified(status, err)
+		r.cfg.Events.Notified(status, took, err)
 	}
 }
 

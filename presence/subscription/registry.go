@@ -43,9 +43,10 @@ type Events struct {
 	// else.
 	Ended func(e Ending)
 	// Notified is told the outcome of each NOTIFY: the status of its final
-	// response, or 0 with an error. It is called where the network is read: it
+	// response and how long that took (0 where a last NOTIFY ended the dialog), or 0
+	// with an error. It is called where the network is read: it
 	// must not block, and must not call the registry.
-	Notified func(status int, err error)
+	Notified func(status int, took time.Duration, err error)
 }
 
 // Ending is the end of a dialog.
