@@ -5,6 +5,7 @@
 //	server -config server.json
 //	server -listen udp:0.0.0.0:5060 -http 127.0.0.1:8081   # elsewhere than it says
 //	server check -config …      # checks a configuration and says what it would do
+//	server health               # asks a server on this machine whether it is well
 //	server version
 //	server hash-password        # reads a password on standard input, prints its hash
 //
@@ -68,12 +69,14 @@ func run(ctx context.Context, args []string, e env) int {
 		err = checkCommand(args, e)
 	case "hash-password":
 		err = hashCommand(args, e)
+	case "health":
+		err = healthCommand(ctx, args, e)
 	case "version":
 		if err = parse(flag.NewFlagSet("version", flag.ContinueOnError), args, e); err == nil {
 			fmt.Fprintln(e.stdout, version())
 		}
 	default:
-		err = usageError(fmt.Sprintf("unknown command %q; there are serve, check, hash-password and version", printable(command)))
+		err = usageError(fmt.Sprintf("unknown command %q; there are serve, check, hash-password, health and version", printable(command)))
 	}
 	return exitCode(err, e)
 }
@@ -100,6 +103,7 @@ const usage = `usage:
   server check [-config file]           check a configuration and say what it would do;
                                         with -online [-user address] ask the directories too
   server hash-password [-account name]  read a password on standard input, print its hash
+  server health [-http host:port]       ask a server on this machine whether it is well
   server version                        print version, commit and Go version
 `
 
