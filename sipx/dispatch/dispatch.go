@@ -58,8 +58,8 @@ type Group struct {
 	then  func() // to call when jobs is 0
 }
 
-// Dispatcher runs jobs. Its methods may be called from any goroutine. It has no
-// goroutine while it has no job.
+// Dispatcher runs jobs. Its methods may be called from any goroutine. A few of its
+// goroutines wait for more work, with the stacks that they have grown, until Stop.
 type Dispatcher struct {
 	cfg Config
 
@@ -69,6 +69,7 @@ type Dispatcher struct {
 	lanes   map[Lane]*lane
 	ready   [2]queue           // lanes that wait for a goroutine, by class
 	free    []*lane            // to be used again
+	workers []chan *lane       // goroutines that wait for a lane
 	running [2]int             // jobs that run, by class
 	waiting [2]int             // jobs that wait, by class
 	sources map[netip.Addr]int // jobs that wait, by source
@@ -91,6 +92,9 @@ type lane struct {
 
 // maxFree bounds the lanes that are kept to be used again.
 const maxFree = 256
+
+// maxWorkers bounds the goroutines that wait for work.
+const maxWorkers = 64
 
 // queue is a list of lanes.
 type queue struct{ first, last *lane }
@@ -188,8 +192,19 @@ func (d *Dispatcher) fill() {
 		if l == nil {
 			return
 		}
-		go d.work(l)
+		d.run(l)
 	}
+}
+
+// run gives a lane to a goroutine; d.mu is held.
+func (d *Dispatcher) run(l *lane) {
+	n := len(d.workers)
+	if n == 0 {
+		go d.work(l, make(chan *lane, 1))
+		return
+	}
+	d.workers[n-1] <- l // it waits: there is room
+	d.workers = d.workers[:n-1]
 }
 
 // next takes a ready lane, and accounts for its first job as running.
@@ -216,11 +231,25 @@ func (d *Dispatcher) next() *lane {
 	return l
 }
 
-// work runs the first job of l, then whatever else is ready.
-func (d *Dispatcher) work(l *lane) {
+// work runs the first job of l, then whatever else is ready, and then what comes by
+// more.
+func (d *Dispatcher) work(l *lane, more chan *lane) {
 	for l != nil {
-		l = d.step(l)
+		if l = d.step(l); l == nil && d.rest(more) {
+			l = <-more
+		}
 	}
+}
+
+// rest has a goroutine wait for a lane, and reports false where enough of them do.
+func (d *Dispatcher) rest(more chan *lane) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped || len(d.workers) == maxWorkers {
+		return false
+	}
+	d.workers = append(d.workers, more)
+	return true
 }
 
 func (d *Dispatcher) step(l *lane) (next *lane) {
@@ -230,7 +259,7 @@ func (d *Dispatcher) step(l *lane) (next *lane) {
 		d.leave(job.Group)
 		next = d.done(l, job)
 		if !returned && next != nil { // runtime.Goexit, as of a failed test, ends this goroutine
-			go d.work(next)
+			go d.work(next, make(chan *lane, 1))
 		}
 	}()
 	job.Task.Run()
@@ -302,6 +331,10 @@ func (d *Dispatcher) After(g *Group, f func()) {
 func (d *Dispatcher) Stop(ctx context.Context) error {
 	d.mu.Lock()
 	d.stopped = true
+	for _, more := range d.workers {
+		close(more)
+	}
+	d.workers = nil
 	if !d.started {
 		clear(d.lanes)
 		clear(d.sources)

@@ -101,6 +101,7 @@ func TestStart(t *testing.T) {
 		d.Start()
 		synctest.Wait()
 		require.True(t, ran)
+		require.NoError(t, d.Stop(t.Context()))
 
 		d = dispatch.New(dispatch.Config{})
 		require.True(t, d.Submit(dispatch.Job{Task: dispatch.TaskFunc(func() { t.Error("ran") })}))
@@ -143,6 +144,7 @@ func TestAfter(t *testing.T) {
 		require.Equal(t, []string{"done"}, told)
 		d.After(&g, func() { told = append(told, "at once") })
 		require.Equal(t, []string{"done", "at once"}, told)
+		require.NoError(t, d.Stop(t.Context()))
 	})
 }
 
