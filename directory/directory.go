@@ -73,6 +73,13 @@ type Batch interface {
 	LookupAll(ctx context.Context, as []Address) []Result
 }
 
+// Immediate is what a [Directory] implements beside Lookup if it may have an answer
+// without asking anybody. Peek returns what Lookup would have answered, and true; or
+// false where that would take its time. It does not block.
+type Immediate interface {
+	Peek(a Address) (Result, bool)
+}
+
 // A Result is the answer for one address: the entry, or the error that Lookup
 // would have returned.
 type Result struct {

@@ -97,17 +97,23 @@ func (m *Memory) Lookup(ctx context.Context, a Address) (Entry, error) {
 	if err := ctx.Err(); err != nil {
 		return Entry{}, err
 	}
+	r, _ := m.Peek(a)
+	return r.Entry, r.Err
+}
+
+// Peek implements [Immediate]. It always has an answer.
+func (m *Memory) Peek(a Address) (Result, bool) {
 	switch es := m.byAddress[a]; len(es) {
 	case 0:
-		return Entry{}, ErrNotFound
+		return Result{Err: ErrNotFound}, true
 	case 1:
-		return es[0], nil
+		return Result{Entry: es[0]}, true
 	default:
 		err := &AmbiguousError{Address: a}
 		for _, e := range es {
 			err.Entries = append(err.Entries, e.ID)
 		}
-		return Entry{}, err
+		return Result{Err: err}, true
 	}
 }
 

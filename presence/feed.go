@@ -133,7 +133,7 @@ func (s *Server) entry(ctx context.Context, address string) (directory.Entry, er
 	if err != nil {
 		return directory.Entry{}, &InputError{"address", err.Error()}
 	}
-	r := s.lookup(ctx, party{}, []directory.Address{a})[0]
+	r := s.lookupOne(ctx, party{}, a)
 	if r.Err != nil && !errors.Is(r.Err, directory.ErrNotFound) {
 		return r.Entry, fmt.Errorf("presence: directory: %w", r.Err)
 	}

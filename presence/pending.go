@@ -102,7 +102,7 @@ func (p *pending) Expired() { p.server.start(p.ask) }
 
 func (p *pending) ask() {
 	s := p.server
-	result := s.lookup(s.ctx, party{}, []directory.Address{p.address})[0]
+	result := s.lookupOne(s.ctx, party{}, p.address)
 	if result.Err == nil {
 		s.resolve(p, result.Entry)
 		return
@@ -223,19 +223,43 @@ func (s *Server) unknownSnapshot() *snapshot {
 	return &snapshot{server: s, at: time.Now(), result: consolidation.Result{Status: consolidation.StatusUnknown, Rule: "unknown"}}
 }
 
+// lookupOne is lookup for one address.
+func (s *Server) lookupOne(ctx context.Context, who party, a directory.Address) directory.Result {
+	if r, known := s.peek(a); known {
+		return r
+	}
+	return s.lookup(ctx, who, []directory.Address{a})[0]
+}
+
+// peek returns what the directory has at hand.
+func (s *Server) peek(a directory.Address) (r directory.Result, known bool) {
+	if d, ok := s.cfg.Directory.(directory.Immediate); ok {
+		r, known = d.Peek(a)
+	}
+	return r, known && (r.Err == nil || errors.Is(r.Err, directory.ErrNotFound))
+}
+
 // lookup asks the directory, bounded in time and number; who asks has a part of that.
+// What the directory has at hand takes no part.
 func (s *Server) lookup(ctx context.Context, who party, as []directory.Address) []directory.Result {
+	results := make([]directory.Result, len(as))
+	known := true
+	for i := 0; i < len(as) && known; i++ {
+		results[i], known = s.peek(as[i])
+	}
+	if known {
+		return results
+	}
 	if !s.lookups.enter(who) {
-		results := make([]directory.Result, len(as))
 		for i := range results {
-			results[i].Err = errBusy
+			results[i] = directory.Result{Err: errBusy}
 		}
 		return results
 	}
 	defer s.lookups.leave(who)
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.LookupTimeout)
 	defer cancel()
-	results := directory.LookupAll(ctx, s.cfg.Directory, as)
+	results = directory.LookupAll(ctx, s.cfg.Directory, as)
 	for i, r := range results {
 		if r.Err != nil && !errors.Is(r.Err, directory.ErrNotFound) {
 			s.cfg.Logger.Warn("directory look-up", "address", as[i].String(), "error", r.Err)

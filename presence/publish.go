@@ -1,7 +1,6 @@
 package presence
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -104,7 +103,7 @@ func (s *Server) published(ctx context.Context, whose sipx.Address, who party) (
 	if err != nil {
 		return directory.Entry{}, sipx.Errorf(404, "no such user")
 	}
-	r := s.lookup(ctx, who, []directory.Address{a})[0]
+	r := s.lookupOne(ctx, who, a)
 	switch {
 	case r.Err == nil:
 		return r.Entry, nil
@@ -275,7 +274,7 @@ func (s *Server) publishOwn(pub *publishing) error {
 		return nil
 	}
 	if pub.said != nil {
-		pub.said.Body, pub.said.Document = bytes.Clone(pub.req.Body), pub.doc
+		pub.said.Body, pub.said.Document = pub.req.Body, pub.doc
 	}
 	c, err := s.publications.Publish(publication.Request{
 		Presentity: p.id, Owner: pub.owner, Rule: publication.Separate, IfMatch: pub.ifMatch, Expires: pub.until, Said: pub.said,
