@@ -26,7 +26,7 @@ func (ps *presentities) pin(entry directory.Entry) *presentity {
 		p.watchers.of = p
 		ps.m[entry.ID] = p
 	}
-	p.pins++
+	p.pins.Add(1)
 	ps.mu.Unlock()
 	first := false
 	p.once.Do(func() {
@@ -42,12 +42,15 @@ func (ps *presentities) pin(entry directory.Entry) *presentity {
 
 // unpin undoes pin. A nil presentity is nothing.
 func (ps *presentities) unpin(p *presentity) {
-	if p == nil {
+	if p == nil || p.pins.Add(-1) > 0 {
 		return
 	}
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	if p.pins--; p.pins == 0 {
+	p.mu.Lock()
+	idle := p.idle()
+	p.mu.Unlock()
+	if idle { // seldom: all requests have to do with ps.mu
+		ps.mu.Lock()
+		defer ps.mu.Unlock()
 		ps.forgetIfIdle(p)
 	}
 }
@@ -79,7 +82,7 @@ func (i *idling) Expired() {
 func (ps *presentities) forgetIfIdle(p *presentity) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.pins > 0 || ps.m[p.id] != p || !p.idle() {
+	if p.pins.Load() > 0 || ps.m[p.id] != p || !p.idle() {
 		return
 	}
 	if p.renewal { // it is looked at again

@@ -20,8 +20,8 @@ import (
 // of its entry. It implements [subscription.Resource].
 type presentity struct {
 	server *Server
-	id     string // of the directory entry
-	pins   int    // requests and calls that use it now; guarded by presentities.mu
+	id     string       // of the directory entry
+	pins   atomic.Int32 // requests and calls that use it now; rises with presentities.mu held
 	once   sync.Once
 
 	mu       sync.Mutex

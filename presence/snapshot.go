@@ -28,8 +28,8 @@ type snapshot struct {
 	at       time.Time
 	state    consolidation.State
 	result   consolidation.Result
-	tuples   []pidf.Tuple // of Standard publications, for Standard watchers
-	private  bool         // own eyes see more
+	said     []*publication.Contribution // what is published; Standard watchers are shown its tuples
+	private  bool                        // own eyes see more
 
 	mu   sync.Mutex
 	kept []kept // made when they are needed
@@ -66,7 +66,7 @@ func (s *Server) newSnapshot(p *presentity, entity string, state *consolidation.
 	n := &snapshot{
 		server: s, watching: &p.watching, entity: entity, at: now, state: *state,
 		result:  consolidation.Consolidate(s.cfg.Rules, state, now),
-		tuples:  s.publishedTuples(p.id),
+		said:    s.publications.Of(p.id),
 		private: hasPrivate(state.Calendar),
 	}
 	before := p.current.Load()
@@ -74,6 +74,15 @@ func (s *Server) newSnapshot(p *presentity, entity string, state *consolidation.
 		return n
 	}
 	n.versions = before.versions
+	if p.watching.Load() == 0 { // nobody could see a difference; whoever comes is shown what there is
+		for v := range n.versions {
+			n.versions[v]++
+		}
+		return n
+	}
+	if n.isAs(before) {
+		return n
+	}
 	for v, changed := range n.changes(before) {
 		if changed {
 			n.versions[v]++
@@ -85,6 +94,26 @@ func (s *Server) newSnapshot(p *presentity, entity string, state *consolidation.
 // Version implements [subscription.State].
 func (n *snapshot) Version(v subscription.View) uint64 { return uint64(n.versions[v]) }
 
+// isAs reports whether a snapshot is certainly as that before, as where a publication
+// was refreshed.
+func (n *snapshot) isAs(before *snapshot) bool {
+	a, b := &n.state, &before.state
+	if len(a.Lines)+len(b.Lines)+len(a.Calendar)+len(b.Calendar) > 0 || a.External != nil || b.External != nil ||
+		n.server.cfg.Decorate != nil {
+		return false
+	}
+	if next := b.NextChange(before.at); !next.IsZero() && !next.After(n.at) {
+		return false
+	}
+	r, s := &n.result, &before.result
+	return n.entity == before.entity && a.Entry == b.Entry && a.Services == b.Services && a.Live == b.Live &&
+		r.Status == s.Status && r.Note == s.Note && r.Rule == s.Rule &&
+		r.Winner.Source == s.Winner.Source && r.Winner.Owner == s.Winner.Owner && r.Winner.Received.Equal(s.Winner.Received) &&
+		slices.EqualFunc(a.Published, b.Published, func(x, y consolidation.Published) bool {
+			return x.Document == y.Document && x.Status == y.Status && x.Note == y.Note
+		})
+}
+
 // changes reports which watchers of n see something else than those of before.
 func (n *snapshot) changes(before *snapshot) (changed [views]bool) {
 	sights := consolidation.Sights
@@ -94,7 +123,7 @@ func (n *snapshot) changes(before *snapshot) (changed [views]bool) {
 	// Most changes are of these, and found without a look at the documents.
 	obvious := n.result.Note != before.result.Note || n.state.Services != before.state.Services
 	documents := hasDocument(&n.state) || hasDocument(&before.state)
-	tuples := !sameTuples(n.tuples, before.tuples)
+	tuples := !sameTuples(n.said, before.said)
 	for sight := range sights {
 		if sight == consolidation.SightOwn && !n.private && !before.private && n.server.cfg.Decorate == nil {
 			changed[viewOf(sight, bluStar)], changed[viewOf(sight, standard)] = changed[0], changed[1] // as others see it
@@ -121,11 +150,56 @@ func hasDocument(s *consolidation.State) bool {
 	return slices.ContainsFunc(s.Published, func(p consolidation.Published) bool { return p.Document != nil })
 }
 
-func sameTuples(a, b []pidf.Tuple) bool {
-	if len(a) == 0 || len(b) == 0 {
-		return len(a) == len(b)
+// sameTuples reports whether the tuples of two lists of publications say the same.
+func sameTuples(a, b []*publication.Contribution) bool {
+	sameNumber := func(x, y *publication.Contribution) bool { return x.Number == y.Number }
+	if slices.EqualFunc(a, b, sameNumber) {
+		same := true
+		for i := range a {
+			x, y := a[i].Document(), b[i].Document()
+			if x != nil && y != nil && x != y && plainlyDiffer(x.Tuples, y.Tuples) {
+				return false
+			}
+			same = same && x == y
+		}
+		if same {
+			return true
+		}
 	}
-	return &a[0] == &b[0] && len(a) == len(b) || pidf.Equal(&pidf.Presence{Tuples: a}, &pidf.Presence{Tuples: b})
+	x, y := publishedTuples(a), publishedTuples(b)
+	if len(x) == 0 || len(y) == 0 {
+		return len(x) == len(y)
+	}
+	return pidf.Equal(&pidf.Presence{Tuples: x}, &pidf.Presence{Tuples: y})
+}
+
+// plainlyDiffer reports whether a glance shows that tuples differ: one of a few has
+// another status or note than that with its ID.
+func plainlyDiffer(a, b []pidf.Tuple) bool {
+	const few = 8
+	if len(a) != len(b) || len(a) > few {
+		return false
+	}
+	for i := range a {
+		x, y := &a[i], &b[i]
+		other := x.Basic != y.Basic && isBasic(x.Basic) && isBasic(y.Basic) ||
+			len(x.Notes) == 1 && len(y.Notes) == 1 && x.Notes[0].Text != y.Notes[0].Text
+		if other && x.ID == y.ID && count(a, x.ID) == 1 && count(b, x.ID) == 1 {
+			return true
+		}
+	}
+	return false
+}
+
+func isBasic(b pidf.Basic) bool { return b == pidf.Open || b == pidf.Closed }
+
+func count(tuples []pidf.Tuple, id string) (n int) {
+	for i := range tuples {
+		if tuples[i].ID == id {
+			n++
+		}
+	}
+	return n
 }
 
 // hasPrivate reports whether own eyes see more than others'.
@@ -143,7 +217,7 @@ func (n *snapshot) document(v subscription.View) *pidf.Presence {
 		AllStatuses: n.server.cfg.AllStatuses, NextAppointment: n.server.cfg.NextAppointment,
 	})
 	if isStandard(v) && sight < consolidation.SightBusyOrNot {
-		doc.Tuples = append(doc.Tuples, n.tuples...)
+		doc.Tuples = append(doc.Tuples, publishedTuples(n.said)...)
 	}
 	if f := n.server.cfg.Decorate; f != nil && sight != consolidation.SightBlocked {
 		f(Decoration{Entry: entryOf(&n.state), Sight: sight, Result: n.result, Document: doc})
@@ -195,16 +269,16 @@ func (n *snapshot) write(v subscription.View, entity string) *[]byte {
 // on: each with an ID that is unique in the composed document, and with a basic
 // status only if it is one (baresip publishes "unknown", RFC 3863 §4.1.4 has open and
 // closed).
-func (s *Server) publishedTuples(id string) []pidf.Tuple {
+func publishedTuples(list []*publication.Contribution) []pidf.Tuple {
 	var all []pidf.Tuple
-	for _, c := range s.publications.Of(id) {
+	for _, c := range list {
 		doc := c.Document()
 		if c.Rule != publication.Separate || doc == nil {
 			continue
 		}
 		for _, t := range doc.Tuples {
 			t.ID = "p" + strconv.FormatUint(c.Number, 10) + "-" + t.ID
-			if t.Basic != pidf.Open && t.Basic != pidf.Closed {
+			if !isBasic(t.Basic) {
 				t.Basic = ""
 			}
 			all = append(all, t)

@@ -71,10 +71,14 @@ func (s *server) open() (err error) {
 	}); err != nil {
 		return err
 	}
+	var guard presence.Guard // nil lets everybody in, and costs nothing
+	if c.Auth.Mode != string(auth.ModeOff) {
+		guard = s.guard
+	}
 	if s.presence, err = presence.New(presence.Config{
 		Sender:              s.stack,
 		Directory:           s.backends.directory,
-		Guard:               s.guard,
+		Guard:               guard,
 		Policy:              s.backends.policy,
 		Domains:             c.Domains,
 		Dialect:             presence.DialectMode(without(c.Dialect, "auto")),
