@@ -71,7 +71,7 @@ func (r *Related) Append(dst []byte) (body []byte, contentType string) {
 		dst = appendPart(dst, boundary, p)
 	}
 	dst = append(dst, "--"+boundary+"--\r\n"...)
-	return dst, `multipart/related;type="` + TypeRLMI + `";start="<` + escapeQuoted(header(r.Start)) + `>";boundary="` + boundary + `"`
+	return dst, `multipart/related;type="` + TypeRLMI + `";start="<` + escapeQuoted(header(r.Start)) + `>";boundary=` + boundary
 }
 
 func appendPart(dst []byte, boundary string, p Part) []byte {

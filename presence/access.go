@@ -15,10 +15,11 @@ import (
 )
 
 // check has the guard judge a request. The error is its answer to the peer.
-func (s *Server) check(ctx context.Context, req *sipx.Request, contact sipx.Address, d *Dialect) (auth.Identity, error) {
+func (s *Server) check(ctx context.Context, x *exchange, contact sipx.Address, d *Dialect) (auth.Identity, error) {
 	if s.cfg.Guard == nil {
 		return auth.Identity{}, nil
 	}
+	req := x.req
 	endpoint := contactKey(contact.URI)
 	if contact.URI.IsZero() {
 		endpoint = req.Flow.Remote.String()
@@ -36,7 +37,7 @@ func (s *Server) check(ctx context.Context, req *sipx.Request, contact sipx.Addr
 		UserAgent:  req.Header.Get("User-Agent"),
 		Method:     req.Method,
 		URI:        req.URI.String(),
-		Body:       req.Body,
+		Body:       x.sent,
 		Rauth:      req.Header.Get("X-BSS-rauth"),
 		AMCC:       contact.URI.User == amccUser,
 		Digest:     d.Digest,

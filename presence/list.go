@@ -9,8 +9,10 @@ import (
 
 // listOf reads the resource list in a SUBSCRIBE (BSP-4.2-1, BSP-4.2-2): the URIs
 // in order, nested lists flattened, duplicates dropped. list tells whether there
-// is one.
-func (s *Server) listOf(req *sipx.Request) (uris []string, list bool, err error) {
+// is one. An entry without a URI names nobody; a list may have none at all (RFC 4826
+// §3.1) where one NOTIFY is for the whole list.
+func (s *Server) listOf(sub *subscribing) (uris []string, list bool, err error) {
+	req := sub.req
 	if len(req.Body) == 0 {
 		if req.Header.HasToken("Require", extRecipientList) {
 			return nil, false, sipx.Errorf(400, "recipient-list-subscribe without a list")
@@ -31,10 +33,10 @@ func (s *Server) listOf(req *sipx.Request) (uris []string, list bool, err error)
 		}
 		uri := strings.TrimSpace(entry.URI)
 		key := watchKey(uri)
-		if uri == "" || len(uri) > maxText {
-			return nil, true, sipx.Errorf(400, "resource-lists: entry without uri, or with one of more than %d bytes", maxText)
+		if len(uri) > maxText {
+			return nil, true, sipx.Errorf(400, "resource-lists: a uri of more than %d bytes", maxText)
 		}
-		if seen[key] {
+		if uri == "" || seen[key] {
 			continue
 		}
 		if len(uris) == s.cfg.MaxList {
@@ -43,7 +45,7 @@ func (s *Server) listOf(req *sipx.Request) (uris []string, list bool, err error)
 		seen[key] = true
 		uris = append(uris, uri)
 	}
-	if len(uris) == 0 {
+	if len(uris) == 0 && sub.dialect.Style.Lists == nil {
 		return nil, true, sipx.Errorf(400, "resource-lists: no entry")
 	}
 	return uris, true, nil

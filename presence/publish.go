@@ -59,7 +59,7 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 	if pub.expires, err = s.granted(req, s.cfg.MaxPublishExpires); err != nil {
 		return err
 	}
-	id, err := s.check(ctx, req, pub.contact, pub.dialect)
+	id, err := s.check(ctx, x, pub.contact, pub.dialect)
 	if err != nil {
 		return err
 	}

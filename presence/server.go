@@ -117,13 +117,14 @@ type exchange struct {
 	server   *Server
 	w        sipx.ResponseWriter
 	req      *sipx.Request
+	sent     []byte // its body, as it came
 	began    time.Time
 	answered bool
 }
 
 // ServeSIP implements [sipx.Handler].
 func (s *Server) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
-	x := &exchange{server: s, w: w, req: req, began: time.Now()}
+	x := &exchange{server: s, w: w, req: req, sent: req.Body, began: time.Now()}
 	if !s.enterRequest() {
 		x.answer(overloaded("shutting down"))
 		return
@@ -170,6 +171,9 @@ func (s *Server) serve(ctx context.Context, x *exchange) error {
 	if err := s.screen(x.req); err != nil {
 		return err
 	}
+	if err := s.expand(x); err != nil {
+		return err
+	}
 	switch x.req.Method {
 	case "SUBSCRIBE":
 		return s.subscribe(ctx, x)
@@ -180,6 +184,7 @@ func (s *Server) serve(ctx context.Context, x *exchange) error {
 			sipx.Field{Name: "Allow", Value: allowedMethods},
 			sipx.Field{Name: "Allow-Events", Value: s.events()},
 			sipx.Field{Name: "Accept", Value: typePIDF + ", " + typeResourceLists},
+			sipx.Field{Name: "Accept-Encoding", Value: contentCodings},
 			sipx.Field{Name: "Supported", Value: extRecipientList + ", " + extEventList}))
 		return nil
 	case "NOTIFY":
@@ -210,9 +215,6 @@ func (s *Server) screen(req *sipx.Request) error {
 	}
 	if len(req.Body) > s.cfg.MaxBody {
 		return sipx.Errorf(413, "")
-	}
-	if e := req.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return &refused{sipx.NewResponse(415, sipx.Field{Name: "Accept-Encoding", Value: "identity"})}
 	}
 	return nil
 }

@@ -260,9 +260,22 @@ func (n *snapshot) Body(s subscription.Showing) []byte {
 // write writes the document of a view.
 func (n *snapshot) write(v subscription.View, entity string) *[]byte {
 	doc := n.document(v)
-	doc.Entity, doc.Persons[0].ID = entity, entity
+	address(doc, entity)
 	xml := slices.Clip(doc.Append(nil, dialectOf(v).Documents))
 	return &xml
+}
+
+// address has a document speak of its entity as the watcher writes it: there, in the ID of
+// the person, and in contacts.
+func address(doc *pidf.Presence, entity string) {
+	for i := range doc.Tuples {
+		if c := doc.Tuples[i].Contact; c != nil && c.URI == doc.Entity {
+			contact := *c
+			contact.URI = entity
+			doc.Tuples[i].Contact = &contact
+		}
+	}
+	doc.Entity, doc.Persons[0].ID = entity, entity
 }
 
 // publishedTuples returns the tuples of all Standard publications, as they are passed

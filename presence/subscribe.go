@@ -68,7 +68,7 @@ func (s *Server) subscribe(ctx context.Context, x *exchange) error {
 		}
 		return sipx.Errorf(481, "")
 	}
-	if sub.id, err = s.check(ctx, req, sub.contact, sub.dialect); err != nil {
+	if sub.id, err = s.check(ctx, x, sub.contact, sub.dialect); err != nil {
 		return err
 	}
 	if d != nil {
@@ -79,7 +79,7 @@ func (s *Server) subscribe(ctx context.Context, x *exchange) error {
 
 // open makes a new subscription.
 func (s *Server) open(ctx context.Context, sub *subscribing) error {
-	uris, list, err := s.listOf(sub.req)
+	uris, list, err := s.listOf(sub)
 	if err != nil {
 		return err
 	}
@@ -264,7 +264,7 @@ func (s *Server) resubscribe(ctx context.Context, d *subscription.Dialog, sub *s
 	if len(sub.req.Body) > 0 { // Require: recipient-list-subscribe without a body changes no list
 		var list bool
 		var err error
-		if uris, list, err = s.listOf(sub.req); err != nil {
+		if uris, list, err = s.listOf(sub); err != nil {
 			return err
 		}
 		if list && !(d.IsList() && sub.dialect.ListInRefresh) {

@@ -33,8 +33,9 @@ type Options struct {
 	Entity string // the presentity's address, as the watcher writes it
 	Sight  Sight
 	// Standard writes for clients of the RFCs: what was published by one of them,
-	// where that won, and away and other in RPID's own words. Else away and other
-	// are shown as busy, and the note tells.
+	// where that won, away and other in RPID's own words, and the entity as the
+	// contact of services that are open (RFC 4479 §3.3). Else away and other are shown
+	// as busy, and the note tells.
 	Standard bool
 	// AllStatuses has away and other shown as they are, in either dialect.
 	AllStatuses bool
@@ -69,10 +70,10 @@ func Document(state *State, result Result, now time.Time, o Options) *pidf.Prese
 	doc := &pidf.Presence{
 		Entity: o.Entity,
 		Tuples: []pidf.Tuple{
-			{ID: "global service", Basic: basic(state.Services.Global)},
-			{ID: "audio", Basic: basic(state.Services.Audio)},
-			{ID: "video", Basic: basic(state.Services.Video)},
-			{ID: "message", Basic: basic(state.Services.Message)},
+			tuple("global service", state.Services.Global, o),
+			tuple("audio", state.Services.Audio, o),
+			tuple("video", state.Services.Video, o),
+			tuple("message", state.Services.Message, o),
 		},
 		Persons: []pidf.Person{{
 			ID:         o.Entity,
@@ -147,11 +148,16 @@ func withoutLines(state *State, result Result) (*State, Result) {
 	return &s, result
 }
 
-func basic(open bool) pidf.Basic {
+// tuple is a service. Some clients take one without a contact as closed.
+func tuple(id string, open bool, o Options) pidf.Tuple {
+	t := pidf.Tuple{ID: id, Basic: pidf.Closed}
 	if open {
-		return pidf.Open
+		t.Basic = pidf.Open
+		if o.Standard {
+			t.Contact = &pidf.Contact{URI: o.Entity}
+		}
 	}
-	return pidf.Closed
+	return t
 }
 
 // activity writes a consolidated status as RPID (BSP-3.2-1, BSP-3.2-7).

@@ -77,3 +77,24 @@ func TestDocument(t *testing.T) {
 		})
 	}
 }
+
+// RFC 4479 §3.3: where a service that is open can be reached, for clients of the RFCs.
+func TestDocumentContacts(t *testing.T) {
+	state := consolidation.State{Services: consolidation.Services{Global: true, Audio: true}}
+	for _, standard := range []bool{true, false} {
+		doc := consolidation.Document(&state, consolidation.Result{}, day("15:00:00"),
+			consolidation.Options{Entity: "sip:tom.hanks@astra.com", Standard: standard})
+		var contacts []string
+		for _, tuple := range doc.Tuples {
+			if tuple.Contact != nil {
+				require.Equal(t, pidf.Open, tuple.Basic)
+				contacts = append(contacts, tuple.ID+" "+tuple.Contact.URI)
+			}
+		}
+		if standard {
+			require.Equal(t, []string{"global service sip:tom.hanks@astra.com", "audio sip:tom.hanks@astra.com"}, contacts)
+		} else {
+			require.Empty(t, contacts)
+		}
+	}
+}

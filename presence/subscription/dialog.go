@@ -52,6 +52,7 @@ type Dialog struct {
 	unreachable int64  // since when the network has not reached the watcher, Unix time; 0 where it has
 	listedAt    int64  // when everything was last asked for and shown, Unix time in nanoseconds
 	tries       int8   // pauses in a row
+	coding      coding // of large bodies
 	state       dialogState
 	final       Reason // of the last NOTIFY
 	closed      bool   // not in the registry any more; watches are as they were
@@ -283,7 +284,7 @@ func (d *Dialog) close(state dialogState, why Reason, overdue bool) bool {
 		d.state, d.final = state, why
 	}
 	d.registry.deadlines.Remove(&d.deadline)
-	d.registry.remove(d, len(d.watches))
+	d.registry.remove(d, d.weight())
 	for _, w := range d.watches {
 		w.leave()
 	}
@@ -378,8 +379,9 @@ func (d *Dialog) SetItems(items []Item) ([]*Watch, error) {
 	if err := d.registry.take(d, len(added)); err != nil {
 		return nil, err
 	}
-	d.registry.release(d, len(have))
+	before := d.weight()
 	d.watches = list
+	d.registry.release(d, before+len(added)-d.weight())
 	for _, w := range have {
 		w.removed = true
 		w.leave()
@@ -389,6 +391,9 @@ func (d *Dialog) SetItems(items []Item) ([]*Watch, error) {
 	}
 	return added, nil
 }
+
+// weight is what a dialog counts for in the bounds: that of an empty list as one watch.
+func (d *Dialog) weight() int { return max(1, len(d.watches)) }
 
 func (d *Dialog) newWatch(item Item) *Watch {
 	return &Watch{dialog: d, entity: strings.Clone(item.Entity), resource: item.Resource, view: item.View}

@@ -66,7 +66,7 @@ type written struct {
 // else need not do. d.mu is held.
 func (d *Dialog) takeDue(last bool) (shown []written, full bool) {
 	size := 0
-	if full = !d.listed && d.due != nil && !last; full {
+	if full = !d.listed && (d.due != nil || len(d.watches) == 0) && !last; full {
 		if size = listingSize(d.watches); size > maxListBody {
 			size, full = 0, false
 		}
@@ -87,7 +87,7 @@ func (d *Dialog) takeDue(last bool) (shown []written, full bool) {
 		w.force, w.shown, w.sent = false, true, version
 		shown = append(shown, written{w, body})
 	}
-	return shown, full && (len(shown) > 0 || d.due != nil)
+	return shown, full && (len(shown) > 0 || d.due != nil || len(d.watches) == 0)
 }
 
 func (d *Dialog) newList(shown []written, full bool, why Reason) *notification {
@@ -118,6 +118,7 @@ func (d *Dialog) newList(shown []written, full bool, why Reason) *notification {
 	n.Header = append(n.Header,
 		sipx.Field{Name: "Require", Value: d.style.Lists.Extension()},
 		sipx.Field{Name: "Content-Type", Value: contentType})
+	d.encode(n)
 	return n
 }
 

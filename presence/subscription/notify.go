@@ -186,6 +186,7 @@ func (d *Dialog) newNotify(w *Watch, state State, why Reason) *notification {
 			n.From.URI = u
 		}
 	}
+	d.encode(n)
 	return n
 }
 

@@ -17,7 +17,7 @@ type Opening struct {
 	Style   *Style        // nil: that of the RFCs
 	Expires time.Duration // granted; 0 shows the state once (RFC 6665 §4.4.3)
 	From    sipx.URI      // of NOTIFYs: the address of the resource
-	Items   []Item        // what is watched; at least one
+	Items   []Item        // what is watched; of no list exactly one; an empty list needs [Style.Lists]
 	List    bool          // a list was subscribed to
 	Pulse   *Pulse        // of what is behind this and other dialogs: one lost NOTIFY ends none of them while others are answered; nil: each dialog stands alone
 	Account string        // who was authenticated, for shares and listings; "" where nobody was
@@ -38,7 +38,7 @@ func (r *Registry) Open(o Opening) (*Dialog, error) {
 	req := o.Request
 	event, ok := sipx.ParseEvent(req.Header.Get("Event"))
 	switch tag := req.From.Tag(); {
-	case len(o.Items) == 0:
+	case len(o.Items) == 0 && (!o.List || o.Style == nil || o.Style.Lists == nil):
 		return nil, errors.New("subscription: an Opening without Items")
 	case !ok || event.Package != o.Package.Name:
 		return nil, sipx.Errorf(489, "")
@@ -72,6 +72,7 @@ func (r *Registry) Open(o Opening) (*Dialog, error) {
 		target:    packURI(o.Contact),
 		expires:   time.Now().Add(o.Expires).UnixNano(),
 		remoteSeq: req.CSeq,
+		coding:    codingOf(req.Header),
 		draining:  true, // until Start
 	}
 	if d.style == nil {

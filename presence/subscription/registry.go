@@ -93,6 +93,7 @@ type Registry struct {
 	idle        chan struct{} // told when outstanding falls to 0
 	actives     activeTexts
 	contacts    contacts
+	compressors compressors
 
 	mu      sync.Mutex
 	closed  bool
@@ -193,7 +194,7 @@ func (r *Registry) add(d *Dialog, account string, source netip.Prefix) error {
 		return ErrFull
 	}
 	d.account, d.source = r.partiesOf(account, source)
-	if err := r.takeLocked(d, len(d.watches)); err != nil {
+	if err := r.takeLocked(d, d.weight()); err != nil {
 		r.forgetLocked(d)
 		return err
 	}
