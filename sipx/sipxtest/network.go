@@ -5,8 +5,8 @@
 // A [Network] carries the messages of each [Stack] as rendered bytes, which the
 // receiver parses, so that a test sees what a real peer would. It can lose,
 // double, delay and reorder datagrams, make a host disappear and break
-// connections. It uses no sockets, and no goroutine while nothing is under way:
-// inside a testing/synctest bubble all its time is the bubble's.
+// connections. It uses no sockets; inside a testing/synctest bubble all its time is
+// the bubble's, and Shutdown ends the goroutines that wait for requests.
 //
 //	network := sipxtest.NewNetwork(sipxtest.Config{})
 //	server := network.NewStack("192.0.2.1:5060")
