@@ -70,7 +70,15 @@ func isChar(r rune) bool {
 
 // isText reports whether s is UTF-8 and XML allows all of it in a document.
 func isText(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !isChar(r) })
+	for i, r := range s {
+		if r < utf8.RuneSelf && r >= ' ' {
+			continue
+		}
+		if !isChar(r) || r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD") {
+			return false
+		}
+	}
+	return true
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }

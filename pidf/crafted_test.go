@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/stretchr/testify/require"
 )
 
@@ -198,7 +199,6 @@ func TestIdentifiersOfExtensions(t *testing.T) {
 	standard := string(p.Append(nil, pidf.StandardDialect))
 	require.Contains(t, standard, `<tuple id="a-2">`)
 	require.Contains(t, standard, `<dm:person id="b-2"/>`)
-	require.Equal(t, standard, string(p.Template(pidf.StandardDialect).AppendXML(nil, p.Entity)))
 }
 
 // Extensions share the declarations of the root element; a document does not grow by them.
@@ -246,3 +246,21 @@ func TestNoLimits(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "urn:p:299", p.Extensions[0].Name().Space)
 }
+
+// A prefix that an attribute value mentions is not declared again where typed elements are written with it.
+func TestMentionedPrefixIsTaken(t *testing.T) {
+	const space = "http://www.aastra.com/presence/blustar/2011"
+	doc := body(`<dm:person id="p"><b:presence xmlns:b="` + space + `"><b:blustar xmlns:aa="urn:x:1" aa:extra="aa:y"><b:status>busy</b:status></b:blustar>` +
+		`<b:blustar xmlns:aa="urn:x:1" aa:extra="aa:y"><b:status>away</b:status></b:blustar></b:presence></dm:person>`)
+	p, err := aa.Decode(doc)
+	require.NoError(t, err)
+	out := p.Append(nil, pidf.BluStarDialect)
+	q, err := aa.Decode(out)
+	require.NoError(t, err)
+	require.Equal(t, aa.StatusBusy, aa.PresenceOf(&q.Persons[0]).BluStar.Status, "%s", out)
+	require.Equal(t, pidf.Attr{Name: pidf.Name{Space: "urn:x:1", Local: "extra"}, Value: "aa:y"}, withoutPrefix(aa.PresenceOf(&q.Persons[0]).BluStar.Attrs[0]))
+	require.Equal(t, string(out), string(q.Append(nil, pidf.BluStarDialect)))
+	require.Empty(t, pidf.Diff(p, q))
+}
+
+func withoutPrefix(a pidf.Attr) pidf.Attr { return pidf.Attr{Name: a.Name, Value: a.Value} }

@@ -55,12 +55,19 @@ type writer struct {
 	root   int           // where the declarations of the root element go
 	used   [idCount]bool // the namespaces with a prefix of this package that were written
 	bound  []binding     // what else the root element declares
-	chosen []string      // the prefixes of the namespaces from idCount on
+	chosen []chosen      // for the namespaces from idCount on
 	room   int           // how many it may
 	local  []binding     // what the elements that are open declare themselves
 
 	f       Fields
 	scratch []byte // for comparisons
+}
+
+// chosen is the tag of a namespace whose prefix this package does not choose. It keeps its strings for the next document,
+// which mostly has the same.
+type chosen struct {
+	tag
+	valid bool
 }
 
 // writers spares each document the allocation of a writer.
@@ -133,31 +140,52 @@ func (w *writer) declare() {
 	}
 }
 
-// prefix returns the prefix to write elements of a namespace with, empty for the one of the root.
-func (w *writer) prefix(n nsID) string {
+// tag returns how to write tags in a namespace: without a prefix where the root element declares none.
+func (w *writer) tag(n nsID) *tag {
 	if n < idCount {
 		w.used[n] = true
-		return prefixes[n]
+		return &tags[n]
 	}
+	if i := int(n - idCount); i < len(w.chosen) && w.chosen[i].valid {
+		return &w.chosen[i].tag
+	}
+	if prefix := w.prefixOf(w.f.space(n)); prefix != "" {
+		return w.setTag(n, prefix)
+	}
+	return &unprefixed
+}
+
+// setTag makes a prefix the one of a namespace from idCount on.
+func (w *writer) setTag(n nsID, prefix string) *tag {
 	i := int(n - idCount)
 	for len(w.chosen) <= i {
-		w.chosen = append(w.chosen, "")
+		w.chosen = slices.Grow(w.chosen, 1)[:len(w.chosen)+1]
+		w.chosen[len(w.chosen)-1].valid = false
 	}
-	if w.chosen[i] == "" {
-		w.chosen[i] = w.prefixOf(w.f.space(n))
+	t := &w.chosen[i]
+	if t.prefix != prefix {
+		end := "</" + prefix + ":"
+		t.tag = tag{prefix: end[2 : len(end)-1], start: "<" + end[2:], end: end}
 	}
-	return w.chosen[i]
+	t.valid = true
+	return &t.tag
 }
 
 // ensure makes sure that a namespace of fields has a prefix, if possible a given one.
 func (w *writer) ensure(n nsID, prefix string) {
-	if n < idCount || w.prefix(n) != "" || w.choose(n, prefix) {
+	if n < idCount || w.tag(n).prefix != "" || w.choose(n, prefix) {
 		return
 	}
 	if !w.invent(w.f.space(n)) { // beyond the room for extensions, or without a root
 		w.bound = append(w.bound, binding{prefix: "ns0" + strconv.Itoa(len(w.bound)), space: w.f.space(n)})
 	}
-	w.chosen[n-idCount] = w.bound[len(w.bound)-1].prefix
+	w.setTag(n, w.bound[len(w.bound)-1].prefix)
+}
+
+// chose reports whether a namespace has a prefix that holds here.
+func (w *writer) chose(n nsID) bool {
+	i := int(n - idCount)
+	return !w.alone && i < len(w.chosen) && w.chosen[i].valid && (len(w.local) == 0 || !w.hides(w.chosen[i].prefix))
 }
 
 // choose makes a prefix the one of a namespace, and reports whether that can be done.
@@ -165,8 +193,7 @@ func (w *writer) choose(n nsID, prefix string) bool {
 	if !w.binds(prefix, w.f.space(n)) {
 		return false
 	}
-	w.prefix(n)
-	w.chosen[n-idCount] = prefix
+	w.setTag(n, prefix)
 	return true
 }
 
@@ -196,8 +223,8 @@ func (w *writer) binds(prefix, space string) bool {
 	if w.alone || len(w.local) > 0 && w.hides(prefix) {
 		return false
 	}
-	for id, p := range prefixes {
-		if p == prefix {
+	for id := range tags {
+		if tags[id].prefix == prefix {
 			if spaces[id] == space {
 				w.used[id] = true
 				return true
@@ -219,16 +246,36 @@ func (w *writer) binds(prefix, space string) bool {
 
 func (w *writer) raw(s string) { w.b = append(w.b, s...) }
 
+// startTag writes the start tag of an element up to its name.
+func (w *writer) startTag(ns nsID, name string) {
+	w.b = append(append(w.b, w.tag(ns).start...), name...)
+}
+
+// endTag writes an end tag.
+func (w *writer) endTag(ns nsID, name string) {
+	w.b = append(append(append(w.b, w.tag(ns).end...), name...), '>')
+}
+
+// plain writes a child that is a text without attributes.
+func (w *writer) plain(ns nsID, name, text string) {
+	w.startTag(ns, name)
+	if text == "" {
+		w.b = append(w.b, '/', '>')
+		return
+	}
+	w.b = appendEscaped(append(w.b, '>'), text)
+	w.endTag(ns, name)
+}
+
+// attr writes an attribute.
+func (w *writer) attr(name, value string) {
+	b := append(append(append(w.b, ' '), name...), '=', '"')
+	w.b = append(appendAttr(b, value), '"')
+}
+
 // write writes the child whose turn it is.
 func (f *Fields) write(name string, x *Extra, fields func(*Fields)) {
-	w := f.w
-	w.b = append(w.b, '<')
-	prefix := w.prefix(f.ns)
-	if prefix != "" {
-		w.raw(prefix)
-		w.b = append(w.b, ':')
-	}
-	w.raw(name)
+	f.w.startTag(f.ns, name)
 	f.element(name, x, fields)
 }
 
@@ -250,8 +297,10 @@ func (f *Fields) element(name string, x *Extra, fields func(*Fields)) {
 	}
 	open := f.open
 	if open {
-		w.attrs(x)
-		w.raw("/>")
+		if len(x.Attrs) > 0 {
+			w.attrs(x)
+		}
+		w.b = append(w.b, '/', '>')
 	}
 	f.x, f.own, f.ns, f.open, f.allow, f.i, f.n = x0, own0, own, false, allow, i, n
 	if left != nil || f.left != nil {
@@ -261,7 +310,7 @@ func (f *Fields) element(name string, x *Extra, fields func(*Fields)) {
 		w.local = w.local[:local]
 	}
 	if !open {
-		w.end(w.prefix(own), name)
+		w.endTag(own, name)
 	}
 }
 
@@ -269,7 +318,9 @@ func (f *Fields) element(name string, x *Extra, fields func(*Fields)) {
 func (f *Fields) body() {
 	if f.open {
 		f.open = false
-		f.w.attrs(f.x)
+		if len(f.x.Attrs) > 0 {
+			f.w.attrs(f.x)
+		}
 		f.w.b = append(f.w.b, '>')
 	}
 }
@@ -365,20 +416,17 @@ func (f *Fields) writeAttr(name string, v any, r Rule, values []string) {
 	if isEmpty(v) && l == nil && (r&Need == 0 || f.missing()) {
 		return
 	}
-	w.b = append(w.b, ' ')
-	w.raw(name)
-	w.b = append(w.b, '=', '"')
 	switch p, ok := v.(*string); {
 	case ok && *p == "" && l == nil:
-		w.b = appendAttr(w.b, r.otherwise(values))
+		w.attr(name, r.otherwise(values))
 	case ok:
-		w.b = appendAttr(w.b, *p)
+		w.attr(name, *p)
 	case w.keeps(l, v):
-		w.b = appendAttr(w.b, l.raw)
+		w.attr(name, l.raw)
 	default:
-		w.b = appendValue(w.b, v)
+		b := append(append(append(w.b, ' '), name...), '=', '"')
+		w.b = append(appendValue(b, v), '"')
 	}
-	w.b = append(w.b, '"')
 }
 
 // keeps reports whether the text of a field can stay as it was. The BluStar dialect has its own form of times.
@@ -403,48 +451,30 @@ func (w *writer) value(ns nsID, name string, l *leaf, v any, r Rule, values []st
 		}
 		w.leaf(ns, name, l, raw)
 	default:
-		prefix := w.open(ns, name, l)
-		w.b = append(w.b, '>')
-		w.b = appendValue(w.b, v)
-		w.end(prefix, name)
+		w.open(ns, name, l)
+		w.b = appendValue(append(w.b, '>'), v)
+		w.endTag(ns, name)
 	}
 }
 
 // open writes the start tag of a child that is a text, but for its end.
-func (w *writer) open(ns nsID, name string, l *leaf) (prefix string) {
-	w.b = append(w.b, '<')
-	if prefix = w.prefix(ns); prefix != "" {
-		w.raw(prefix)
-		w.b = append(w.b, ':')
-	}
-	w.raw(name)
+func (w *writer) open(ns nsID, name string, l *leaf) {
+	w.startTag(ns, name)
 	if l != nil && l.attrs != nil {
 		local := len(w.local)
 		w.attrs(&Extra{Attrs: l.attrs})
 		w.local = w.local[:local]
 	}
-	return prefix
 }
 
 func (w *writer) leaf(ns nsID, name string, l *leaf, text string) {
-	prefix := w.open(ns, name, l)
+	w.open(ns, name, l)
 	if text == "" {
 		w.b = append(w.b, '/', '>')
 		return
 	}
-	w.b = append(w.b, '>')
-	w.b = appendEscaped(w.b, text)
-	w.end(prefix, name)
-}
-
-func (w *writer) end(prefix, name string) {
-	w.b = append(w.b, '<', '/')
-	if prefix != "" {
-		w.b = append(w.b, prefix...)
-		w.b = append(w.b, ':')
-	}
-	w.b = append(w.b, name...)
-	w.b = append(w.b, '>')
+	w.b = appendEscaped(append(w.b, '>'), text)
+	w.endTag(ns, name)
 }
 
 // writeText writes the text of an element.
@@ -468,17 +498,9 @@ func (f *Fields) writeText(v any, r Rule, values []string) {
 }
 
 func (w *writer) note(ns nsID, name string, n *Note) {
-	w.b = append(w.b, '<')
-	prefix := w.prefix(ns)
-	if prefix != "" {
-		w.raw(prefix)
-		w.b = append(w.b, ':')
-	}
-	w.raw(name)
+	w.startTag(ns, name)
 	if n.Lang != "" || n.Extra != nil && n.Extra.leaf("@xml:lang", 0) != nil {
-		w.raw(` xml:lang="`)
-		w.b = appendAttr(w.b, n.Lang)
-		w.b = append(w.b, '"')
+		w.attr("xml:lang", n.Lang)
 	}
 	if n.Extra != nil {
 		local := len(w.local)
@@ -489,9 +511,8 @@ func (w *writer) note(ns nsID, name string, n *Note) {
 		w.b = append(w.b, '/', '>')
 		return
 	}
-	w.b = append(w.b, '>')
-	w.b = appendEscaped(w.b, n.Text)
-	w.end(prefix, name)
+	w.b = appendEscaped(append(w.b, '>'), n.Text)
+	w.endTag(ns, name)
 }
 
 // extension writes an extension, with the declarations that the root element does not make.
@@ -528,7 +549,7 @@ func (w *writer) typed(e *Extension) {
 	outer := f.frame
 	f.ns = f.spaceID(t.Name.Space)
 	switch {
-	case f.ns < idCount && !w.alone, f.ns >= idCount && (w.choose(f.ns, t.Prefix) || w.choose(f.ns, e.xml) || w.prefix(f.ns) != "" ||
+	case f.ns < idCount && !w.alone, f.ns >= idCount && (w.chose(f.ns) || w.choose(f.ns, t.Prefix) || w.choose(f.ns, e.xml) || w.tag(f.ns).prefix != "" ||
 		w.invent(t.Name.Space) && w.choose(f.ns, w.bound[len(w.bound)-1].prefix)):
 		f.write(t.Name.Local, e.value.extra(), e.value.Fields)
 	default: // no prefix is to be had from the root
@@ -538,8 +559,8 @@ func (w *writer) typed(e *Extension) {
 		alone.f.write(t.Name.Local, e.value.extra(), e.value.Fields)
 		declare := alone.bound
 		for id, used := range alone.used {
-			if used && prefixes[id] != "" {
-				declare = append(declare, binding{prefix: prefixes[id], space: spaces[id]})
+			if used && tags[id].prefix != "" {
+				declare = append(declare, binding{prefix: tags[id].prefix, space: spaces[id]})
 			}
 		}
 		w.b = appendDeclared(w.b, string(alone.done()), declare)
@@ -560,13 +581,10 @@ func (w *writer) invent(space string) bool {
 // attrs writes unknown attributes, the last thing of a start tag. Those in a namespace have the prefix that they came
 // with, unless that one is taken. What only a host can have put there and would make the tag ill-formed is left out.
 func (w *writer) attrs(x *Extra) {
-	if len(x.Attrs) == 0 {
-		return
-	}
 	tag := bytes.LastIndexByte(w.b, '<') // none is in a value: there it is escaped
 	if x.hidden != nil {
 		for _, b := range x.hidden.declare {
-			if !w.binds(b.prefix, b.space) && !slices.Contains(prefixes[:], b.prefix) {
+			if !w.binds(b.prefix, b.space) && !w.writesWith(b.prefix) {
 				w.declareHere(b.prefix, b.space)
 			}
 		}
@@ -585,13 +603,15 @@ func (w *writer) attrs(x *Extra) {
 			name = w.attrPrefix(a) + ":" + name
 		}
 		if !bytes.Contains(w.b[tag:], []byte(" "+name+`="`)) {
-			w.b = append(w.b, ' ')
-			w.raw(name)
-			w.b = append(w.b, '=', '"')
-			w.b = appendAttr(w.b, a.Value)
-			w.b = append(w.b, '"')
+			w.attr(name, a.Value)
 		}
 	}
+}
+
+// writesWith reports whether typed elements are written with a prefix, which then has no other meaning below the root.
+func (w *writer) writesWith(prefix string) bool {
+	return slices.ContainsFunc(tags[:], func(t tag) bool { return t.prefix == prefix }) ||
+		slices.ContainsFunc(w.chosen, func(c chosen) bool { return c.valid && c.prefix == prefix })
 }
 
 // declareHere declares a prefix in the start tag that is being written.
@@ -604,7 +624,7 @@ func (w *writer) declareHere(prefix, space string) {
 func (w *writer) attrPrefix(a *Attr) string {
 	space := a.Name.Space
 	if id, misspelt := classify(space); id != idOther && !misspelt && !w.alone {
-		if prefix := w.prefix(id); prefix != "" {
+		if prefix := w.tag(id).prefix; prefix != "" {
 			return prefix
 		}
 	}
@@ -623,7 +643,7 @@ func (w *writer) attrPrefix(a *Attr) string {
 		return w.bound[len(w.bound)-1].prefix
 	}
 	prefix := a.prefix
-	for n := 1; prefix == "" || slices.Contains(prefixes[:], prefix) || w.hides(prefix) ||
+	for n := 1; prefix == "" || w.writesWith(prefix) || w.hides(prefix) ||
 		slices.ContainsFunc(w.bound, func(b binding) bool { return b.prefix == prefix }); n++ {
 		prefix = "ns" + strconv.Itoa(n)
 	}

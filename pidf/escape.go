@@ -6,36 +6,33 @@ import (
 )
 
 // appendEscaped appends s as character data.
-func appendEscaped(dst []byte, s string) []byte { return escape(dst, s, false) }
+func appendEscaped(dst []byte, s string) []byte { return escape(dst, s, notInText) }
 
 // appendAttr appends s as the value of an attribute in double quotes. White space but spaces is written as
 // references, which normalization of attribute values leaves alone.
-func appendAttr(dst []byte, s string) []byte { return escape(dst, s, true) }
+func appendAttr(dst []byte, s string) []byte { return escape(dst, s, notInValue) }
 
-// isPlain reports whether an ASCII character is written as it is.
-func isPlain(c byte, attribute bool) bool {
-	const special = 1<<'"' | 1<<'&' | 1<<'<' | 1<<'\n' | 1<<'\t' | 1<<'>'
-	if c >= 64 {
-		return true
-	}
-	if special>>c&1 != 0 {
-		return !attribute && (c == '"' || c == '\n' || c == '\t') || attribute && c == '>'
-	}
-	return c >= ' '
-}
+// The ASCII characters up to 63 that are written as references, one bit each: in a text, and in a value. All above are
+// written as they are.
+const (
+	notInText  = 1<<' ' - 1 - 1<<'\n' - 1<<'\t' | 1<<'&' | 1<<'<' | 1<<'>'
+	notInValue = 1<<' ' - 1 | 1<<'&' | 1<<'<' | 1<<'"'
+)
 
 // escape appends s, with U+FFFD for what XML has no place for, so that no value can make a document ill-formed.
-func escape(dst []byte, s string, attribute bool) []byte {
+func escape(dst []byte, s string, not uint64) []byte {
 	done := 0
 	for i := 0; i < len(s); {
-		if c := s[i]; c < utf8.RuneSelf {
-			if isPlain(c, attribute) || c == '>' && !strings.HasSuffix(s[:i], "]]") {
-				i++
+		c := s[i]
+		if c < 64 && not>>c&1 == 0 || c >= 64 && c < utf8.RuneSelf || c == '>' && !strings.HasSuffix(s[:i], "]]") {
+			i++
+			continue
+		}
+		if c >= utf8.RuneSelf {
+			if r, n := utf8.DecodeRuneInString(s[i:]); isChar(r) && (r != utf8.RuneError || n > 1) {
+				i += n
 				continue
 			}
-		} else if r, n := utf8.DecodeRuneInString(s[i:]); isChar(r) && (r != utf8.RuneError || n > 1) {
-			i += n
-			continue
 		}
 		dst = append(dst, s[done:i]...)
 		n := 1

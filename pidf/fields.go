@@ -120,15 +120,14 @@ func (f *Fields) in(id nsID) { f.ns = id }
 
 // spaceID returns the number of a namespace. Those that have no id have one that is good for this f.
 func (f *Fields) spaceID(space string) nsID {
+	if i := slices.Index(f.uris, space); i >= 0 {
+		return idCount + nsID(i)
+	}
 	if id, _ := classify(space); id != idOther {
 		return id
 	}
-	i := slices.Index(f.uris, space)
-	if i < 0 {
-		i = len(f.uris)
-		f.uris = append(f.uris, space)
-	}
-	return idCount + nsID(i)
+	f.uris = append(f.uris, space)
+	return idCount + nsID(len(f.uris)-1)
 }
 
 // space returns the namespace of a number.
@@ -170,7 +169,7 @@ func (f *Fields) Attr(name string, v any, r Rule, values ...string) {
 	if f.mode == readChild {
 		return
 	}
-	if t, ok := v.(*time.Time); ok && t.IsZero() && f.absent(r) {
+	if f.mode == writing && f.x.hidden == nil && r&Need == 0 && isEmpty(v) {
 		return
 	}
 	f.attr(name, v, r, values)
@@ -203,15 +202,16 @@ func (f *Fields) Leaf(name string, v any, r Rule, values ...string) {
 	if f.skip(name) {
 		return
 	}
-	if s, ok := v.(*string); ok && *s == "" && f.absent(r) {
+	if s, ok := v.(*string); ok && f.mode == writing && f.x.hidden == nil { // nearly all
+		switch {
+		case *s != "" && f.next(name):
+			f.w.plain(f.ns, name, *s)
+		case r&Need != 0 && f.next(name):
+			f.w.plain(f.ns, name, r.otherwise(values))
+		}
 		return
 	}
 	f.leaf(name, v, r, values)
-}
-
-// absent reports whether an optional field that is empty can be passed over.
-func (f *Fields) absent(r Rule) bool {
-	return f.mode >= writing && r&Need == 0 && f.x.hidden == nil && f.mode != validating && f.mode != naming
 }
 
 // Flag lists a child that says yes by being there.
@@ -235,7 +235,7 @@ func (f *Fields) Flag(name string, v *bool) {
 
 // Time lists the time of the last change, a child called timestamp.
 func (f *Fields) Time(v *time.Time) {
-	if !f.skip("timestamp") && (!v.IsZero() || !f.absent(change)) {
+	if !f.skip("timestamp") && (f.mode != writing || f.x.hidden != nil || !v.IsZero()) {
 		f.leaf("timestamp", v, change, nil)
 	}
 }

@@ -44,12 +44,16 @@ const (
 	idCount
 )
 
-// spaces are the namespaces that have an id, and prefixes what this package writes for those that are not the default
-// namespace of a document.
+// tag is how tags in a namespace begin: with the prefix that is written for it.
+type tag struct{ prefix, start, end string }
+
+// spaces are the namespaces that have an id, and tags what this package writes for them.
 var (
 	spaces = [idCount]string{idXML: nsXML, idPIDF: NSPIDF, idDataModel: NSDataModel, idRPID: NSRPID,
 		idPartial: nsPartial, idResourceLists: NSResourceLists, idRLMI: NSRLMI, idWatcherInfo: NSWatcherInfo}
-	prefixes = [idCount]string{idDataModel: "dm", idRPID: "rpid"}
+	tags = [idCount]tag{idPIDF: unprefixed, idDataModel: {"dm", "<dm:", "</dm:"}, idRPID: {"rpid", "<rpid:", "</rpid:"},
+		idResourceLists: unprefixed, idRLMI: unprefixed, idWatcherInfo: unprefixed}
+	unprefixed = tag{"", "<", "</"}
 
 	declarations = [idCount]string{idDataModel: ` xmlns:dm="` + NSDataModel + `"`, idRPID: ` xmlns:rpid="` + NSRPID + `"`}
 )

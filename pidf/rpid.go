@@ -185,7 +185,7 @@ func (f *Fields) values(a *Activities, list, otherwise string) {
 		f.writeChoices(a, list)
 		if otherwise != "" && len(a.Values) == 0 && !f.missing() && !holdsElements(a.Extensions) {
 			f.body()
-			f.w.leaf(f.ns, otherwise, nil, "")
+			f.w.plain(f.ns, otherwise, "")
 		}
 	case comparing:
 		for i := range a.Values {
@@ -275,10 +275,10 @@ func (f *Fields) medium(name string, v *string, list string) {
 			if !isNCName(value) {
 				value = "unknown"
 			}
-			prefix := f.w.open(f.ns, name, nil)
+			f.w.startTag(f.ns, name)
 			f.w.b = append(f.w.b, '>')
-			f.w.leaf(f.ns, value, nil, "")
-			f.w.end(prefix, name)
+			f.w.plain(f.ns, value, "")
+			f.w.endTag(f.ns, name)
 		}
 	case comparing:
 		f.c.maybe(name, *v)
