@@ -179,7 +179,8 @@ func FuzzParseExtension(f *testing.F) {
 		}
 		again, err := pidf.ParseExtension(e.XML())
 		require.NoError(t, err)
-		require.Equal(t, e, again)
+		require.Equal(t, e.Name(), again.Name())
+		require.Equal(t, e.XML(), again.XML())
 		_ = e.Text()
 		if tree := e.Element(); tree != nil {
 			_, err := pidf.NewExtension(tree)
