@@ -320,6 +320,39 @@ func TestBadPublish(t *testing.T) {
 	require.Zero(t, w.server.Stats().Clients)
 }
 
+// BSP-3-6: the charset parameter of Content-Type goes before what the document declares, and bytes that are not in the
+// encoding assumed are refused without effect.
+func TestPublishInCharset(t *testing.T) {
+	bare := bluStarBody("busy", "caf\xE9")
+	declared := func(encoding string) string { return `<?xml version="1.0" encoding="` + encoding + `"?>` + bare }
+	for _, tt := range []struct {
+		name, contentType, body string
+		status                  int
+	}{
+		{"declared", "application/pidf+xml", declared("ISO-8859-1"), 200},
+		{"parameter", "application/pidf+xml;charset=ISO-8859-1", bare, 200},
+		{"parameter in quotes", `application/pidf+xml; Charset="iso-8859-1"`, bare, 200},
+		{"parameter differs", "application/pidf+xml;charset=ISO-8859-1", declared("UTF-8"), 200},
+		{"parameter is wrong", "application/pidf+xml;charset=UTF-8", declared("ISO-8859-1"), 400},
+		{"unknown", "application/pidf+xml;charset=koi8-r", bare, 400},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			tom := w.client("tom", "192.0.2.8")
+			own, _ := tom.subscribe("sip:tom@example.com")
+			w.net.take()
+			res := w.send(tom.request("PUBLISH", "sip:192.0.2.1", "<sip:tom@example.com>", "b", 1, tt.body,
+				"Event: presence", "Expires: 300", "Content-Type: "+tt.contentType))
+			require.Equal(t, tt.status, res.Status, res.ReasonPhrase())
+			if tt.status == 200 {
+				require.Equal(t, "café", own.one().shown(t).note)
+			} else {
+				require.Zero(t, w.server.Stats().Publications)
+			}
+		})
+	}
+}
+
 // BSP-4.3-5: a service is open where one of the user's live clients has it; who
 // published no tuples has audio and message; "global service" while any lives.
 func TestServices(t *testing.T) {
