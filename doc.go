@@ -19,6 +19,7 @@
 //	presence/caldav           appointments from CalDAV calendars
 //	presence/ews              appointments from Exchange on premises
 //	presence/msgraph          appointments from Exchange Online, presence from Teams (Microsoft Graph)
+//	presence/boltstore        state in a file, so that a restart is not noticed
 //	pidf                      presence documents, resource lists; pidf/aa: the vendor's elements
 //	auth                      X-BSS-auth challenge, credential ciphers, sessions, throttling, Digest
 //	directory                 who is this address? in memory, from a file

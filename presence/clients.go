@@ -105,6 +105,7 @@ func (cs *clients) forget(c *client) {
 func (cs *clients) forgetLocked(c *client) {
 	if c.user == "" && len(c.dialogs) == 0 && cs.m[c.key] == c {
 		delete(cs.m, c.key)
+		cs.server.journal.mark(clientEntry(c.key))
 	}
 }
 
@@ -134,6 +135,7 @@ func (cs *clients) join(m *member, own bool, user string) bool {
 	if !slices.Contains(c.dialogs, m) {
 		c.dialogs = append(c.dialogs, m)
 	}
+	cs.server.journal.mark(clientEntry(c.key), (*wholeEntry)(m.dialog))
 	return true
 }
 
@@ -162,7 +164,10 @@ func (c *client) hasOwn() bool {
 func (cs *clients) refreshed(m *member) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	m.generation = m.client.generation
+	if m.generation != m.client.generation {
+		m.generation = m.client.generation
+		cs.server.journal.mark((*wholeEntry)(m.dialog))
+	}
 }
 
 // room reports whether a client is live, or may become so.
@@ -215,6 +220,7 @@ func (cs *clients) publish(c *client, p published) {
 	c.spoken = c.spoken || p.spoke
 	c.published = p.expires.UnixNano()
 	cs.server.deadlines.Set(&c.expiry, c, p.expires)
+	cs.server.journal.mark(clientEntry(c.key))
 }
 
 // Expired implements [deadline.Expirer]: the publication of a client has. A client
@@ -225,6 +231,7 @@ func (c *client) Expired() {
 	over := !c.ended && c.published != 0 && c.published <= time.Now().UnixNano()
 	if over {
 		c.published = 0
+		cs.server.journal.mark(clientEntry(c.key))
 		over = !c.hasOwn()
 	}
 	cs.mu.Unlock()
@@ -268,6 +275,7 @@ func (cs *clients) end(c *client) (dialogs []*member, user string, last bool) {
 	dialogs, c.dialogs = c.dialogs, nil
 	if cs.m[c.key] == c {
 		delete(cs.m, c.key)
+		cs.server.journal.mark(clientEntry(c.key))
 	}
 	if c.user == "" {
 		return dialogs, "", false

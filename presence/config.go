@@ -46,6 +46,13 @@ type Config struct {
 	AllStatuses     bool // BluStar watchers are shown "away" and "other" as such; else as "busy", with their text (§3.2)
 	NextAppointment bool // the next appointment is shown where none is running
 
+	// Store keeps what was acknowledged over a restart: publications, dialogs, clients,
+	// and the values of sources. nil: all of it ends with the process. [Server.Restore]
+	// is to be called before requests are served. The server does not close it.
+	Store       Store
+	StoreSync   time.Duration // what a loss of power, or of the process, may cost: how long changes wait for their batch; default 50 ms
+	StoreAlways bool          // answer only what is in the store; where that fails, 503
+
 	NAT subscription.NATMode // where NOTIFYs over UDP go; default: auto
 
 	MaxSubscribeExpires time.Duration // longest SUBSCRIBE; default 300 s
@@ -69,7 +76,7 @@ type Config struct {
 	LookupTimeout time.Duration // for one look-up while a client waits; default 2 s
 	LookupRetry   time.Duration // first pause before a failed look-up is tried again; doubles up to 60 times this; default 1 s
 	Linger        time.Duration // monitors run on after the last watcher has gone; default 30 s
-	Grace         time.Duration // values of a failed monitor stay; default 60 s
+	Grace         time.Duration // values of a failed monitor stay, as do dialogs over connections after a restart; default 60 s
 
 	log *logqueue.Queue // before Logger; nil where there is none
 }
@@ -112,6 +119,7 @@ func (c *Config) complete() error {
 		conf.Within(check, name, d, time.Second, (1<<31-1)*time.Second)
 	}
 	c.MinExpires = min(c.MinExpires, c.MaxSubscribeExpires, c.MaxPublishExpires)
+	conf.Default(check, "StoreSync", &c.StoreSync, 50*time.Millisecond)
 	conf.Default(check, "MaxBody", &c.MaxBody, 65536)
 	conf.Default(check, "MaxNote", &c.MaxNote, aa.MaxNote)
 	conf.Default(check, "MaxList", &c.MaxList, 500)

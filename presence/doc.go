@@ -79,6 +79,17 @@
 // client has ended is signed out. A client that only publishes may open a connection
 // for each PUBLISH, and lives until its publication expires.
 //
+// # Restarts
+//
+// With a [Store] everything that was acknowledged outlives the process: dialogs,
+// clients, publications, forwardings, values of sources, sessions of the guard.
+// [Server.Restore] reads it before the first request. Watchers notice nothing: they
+// get a NOTIFY where their document has changed meanwhile, with a CSeq above those
+// before, and who came over a connection is waited for as long as [Config].Grace. What
+// was acknowledged within [Config].StoreSync before a kill or a power cut may be lost;
+// with StoreAlways nothing is. A store that fails stops nothing: it is in [Stats] and
+// in the log, and Shutdown ends the subscriptions as it does without one.
+//
 // # References
 //
 // § is a section of the BluStar SIMPLE interface description V3.2.1, unless an RFC

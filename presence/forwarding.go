@@ -60,7 +60,7 @@ func (s *Server) forward(ctx context.Context, pub *publishing, entry directory.E
 		}
 	} else {
 		c, err := s.publications.Publish(publication.Request{
-			Presentity: p.id, Owner: pub.owner, Rule: publication.Forwarding, IfMatch: pub.ifMatch, Expires: pub.until,
+			Presentity: p.id, Address: pub.address, Owner: pub.owner, Rule: publication.Forwarding, IfMatch: pub.ifMatch, Expires: pub.until,
 			Said: &publication.Said{Target: destination},
 		})
 		if err != nil {

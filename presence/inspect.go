@@ -214,6 +214,10 @@ type Stats struct {
 	Publications  int
 	UnderWay      int // NOTIFYs without an answer
 	LogDropped    int // lines that the log could not take in time
+
+	StoreWaiting int    // records that the store has not taken yet
+	StoreErrors  uint64 // how often it failed
+	StoreFailing bool   // it failed when it was last asked
 }
 
 // Stats returns the counts. It is cheap enough for each scrape of metrics, not
@@ -221,6 +225,7 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	of := s.registry.Stats()
 	st := Stats{Subscriptions: of.Dialogs, Watches: of.Watches, UnderWay: of.UnderWay, Publications: s.publications.Len()}
+	st.StoreWaiting, st.StoreErrors, st.StoreFailing = s.journal.stats()
 	if s.cfg.log != nil {
 		st.LogDropped = int(s.cfg.log.Dropped())
 	}

@@ -132,11 +132,27 @@ func (s *Server) resolve(from *pending, entry directory.Entry) {
 		if len(watches) == 0 {
 			return
 		}
+		watches = slices.DeleteFunc(watches, func(w *subscription.Watch) bool { return s.goOn(w, from, to, &entry) })
 		senders := s.senders(watches, from, &entry)
 		for i, w := range watches {
 			s.move(w, from, to, &entry, senders[i])
 		}
 	}
+}
+
+// goOn moves a watch of a former process, of which everything was found out then, and
+// reports whether it was one.
+func (s *Server) goOn(w *subscription.Watch, from *pending, to *presentity, entry *directory.Entry) bool {
+	if digest := w.Resumed(); digest == 0 || digest == s.unknown.Digest(w.View()) {
+		return false
+	}
+	d := w.Dialog()
+	if s.packages[d.Package().Name].watchers {
+		w.Move(from, &to.watchers, w.View())
+	} else {
+		w.Move(from, to, s.viewOf(d, entry))
+	}
+	return true
 }
 
 // senders are whose addresses the watchers' are: that of the entry where it is one of
@@ -194,8 +210,7 @@ func (s *Server) move(w *subscription.Watch, from *pending, to *presentity, entr
 		}
 		return
 	}
-	w.SetView(s.viewOf(d, entry))
-	w.Move(from, to)
+	w.Move(from, to, s.viewOf(d, entry))
 	if m == nil || m.client == nil || d.Watches()[0] != w {
 		return
 	}

@@ -23,6 +23,7 @@ type publishing struct {
 	*exchange
 	dialect *Dialect
 	contact sipx.Address // zero where a Standard client sent none
+	address string       // whose presence it is
 	owner   string       // who says so: the Contact, or the source
 	expires time.Duration
 	until   time.Time
@@ -67,6 +68,7 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 	if forward {
 		whose = req.From // BSP-2.4-6
 	}
+	pub.address = bareURI(whose.URI)
 	entry, err := s.published(ctx, whose, partyOf(req, id))
 	if err != nil {
 		return err
@@ -229,7 +231,7 @@ func (s *Server) publishShared(pub *publishing, c *client) error {
 		}
 	}
 	shared, err := s.publications.Publish(publication.Request{
-		Presentity: p.id, Owner: pub.owner, Rule: publication.Shared, IfMatch: pub.ifMatch, Expires: pub.until,
+		Presentity: p.id, Address: pub.address, Owner: pub.owner, Rule: publication.Shared, IfMatch: pub.ifMatch, Expires: pub.until,
 		Said: said, Body: pub.doc != nil, CallID: pub.req.CallID, CSeq: pub.req.CSeq,
 	})
 	if err != nil {
@@ -277,7 +279,7 @@ func (s *Server) publishOwn(pub *publishing) error {
 		pub.said.Body, pub.said.Document = pub.req.Body, pub.doc
 	}
 	c, err := s.publications.Publish(publication.Request{
-		Presentity: p.id, Owner: pub.owner, Rule: publication.Separate, IfMatch: pub.ifMatch, Expires: pub.until, Said: pub.said,
+		Presentity: p.id, Address: pub.address, Owner: pub.owner, Rule: publication.Separate, IfMatch: pub.ifMatch, Expires: pub.until, Said: pub.said,
 	})
 	if err != nil {
 		return publishError(err)

@@ -60,6 +60,12 @@ func overloaded(reason string) *sipx.Response {
 	return &sipx.Response{Status: 503, Reason: reason, Header: sipx.Header{{Name: "Retry-After", Value: retryAfter()}}}
 }
 
+// comingBack refuses what a server that is about to stop, or begins, cannot take: in a
+// second it may be there again.
+func comingBack(reason string) *sipx.Response {
+	return &sipx.Response{Status: 503, Reason: reason, Header: sipx.Header{{Name: "Retry-After", Value: "1"}}}
+}
+
 // retryAfter spreads those that were turned away, so that they do not come back
 // together.
 func retryAfter() string { return strconv.Itoa(5 + rand.IntN(11)) }

@@ -42,7 +42,8 @@ const (
 //  4. presentity.mu, which also guards the presentity's watchers; or pendings.mu
 //  5. one of clients.mu, publication.Store.mu, snapshot.mu, subscription.Registry.mu,
 //     and source.Table.mu with source.Source.mu below it
-//  6. the worker of the registry (ends.mu), and the locks of the deadline queues
+//  6. the worker of the registry (ends.mu), the journal, and the locks of the deadline
+//     queues
 //
 // Server.life and lookups.mu stand alone: nothing is taken while they are held. A
 // deadline queue calls its items one after another, without the lock of number 6; what
@@ -71,6 +72,8 @@ type Server struct {
 	lookups      lookups
 	deadlines    deadline.Queue
 	unknown      *snapshot // of who has no entry
+	journal      *journal  // nil without a store
+	run          uint32    // counts the processes that have worked with the store; 0 before Restore
 
 	requests sync.WaitGroup
 	life     sync.Mutex // guards closing, and Add against Wait
@@ -96,17 +99,21 @@ func New(cfg Config) (*Server, error) {
 	s.clients = clients{server: s, m: make(map[clientKey]*client), live: make(map[string][]*client), left: make(map[string]time.Time)}
 	s.lookups = lookups{most: cfg.MaxLookups, each: max(2, cfg.MaxLookups/4), of: make(map[party]int)}
 	s.unknown = s.unknownSnapshot()
+	s.journal = newJournal(s)
+	events := subscription.Events{Ended: s.dialogEnded, Notified: cfg.Hooks.Notify}
+	published := publication.Config{MaxPublications: cfg.MaxPublications, Expired: s.publicationExpired}
+	if s.journal != nil {
+		events.Changed, published.Changed = s.journal.dialog, s.journal.published
+	}
 	var err error
 	if s.registry, err = subscription.New(subscription.Config{
 		Sender: cfg.Sender, NAT: cfg.NAT, Logger: cfg.Logger, MaxWatches: cfg.MaxSubscriptions,
 		AccountShare: cfg.AccountShare, SourceShare: cfg.SourceShare, SharedSources: cfg.SharedSources, Window: cfg.Window,
-		Events: subscription.Events{Ended: s.dialogEnded, Notified: cfg.Hooks.Notify},
+		Events: events,
 	}); err != nil {
 		return nil, err
 	}
-	if s.publications, err = publication.NewStore(publication.Config{
-		MaxPublications: cfg.MaxPublications, Expired: s.publicationExpired,
-	}); err != nil {
+	if s.publications, err = publication.NewStore(published); err != nil {
 		return nil, err
 	}
 	return s, s.newSources()
@@ -126,11 +133,15 @@ type exchange struct {
 func (s *Server) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
 	x := &exchange{server: s, w: w, req: req, sent: req.Body, began: time.Now()}
 	if !s.enterRequest() {
-		x.answer(overloaded("shutting down"))
+		x.answer(comingBack("shutting down"))
 		return
 	}
 	defer s.work.Done()
 	defer s.requests.Done()
+	if !s.journal.ready() {
+		x.answer(comingBack("starting"))
+		return
+	}
 	if err := s.serve(ctx, x); err != nil && !x.answered {
 		x.answer(s.refusal(req, err))
 	}
@@ -146,10 +157,16 @@ func logged(u sipx.URI) string {
 	return bareURI(u)
 }
 
-// answer sends the response.
-func (x *exchange) answer(res *sipx.Response) {
+// answer sends the response, and reports whether it is the one that was asked for: a
+// success that is to be in the store first, and is not, is a 503.
+func (x *exchange) answer(res *sipx.Response) (as bool) {
 	x.answered = true
 	s, req := x.server, x.req
+	if as = true; res.Status < 300 {
+		if err := s.journal.wait(s.ctx); err != nil {
+			res, as = overloaded("not stored"), false
+		}
+	}
 	level := slog.LevelDebug
 	if res.Status >= 500 {
 		level = slog.LevelWarn
@@ -164,6 +181,7 @@ func (x *exchange) answer(res *sipx.Response) {
 	if hook := s.cfg.Hooks.Request; hook != nil {
 		hook(req.Method, res.Status, time.Since(x.began))
 	}
+	return as
 }
 
 // serve handles a request. An error is answered by refusal.

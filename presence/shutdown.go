@@ -2,13 +2,16 @@ package presence
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
 // Shutdown ends all subscriptions with a last NOTIFY (terminated, deactivated),
 // waits for their answers and for requests under way until ctx ends, and stops all
-// monitors and timers. Requests that come meanwhile are answered 503. Call it before
+// monitors and timers. With a [Store] that works it leaves subscriptions as they are,
+// for [Server.Restore] in the next process, and nobody is told anything. Requests that come meanwhile are answered 503. Call it before
 // the stack's Shutdown, which carries those NOTIFYs. After it no goroutine of the
 // server is left, but for those that a host holds up beyond the end of ctx; later
 // calls return at once. The error is ctx's where it cut the waiting short.
@@ -20,11 +23,20 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if !first {
 		return nil
 	}
-	for _, d := range s.registry.All() { // first: what a host holds up must not keep them from being told
-		d.End(subscription.ReasonDeactivated)
+	goOn := s.journal.ready() && s.journal != nil && s.journal.flush(ctx) == nil
+	if !goOn {
+		for _, d := range s.registry.All() { // first: what a host holds up must not keep them from being told
+			d.End(subscription.ReasonDeactivated)
+		}
 	}
 	err := s.await(ctx, s.requests.Wait) // one under way may still open a dialog
-	if e := s.registry.Shutdown(ctx, subscription.ReasonDeactivated); err == nil {
+	e := error(nil)
+	if goOn {
+		e = s.suspend(ctx)
+	} else {
+		e = errors.Join(s.registry.Shutdown(ctx, subscription.ReasonDeactivated), s.journal.close(ctx))
+	}
+	if err == nil {
 		err = e
 	}
 	s.cancel()
@@ -39,6 +51,21 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = e
 	}
 	return err
+}
+
+// suspend leaves the dialogs as they are, with half of the time that there is for
+// NOTIFYs under way, and the rest for the store.
+func (s *Server) suspend(ctx context.Context) error {
+	waiting := ctx
+	if end, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithDeadline(ctx, time.Now().Add(time.Until(end)/2))
+		defer cancel()
+	}
+	err := s.registry.Suspend(waiting)
+	s.deadlines.Stop() // what it would still end has not ended
+	s.publications.Shutdown()
+	return errors.Join(err, s.journal.close(ctx))
 }
 
 // await waits until f has returned or ctx has ended.

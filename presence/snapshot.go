@@ -31,8 +31,9 @@ type snapshot struct {
 	said     []*publication.Contribution // what is published; Standard watchers are shown its tuples
 	private  bool                        // own eyes see more
 
-	mu   sync.Mutex
-	kept []kept // made when they are needed
+	mu      sync.Mutex
+	kept    []kept         // made when they are needed
+	digests *[views]uint64 // made where there is a store
 }
 
 // A view is who sees a document: how much, and in which dialect.
@@ -112,6 +113,19 @@ func (n *snapshot) isAs(before *snapshot) bool {
 		slices.EqualFunc(a.Published, b.Published, func(x, y consolidation.Published) bool {
 			return x.Document == y.Document && x.Status == y.Status && x.Note == y.Note
 		})
+}
+
+// Digest implements [subscription.Digester].
+func (n *snapshot) Digest(v subscription.View) uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.digests == nil {
+		n.digests = new([views]uint64)
+	}
+	if n.digests[v] == 0 {
+		n.digests[v] = pidf.Digest(n.document(v))
+	}
+	return n.digests[v]
 }
 
 // changes reports which watchers of n see something else than those of before.

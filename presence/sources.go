@@ -70,7 +70,7 @@ type ExternalMonitor interface {
 func (s *Server) newSources() error {
 	var err error
 	line := source.Config[LineState]{
-		Name: "line", Max: s.cfg.MaxSources, Linger: s.cfg.Linger, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
+		Name: "line", Changed: s.journal.source(kindLine), Max: s.cfg.MaxSources, Linger: s.cfg.Linger, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
 		Check:    func(_ string, v LineState) (LineState, error) { return v, checkLine(v) },
 		Equal:    func(a, b LineState) bool { return a.State == b.State && a.Forward == b.Forward },
 		Lifetime: func(v LineState) time.Duration { return v.Lifetime },
@@ -82,7 +82,7 @@ func (s *Server) newSources() error {
 		return err
 	}
 	calendar := source.Config[CalendarState]{
-		Name: "calendar", Max: s.cfg.MaxSources, Linger: s.cfg.Linger, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
+		Name: "calendar", Changed: s.journal.source(kindCalendar), Max: s.cfg.MaxSources, Linger: s.cfg.Linger, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
 		Check:    func(_ string, v CalendarState) (CalendarState, error) { return v, s.checkCalendar(v) },
 		Equal:    equalCalendar,
 		Lifetime: func(v CalendarState) time.Duration { return v.Lifetime },
@@ -96,7 +96,7 @@ func (s *Server) newSources() error {
 		return err
 	}
 	external := source.Config[ExternalState]{
-		Name: "external", Max: s.cfg.MaxSources, Linger: s.cfg.Linger, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
+		Name: "external", Changed: s.journal.source(kindExternal), Max: s.cfg.MaxSources, Linger: s.cfg.Linger, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
 		Check: func(_ string, v ExternalState) (ExternalState, error) { return v, checkExternal(v) },
 		Equal: func(a, b ExternalState) bool {
 			a.Lifetime, b.Lifetime = 0, 0

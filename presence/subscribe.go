@@ -137,7 +137,11 @@ func (s *Server) open(ctx context.Context, sub *subscribing) error {
 			due = pinned.list[0].renew() // its services have opened
 		}
 	}
-	sub.answer(d.Accept(sub.req, sub.expires))
+	if !sub.answer(d.Accept(sub.req, sub.expires)) {
+		d.Drop()
+		s.dialogEnded(subscription.Ending{Dialog: d, Cause: subscription.Refused, Detail: "it could not be stored"})
+		return nil
+	}
 	d.Start()
 	subscription.Notify(due)
 	return nil

@@ -1,6 +1,8 @@
 package presence
 
 import (
+	"hash/fnv"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,6 +103,13 @@ func (w *watchers) Expired() {
 	subscription.Notify(due)
 }
 
+// complete makes a list of all who have come back after a restart.
+func (w *watchers) complete() {
+	w.of.mu.Lock()
+	defer w.of.mu.Unlock()
+	w.renew()
+}
+
 // renew makes the list that the next documents show. The presentity is locked.
 func (w *watchers) renew() {
 	next := &watcherList{}
@@ -118,11 +127,28 @@ func (w *watchers) renew() {
 			URI: uri, ID: "w" + strconv.FormatUint(d.Serial(), 36), Status: "active", Event: "subscribe",
 		})
 	}
+	if before := w.list.Load(); before != nil && slices.EqualFunc(before.watchers, next.watchers, func(a, b pidf.Watcher) bool { return a.ID == b.ID }) {
+		return
+	}
 	w.list.Store(next)
 }
 
 // Version implements [subscription.State].
 func (l *watcherList) Version(subscription.View) uint64 { return l.version }
+
+// Digest implements [subscription.Digester].
+func (l *watcherList) Digest(subscription.View) uint64 {
+	lines := make([]string, len(l.watchers)) // in any order
+	for i := range l.watchers {
+		lines[i] = l.watchers[i].ID + " " + l.watchers[i].URI
+	}
+	slices.Sort(lines)
+	hash := fnv.New64a()
+	for _, line := range lines {
+		_, _ = io.WriteString(hash, line+"\n")
+	}
+	return hash.Sum64() | 1
+}
 
 // Body implements [subscription.State].
 func (l *watcherList) Body(s subscription.Showing) []byte {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +22,13 @@ import (
 	"github.com/openblustar/blustar/sipx/sipxtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if file := os.Getenv("PRESENCE_TEST_SERVE"); file != "" {
+		serveStored(file, os.Getenv("PRESENCE_TEST_LISTEN"), os.Getenv("PRESENCE_TEST_ALWAYS") == "true")
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // world is a server with everything around it in memory: users tom, ann and bob
 // with a line and a mailbox each, and a network that records NOTIFYs.

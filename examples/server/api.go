@@ -23,7 +23,7 @@ func (s *server) newConsole() (http.Handler, error) {
 		Healthy: s.healthy, Ready: s.ready,
 		Reload:  s.reload,
 		Metrics: newMetrics(s.metrics), MetricsToken: s.cfg.HTTP.MetricsToken,
-		More:   map[string]http.Handler{"/v1/forwardings": console.Page(s.forwards.list)}, // what the controller recorded
+		More:   map[string]http.Handler{"/v1/forwardings": console.Page(s.forwards.list), "/v1/backup": http.HandlerFunc(s.getBackup)}, // what the controller recorded
 		Logger: s.log,
 	}
 	if s.backends.files.Load().users != nil {

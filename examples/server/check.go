@@ -102,7 +102,8 @@ func (c *config) describe(b *backends) []string {
 		fmt.Sprintf("grant subscriptions %d s and publications %d s, not less than %d s",
 			c.Limits.MaxSubscribeExpires, c.Limits.MaxPublishExpires, c.Limits.MinExpires),
 		fmt.Sprintf("refuse bodies over %d bytes, lists over %d entries, and more than %d watched addresses",
-			c.Limits.MaxBody, c.Limits.MaxList, c.Limits.MaxSubscriptions))
+			c.Limits.MaxBody, c.Limits.MaxList, c.Limits.MaxSubscriptions),
+		c.Store.describe())
 	switch {
 	case c.HTTP.Listen == "":
 		lines = append(lines, "serve no control API")

@@ -49,9 +49,11 @@ type config struct {
 	Accounts        string           `json:"accounts"`
 	Directory       *directoryConfig `json:"directory"`
 	ActiveDirectory *adConfig        `json:"active_directory"`
-	Limits          limitsConfig     `json:"limits"`
-	HTTP            httpConfig       `json:"http"`
-	Log             logConfig        `json:"log"`
+	// Store has subscriptions and publications outlive the process; null: in memory.
+	Store  *storeConfig `json:"store"`
+	Limits limitsConfig `json:"limits"`
+	HTTP   httpConfig   `json:"http"`
+	Log    logConfig    `json:"log"`
 }
 
 type tlsConfig struct {
@@ -228,6 +230,9 @@ func (c *config) resolve(folder string) error {
 		return err
 	}
 	paths := []*string{&c.TLS.Cert, &c.TLS.Key, &c.Accounts, &c.Policy, &c.HTTP.TokenFile}
+	if c.Store != nil {
+		paths = append(paths, &c.Store.File)
+	}
 	if d := c.Directory; d != nil {
 		paths = append(paths, &d.File)
 		if l := d.LDAP; l != nil {

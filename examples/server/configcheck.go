@@ -20,7 +20,7 @@ func isSecure(transport string) bool { return transport == "tls" || transport ==
 // check finds what is wrong with the values, the first thing only. The error is
 // a *fieldError.
 func (c *config) check() error {
-	for _, check := range []func() error{c.checkListen, c.checkChoices, c.checkLimits, c.checkDirectory, c.checkHTTP} {
+	for _, check := range []func() error{c.checkListen, c.checkChoices, c.checkLimits, c.checkDirectory, c.checkStore, c.checkHTTP} {
 		if err := check(); err != nil {
 			return err
 		}

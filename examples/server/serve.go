@@ -129,6 +129,7 @@ func (s *server) shutdown(web *http.Server) {
 		_ = web.Close()
 	}
 	s.backends.close(rest)
+	s.closeStore(s.log)
 }
 
 // abandon closes what a server that never ran has open.
@@ -144,4 +145,5 @@ func (s *server) abandon() {
 	if s.backends != nil {
 		s.backends.close(ctx)
 	}
+	s.closeStore(s.log)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/boltstore"
 	"github.com/openblustar/blustar/presence/console"
 	"github.com/openblustar/blustar/presence/promstats"
 	"github.com/openblustar/blustar/presence/subscription"
@@ -33,6 +34,7 @@ type server struct {
 	stack     *stack.Stack
 	guard     *auth.Guard
 	presence  *presence.Server
+	store     *boltstore.Store // nil without one
 	stream    *console.Stream
 	web       http.Handler // the control API
 	metrics   *promstats.Collector
@@ -59,7 +61,8 @@ func (s *server) open() (err error) {
 	if s.backends, err = c.open(log); err != nil {
 		return err
 	}
-	if s.guard, err = c.newGuard(s.backends, s.metrics, log); err != nil {
+	keep := func(r auth.SessionRecord) { s.presence.KeepSession(r) } // which is there before requests are
+	if s.guard, err = c.newGuard(s.backends, s.metrics, keep, log); err != nil {
 		return c.bad("auth", err)
 	}
 	if s.stack, err = stack.Listen(stack.Config{
@@ -75,7 +78,7 @@ func (s *server) open() (err error) {
 	if c.Auth.Mode != string(auth.ModeOff) {
 		guard = s.guard
 	}
-	if s.presence, err = presence.New(presence.Config{
+	cfg := presence.Config{
 		Sender:              s.stack,
 		Directory:           s.backends.directory,
 		Guard:               guard,
@@ -96,8 +99,18 @@ func (s *server) open() (err error) {
 		MaxBody:             c.Limits.MaxBody,
 		MaxList:             c.Limits.MaxList,
 		MaxSubscriptions:    c.Limits.MaxSubscriptions,
-	}); err != nil {
+	}
+	if s.store, err = c.Store.open(&cfg); err != nil {
 		return err
+	}
+	if s.presence, err = presence.New(cfg); err != nil {
+		return err
+	}
+	if err := s.restore(); err != nil { // before the stack serves: requests wait in its sockets
+		return err
+	}
+	if s.store != nil {
+		s.backends.probes = append(s.backends.probes, probe{"store", s.storeReady})
 	}
 	s.measure()
 	if s.web, err = s.newConsole(); err != nil {
@@ -109,7 +122,7 @@ func (s *server) open() (err error) {
 	return err
 }
 
-func (c *config) newGuard(b *backends, m *promstats.Collector, log *slog.Logger) (*auth.Guard, error) {
+func (c *config) newGuard(b *backends, m *promstats.Collector, keep func(auth.SessionRecord), log *slog.Logger) (*auth.Guard, error) {
 	cipher, err := auth.StandardCiphers().Lookup(c.Auth.Cipher)
 	if err != nil {
 		return nil, err
@@ -143,6 +156,7 @@ func (c *config) newGuard(b *backends, m *promstats.Collector, log *slog.Logger)
 		MaxFailures:       failures,
 		FailureWindow:     time.Duration(c.Auth.FailureWindow),
 		SharedSources:     shared,
+		KeepSession:       keep,
 		Logger:            log,
 	})
 }

@@ -24,6 +24,7 @@ const (
 // in a [Store].
 type Contribution struct {
 	Presentity string // whose presence it is about: the host's key
+	Address    string // of the presentity, as far as the host has said
 	ETag       string // entity-tag (RFC 3903 §4.1), unique within the presentity
 	Rule       Rule
 	Owner      string // who published it last: a Contact, or a network address
@@ -75,6 +76,7 @@ type Said struct {
 // Request is a PUBLISH.
 type Request struct {
 	Presentity string
+	Address    string // of the presentity, for the record
 	Owner      string
 	Rule       Rule
 	IfMatch    string // SIP-If-Match; empty where there is none

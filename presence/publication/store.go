@@ -72,7 +72,7 @@ func (s *Store) Publish(r Request) (*Contribution, error) {
 	case current != nil && current.Rule == Shared && r.body() && current.overtook(&r):
 		return nil, ErrOvertaken
 	}
-	next := &Contribution{Presentity: r.Presentity, Rule: r.Rule, Owner: r.Owner, Received: time.Now()}
+	next := &Contribution{Presentity: r.Presentity, Rule: r.Rule, Address: r.Address, Owner: r.Owner, Received: time.Now()}
 	if current != nil {
 		*next = *current
 	}
@@ -199,6 +199,14 @@ func (s *Store) newTag(presentity string, rule Rule) string {
 
 // swap puts next in the place of current, either of which may be nil. s.mu is held.
 func (s *Store) swap(current, next *Contribution) {
+	s.place(current, next)
+	if s.cfg.Changed != nil {
+		s.cfg.Changed(current, next)
+	}
+}
+
+// place is swap without a word to Config.Changed.
+func (s *Store) place(current, next *Contribution) {
 	key := ""
 	if next != nil {
 		key = next.Presentity
@@ -226,9 +234,6 @@ func (s *Store) swap(current, next *Contribution) {
 		delete(s.of, key)
 	} else {
 		s.of[key] = list
-	}
-	if s.cfg.Changed != nil {
-		s.cfg.Changed(current, next)
 	}
 }
 
@@ -276,18 +281,18 @@ func (e *expiring) Expired() {
 }
 
 // Restore puts a contribution of a former run back, unless it has expired meanwhile
-// or there is one with its entity-tag.
+// or there is one with its entity-tag. Config.Changed is not told.
 func (s *Store) Restore(c Contribution) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if time.Until(c.Expires) <= 0 || slices.ContainsFunc(s.of[c.Presentity], func(o *Contribution) bool { return o.ETag == c.ETag }) {
+	if time.Until(c.Expires) <= 0 || slices.ContainsFunc(s.of[c.Presentity], func(o *Contribution) bool { return o.ETag == c.ETag && o.Rule == c.Rule }) {
 		return
 	}
 	if len(c.Body) > 0 {
 		c.doc, _ = aa.Decode(c.Body)
 	}
 	s.number = max(s.number, c.Number)
-	s.swap(nil, &c)
+	s.place(nil, &c)
 	slices.SortStableFunc(s.of[c.Presentity], byAge) // which nobody has seen yet
 }
 

@@ -81,6 +81,7 @@ func (src *Source[V]) take(v V, owner Owner) []Listener {
 	}
 	src.value, src.known = Value[V]{Value: v, Owner: owner, Received: now, Changed: changed}, true
 	src.fadeAfter(src.table.cfg.Lifetime(v))
+	src.changed()
 	return slices.Clone(src.listeners)
 }
 
@@ -105,7 +106,14 @@ func (src *Source[V]) clear(still func() bool) bool {
 func (src *Source[V]) forget() []Listener {
 	src.value, src.known = Value[V]{Changed: time.Now()}, false
 	src.fadeAfter(0)
+	src.changed()
 	return slices.Clone(src.listeners)
+}
+
+func (src *Source[V]) changed() {
+	if src.table.cfg.Changed != nil {
+		src.table.cfg.Changed(src.key)
+	}
 }
 
 // fadeAfter has the value cleared after d; 0 for never. src.mu is held.

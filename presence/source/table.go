@@ -49,6 +49,9 @@ type Config[V any] struct {
 	Lifetime func(V) time.Duration            // how long a value holds; nil or 0: until it is replaced
 	Monitor  Monitor[V]                       // nil: values come by Set alone
 	Logger   *slog.Logger                     // default: silent
+	// Changed is told of each key that has another value, or none any more. It is called
+	// with the key locked: it must be quick, must not block and must not call the table.
+	Changed func(key string)
 
 	Max    int           // keys that are held; default 200,000
 	Linger time.Duration // a monitor runs on after the last watcher has gone; default 30 s

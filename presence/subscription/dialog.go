@@ -60,6 +60,10 @@ type Dialog struct {
 	pausing     bool   // the watcher said "not now"
 	listed      bool   // a body has listed all resources
 	proven      bool   // its watcher has answered a NOTIFY
+	held        bool   // nothing is sent: it has been restored, or suspended
+	restored    bool   // and its watcher has been told nothing since
+	detached    bool   // restored, without the connection that it depends on
+	ceiling     uint32 // localSeq stays below it, as a Record has said
 }
 
 type dialogState uint8
@@ -85,6 +89,8 @@ type Watch struct {
 	next     *Watch
 	sent     uint64 // version that the last NOTIFY showed
 	sentAt   int64  // when that left, Unix time in nanoseconds
+	digest   uint64 // of what the last NOTIFY showed; 0 where nobody asks
+	acked    uint64 // of what its watcher has acknowledged
 	view     View
 	joined   bool // resource.Joined was called, and Left was not
 	shown    bool // sent is a version of this resource, and was taken
@@ -93,6 +99,7 @@ type Watch struct {
 	again    bool // due once more, while a NOTIFY is under way
 	force    bool // NOTIFY even if nothing changed
 	removed  bool // no longer in the dialog's list
+	resumed  bool // acked is what its watcher was shown by a former process, and nothing since
 }
 
 // Dialog returns the dialog that w belongs to.
@@ -207,7 +214,15 @@ func (d *Dialog) Start() {
 }
 
 // Expired implements [deadline.Expirer].
-func (d *Dialog) Expired() { d.registry.ends.push(d, Expired, "") }
+func (d *Dialog) Expired() {
+	d.mu.Lock()
+	cause := Expired
+	if d.detached && d.left() > 0 {
+		cause = FlowGone
+	}
+	d.mu.Unlock()
+	d.registry.ends.push(d, cause, "")
+}
 
 // Refresh takes over what a SUBSCRIBE in the dialog says (RFC 3261 §12.2.2), and
 // gives the dialog its next lifetime; 0 leaves that to an end that follows. The
@@ -224,16 +239,17 @@ func (d *Dialog) Refresh(req *sipx.Request, contact sipx.URI, lifetime time.Dura
 	d.remoteSeq = req.CSeq
 	flow := packFlow(d.registry.cfg.NAT.flow(req, contact, d.routes != nil))
 	d.registry.rebind(d, flow.conn)
-	d.flow = flow
+	d.flow, d.detached = flow, false
 	if d.target.URI() != contact {
 		d.target = packURI(contact)
 	}
 	if lifetime > 0 {
 		at := time.Now().Add(lifetime)
 		d.expires = at.UnixNano()
-		d.pausing = false // it is there
+		d.pausing, d.held = false, false // it is there
 		d.registry.deadlines.Set(&d.deadline, d, at)
 	}
+	d.changed(false)
 	return nil
 }
 
@@ -288,6 +304,7 @@ func (d *Dialog) close(state dialogState, why Reason, overdue bool) bool {
 	for _, w := range d.watches {
 		w.leave()
 	}
+	d.changed(true)
 	return true
 }
 
@@ -306,9 +323,9 @@ func (w *Watch) leave() {
 	}
 }
 
-// Move has w watch another resource from now on, which its watcher is shown. It
-// does nothing where w does not watch from, or has ended.
-func (w *Watch) Move(from, to Resource) {
+// Move has w watch another resource in a view from now on, which its watcher is shown.
+// It does nothing where w does not watch from, or has ended.
+func (w *Watch) Move(from, to Resource, v View) {
 	d := w.dialog
 	d.mu.Lock()
 	if w.resource != from || w.removed || d.closed {
@@ -316,7 +333,7 @@ func (w *Watch) Move(from, to Resource) {
 		return
 	}
 	w.leave()
-	w.resource, w.shown = to, false
+	w.resource, w.view, w.shown = to, v, false
 	w.join()
 	d.mu.Unlock()
 	d.Show(w)
@@ -389,6 +406,7 @@ func (d *Dialog) SetItems(items []Item) ([]*Watch, error) {
 	for _, w := range added {
 		w.join()
 	}
+	d.changed(true)
 	return added, nil
 }
 

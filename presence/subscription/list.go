@@ -48,6 +48,24 @@ func (d *Dialog) nextList() (*notification, sipx.ResponseHandler) {
 	return d.newList(shown, full, reasonNone), n
 }
 
+// resumeList has a list that was restored, and of which something is due, shown as a
+// whole: only full state tells a watcher to forget what it knew (RFC 4662 §5.2). d.mu
+// is held.
+func (d *Dialog) resumeList() {
+	due := false
+	for w := d.due; w != nil && d.restored && !due; w = w.next {
+		due = w.isDue(w.resource.Current())
+	}
+	if !due {
+		return
+	}
+	d.restored = false
+	for _, w := range d.watches {
+		w.force, w.resumed = true, false
+		d.push(w)
+	}
+}
+
 // lastList is the NOTIFY that ends a list, with what was still due (RFC 4662 §4.5).
 // d.mu is held.
 func (d *Dialog) lastList() *notification {
@@ -66,6 +84,7 @@ type written struct {
 // else need not do. d.mu is held.
 func (d *Dialog) takeDue(last bool) (shown []written, full bool) {
 	size := 0
+	d.resumeList()
 	if full = !d.listed && (d.due != nil || len(d.watches) == 0) && !last; full {
 		if size = listingSize(d.watches); size > maxListBody {
 			size, full = 0, false
@@ -73,8 +92,7 @@ func (d *Dialog) takeDue(last bool) (shown []written, full bool) {
 	}
 	for w := d.due; w != nil; w = d.due {
 		state := w.resource.Current()
-		version := state.Version(w.view)
-		if w.removed || !w.force && w.shown && w.sent == version {
+		if !w.isDue(state) {
 			d.pop()
 			continue
 		}
@@ -84,7 +102,7 @@ func (d *Dialog) takeDue(last bool) (shown []written, full bool) {
 			break
 		}
 		d.pop()
-		w.force, w.shown, w.sent = false, true, version
+		w.shows(state)
 		shown = append(shown, written{w, body})
 	}
 	return shown, full && (len(shown) > 0 || d.due != nil || len(d.watches) == 0)
@@ -151,6 +169,15 @@ func (n *listNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err err
 			}
 		}
 		d.listed = d.listed && !n.full
+	}
+	if res != nil && verdict == delivered {
+		other := false
+		for _, w := range n.watches {
+			other = w.acknowledged(verdict) || other
+		}
+		if other {
+			d.changed(false)
+		}
 	}
 	d.settled(res, err, verdict, n.sentAt)
 }

@@ -131,7 +131,7 @@ func (d *Dialog) room() bool {
 func (d *Dialog) nextNotify() (*notification, sipx.ResponseHandler) {
 	switch d.state {
 	case dialogActive:
-		if d.pausing {
+		if d.pausing || d.held {
 			return nil, nil
 		}
 		if d.list && d.style.Lists != nil {
@@ -140,12 +140,11 @@ func (d *Dialog) nextNotify() (*notification, sipx.ResponseHandler) {
 		for d.due != nil && d.room() {
 			w := d.pop()
 			state := w.resource.Current()
-			version := state.Version(w.view)
-			if w.removed || !w.force && w.shown && w.sent == version {
+			if !w.isDue(state) {
 				continue
 			}
-			w.force, w.underWay, w.shown = false, true, true
-			w.sent, w.sentAt = version, time.Now().UnixNano()
+			w.underWay, w.sentAt = true, time.Now().UnixNano()
+			w.shows(state)
 			return d.newNotify(w, state, reasonNone), w
 		}
 		if d.fetch && d.due == nil && d.underWay == 0 {
@@ -153,7 +152,7 @@ func (d *Dialog) nextNotify() (*notification, sipx.ResponseHandler) {
 			return d.lastNotify()
 		}
 	case dialogEnding:
-		if d.underWay == 0 {
+		if d.underWay == 0 && !d.detached {
 			return d.lastNotify()
 		}
 	}
@@ -190,6 +189,39 @@ func (d *Dialog) newNotify(w *Watch, state State, why Reason) *notification {
 	return n
 }
 
+// isDue reports whether the watcher has not been shown a state that it would see, or
+// is to be shown it again. d.mu is held.
+func (w *Watch) isDue(state State) bool {
+	switch {
+	case w.removed:
+		return false
+	case w.force:
+		return true
+	case w.resumed && digestOf(state, w.view) == w.acked:
+		w.resumed, w.shown, w.sent = false, true, state.Version(w.view)
+		return false
+	}
+	return !w.shown || w.sent != state.Version(w.view)
+}
+
+// shows notes what a NOTIFY shows. d.mu is held.
+func (w *Watch) shows(state State) {
+	w.force, w.resumed, w.shown, w.sent = false, false, true, state.Version(w.view)
+	if w.dialog.registry.cfg.Events.Changed != nil {
+		w.digest = digestOf(state, w.view)
+	}
+}
+
+// acknowledged notes the outcome of the NOTIFY that showed the newest of w, and reports
+// whether the watcher has now something else than before. d.mu is held.
+func (w *Watch) acknowledged(v verdict) bool {
+	if v != delivered || w.acked == w.digest {
+		return false
+	}
+	w.acked = w.digest
+	return true
+}
+
 func (d *Dialog) body(w *Watch, state State) []byte {
 	s := Showing{View: w.view, Entity: w.entity, Serial: d.version}
 	if !d.list {
@@ -205,7 +237,9 @@ type notification struct {
 }
 
 func (d *Dialog) notifyHead(why Reason) *notification {
-	d.localSeq++
+	if d.localSeq++; d.ceiling-d.localSeq == seqStep/2 {
+		d.changed(false)
+	}
 	n := &notification{Request: sipx.Request{
 		Method: "NOTIFY",
 		URI:    d.target.URI(),

@@ -94,6 +94,7 @@ func (r *Registry) Open(o Opening) (*Dialog, error) {
 		for _, w := range d.watches {
 			w.join()
 		}
+		d.changed(true)
 		d.mu.Unlock()
 	}
 	return d, nil

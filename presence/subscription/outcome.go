@@ -25,6 +25,9 @@ func (w *Watch) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
 	if again && verdict < silent && !w.removed {
 		d.push(w)
 	}
+	if res != nil && w.acknowledged(verdict) {
+		d.changed(false)
+	}
 	d.settled(res, err, verdict, w.sentAt)
 }
 

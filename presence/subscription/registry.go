@@ -47,6 +47,11 @@ type Events struct {
 	// with an error. It is called where the network is read: it
 	// must not block, and must not call the registry.
 	Notified func(status int, took time.Duration, err error)
+	// Changed is told of each change of what [Dialog.Record] says, and of the end of a
+	// dialog; whole tells that more than its Turn has changed. It is called with the
+	// dialog locked: it must be quick, must not block and must not call the registry or
+	// any of its dialogs.
+	Changed func(d *Dialog, whole bool)
 }
 
 // Ending is the end of a dialog.
@@ -97,6 +102,7 @@ type Registry struct {
 
 	mu      sync.Mutex
 	closed  bool
+	paused  bool // by Suspend: nothing ends any more
 	byTag   map[string]*Dialog
 	byConn  map[uint64]map[*Dialog]struct{}
 	watches int
@@ -198,7 +204,11 @@ func (r *Registry) add(d *Dialog, account string, source netip.Prefix) error {
 		r.forgetLocked(d)
 		return err
 	}
-	d.serial = r.serials.Add(1)
+	if d.serial == 0 {
+		d.serial = r.serials.Add(1)
+	} else if d.serial > r.serials.Load() { // of a former process
+		r.serials.Store(d.serial)
+	}
 	if !d.fetch {
 		r.byTag[d.Tag()] = d
 		r.bindLocked(d, d.flow.conn)
@@ -268,6 +278,9 @@ func (r *Registry) All() []*Dialog {
 func (r *Registry) FlowClosed(f sipx.Flow) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.paused {
+		return
+	}
 	for d := range r.byConn[f.Conn] {
 		r.ends.push(d, FlowGone, "")
 	}
@@ -284,6 +297,26 @@ func (r *Registry) Shutdown(ctx context.Context, why Reason) error {
 	for _, d := range r.All() {
 		d.End(why)
 	}
+	return r.wind(ctx)
+}
+
+// Suspend refuses new dialogs and leaves those that there are as they are, for
+// [Registry.Restore] in a process to come: nothing is sent and nothing ends any more.
+// It waits for NOTIFYs under way until ctx ends, the error of which it returns then.
+func (r *Registry) Suspend(ctx context.Context) error {
+	r.mu.Lock()
+	r.closed, r.paused = true, true
+	r.mu.Unlock()
+	for _, d := range r.All() {
+		d.mu.Lock()
+		d.held = true
+		d.mu.Unlock()
+	}
+	return r.wind(ctx)
+}
+
+// wind waits for NOTIFYs under way, and stops what goes on by itself.
+func (r *Registry) wind(ctx context.Context) error {
 	var err error
 	for r.outstanding.Load() > 0 && err == nil {
 		select {

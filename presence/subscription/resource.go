@@ -33,6 +33,21 @@ type State interface {
 	Body(s Showing) []byte
 }
 
+// Digester is a [State] that another process would know again. A watcher whose dialog
+// is restored is shown one that is not, even where nothing has changed. It is called as
+// Version is, where [Events] has Changed.
+type Digester interface {
+	// Digest tells what one view shows from what it shows in other states. It is not 0.
+	Digest(v View) uint64
+}
+
+func digestOf(s State, v View) uint64 {
+	if d, ok := s.(Digester); ok {
+		return d.Digest(v)
+	}
+	return 0
+}
+
 // Showing says for whom a state is written.
 type Showing struct {
 	View   View

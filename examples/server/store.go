@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/boltstore"
+)
+
+// storeConfig says where what was acknowledged outlives the process.
+type storeConfig struct {
+	File string    `json:"file"`
+	Sync storeSync `json:"sync"`
+}
+
+// storeSync is written "50ms", or "always"; here less than 0 for that.
+type storeSync time.Duration
+
+func (s *storeSync) UnmarshalJSON(text []byte) error {
+	var always string
+	if json.Unmarshal(text, &always) == nil && always == "always" {
+		*s = -1
+		return nil
+	}
+	var d duration
+	if err := d.UnmarshalJSON(text); err != nil || d == 0 || d > duration(time.Minute) {
+		return errors.New(`want a duration up to "1m", such as "50ms", or "always"`)
+	}
+	*s = storeSync(d)
+	return nil
+}
+
+func (c *config) checkStore() error {
+	if c.Store != nil && c.Store.File == "" {
+		return &fieldError{"store.file", "missing"}
+	}
+	return nil
+}
+
+// describe says what the store is for.
+func (s *storeConfig) describe() string {
+	switch {
+	case s == nil:
+		return "keep its state in memory alone: a restart ends all subscriptions"
+	case s.Sync < 0:
+		return "keep its state in " + s.File + ", before each answer"
+	case s.Sync > 0:
+		return fmt.Sprintf("keep its state in %s, every %v", s.File, time.Duration(s.Sync))
+	}
+	return "keep its state in " + s.File
+}
+
+// open opens the store and puts it into the configuration of the server.
+func (s *storeConfig) open(cfg *presence.Config) (*boltstore.Store, error) {
+	if s == nil {
+		return nil, nil
+	}
+	store, err := boltstore.Open(s.File)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Store, cfg.StoreAlways, cfg.StoreSync = store, s.Sync < 0, time.Duration(max(0, s.Sync))
+	return store, nil
+}
+
+// restoreTime bounds how long the server reads its store.
+const restoreTime = time.Minute
+
+// restore goes on with what is in the store.
+func (s *server) restore() error {
+	ctx, cancel := context.WithTimeout(context.Background(), restoreTime)
+	defer cancel()
+	return s.presence.Restore(ctx)
+}
+
+func (s *server) closeStore(log *slog.Logger) {
+	if s.store == nil {
+		return
+	}
+	if err := s.store.Close(); err != nil {
+		log.Error("the store could not be closed", "error", err)
+	}
+}
+
+// storeReady reports whether the store takes what it is given.
+func (s *server) storeReady(context.Context) error {
+	if st := s.presence.Stats(); st.StoreFailing {
+		return fmt.Errorf("it fails: %d changes are in memory alone", st.StoreWaiting)
+	}
+	return nil
+}
+
+// getBackup is GET /v1/backup: the file of the store as it is now.
+func (s *server) getBackup(w http.ResponseWriter, r *http.Request) {
+	if s.store == nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Disposition", `attachment; filename="blustar.db"`)
+	if _, err := s.store.Backup(w); err != nil {
+		s.log.Warn("a backup was not taken to its end", "error", err)
+		panic(http.ErrAbortHandler) // the copy must not look whole
+	}
+}

@@ -1,0 +1,363 @@
+package presence
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/openblustar/blustar/auth"
+)
+
+// journal writes what has changed to the store: it collects what is to be written, for
+// as long as Config.StoreSync, and applies all of it in one batch. What changes twice
+// meanwhile is written once. Nobody waits for it but those who are answered after the
+// store has taken what they said, with Config.StoreAlways. A store that fails is tried
+// again, and what it did not take is kept.
+//
+// A nil journal, of a server without a store, takes nothing.
+type journal struct {
+	server *Server
+	store  Store
+	pause  time.Duration
+	always bool
+	log    *slog.Logger
+	cancel context.CancelFunc // of a call of the store
+	ctx    context.Context
+
+	work     sync.WaitGroup // the goroutine that writes
+	kick     chan struct{}  // has the next batch begin at once
+	mu       sync.Mutex     // a leaf
+	dirty    map[entry]struct{}
+	sessions map[string]auth.SessionRecord // that are dirty, by key
+	spare    map[entry]struct{}            // empty, for the next batch
+	graves   map[recordKey]time.Time       // deletions that the store did not take, until when they are kept; zero is for ever
+	next     *batch                        // of what is dirty; nil where nothing is
+	current  *batch                        // on its way; nil where none is
+	begun    bool                          // Restore has read the store
+	running  bool
+	closing  bool
+	failing  bool
+	errors   uint64
+}
+
+// entry is something that has a record. It is the key of a map. It is asked for its
+// record when that is written, not when it changes.
+type entry interface {
+	// record returns what is to be written now. It is called without a lock held.
+	record(s *Server) Write
+}
+
+// batch is one call of the store.
+type batch struct {
+	done chan struct{} // closed afterwards
+	err  error         // valid then
+}
+
+// maxSpare is how many entries a map may have had to be used again.
+const maxSpare = 1 << 14
+
+// Between tries of a store that fails.
+const (
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = 5 * time.Second
+)
+
+func newJournal(s *Server) *journal {
+	if s.cfg.Store == nil {
+		return nil
+	}
+	j := &journal{
+		server: s, store: s.cfg.Store, pause: s.cfg.StoreSync, always: s.cfg.StoreAlways, log: s.cfg.Logger,
+		dirty: make(map[entry]struct{}), graves: make(map[recordKey]time.Time),
+		sessions: make(map[string]auth.SessionRecord), kick: make(chan struct{}, 1),
+	}
+	j.ctx, j.cancel = context.WithCancel(context.Background())
+	return j
+}
+
+// mark has the record of e written. It does not block.
+func (j *journal) mark(entries ...entry) {
+	if j == nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closing {
+		return
+	}
+	for _, e := range entries {
+		j.dirty[e] = struct{}{}
+	}
+	j.planLocked()
+}
+
+// planLocked has a batch written, unless that is so already. j.mu is held.
+func (j *journal) planLocked() {
+	if j.next != nil || len(j.dirty)+len(j.graves) == 0 || !j.begun {
+		return
+	}
+	j.next = &batch{done: make(chan struct{})}
+	if !j.running {
+		j.running = true
+		j.work.Go(j.run)
+	}
+}
+
+// begin lets batches be written.
+func (j *journal) begin() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.begun = true
+	j.planLocked()
+}
+
+// bury has records deleted.
+func (j *journal) bury(keys []recordKey) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, key := range keys {
+		j.graves[key] = time.Time{}
+	}
+}
+
+// ready reports whether the store has been read.
+func (j *journal) ready() bool {
+	if j == nil {
+		return true
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.begun
+}
+
+// wait waits until what has been marked is in the store, where those who are answered
+// wait for that. The error says that it is not.
+func (j *journal) wait(ctx context.Context) error {
+	if j == nil || !j.always {
+		return nil
+	}
+	j.mu.Lock()
+	b, failing := cmp.Or(j.next, j.current), j.failing // perhaps it is in that
+	j.mu.Unlock()
+	if failing {
+		return errNotStored
+	}
+	if b == nil {
+		return nil
+	}
+	j.hurry()
+	select {
+	case <-b.done:
+		return b.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (j *journal) hurry() {
+	select {
+	case j.kick <- struct{}{}:
+	default:
+	}
+}
+
+// run writes batches while there is something to write.
+func (j *journal) run() {
+	retry := firstRetry
+	for {
+		j.mu.Lock()
+		b, failing := j.next, j.failing
+		j.running = b != nil
+		j.mu.Unlock()
+		switch {
+		case b == nil:
+			return
+		case failing:
+			j.sleep(max(j.pause, retry))
+			retry = min(2*retry, lastRetry)
+		case !j.always:
+			j.sleep(j.pause)
+		}
+
+		j.mu.Lock()
+		entries, graves := j.dirty, j.graves
+		j.dirty, j.spare, j.graves = j.spare, nil, make(map[recordKey]time.Time)
+		if j.dirty == nil {
+			j.dirty = make(map[entry]struct{})
+		}
+		j.current, j.next = b, nil
+		j.mu.Unlock()
+
+		if b.err = j.write(entries, graves); b.err == nil {
+			retry = firstRetry
+		}
+
+		size := len(entries)
+		clear(entries)
+		j.mu.Lock()
+		if size < maxSpare {
+			j.spare = entries
+		}
+		close(b.done)
+		j.current = nil
+		if j.planLocked(); j.closing && b.err != nil {
+			j.next = nil // who closes it has seen the error
+		}
+		j.mu.Unlock()
+	}
+}
+
+func (j *journal) sleep(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-j.kick:
+	case <-j.ctx.Done():
+	}
+}
+
+// write applies what entries and graves are now. What the store did not take stays.
+func (j *journal) write(entries map[entry]struct{}, graves map[recordKey]time.Time) error {
+	writes := make([]Write, 0, len(entries)+len(graves))
+	var left []entry
+	for e := range entries {
+		w := e.record(j.server)
+		if writes = append(writes, w); w.Value != nil {
+			left = append(left, e)
+		}
+	}
+	for key := range graves {
+		writes = append(writes, Write{Kind: key.kind, Key: key.key})
+	}
+	writes = inOrder(writes)
+	_, err := j.store.Apply(j.ctx, writes)
+	j.note(err, len(writes))
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err == nil {
+		for e := range entries {
+			if key, ok := e.(sessionEntry); ok {
+				if _, again := j.dirty[e]; !again {
+					delete(j.sessions, string(key))
+				}
+			}
+		}
+		return nil
+	}
+	for _, e := range left {
+		j.dirty[e] = struct{}{}
+	}
+	now := time.Now()
+	for i := range writes {
+		key := recordKey{writes[i].Kind, writes[i].Key}
+		until, again := graves[key]
+		switch {
+		case writes[i].Value != nil, again && !until.IsZero() && now.After(until):
+		case again:
+			j.graves[key] = until
+		case fades(key.kind): // it need not be kept for longer than the record would have lived
+			j.graves[key] = now.Add(max(j.server.cfg.MaxSubscribeExpires, j.server.cfg.MaxPublishExpires))
+		default:
+			j.graves[key] = time.Time{}
+		}
+	}
+	return err
+}
+
+// inOrder sorts writes, so that those come together that lie together, and leaves out
+// a deletion where the record is written anew.
+func inOrder(writes []Write) []Write {
+	order := make([]int32, len(writes)) // which is less to move about
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(i, j int32) int {
+		a, b := &writes[i], &writes[j]
+		if c := strings.Compare(a.Kind, b.Kind); c != 0 {
+			return c
+		}
+		return cmp.Or(strings.Compare(a.Key, b.Key), cmp.Compare(len(b.Value), len(a.Value)))
+	})
+	sorted := make([]Write, 0, len(writes))
+	for _, i := range order {
+		if n := len(sorted); n == 0 || sorted[n-1].Key != writes[i].Key || sorted[n-1].Kind != writes[i].Kind {
+			sorted = append(sorted, writes[i])
+		}
+	}
+	return sorted
+}
+
+// note tells of a store that begins to fail, and of one that takes what it is given
+// again.
+func (j *journal) note(err error, records int) {
+	j.mu.Lock()
+	was := j.failing
+	if j.failing = err != nil; j.failing {
+		j.errors++
+	}
+	j.mu.Unlock()
+	switch {
+	case err != nil && !was:
+		j.log.Error("the store fails: what changes is in memory alone until it works again", "records", records, "error", err)
+	case err == nil && was:
+		j.log.Info("the store works again", "records", records)
+	}
+}
+
+// errNotStored is what those are answered whom the store keeps waiting.
+var errNotStored = errors.New("presence: the store did not take it")
+
+// flush writes what is left until ctx ends.
+func (j *journal) flush(ctx context.Context) error {
+	for {
+		j.mu.Lock()
+		b := cmp.Or(j.next, j.current)
+		j.mu.Unlock()
+		if b == nil {
+			return nil
+		}
+		j.hurry()
+		select {
+		case <-b.done:
+			if b.err != nil {
+				return b.err
+			}
+		case <-ctx.Done():
+			return errors.Join(errNotStored, ctx.Err())
+		}
+	}
+}
+
+// close writes what is left and ends the journal, which takes nothing any more. It
+// waits until ctx ends. The error says that not everything is in the store.
+func (j *journal) close(ctx context.Context) error {
+	if j == nil {
+		return nil
+	}
+	j.mu.Lock()
+	j.closing = true
+	j.mu.Unlock()
+	err := j.flush(ctx)
+	j.cancel()
+	if e := j.server.await(ctx, j.work.Wait); err == nil {
+		err = e
+	}
+	return err
+}
+
+// stats returns how many records wait, how often the store has failed, and whether it
+// does now.
+func (j *journal) stats() (waiting int, errors uint64, failing bool) {
+	if j == nil {
+		return 0, 0, false
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.dirty) + len(j.graves), j.errors, j.failing
+}

@@ -1,0 +1,390 @@
+package presence
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/internal/backoff"
+	"github.com/openblustar/blustar/presence/publication"
+	"github.com/openblustar/blustar/presence/source"
+	"github.com/openblustar/blustar/presence/subscription"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// ResumeSpread is how long it takes at most, after [Server.Restore], until all whose
+// document has changed meanwhile have been sent it: they are not all told at once.
+const ResumeSpread = 10 * time.Second
+
+const (
+	resumePace  = 5 * time.Millisecond // between NOTIFYs, where that is enough
+	lookupBatch = 50                   // addresses in one look-up after a restart
+)
+
+// Restore reads [Config.Store], and goes on with everything that is in it. It is to be
+// called once, before the stack serves: until it has returned, requests are answered
+// 503 with a Retry-After of one second. Without a store it does nothing.
+//
+// Dialogs go on silently. Only those whose document is another one than that which
+// their watcher has acknowledged get a NOTIFY, spread over [ResumeSpread]. Those over
+// connections wait for their client as long as Config.Grace. What has expired meanwhile
+// has ended. The values of monitors are shown as they were until the monitor says
+// something, or Config.Grace is over.
+//
+// With an error, which says what is wrong with the store, nothing has been restored and
+// nothing is written.
+func (s *Server) Restore(ctx context.Context) error {
+	if s.journal == nil || s.journal.ready() {
+		return nil
+	}
+	began := time.Now()
+	in := inventory{server: s, dialogs: make(map[string]*dialogRecord), turns: make(map[string]*turnRecord)}
+	if err := s.cfg.Store.Load(ctx, in.take); err != nil {
+		return fmt.Errorf("presence: restore: %w", err)
+	}
+	if err := s.countRun(ctx, &in); err != nil {
+		return fmt.Errorf("presence: restore: %w", err)
+	}
+	in.restore()
+	s.journal.bury(in.lost)
+	s.journal.begin()
+	s.cfg.Logger.Info("restored", "publications", len(in.publications), "clients", len(in.clients), "subscriptions", len(in.restored),
+		"left out", in.bad, "took", time.Since(began))
+	s.start(in.resume)
+	return nil
+}
+
+// inventory is what was in the store.
+type inventory struct {
+	server       *Server
+	run          runRecord
+	revision     uint64 // of run
+	publications []publicationRecord
+	clients      []clientRecord
+	dialogs      map[string]*dialogRecord
+	turns        map[string]*turnRecord
+	values       []func() error // of sources
+	sessions     []auth.SessionRecord
+	lost         []recordKey // to be deleted: of no use to anybody
+	bad          int         // records that could not be read
+	restored     []*subscription.Dialog
+}
+
+// take reads one record. Only a store of a newer version is an error.
+func (in *inventory) take(r Record) error {
+	var err error
+	switch r.Kind {
+	case kindRun:
+		if err := json.Unmarshal(r.Value, &in.run); err != nil {
+			return fmt.Errorf("the store is not one of this program: %w", err)
+		}
+		if in.revision = r.Revision; in.run.Format > recordFormat {
+			return fmt.Errorf("the store is of a newer version: %d; this program knows %d", in.run.Format, recordFormat)
+		}
+	case kindPublication:
+		err = taken(r, func(v publicationRecord) { in.publications = append(in.publications, v) })
+	case kindClient:
+		err = taken(r, func(v clientRecord) { in.clients = append(in.clients, v) })
+	case kindDialog:
+		err = taken(r, func(v dialogRecord) { in.dialogs[r.Key] = &v })
+	case kindTurn:
+		err = taken(r, func(v turnRecord) { in.turns[r.Key] = &v })
+	case kindSession:
+		in.sessions = append(in.sessions, auth.SessionRecord{Key: r.Key, Value: bytes.Clone(r.Value), Expires: r.Expires})
+	case kindLine:
+		err = valueTaken(in, r, func() *source.Table[LineState] { return in.server.lines })
+	case kindCalendar:
+		err = valueTaken(in, r, func() *source.Table[CalendarState] { return in.server.calendars })
+	case kindExternal:
+		err = valueTaken(in, r, func() *source.Table[ExternalState] { return in.server.externals })
+	}
+	if err != nil {
+		in.leaveOut(r.Kind, r.Key, err)
+	}
+	return nil
+}
+
+func taken[V any](r Record, f func(V)) error {
+	var v V
+	if err := json.Unmarshal(r.Value, &v); err != nil {
+		return err
+	}
+	f(v)
+	return nil
+}
+
+func valueTaken[V any](in *inventory, r Record, table func() *source.Table[V]) error {
+	key := r.Key
+	return taken(r, func(v sourceRecord[V]) {
+		in.values = append(in.values, func() error {
+			value := source.Value[V]{Value: v.Value, Owner: v.Owner, Received: v.Received, Changed: v.Changed, Expires: v.Expires}
+			if v.Owner == source.Monitored { // as before, until the monitor speaks
+				if grace := time.Now().Add(in.server.cfg.Grace); v.Expires.IsZero() || grace.Before(v.Expires) {
+					value.Expires = grace
+				}
+			}
+			return table().Restore(key, value)
+		})
+	})
+}
+
+// leaveOut notes a record that cannot be used.
+func (in *inventory) leaveOut(kind, key string, err error) {
+	in.bad++
+	in.server.cfg.Logger.Warn("a record is left out", "kind", kind, "key", key, "error", err)
+}
+
+// countRun writes down that one more process works with the store, before anything is
+// sent: each uses CSeqs of its own. Two at the same time do not get through.
+func (s *Server) countRun(ctx context.Context, in *inventory) error {
+	s.run = in.run.Run + 1
+	revisions, err := s.cfg.Store.Apply(ctx, []Write{{
+		Kind: kindRun, Key: runKey, Value: value(runRecord{recordFormat, s.run}), Conditional: true, Revision: in.revision,
+	}})
+	if err != nil {
+		return err
+	}
+	if revisions[0] == 0 {
+		return errors.New("another process has begun to use the store")
+	}
+	return nil
+}
+
+// restore puts everything back in its place.
+func (in *inventory) restore() {
+	s := in.server
+	longest := time.Now().Add(s.cfg.MaxPublishExpires) // the clock may have been turned back
+	for i := range in.publications {
+		c := in.publications[i].contribution()
+		if c.Expires.After(longest) {
+			c.Expires = longest
+		}
+		s.publications.Restore(c)
+	}
+	for _, restore := range in.values {
+		if err := restore(); err != nil {
+			in.leaveOut("source", "", err)
+		}
+	}
+	if guard, ok := s.cfg.Guard.(sessionRestorer); ok {
+		for _, r := range in.sessions {
+			if err := guard.RestoreSession(r); err != nil {
+				in.leaveOut(kindSession, r.Key, err)
+			}
+		}
+	}
+	for i := range in.clients {
+		s.clients.restore(in.clients[i].client(s), longest)
+	}
+	for _, key := range slices.Sorted(maps.Keys(in.dialogs)) {
+		r, t := in.dialogs[key], in.turns[key]
+		if t == nil || time.Until(t.Expires) <= 0 {
+			in.lost = append(in.lost, recordKey{kindDialog, key})
+			continue
+		}
+		d, err := in.dialog(r, t)
+		if err != nil {
+			in.leaveOut(kindDialog, key, err)
+			in.lost = append(in.lost, recordKey{kindDialog, key}, recordKey{kindTurn, key})
+			continue
+		}
+		in.restored = append(in.restored, d)
+	}
+	for key := range in.turns {
+		if in.dialogs[key] == nil {
+			in.lost = append(in.lost, recordKey{kindTurn, key})
+		}
+	}
+	for _, c := range s.clients.leftBehind() {
+		s.takeOut(c, "its subscription expired while the server was down", nil).announce(true)
+	}
+}
+
+// dialog puts a dialog back. It watches addresses that wait for the directory.
+func (in *inventory) dialog(r *dialogRecord, t *turnRecord) (*subscription.Dialog, error) {
+	s := in.server
+	event, _ := sipx.ParseEvent(r.Event)
+	pack := s.packages[event.Package]
+	if pack == nil {
+		return nil, fmt.Errorf("event %q", r.Event)
+	}
+	o := subscription.Restoring{
+		Record: r.subscription(t), Runs: s.run - t.Run, Package: &pack.Package,
+		Longest: s.cfg.MaxSubscribeExpires, Grace: s.cfg.Grace,
+	}
+	dialect := standard
+	if r.Dialect == bluStar.Name {
+		dialect = bluStar
+	}
+	o.Style, o.Data = &dialect.Style, dialect
+	var m *member
+	if r.Client != "" {
+		c := s.clients.get(clientKey(r.Client))
+		if c == nil {
+			return nil, errors.New("its client is not there")
+		}
+		m = &member{client: c, own: r.Own, generation: r.Generation}
+		o.Data, o.Pulse = m, &c.pulse
+	}
+	for _, uri := range r.Entities {
+		a, _ := directory.ParseAddress(uri)
+		o.Items = append(o.Items, subscription.Item{
+			Entity: uri, Resource: s.pendings.get(cmp.Or(a.String(), uri), a, false), View: viewOf(0, dialect),
+		})
+	}
+	d, err := s.registry.Restore(o)
+	if err == nil && m != nil {
+		s.clients.mu.Lock()
+		m.dialog = d
+		m.client.dialogs = append(m.client.dialogs, m)
+		s.clients.mu.Unlock()
+	}
+	return d, err
+}
+
+// restore puts a client of a former process back.
+func (cs *clients) restore(c *client, longest time.Time) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.m[c.key] = c
+	if c.user != "" {
+		cs.live[c.user] = append(cs.live[c.user], c)
+	}
+	if c.published != 0 {
+		c.published = min(c.published, longest.UnixNano())
+		cs.server.deadlines.Set(&c.expiry, c, time.Unix(0, c.published))
+	}
+}
+
+func (cs *clients) get(key clientKey) *client {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.m[key]
+}
+
+// leftBehind are restored clients that nothing keeps alive any more.
+func (cs *clients) leftBehind() []*client {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	var list []*client
+	for _, c := range cs.m {
+		if len(c.dialogs) == 0 && c.user == "" || c.user != "" && !c.hasOwn() && c.published <= time.Now().UnixNano() {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// resume has the directory tell who is watched, and then those told who do not know
+// what is shown now.
+func (in *inventory) resume() {
+	s := in.server
+	in.findPublishers()
+	s.pendings.mu.Lock()
+	waiting := make([]*pending, 0, len(s.pendings.m))
+	for _, p := range s.pendings.m {
+		waiting = append(waiting, p)
+	}
+	s.pendings.mu.Unlock()
+	for len(waiting) > 0 && s.ctx.Err() == nil {
+		n := min(lookupBatch, len(waiting))
+		s.askFor(waiting[:n])
+		waiting = waiting[n:]
+	}
+	dialogs := in.restored
+	rand.Shuffle(len(dialogs), func(i, j int) { dialogs[i], dialogs[j] = dialogs[j], dialogs[i] })
+	pace := min(resumePace, ResumeSpread/time.Duration(max(1, len(dialogs))))
+	owed := time.Duration(0)
+	for _, d := range dialogs {
+		for _, w := range d.Watches() {
+			if list, ok := w.Resource().(*watchers); ok {
+				list.complete()
+			}
+		}
+		if d.Resume() {
+			owed += pace
+		}
+		if owed >= resumePace {
+			if backoff.Sleep(s.ctx, owed) != nil {
+				return
+			}
+			owed = 0
+		}
+	}
+}
+
+// askFor asks the directory for addresses that are watched since before the restart.
+func (s *Server) askFor(list []*pending) {
+	as := make([]directory.Address, 0, len(list))
+	asked := make([]*pending, 0, len(list))
+	for _, p := range list {
+		if p.address.Scheme == "" {
+			p.stays()
+			continue
+		}
+		as, asked = append(as, p.address), append(asked, p)
+	}
+	for i, r := range s.lookup(s.ctx, party{}, as) {
+		switch p := asked[i]; {
+		case r.Err == nil:
+			s.resolve(p, r.Entry)
+		case isNobody(r.Err):
+			p.stays()
+		default:
+			s.pendings.mu.Lock()
+			p.asking = true
+			if len(p.watches) > 0 {
+				p.askLater()
+			}
+			s.pendings.mu.Unlock()
+		}
+	}
+}
+
+// stays has those who watch an address that has no entry told so, where they do not
+// know it.
+func (p *pending) stays() {
+	p.server.pendings.mu.Lock()
+	watches := slices.Clone(p.watches)
+	p.server.pendings.mu.Unlock()
+	for _, w := range watches {
+		w.Dialog().Show(w)
+	}
+}
+
+// findPublishers has presentities in memory of whom something is published, and ends
+// forwardings that have expired while the server was down.
+func (in *inventory) findPublishers() {
+	s := in.server
+	for list := in.publications; len(list) > 0 && s.ctx.Err() == nil; {
+		n := min(lookupBatch, len(list))
+		var as []directory.Address
+		var of []*publicationRecord
+		for i := range list[:n] {
+			if a, err := directory.ParseAddress(list[i].Address); err == nil {
+				as, of = append(as, a), append(of, &list[i])
+			}
+		}
+		for i, r := range s.lookup(s.ctx, party{}, as) {
+			if r.Err != nil || r.Entry.ID != of[i].Presentity {
+				continue
+			}
+			p := s.presentities.pin(r.Entry)
+			if of[i].Rule == publication.Forwarding && time.Until(of[i].Expires) <= 0 {
+				s.endForwarding(p)
+				s.journal.mark(publicationEntry{of[i].Presentity, of[i].Number})
+			}
+			s.presentities.unpin(p)
+		}
+		list = list[n:]
+	}
+}

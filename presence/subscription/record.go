@@ -1,0 +1,205 @@
+package subscription
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// Record is a dialog in a form that outlives its process: plain values. Together with
+// what the host knows of its own, [Registry.Restore] makes the dialog of it again.
+type Record struct {
+	Serial        uint64 // tells the dialogs of a registry apart
+	Tag           string // ours: the identity of the dialog
+	RemoteTag     string
+	CallID        string
+	Local, Remote string // URIs
+	Routes        []string
+	Event         string // the field value
+	List          bool
+	Entities      []string
+	Account       string       // who was authenticated; "" where nobody was
+	Source        netip.Prefix // whose part of the bounds it takes
+	Turn
+}
+
+// Turn is what changes of a [Record] with each refresh, and each NOTIFY.
+type Turn struct {
+	Target    string    // URI
+	Flow      sipx.Flow // without Conn, which means nothing to another process
+	Expires   time.Time // by the clock on the wall
+	RemoteSeq uint32
+	// LocalSeq is a CSeq that no NOTIFY has had, nor will have for a while: a process
+	// that goes on begins above it, and a number is not used twice.
+	LocalSeq uint32
+	// Digests are those of what the watcher has acknowledged of each entity; 0 is
+	// nothing.
+	Digests []uint64
+}
+
+// seqStep is how far ahead of the CSeq in use the one in a Turn is. A dialog that has
+// used half of them tells so; numbers may be left out (RFC 3261 §12.2.2).
+const seqStep = 1 << 12
+
+// changed tells the host that the record of the dialog is another one now. d.mu is
+// held.
+func (d *Dialog) changed(whole bool) {
+	if f := d.registry.cfg.Events.Changed; f != nil && !d.fetch {
+		f(d, whole)
+	}
+}
+
+// Record returns what is to be written down of a dialog, and false for one that has
+// ended.
+func (d *Dialog) Record() (Record, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := Record{
+		Serial: d.serial, Tag: d.Tag(), RemoteTag: d.remote.tag(), CallID: d.callID,
+		Local: d.local.uri.URI().String(), Remote: d.remote.uri.URI().String(),
+		Event: d.event, List: d.list, Account: d.Account(), Turn: d.turn(),
+	}
+	if d.routes != nil {
+		r.Routes = *d.routes
+	}
+	if d.source != nil {
+		r.Source = d.source.key.source
+	}
+	r.Entities = make([]string, len(d.watches))
+	for i, w := range d.watches {
+		r.Entities[i] = w.entity
+	}
+	return r, !d.closed
+}
+
+// Turn returns the part of the record that changes most, and false for a dialog that
+// has ended.
+func (d *Dialog) Turn() (Turn, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.turn(), !d.closed
+}
+
+// turn makes a Turn. d.mu is held.
+func (d *Dialog) turn() Turn {
+	d.ceiling = d.localSeq + seqStep
+	t := Turn{
+		Target: d.target.URI().String(), Flow: d.flow.Flow(), Expires: time.Unix(0, d.expires),
+		RemoteSeq: d.remoteSeq, LocalSeq: d.ceiling, Digests: make([]uint64, len(d.watches)),
+	}
+	t.Flow.Conn = 0
+	for i, w := range d.watches {
+		t.Digests[i] = w.acked
+	}
+	return t
+}
+
+// Restoring is a dialog of a former process, with what its host knows of it. Items are
+// its entities, in their order.
+type Restoring struct {
+	Record
+	// Runs is how many processes have gone on with the dialog since the record was
+	// written, this one included: at least 1. Each of them has CSeqs of its own.
+	Runs    uint32
+	Package *Package
+	Style   *Style // nil: that of the RFCs
+	Items   []Item
+	Pulse   *Pulse
+	Data    any
+	// Longest bounds the lifetime that is left: the clock may have been turned back.
+	Longest time.Duration
+	// Grace is how long a dialog waits for its watcher where it depends on a
+	// connection, which ended with the process.
+	Grace time.Duration
+}
+
+// Restore makes a dialog of a former process again. It sends nothing before
+// [Dialog.Resume], or before its watcher refreshes it; then its watcher is told what it
+// does not know yet. One that was over a connection waits for a refresh in any case.
+// The error is [ErrFull] or [ErrShare], or says what is wrong with the record.
+func (r *Registry) Restore(o Restoring) (*Dialog, error) {
+	d := &Dialog{
+		registry: r, pack: o.Package, style: o.Style, list: o.List,
+		event: o.Event, callID: o.CallID, contact: r.contact(o.Flow), pulse: o.Pulse, Data: o.Data,
+		flow: packFlow(o.Flow), remoteSeq: o.RemoteSeq, held: true, restored: true,
+	}
+	if d.style == nil {
+		d.style = &rfcStyle
+	}
+	if d.event == d.pack.Name {
+		d.event = d.pack.Name // shared
+	}
+	if len(o.Routes) > 0 {
+		d.routes = &o.Routes
+	}
+	var uris [3]sipx.URI
+	for i, text := range []string{o.Local, o.Remote, o.Target} {
+		var err error
+		if uris[i], err = sipx.ParseURI(text); err != nil || len(text) > maxURI {
+			return nil, fmt.Errorf("subscription: record of a dialog: %.80q: bad URI", text)
+		}
+	}
+	switch {
+	case o.Serial == 0, o.Tag == "", o.RemoteTag == "", len(o.Items) == 0 && !o.List, len(o.Items) != len(o.Digests):
+		return nil, errors.New("subscription: incomplete record of a dialog")
+	case o.Runs == 0, uint64(o.LocalSeq)+uint64(o.Runs)*seqStep >= 1<<31: // RFC 3261 §8.1.1.5
+		return nil, errors.New("subscription: a dialog without CSeqs that are left")
+	}
+	d.local, d.remote, d.target = packEnd(uris[0], o.Tag), packEnd(uris[1], o.RemoteTag), packURI(uris[2])
+	d.localSeq = o.LocalSeq + (o.Runs-1)*seqStep
+	d.ceiling, d.version = d.localSeq+seqStep, d.localSeq // versions rise, too
+	left := min(time.Until(o.Expires), o.Longest)
+	d.expires = time.Now().Add(left).UnixNano()
+	d.watches = make([]*Watch, len(o.Items))
+	for i, item := range o.Items {
+		w := d.newWatch(item)
+		w.acked, w.resumed = o.Digests[i], o.Digests[i] != 0
+		d.watches[i] = w
+	}
+	d.serial = o.Serial
+	if err := r.add(d, strings.Clone(o.Account), o.Source); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.detached = o.Flow.Reliable(); d.detached {
+		left = min(left, o.Grace)
+	}
+	r.deadlines.Set(&d.deadline, d, time.Now().Add(left))
+	for _, w := range d.watches {
+		w.join()
+	}
+	return d, nil
+}
+
+// Resume lets a restored dialog go on, and reports whether its watcher is told
+// something by that.
+func (d *Dialog) Resume() bool {
+	d.mu.Lock()
+	if d.detached || !d.held {
+		d.mu.Unlock()
+		return false
+	}
+	d.held = false
+	before := d.localSeq
+	d.mu.Unlock()
+	d.flush()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.localSeq != before
+}
+
+// Resumed returns the digest of what a former process has shown the watcher of w, which
+// has seen nothing since; else 0.
+func (w *Watch) Resumed() uint64 {
+	w.dialog.mu.Lock()
+	defer w.dialog.mu.Unlock()
+	if !w.resumed {
+		return 0
+	}
+	return w.acked
+}
