@@ -70,9 +70,12 @@ func TestKeptWithoutWatcher(t *testing.T) {
 			delete(want, doc.Entity)
 		}
 	}
-	// Somebody unknown: kept, and nothing happens.
-	s.line("99999", "busy")
-	s.put("/v1/calendars/nobody@example.com", "[]")
+	// Somebody unknown: kept, nothing happens, and the answer says so.
+	for path, body := range map[string]string{"/v1/lines/99999": `{"state":"busy"}`, "/v1/calendars/nobody@example.com": "[]"} {
+		code, _, answer := s.call("PUT", path, body)
+		require.Equal(t, 202, code, answer)
+		require.Contains(t, answer, "warning")
+	}
 }
 
 // The table of rules (BSP-3.2-3), by pairs: the first wins over the second.
