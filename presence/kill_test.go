@@ -116,8 +116,8 @@ func (c *mob) start() {
 	line, err := bufio.NewReader(out).ReadString('\n')
 	require.NoError(c, err, "the server does not start")
 	go func() { _, _ = io.Copy(io.Discard, out) }()
-	c.address = strings.Fields(line)[1]
 	c.mu.Lock()
+	c.address = strings.Fields(line)[1]
 	c.down = false
 	c.mu.Unlock()
 }
@@ -176,11 +176,10 @@ const ackTime = 400 * time.Millisecond
 func (c *mob) do(text, body string, base time.Time) (res *sipx.Response, sure bool) {
 	req := sipxtest.NewRequest(text + "\n" + body)
 	req.Header = append(sipx.Header{{Name: "Contact", Value: req.Header.Get("Contact")}}, withoutRouting(req.Header)...)
-	remote, _ := sipx.ParseURI("sip:" + c.address)
-	req.URI = remote
 	c.mu.Lock()
-	before, clean := c.kills, !c.down
+	before, clean, address := c.kills, !c.down, c.address
 	c.mu.Unlock()
+	req.URI, _ = sipx.ParseURI("sip:" + address)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	res, err := sipx.Do(ctx, c.sip, req)

@@ -95,6 +95,7 @@ func TestLate(t *testing.T) {
 		late("gone")
 		kept, removed := late("kept"), late("removed")
 		time.Sleep(11900 * time.Millisecond)
+		synctest.Wait()
 		require.Empty(t, told)
 		q.Set(&kept.Item, kept, time.Now().Add(time.Minute))
 		q.Remove(&removed.Item)

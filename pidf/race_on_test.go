@@ -1,0 +1,5 @@
+//go:build race
+
+package pidf_test
+
+const raceDetector = true
