@@ -3,6 +3,7 @@ package deadline_test
 import (
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,9 +85,19 @@ func TestAgainAndStop(t *testing.T) {
 func TestLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var q deadline.Queue
+		var mu sync.Mutex
 		var told []string
+		names := func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(told)
+		}
 		late := func(name string) *expirer {
-			e := &expirer{f: func() { told = append(told, name) }}
+			e := &expirer{f: func() {
+				mu.Lock()
+				defer mu.Unlock()
+				told = append(told, name)
+			}}
 			q.Set(&e.Item, e, time.Now().Add(2*time.Second))
 			return e
 		}
@@ -95,16 +106,15 @@ func TestLate(t *testing.T) {
 		late("gone")
 		kept, removed := late("kept"), late("removed")
 		time.Sleep(11900 * time.Millisecond)
-		synctest.Wait()
-		require.Empty(t, told)
+		require.Empty(t, names())
 		q.Set(&kept.Item, kept, time.Now().Add(time.Minute))
 		q.Remove(&removed.Item)
 		time.Sleep(200 * time.Millisecond)
 		synctest.Wait()
-		require.Equal(t, []string{"gone"}, told)
+		require.Equal(t, []string{"gone"}, names())
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		require.Equal(t, []string{"gone", "kept"}, told)
+		require.Equal(t, []string{"gone", "kept"}, names())
 		q.Stop()
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -175,16 +176,17 @@ func TestOneCalendarFails(t *testing.T) {
 					return []string{"https://dav.example.com/ann/", "https://dav.example.com/tom/work/"}, nil
 				}
 				cfg.HTTPClient = &http.Client{Transport: byPath{"/ann/": other, "/tom/work/": work}}
-				failing := false
+				var failing atomic.Bool
 				other.intercept(func(w http.ResponseWriter, r *http.Request) bool {
-					if failing {
+					now := failing.Load()
+					if now {
 						tt.answer(w, r)
 					}
-					return failing
+					return now
 				})
 				w := start(t, cfg)
 				require.Equal(t, []string{"a", "b"}, ids(w.last()))
-				failing = true
+				failing.Store(true)
 				want := []string{"a"}
 				if tt.stays {
 					want = []string{"a", "b"}
@@ -194,11 +196,11 @@ func TestOneCalendarFails(t *testing.T) {
 				work.put("c", at("c", 3*time.Hour))
 				require.Equal(t, []string{"a", "c"}, ids(w.next(poll)))
 
-				failing = false
+				failing.Store(false)
 				require.Equal(t, []string{"a", "b", "c"}, ids(w.next(61*time.Minute)), "they are looked for again")
 				w.cancel()
 
-				failing = true
+				failing.Store(true)
 				w = start(t, cfg)
 				require.Equal(t, []string{"a", "c"}, ids(w.last()), "one that could never be read")
 				w.cancel()
