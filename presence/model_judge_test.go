@@ -233,9 +233,9 @@ func (m *model) ask(list []asked) {
 		if a.entity == "" && a.due && len(m.ref.dialogs[a.tag].watches) > 1 {
 			// BSX-9: whole lists are shown no more often than every five seconds.
 			if now, next := m.ref.now, tr.full.Add(5*time.Second); !next.After(now) {
-				tr.full = now
-			} else if tr.full.Before(now) || tr.full.Equal(now) {
-				tr.full = next
+				tr.full, tr.postponed = now, false
+			} else if !tr.full.After(now) {
+				tr.full, tr.postponed = next, true
 			}
 		}
 	}

@@ -140,7 +140,8 @@ type tracker struct {
 	final       string // Subscription-State of the last
 	unreachable bool
 	answered    time.Time              // when a NOTIFY was last answered
-	full        time.Time              // when everything was last to be shown
+	full        time.Time              // when everything was last to be shown, or will be
+	postponed   bool                   // … which is later than it was asked for
 	shown       map[string]*trackedDoc // by entity
 }
 
@@ -239,7 +240,8 @@ func (t *tracker) sent(req *sipx.Request, at time.Time) error {
 		if d.underWay {
 			return fmt.Errorf("two NOTIFYs of %s are under way", doc.Entity)
 		}
-		if d.acked && !d.asked && pidf.Equal(d.doc, doc) {
+		again := t.postponed && !at.Before(t.full)
+		if d.acked && !d.asked && !again && pidf.Equal(d.doc, doc) {
 			return fmt.Errorf("NOTIFY %d shows %s as it was:\n  %s\n  %s", req.CSeq, doc.Entity, d.view, seen(doc))
 		}
 		*d = trackedDoc{doc: doc, view: seen(doc), sentAt: at, underWay: true}

@@ -303,7 +303,9 @@ func (s *Server) resubscribe(ctx context.Context, d *subscription.Dialog, sub *s
 	case sub.contact.URI.User == amccUser && m != nil && m.client != nil:
 		// §2.9: everything that this client watches, in all its dialogs.
 		for _, other := range s.clients.membersOf(m.client) {
-			other.dialog.ShowAll()
+			if now := other.dialog.ShowAll(); !now && other.dialog == d {
+				d.ShowAgain(added...) // what is new in a list does not wait
+			}
 		}
 	default:
 		d.ShowAgain(added...)

@@ -221,13 +221,35 @@ func TestMistakes(t *testing.T) {
 
 func fails(t *testing.T, code int, want string, args ...string) {
 	t.Helper()
-	var stderr strings.Builder
+	var stderr lockedBuilder
 	require.Equal(t, code, run(t.Context(), args, &stderr), &stderr)
-	lines := strings.Split(strings.TrimSuffix(stderr.String(), "\n"), "\n")
-	last := lines[len(lines)-1]
-	require.True(t, strings.HasPrefix(last, "gateway: "), &stderr)
-	require.Contains(t, last, want)
+	var said []string // besides log lines, which may come a little later
+	for line := range strings.Lines(stderr.String()) {
+		if strings.HasPrefix(line, "gateway: ") {
+			said = append(said, line)
+		}
+	}
+	require.Len(t, said, 1, &stderr)
+	require.Contains(t, said[0], want)
 	require.NotContains(t, stderr.String(), "canary")
+}
+
+// lockedBuilder is a strings.Builder for a program and its log, which write at once.
+type lockedBuilder struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuilder) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuilder) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // subscribe sends what a BluStar client signs in with, over UDP.

@@ -26,18 +26,18 @@ func (d *Dialog) ShowAgain(watches ...*Watch) { d.enqueue(true, watches...) }
 
 // ShowAll has the watcher sent everything again, as after a refresh (RFC 6665
 // §4.2.1.2): at once, but not more often than each FullPause where that is more
-// than one resource, or a large one.
-func (d *Dialog) ShowAll() {
+// than one resource, or a large one. It reports whether that is now.
+func (d *Dialog) ShowAll() bool {
 	d.mu.Lock()
 	if d.state != dialogActive {
 		d.mu.Unlock()
-		return
+		return false
 	}
 	if now := time.Now(); len(d.watches) > 1 || d.pack.Large {
 		if wait := time.Unix(0, d.listedAt).Add(d.registry.cfg.FullPause).Sub(now); d.listedAt != 0 && wait > 0 {
 			d.wakeAfter(wait, true)
 			d.mu.Unlock()
-			return
+			return false
 		}
 		d.listedAt = now.UnixNano()
 	}
@@ -48,6 +48,7 @@ func (d *Dialog) ShowAll() {
 	}
 	d.mu.Unlock()
 	d.flush()
+	return true
 }
 
 func (d *Dialog) enqueue(force bool, watches ...*Watch) {
