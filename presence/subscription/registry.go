@@ -209,10 +209,12 @@ func (r *Registry) add(d *Dialog, account string, source netip.Prefix) error {
 	} else if d.serial > r.serials.Load() { // of a former process
 		r.serials.Store(d.serial)
 	}
-	if !d.fetch {
-		r.byTag[d.Tag()] = d
-		r.bindLocked(d, d.flow.conn)
+	if d.fetch { // it ends as soon as it is opened
+		r.ended.add(d.Tag())
+		return nil
 	}
+	r.byTag[d.Tag()] = d
+	r.bindLocked(d, d.flow.conn)
 	return nil
 }
 
