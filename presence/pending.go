@@ -218,6 +218,8 @@ func (s *Server) move(w *subscription.Watch, from *pending, to *presentity, entr
 	switch {
 	case !s.clients.join(m, own, to.id):
 		s.cfg.Logger.Warn("too many clients of one user", "user", to.id)
+	case !d.Active(): // it has ended meanwhile, and left its client before it joined again
+		s.dialogEnded(subscription.Ending{Dialog: d, Cause: subscription.Refused})
 	case own:
 		to.update()
 	}
