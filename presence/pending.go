@@ -48,12 +48,22 @@ func (ps *pendings) get(key string, a directory.Address, asking bool) *pending {
 	p := ps.m[key]
 	if p == nil {
 		p = &pending{server: ps.server, key: key, address: a, pause: backoff.Backoff{First: ps.server.cfg.LookupRetry, Max: 60 * ps.server.cfg.LookupRetry}}
+		ps.m[key] = p // until tidy, if nobody comes to watch it
 	}
 	p.asking = p.asking || asking // the directory is down: it may have an entry by now
 	if p.asking && len(p.watches) > 0 {
 		p.askLater()
 	}
 	return p
+}
+
+// tidy forgets a pending address that nobody watches after all.
+func (ps *pendings) tidy(p *pending) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if len(p.watches) == 0 && ps.m[p.key] == p {
+		delete(ps.m, p.key)
+	}
 }
 
 // Current implements [subscription.Resource].

@@ -211,13 +211,17 @@ var errNotFrom = sipx.Errorf(403, "From is another user's address")
 
 // pins are presentities that a request uses.
 type pins struct {
-	of   *presentities
-	list []*presentity // nil where there is no entry
+	of      *presentities
+	list    []*presentity // nil where there is no entry
+	pending []*pending
 }
 
 func (ps *pins) unpin() {
 	for _, p := range ps.list {
 		ps.of.unpin(p)
+	}
+	for _, p := range ps.pending {
+		p.server.pendings.tidy(p)
 	}
 }
 
@@ -240,7 +244,9 @@ func (s *Server) items(ctx context.Context, sub *subscribing, list []watched) ([
 		item.Entity = found.uri
 		item.View = viewOf(consolidation.SightOthers, sub.dialect)
 		if found.result.Err != nil {
-			item.Resource = s.pendings.get(cmp.Or(found.address.String(), found.uri), found.address, !isNobody(found.result.Err))
+			waits := s.pendings.get(cmp.Or(found.address.String(), found.uri), found.address, !isNobody(found.result.Err))
+			pinned.pending = append(pinned.pending, waits)
+			item.Resource = waits
 			continue
 		}
 		p := s.presentities.pin(found.result.Entry)
