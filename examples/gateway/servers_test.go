@@ -8,17 +8,20 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openblustar/blustar/internal/fakegraph"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -219,4 +222,63 @@ SUMMARY:%s
 END:VEVENT
 END:VCALENDAR
 `, now.Add(-time.Hour).Format(layout), now.Add(time.Hour).Format(layout), subject), "\n", "\r\n"))
+}
+
+// cloud is a tenant of Microsoft 365, with Alice in it.
+type cloud struct {
+	*fakegraph.Server
+	server *httptest.Server
+	dead   atomic.Bool
+}
+
+const aliceMail = "alice@example.test"
+
+func newCloud(t *testing.T) *cloud {
+	c := &cloud{Server: fakegraph.New()}
+	c.Secret = "canary"
+	c.AddUser("00000000-0000-4000-8000-000000000001", aliceMail, aliceMail)
+	c.calls(false)
+	c.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c.dead.Load() {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		c.ServeHTTP(w, r)
+	}))
+	t.Cleanup(c.server.Close)
+	return c
+}
+
+// configuration is one whose calendars and Teams are there. The intervals are so short
+// that the test sees states fade.
+func (c *cloud) configuration(change func(object)) object {
+	return configuration(func(all object) {
+		all["calendar"] = object{"kind": "graph", "interval": 1}
+		all["teams"] = object{"read": true, "interval": 1}
+		all["microsoft"] = object{
+			"tenant": c.Tenant, "client_id": c.ClientID, "secret_file": "password", "login": c.server.URL, "graph": c.server.URL,
+		}
+		if change != nil {
+			change(all)
+		}
+	})
+}
+
+// meets puts a private event around now into Alice's calendar, or takes it out.
+func (c *cloud) meets(busy bool) {
+	if !busy {
+		c.SetEvents(aliceMail)
+		return
+	}
+	now := time.Now()
+	c.SetEvents(aliceMail, fakegraph.NewEvent("1", "secret", now.Add(-time.Hour), now.Add(time.Hour)).With("sensitivity", "private"))
+}
+
+// calls has Alice in a call in Teams, or not.
+func (c *cloud) calls(busy bool) {
+	if busy {
+		c.SetPresence(aliceMail, "Busy", "InACall")
+		return
+	}
+	c.SetPresence(aliceMail, "Available", "Available")
 }

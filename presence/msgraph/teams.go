@@ -20,8 +20,8 @@ import (
 // TeamsConfig configures a [Teams]. Zero values are defaults; what is negative is refused.
 type TeamsConfig struct {
 	Interval time.Duration // between two readings of a user; default 10 seconds
-	// Lifetime is how long a reading counts without a newer one; default 1 minute. It is longer
-	// than Interval.
+	// Lifetime is how long a reading counts without a newer one; default six times Interval. It is
+	// longer than Interval.
 	Lifetime time.Duration
 	Table    []Row  // what availability and activity mean; nil: [DefaultTable]
 	Away     string // the text of who is out of the office and has written none; default "Out of office"
@@ -64,7 +64,7 @@ const readMost = 650
 func (a *App) NewTeams(cfg TeamsConfig) (*Teams, error) {
 	check := conf.Of("msgraph: TeamsConfig")
 	conf.Default(check, "Interval", &cfg.Interval, 10*time.Second)
-	conf.Default(check, "Lifetime", &cfg.Lifetime, time.Minute)
+	conf.Default(check, "Lifetime", &cfg.Lifetime, 6*cfg.Interval)
 	conf.Or(&cfg.Away, "Out of office")
 	if cfg.Lifetime <= cfg.Interval {
 		check.Failf("Lifetime", "%v is not longer than the interval of %v", cfg.Lifetime, cfg.Interval)
