@@ -223,7 +223,7 @@ func TestConfig(t *testing.T) {
 	require.ErrorContains(t, err, "Interval")
 	require.ErrorContains(t, err, "60 days")
 	require.ErrorContains(t, err, "Schedules")
-	teams, err := app.NewTeams(msgraph.TeamsConfig{Interval: time.Hour})
+	teams, err := app.NewTeams(msgraph.TeamsConfig{Interval: time.Hour, Lifetime: time.Hour})
 	require.ErrorContains(t, err, "Lifetime")
 	require.Nil(t, teams)
 	teams, err = app.NewTeams(msgraph.TeamsConfig{})
