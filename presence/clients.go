@@ -436,10 +436,21 @@ func (cs *clients) current(m *member) *client {
 
 // clientOf finds or makes the client that sends a request, of a user who may be "".
 func (s *Server) clientOf(req *sipx.Request, contact sipx.Address, id auth.Identity, user string) *client {
-	amcc := contact.URI.User == amccUser
 	var buffer [256]byte
-	key := buffer[:0]
-	if account := whoIs(id); account != "" && !amcc && !id.AMCC {
+	key := appendClientKey(buffer[:0], req, contact, id)
+	s.clients.mu.Lock()
+	defer s.clients.mu.Unlock()
+	c := s.clients.find(key, user, id)
+	if c.userAgent == (unique.Handle[string]{}) {
+		c.userAgent = unique.Make(req.Header.Get("User-Agent"))
+	}
+	c.amcc = contact.URI.User == amccUser || id.AMCC
+	return c
+}
+
+// appendClientKey writes the [clientKey] of who sends a request.
+func appendClientKey(key []byte, req *sipx.Request, contact sipx.Address, id auth.Identity) []byte {
+	if account := whoIs(id); account != "" && contact.URI.User != amccUser && !id.AMCC {
 		key = append(key, "account "...)
 		key = append(key, account...)
 	} else {
@@ -451,15 +462,7 @@ func (s *Server) clientOf(req *sipx.Request, contact sipx.Address, id auth.Ident
 		}
 	}
 	key = append(key, ' ')
-	key = appendContact(key, contact.URI)
-	s.clients.mu.Lock()
-	defer s.clients.mu.Unlock()
-	c := s.clients.find(key, user, id)
-	if c.userAgent == (unique.Handle[string]{}) {
-		c.userAgent = unique.Make(req.Header.Get("User-Agent"))
-	}
-	c.amcc = amcc || id.AMCC
-	return c
+	return appendContact(key, contact.URI)
 }
 
 // contactKey writes a Contact's URI for comparison: parameters do not count, so

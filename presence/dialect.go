@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
@@ -91,6 +92,14 @@ func (s *Server) dialectOf(req *sipx.Request, contact sipx.Address) *Dialect {
 		return bluStar
 	}
 	return standard
+}
+
+// isKnown reports whether a request without a User-Agent, which an SBC may have taken
+// away, is of a client that was told by its credentials and has them no more in each
+// request: a live one of that account and Contact.
+func (s *Server) isKnown(req *sipx.Request, contact sipx.Address, id auth.Identity) bool {
+	return s.cfg.Dialect == DialectAuto && !id.IsZero() && req.Header.Get("User-Agent") == "" && !contact.URI.IsZero() &&
+		s.clients.get(clientKey(appendClientKey(nil, req, contact, id))) != nil
 }
 
 // marked reports whether a User-Agent holds one of the words that BluStar clients

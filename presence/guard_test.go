@@ -163,3 +163,29 @@ func TestPrivateAppointmentForOwnEyes(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, string(view.Document.Append(nil, pidf.BluStarDialect)), "DOCTOR")
 }
+
+// Dialects: a client whose User-Agent an SBC takes away is known by X-BSS-rauth. What it
+// sends later, within its session and so without credentials, is BluStar too; what comes
+// from another Contact of the account is not, nor what has a User-Agent.
+func TestStrippedLater(t *testing.T) {
+	w, _ := guarded(t, as(`de\tom`))
+	e := w.client("tom", "192.0.2.8")
+	e.agent, e.header = "", []string{"X-BSS-rauth: abc"}
+	_, res := e.subscribe("sip:tom@example.com")
+	require.Equal(t, 200, res.Status)
+	e.header = nil
+	dialect := func(e *endpoint) string {
+		_, res := e.subscribe("sip:ann@example.com")
+		require.Equal(t, 200, res.Status)
+		all := w.server.Subscriptions()
+		return all[len(all)-1].Dialect
+	}
+	require.Equal(t, "BluStar", dialect(e))
+	etag := e.status("", "busy", "").Header.Get("SIP-ETag")
+	require.Equal(t, etag, e.publish("", pidfBody("open", "", "")).Header.Get("SIP-ETag"), "one publication of all clients")
+	other := w.client("tom", "192.0.2.9")
+	other.agent = ""
+	require.Equal(t, "Standard", dialect(other))
+	e.agent = "Phone/1.0"
+	require.Equal(t, "Standard", dialect(e))
+}

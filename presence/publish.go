@@ -64,6 +64,9 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 	if err != nil {
 		return err
 	}
+	if s.isKnown(req, pub.contact, id) {
+		pub.dialect = bluStar
+	}
 	whose := req.To
 	if forward {
 		whose = req.From // BSP-2.4-6

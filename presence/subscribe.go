@@ -74,6 +74,9 @@ func (s *Server) subscribe(ctx context.Context, x *exchange) error {
 	if d != nil {
 		return s.resubscribe(ctx, d, sub)
 	}
+	if s.isKnown(req, sub.contact, sub.id) {
+		sub.dialect = bluStar
+	}
 	return s.open(ctx, sub)
 }
 

@@ -59,7 +59,7 @@ func Document(state *State, result Result, now time.Time, o Options) *pidf.Prese
 	activities := &pidf.Activities{}
 	var notes []pidf.Note
 	if p := result.published; o.Standard && p != nil {
-		activities.Values, notes = asPublished(p.Document, now)
+		activities.Values, notes = asPublished(p.Document, now, o.Sight)
 	}
 	if activities.Values == nil {
 		activities.Values = []pidf.Choice{activity(result.Status, o)}
@@ -93,15 +93,20 @@ func Document(state *State, result Result, now time.Time, o Options) *pidf.Prese
 }
 
 // asPublished returns the activities and notes of a published document that hold at
-// now; nil where it has no activities.
-func asPublished(doc *pidf.Presence, now time.Time) (values []pidf.Choice, notes []pidf.Note) {
+// now, as somebody may see them; nil where it has no activities.
+func asPublished(doc *pidf.Presence, now time.Time, s Sight) (values []pidf.Choice, notes []pidf.Note) {
 	for i := range doc.Persons {
 		p := &doc.Persons[i]
 		notes = append(notes, p.Notes...)
-		if p.Activities != nil && holds(p.Activities, now) {
-			values = append(values, p.Activities.Values...)
-			notes = append(notes, p.Activities.Notes...)
+		if p.Activities == nil || !holds(p.Activities, now) {
+			continue
 		}
+		for _, v := range p.Activities.Values {
+			if s != SightNoLines || activityMeaning(v) != MeansCall {
+				values = append(values, v)
+			}
+		}
+		notes = append(notes, p.Activities.Notes...)
 	}
 	return values, notes
 }

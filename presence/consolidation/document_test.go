@@ -98,3 +98,25 @@ func TestDocumentContacts(t *testing.T) {
 		}
 	}
 }
+
+// BSX-16: whoever may see no lines is not shown a call, either where another activity of
+// the same document has won, or where it is all that the document says.
+func TestNoLinesShowNoCall(t *testing.T) {
+	now := day("15:00:00")
+	call := pidf.Choice{Name: "on-the-phone"}
+	for name, activities := range map[string][]pidf.Choice{
+		"do not disturb": {call, {Name: "other", Text: "unavailable"}},
+		"alone":          {call},
+	} {
+		state := consolidation.State{Published: []consolidation.Published{{
+			Document: &pidf.Presence{Persons: []pidf.Person{{Activities: &pidf.Activities{Values: activities}}}},
+		}}}
+		result := consolidation.Consolidate(consolidation.DefaultRules(), &state, now)
+		shown := func(sight consolidation.Sight) []pidf.Choice {
+			return consolidation.Document(&state, result, now, consolidation.Options{Sight: sight, Standard: true}).Persons[0].Activities.Values
+		}
+		require.Contains(t, shown(consolidation.SightOthers), call, name)
+		require.NotContains(t, shown(consolidation.SightNoLines), call, name)
+		require.NotEmpty(t, shown(consolidation.SightNoLines), name)
+	}
+}
