@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/fakeews"
 	"github.com/openblustar/blustar/internal/rig"
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/client"
@@ -193,4 +194,60 @@ func TestDayInTheCloud(t *testing.T) {
 	for _, secret := range []string{slapd["USER_PW"], slapd["BIND_PW"], "canary", "secret"} {
 		require.NotContains(t, p.printed(), secret)
 	}
+}
+
+// The same with an Exchange server (BSP-2.6-1, BSX-2, BSX-15).
+func TestDayOnPremises(t *testing.T) {
+	slapd := rig.Start(t, "slapd")
+	const alice, bob = "sip:alice@example.test", "sip:bob@example.test"
+	noted := func(note string) func(client.Summary) bool {
+		return func(s client.Summary) bool { return s.Note == note }
+	}
+	begin := func(t *testing.T, x *exchange, interval int) (*program, *phone) {
+		p := start(t, write(t, x.configuration(interval, onSlapd(slapd)), map[string]string{
+			"ldap-password": slapd["BIND_PW"] + "\n", "exchange-password": fakeews.Password + "\n",
+		}))
+		watcher := p.phone(bob, "bob", slapd["USER_PW"])
+		require.NoError(t, watcher.Watch(t.Context(), alice))
+		phone := p.phone(alice, "alice", slapd["USER_PW"])
+		require.NoError(t, phone.SignIn(t.Context()))
+		require.NoError(t, phone.Publish(t.Context(), client.Publication{Status: aa.StatusAvailable}))
+		watcher.hears(alice, "available", noted("Available"))
+		return p, watcher
+	}
+	end := func(t *testing.T, p *program) {
+		require.Zero(t, p.stop())
+		for _, secret := range []string{slapd["USER_PW"], slapd["BIND_PW"], fakeews.Password, "secret"} {
+			require.NotContains(t, p.printed(), secret)
+		}
+	}
+	t.Run("notifications", func(t *testing.T) {
+		t.Parallel()
+		x := newExchange(t)
+		p, watcher := begin(t, x, 3600) // a poll would come too late
+		x.listened(t)
+		for range 2 {
+			made := time.Now()
+			x.meets(true)
+			n := watcher.hears(alice, "the meeting", noted("In a meeting"))
+			t.Logf("shown %v after it was made", time.Since(made).Round(time.Millisecond))
+			require.NotContains(t, string(n.Body), "secret", "it is private")
+			x.meets(false)
+			watcher.hears(alice, "the end of the meeting", noted("Available"))
+		}
+		end(t, p)
+	})
+	t.Run("outage", func(t *testing.T) {
+		t.Parallel()
+		x := newExchange(t)
+		p, watcher := begin(t, x, 1)
+		x.meets(true)
+		watcher.hears(alice, "the meeting", noted("In a meeting"))
+		x.listened(t)
+		x.dies()
+		watcher.hears(alice, "that the meeting fades", noted("Available"))
+		x.dead.Store(false)
+		watcher.hears(alice, "that it comes back", noted("In a meeting"))
+		end(t, p)
+	})
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openblustar/blustar/internal/fakeews"
 	"github.com/openblustar/blustar/internal/fakegraph"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -281,4 +282,64 @@ func (c *cloud) calls(busy bool) {
 		return
 	}
 	c.SetPresence(aliceMail, "Available", "Available")
+}
+
+// exchange is an Exchange server, with Alice's mailbox on it.
+type exchange struct {
+	*fakeews.Server
+	url  string
+	dead atomic.Bool
+}
+
+func newExchange(t *testing.T) *exchange {
+	x := &exchange{Server: fakeews.New()}
+	x.Add(aliceMail)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if x.dead.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		x.ServeHTTP(w, r)
+	}))
+	server.Config.ConnContext = x.Connected
+	server.Start()
+	t.Cleanup(func() {
+		x.Cut() // streams stay open otherwise
+		server.Close()
+	})
+	x.url = server.URL + "/EWS/Exchange.asmx"
+	return x
+}
+
+// configuration is one whose calendars are there, where a poll comes after so many
+// seconds.
+func (x *exchange) configuration(interval int, change func(object)) object {
+	return configuration(func(all object) {
+		all["calendar"] = object{"kind": "ews", "url": x.url, "interval": interval, "username": fakeews.User, "password_file": "exchange-password"}
+		change(all)
+	})
+}
+
+// meets puts a private appointment around now into Alice's calendar, or takes it out.
+func (x *exchange) meets(busy bool) {
+	x.Change(aliceMail, func(b *fakeews.Mailbox) {
+		b.Items = nil
+		if now := time.Now(); busy {
+			b.Items = []fakeews.Item{{ID: "1", From: now.Add(-time.Hour), To: now.Add(time.Hour), Subject: "secret", Sensitivity: "Private"}}
+		}
+	})
+}
+
+// listened waits until the gateway is told of changes.
+func (x *exchange) listened(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() (ok bool) {
+		x.With(func() { ok = len(x.Streams) == 1 })
+		return ok
+	}, patience, 10*time.Millisecond)
+}
+
+// dies ends all connections and takes no more, and has forgotten the subscriptions.
+func (x *exchange) dies() {
+	x.dead.Store(true)
+	x.Restart()
 }

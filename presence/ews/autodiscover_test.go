@@ -20,12 +20,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openblustar/blustar/internal/fakeews"
 	"github.com/openblustar/blustar/presence/ews"
 )
 
 // sites are the hosts of a test, over TLS and, where the port is 80, without.
 type sites struct {
-	exchange *exchange
+	exchange *fakeews.Server
 	pages    map[string]http.HandlerFunc // by "host:port/path"
 	asked    []string
 	basic    []string // where credentials came
@@ -38,14 +39,14 @@ func (s *sites) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	key := r.Host + ":" + port + r.URL.Path
 	_, _, credentials := r.BasicAuth()
-	s.exchange.with(func() {
+	s.exchange.With(func() {
 		s.asked = append(s.asked, key)
 		if credentials {
 			s.basic = append(s.basic, key)
 		}
 	})
 	var page http.HandlerFunc
-	s.exchange.with(func() { page = s.pages[key] })
+	s.exchange.With(func() { page = s.pages[key] })
 	if page != nil {
 		page(w, r)
 		return
@@ -70,8 +71,8 @@ func (s *sites) config(t *testing.T) ews.Config {
 	require.NoError(t, err)
 	roots := x509.NewCertPool()
 	roots.AddCert(cert)
-	plain := serve(t, &http.Server{Handler: s, ErrorLog: quiet})
-	secure := serve(t, &http.Server{Handler: s, ErrorLog: quiet, ConnContext: s.exchange.connected}, &tls.Config{
+	plain := fakeews.Serve(t, &http.Server{Handler: s, ErrorLog: fakeews.Quiet})
+	secure := fakeews.Serve(t, &http.Server{Handler: s, ErrorLog: fakeews.Quiet, ConnContext: s.exchange.Connected}, &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
 	})
 	cfg := config(func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -86,7 +87,7 @@ func (s *sites) config(t *testing.T) ews.Config {
 	})
 	cfg.URL, cfg.Autodiscover = "", []string{"example.com"}
 	cfg.Scheme, cfg.TLS = ews.Basic, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-	s.exchange.basic = true
+	s.exchange.Basic = true
 	return cfg
 }
 
@@ -164,8 +165,8 @@ func TestAutodiscover(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &sites{exchange: newExchange(), pages: tt.pages}
-				s.exchange.add(tom, in("a", 0))
+				s := &sites{exchange: fakeews.New(), pages: tt.pages}
+				s.exchange.Add(tom, in("a", 0))
 				m := monitor(t, s.config(t))
 				ews.SetLookup(m, func(context.Context, string, string, string) (string, []*net.SRV, error) {
 					if tt.srv == "" {
@@ -197,7 +198,7 @@ func TestAutodiscover(t *testing.T) {
 		})
 	}
 	t.Run("another domain", func(t *testing.T) {
-		s := &sites{exchange: newExchange()}
+		s := &sites{exchange: fakeews.New()}
 		synctest.Test(t, func(t *testing.T) {
 			w := start(t, monitor(t, s.config(t)), "tom@example.org")
 			require.ErrorIs(t, w.err, ews.ErrInsecure)
@@ -206,7 +207,7 @@ func TestAutodiscover(t *testing.T) {
 	})
 	t.Run("inside", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := &sites{exchange: newExchange(), pages: map[string]http.HandlerFunc{"example.com:443" + path: pox(ewsAt(mailURL))}}
+			s := &sites{exchange: fakeews.New(), pages: map[string]http.HandlerFunc{"example.com:443" + path: pox(ewsAt(mailURL))}}
 			cfg := s.config(t)
 			cfg.Internal = true
 			w := start(t, monitor(t, cfg), tom)
@@ -219,8 +220,8 @@ func TestAutodiscover(t *testing.T) {
 // TestAutodiscoverComesBack: one that is away for a while costs a while.
 func TestAutodiscoverComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &sites{exchange: newExchange(), pages: make(map[string]http.HandlerFunc)}
-		s.exchange.add(tom, in("a", time.Hour))
+		s := &sites{exchange: fakeews.New(), pages: make(map[string]http.HandlerFunc)}
+		s.exchange.Add(tom, in("a", time.Hour))
 		m := monitor(t, s.config(t))
 		ews.SetLookup(m, func(context.Context, string, string, string) (string, []*net.SRV, error) {
 			return "", nil, errors.New("no such record")
@@ -229,7 +230,7 @@ func TestAutodiscoverComesBack(t *testing.T) {
 		passes(10 * time.Minute)
 		require.False(t, kept.shown())
 		require.Less(t, len(s.asked), 100)
-		s.exchange.with(func() { s.pages["example.com:443"+path] = pox(ewsAt(mailURL)) })
+		s.exchange.With(func() { s.pages["example.com:443"+path] = pox(ewsAt(mailURL)) })
 		passes(2 * time.Minute)
 		require.True(t, kept.shown())
 		kept.stop()
@@ -240,22 +241,22 @@ func TestAutodiscoverComesBack(t *testing.T) {
 func TestMoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at := "https://old.example.com/EWS/Exchange.asmx"
-		s := &sites{exchange: newExchange(), pages: map[string]http.HandlerFunc{
+		s := &sites{exchange: fakeews.New(), pages: map[string]http.HandlerFunc{
 			"example.com:443" + path: func(w http.ResponseWriter, r *http.Request) { pox(ewsAt(at))(w, r) },
 		}}
-		s.exchange.add(tom, in("a", 2*time.Hour))
+		s.exchange.Add(tom, in("a", 2*time.Hour))
 		s.pages["old.example.com:443/EWS/Exchange.asmx"] = s.exchange.ServeHTTP
 		w := start(t, monitor(t, s.config(t)), tom)
 		passes(5 * time.Minute)
 		require.Equal(t, []string{"a"}, w.ids())
 
-		s.exchange.with(func() {
+		s.exchange.With(func() {
 			at = mailURL
-			s.pages["old.example.com:443/EWS/Exchange.asmx"] = func(w http.ResponseWriter, _ *http.Request) { fault(w, "ErrorWrongServerVersion", "") }
+			s.pages["old.example.com:443/EWS/Exchange.asmx"] = func(w http.ResponseWriter, _ *http.Request) { fakeews.Fault(w, "ErrorWrongServerVersion", "") }
 		})
-		s.exchange.restart()
+		s.exchange.Restart()
 		passes(4 * time.Minute)
-		s.exchange.change(tom, func(b *box) { b.items = append(b.items, in("b", 0)) })
+		s.exchange.Change(tom, func(b *fakeews.Mailbox) { b.Items = append(b.Items, in("b", 0)) })
 		passes(betweenQuestions)
 		require.Equal(t, []string{"b", "a"}, w.ids())
 		w.stop()

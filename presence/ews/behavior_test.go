@@ -11,6 +11,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/internal/calendar/calendartest"
+	"github.com/openblustar/blustar/internal/fakeews"
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/ews"
@@ -27,10 +28,10 @@ func TestBehavior(t *testing.T) {
 }
 
 func rig(t *testing.T, change func(*ews.Config)) calendartest.Rig {
-	e := newExchange()
-	e.basic, e.user, e.password = true, calendartest.User, calendartest.Canary
-	e.add(calendartest.Mail)
-	e.heartbeat = 2 * time.Minute
+	e := fakeews.New()
+	e.Basic, e.User, e.Password = true, calendartest.User, calendartest.Canary
+	e.Add(calendartest.Mail)
+	e.Heartbeat = 2 * time.Minute
 	return calendartest.Rig{
 		Server: calendartest.Transport(e),
 		Monitor: func(t *testing.T, rt http.RoundTripper, log *slog.Logger) presence.CalendarMonitor {
@@ -43,14 +44,14 @@ func rig(t *testing.T, change func(*ews.Config)) calendartest.Rig {
 			return monitor(t, cfg)
 		},
 		Set: func(events ...calendartest.Event) {
-			e.change(calendartest.Mail, func(b *box) { b.items = itemsOf(events) })
+			e.Change(calendartest.Mail, func(b *fakeews.Mailbox) { b.Items = itemsOf(events) })
 		},
 		Shows: 80 * time.Second,
 		Move: func() {
-			e.change(calendartest.Mail, func(b *box) { b.fails = "ErrorMailboxMoveInProgress" })
-			time.AfterFunc(4*time.Minute, func() { e.with(func() { e.boxes[calendartest.Mail].fails = "" }) })
+			e.Change(calendartest.Mail, func(b *fakeews.Mailbox) { b.Fails = "ErrorMailboxMoveInProgress" })
+			time.AfterFunc(4*time.Minute, func() { e.With(func() { e.Mailboxes[calendartest.Mail].Fails = "" }) })
 		},
-		Throttle: func(w http.ResponseWriter, _ *http.Request, wait time.Duration) { busy(w, wait) },
+		Throttle: func(w http.ResponseWriter, _ *http.Request, wait time.Duration) { fakeews.Busy(w, wait) },
 		Refuse: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="mail.example.com"`)
 			w.WriteHeader(http.StatusUnauthorized)
@@ -59,22 +60,22 @@ func rig(t *testing.T, change func(*ews.Config)) calendartest.Rig {
 }
 
 // itemsOf returns the appointments as Exchange expands them.
-func itemsOf(events []calendartest.Event) (items []item) {
+func itemsOf(events []calendartest.Event) (items []fakeews.Item) {
 	for _, v := range events {
-		i := item{subject: v.Subject, location: v.Location, allDay: v.AllDay}
+		i := fakeews.Item{Subject: v.Subject, Location: v.Location, AllDay: v.AllDay}
 		switch v.State {
 		case aa.CalendarFree:
-			i.status = "Free"
+			i.Status = "Free"
 		case aa.CalendarTentative:
-			i.status = "Tentative"
+			i.Status = "Tentative"
 		case aa.CalendarOutOfOffice:
-			i.status = "OOF"
+			i.Status = "OOF"
 		}
 		if v.Private {
-			i.sensitivity = "Private"
+			i.Sensitivity = "Private"
 		}
 		for _, o := range v.Occurrences() {
-			i.id, i.from, i.to = v.ID+"/"+zulu(o.Planned), o.Begin, o.End
+			i.ID, i.From, i.To = v.ID+"/"+fakeews.Zulu(o.Planned), o.Begin, o.End
 			items = append(items, i)
 		}
 	}
@@ -82,8 +83,8 @@ func itemsOf(events []calendartest.Event) (items []item) {
 }
 
 // front returns how to dial a server that passes requests on to rt, and breaks the connection where that fails.
-func front(t *testing.T, rt http.RoundTripper) dialer {
-	return serve(t, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+func front(t *testing.T, rt http.RoundTripper) fakeews.Dialer {
+	return fakeews.Serve(t, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			panic(http.ErrAbortHandler)
@@ -115,5 +116,5 @@ func front(t *testing.T, rt http.RoundTripper) dialer {
 				panic(http.ErrAbortHandler)
 			}
 		}
-	}), ErrorLog: quiet})
+	}), ErrorLog: fakeews.Quiet})
 }

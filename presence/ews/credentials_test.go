@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/fakeews"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/ews"
 )
@@ -28,21 +29,21 @@ func TestSignIn(t *testing.T) {
 	for _, scheme := range []ews.Scheme{ews.NTLM, ews.Basic} {
 		t.Run(string("scheme "+scheme), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := newExchange()
-				e.basic = scheme == ews.Basic
-				e.add(tom, in("a", 2*time.Hour))
-				cfg := config(e.serve(t))
+				e := fakeews.New()
+				e.Basic = scheme == ews.Basic
+				e.Add(tom, in("a", 2*time.Hour))
+				cfg := config(e.Serve(t))
 				cfg.Scheme, cfg.Polling = scheme, true
 				w := start(t, monitor(t, cfg), tom)
 				passes(10 * time.Minute)
-				require.Greater(t, len(e.operations()), 7)
+				require.Greater(t, len(e.Operations()), 7)
 				require.Equal(t, []string{"a"}, w.ids())
-				require.Zero(t, e.refusals)
+				require.Zero(t, e.Refusals)
 				if scheme == ews.NTLM {
-					require.Equal(t, 1, e.signIns, "the connection stays")
-					e.cut()
+					require.Equal(t, 1, e.SignIns, "the connection stays")
+					e.Cut()
 					passes(5 * time.Minute)
-					require.Equal(t, 2, e.signIns)
+					require.Equal(t, 2, e.SignIns)
 				}
 				w.stop()
 			})
@@ -53,10 +54,10 @@ func TestSignIn(t *testing.T) {
 // TestNegotiate: where NTLM is offered as Negotiate only, it is spoken under that name.
 func TestNegotiate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newExchange()
-		e.negotiate = true
-		e.add(tom, in("a", 0))
-		w := start(t, monitor(t, config(e.serve(t))), tom)
+		e := fakeews.New()
+		e.Negotiate = true
+		e.Add(tom, in("a", 0))
+		w := start(t, monitor(t, config(e.Serve(t))), tom)
 		require.Equal(t, []string{"a"}, w.ids())
 		w.stop()
 	})
@@ -65,12 +66,12 @@ func TestNegotiate(t *testing.T) {
 // TestSchemeNotOffered: nothing is sent, and the error says what is offered.
 func TestSchemeNotOffered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newExchange()
-		e.basic = true
-		w := start(t, monitor(t, config(e.serve(t))), tom)
+		e := fakeews.New()
+		e.Basic = true
+		w := start(t, monitor(t, config(e.Serve(t))), tom)
 		require.ErrorIs(t, w.err, ews.ErrScheme)
 		require.ErrorContains(t, w.err, `Basic realm=\"mail.example.com\"`)
-		require.Zero(t, e.refusals)
+		require.Zero(t, e.Refusals)
 	})
 }
 
@@ -80,16 +81,16 @@ func TestRefused(t *testing.T) {
 	for _, scheme := range []ews.Scheme{ews.NTLM, ews.Basic} {
 		t.Run(string("scheme "+scheme), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := newExchange()
-				e.basic = scheme == ews.Basic
-				cfg := config(e.serve(t))
+				e := fakeews.New()
+				e.Basic = scheme == ews.Basic
+				cfg := config(e.Serve(t))
 				cfg.Scheme = scheme
 				var mu sync.Mutex
 				secret := "wrong-canary"
 				cfg.Credentials = func(context.Context) (ews.Credentials, error) {
 					mu.Lock()
 					defer mu.Unlock()
-					return ews.Credentials{User: userAt, Password: auth.NewSecret([]byte(secret))}, nil
+					return ews.Credentials{User: fakeews.User, Password: auth.NewSecret([]byte(secret))}, nil
 				}
 				var log bytes.Buffer
 				cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -97,7 +98,7 @@ func TestRefused(t *testing.T) {
 				try := func() {
 					for i := range 50 {
 						mail := fmt.Sprintf("user%d@example.com", i)
-						e.add(mail)
+						e.Add(mail)
 						w := start(t, m, mail)
 						passes(time.Second)
 						require.ErrorIs(t, w.err, ews.ErrUnauthorized)
@@ -105,22 +106,22 @@ func TestRefused(t *testing.T) {
 					}
 				}
 				try()
-				require.Equal(t, 1, e.refusals)
+				require.Equal(t, 1, e.Refusals)
 				passes(6 * time.Minute)
 				try()
-				require.Equal(t, 2, e.refusals)
+				require.Equal(t, 2, e.Refusals)
 				mu.Lock()
-				secret = password
+				secret = fakeews.Password
 				mu.Unlock()
 				w := start(t, m, "user1@example.com")
 				require.Empty(t, w.ids(), "other credentials are tried at once")
 
 				// A good password that is refused is tried once more: an overloaded server answers 401 as well.
-				e.with(func() { e.password = "changed" })
-				e.cut()
+				e.With(func() { e.Password = "changed" })
+				e.Cut()
 				passes(20 * time.Minute)
 				require.ErrorIs(t, w.err, ews.ErrUnauthorized)
-				require.LessOrEqual(t, e.refusals, 4)
+				require.LessOrEqual(t, e.Refusals, 4)
 				require.NotContains(t, log.String(), "canary")
 			})
 		})
@@ -130,34 +131,34 @@ func TestRefused(t *testing.T) {
 // TestAtOnce: many that begin at the same time sign in one after another until one has.
 func TestAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newExchange()
-		e.password = "other"
-		m := monitor(t, config(e.serve(t)))
+		e := fakeews.New()
+		e.Password = "other"
+		m := monitor(t, config(e.Serve(t)))
 		var all sync.WaitGroup
 		for i := range 100 {
-			e.add(fmt.Sprintf("user%d@example.com", i))
+			e.Add(fmt.Sprintf("user%d@example.com", i))
 			all.Go(func() {
 				err := m.MonitorCalendar(t.Context(), fmt.Sprintf("user%d@example.com", i), func(presence.CalendarState) {})
 				require.ErrorIs(t, err, ews.ErrUnauthorized)
 			})
 		}
 		all.Wait()
-		require.Equal(t, 1, e.refusals)
+		require.Equal(t, 1, e.Refusals)
 	})
 }
 
 // TestConnectionLost: a connection that ends while signing in says nothing of the password.
 func TestConnectionLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newExchange()
-		e.add(tom, in("a", 0))
-		e.hangUp = true
-		m := monitor(t, config(e.serve(t)))
+		e := fakeews.New()
+		e.Add(tom, in("a", 0))
+		e.HangUp = true
+		m := monitor(t, config(e.Serve(t)))
 		w := start(t, m, tom)
 		require.Error(t, w.err)
 		require.NotErrorIs(t, w.err, ews.ErrUnauthorized)
 		passes(10 * time.Second)
-		e.with(func() { e.hangUp = false })
+		e.With(func() { e.HangUp = false })
 		w = start(t, m, tom)
 		require.Equal(t, []string{"a"}, w.ids(), "no pause")
 		w.stop()
@@ -167,14 +168,14 @@ func TestConnectionLost(t *testing.T) {
 // TestPasswordFile: it is read each time, without its last line break.
 func TestPasswordFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "password")
-	read := ews.PasswordFile(userAt, path)
+	read := ews.PasswordFile(fakeews.User, path)
 	_, err := read(t.Context())
 	require.ErrorIs(t, err, os.ErrNotExist)
 	for _, secret := range []string{"first", " with spaces "} {
 		require.NoError(t, os.WriteFile(path, []byte(secret+"\r\n"), 0o600))
 		c, err := read(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, userAt, c.User)
+		require.Equal(t, fakeews.User, c.User)
 		require.Equal(t, secret, string(c.Password.Reveal()))
 		require.NotContains(t, fmt.Sprintf("%v %+v %#v", c, c, c), secret)
 	}
@@ -186,36 +187,36 @@ func TestPasswordFile(t *testing.T) {
 
 // TestCanary: BSX-15, whatever goes wrong, the password turns up in no log and no error, nor what it is sent as.
 func TestCanary(t *testing.T) {
-	pair := base64.StdEncoding.EncodeToString([]byte(userAt + ":" + password))
+	pair := base64.StdEncoding.EncodeToString([]byte(fakeews.User + ":" + fakeews.Password))
 	for _, scheme := range []ews.Scheme{ews.NTLM, ews.Basic} {
 		synctest.Test(t, func(t *testing.T) {
-			e := newExchange()
-			e.basic = scheme == ews.Basic
-			e.add(tom, in("a", 0))
-			cfg := config(e.serve(t))
+			e := fakeews.New()
+			e.Basic = scheme == ews.Basic
+			e.Add(tom, in("a", 0))
+			cfg := config(e.Serve(t))
 			var log bytes.Buffer
 			cfg.Scheme, cfg.Logger = scheme, slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			said := fmt.Sprintf("%v %+v", cfg, cfg)
 			m := monitor(t, cfg)
-			echo := func(w http.ResponseWriter, r *http.Request, _ *query) bool { // the worst: it sends back what it got
+			echo := func(w http.ResponseWriter, r *http.Request, _ *fakeews.Request) bool { // the worst: it sends back what it got
 				w.Header().Set("X-Echo", r.Header.Get("Authorization"))
 				http.Error(w, "what?", http.StatusBadRequest)
 				return true
 			}
-			for _, f := range []func(http.ResponseWriter, *http.Request, *query) bool{nil, echo, nil} {
-				e.intercept(f)
+			for _, f := range []func(http.ResponseWriter, *http.Request, *fakeews.Request) bool{nil, echo, nil} {
+				e.Intercept(f)
 				w := start(t, m, tom)
 				passes(10 * time.Minute)
 				w.stop()
 				said += fmt.Sprint(w.err)
 			}
-			e.with(func() { e.password = "other" })
-			e.cut()
+			e.With(func() { e.Password = "other" })
+			e.Cut()
 			w := start(t, m, tom)
 			passes(10 * time.Minute)
 			w.stop()
 			said += fmt.Sprintf("%v %+v %#v", w.err, m, m) + log.String()
-			require.NotContains(t, said, password)
+			require.NotContains(t, said, fakeews.Password)
 			require.NotContains(t, said, "canary")
 			require.NotContains(t, said, pair)
 		})
@@ -244,15 +245,15 @@ func TestInsecure(t *testing.T) {
 // TestRedirected: no redirection is followed with credentials, and the error says where one leads.
 func TestRedirected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newExchange()
-		e.add(tom)
-		e.intercept(func(w http.ResponseWriter, _ *http.Request, _ *query) bool {
+		e := fakeews.New()
+		e.Add(tom)
+		e.Intercept(func(w http.ResponseWriter, _ *http.Request, _ *fakeews.Request) bool {
 			w.Header().Set("Location", "https://login.example.org/x?secret=1")
 			w.WriteHeader(http.StatusFound)
 			return true
 		})
 		asked := 0
-		dial := e.serve(t)
+		dial := e.Serve(t)
 		cfg := config(func(ctx context.Context, network, address string) (net.Conn, error) {
 			require.True(t, strings.HasPrefix(address, "localhost:"))
 			asked++

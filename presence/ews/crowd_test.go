@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/internal/fakeews"
 )
 
 // TestCrowd: BSX-15, BSX-4. Two thousand mailboxes with a stream in common by groups: few connections, few requests,
@@ -23,15 +25,15 @@ func TestCrowd(t *testing.T) {
 		mailboxes = 400
 	}
 	synctest.Test(t, func(t *testing.T) {
-		e := newExchange()
+		e := fakeews.New()
 		mails := make([]string, mailboxes)
 		for i := range mails {
 			mails[i] = fmt.Sprintf("user%04d@example.com", i)
 			for n := range 20 {
-				e.add(mails[i], in(fmt.Sprint(n), time.Duration(n)*8*time.Hour))
+				e.Add(mails[i], in(fmt.Sprint(n), time.Duration(n)*8*time.Hour))
 			}
 		}
-		dial := e.serve(t)
+		dial := e.Serve(t)
 		var dials atomic.Int64
 		cfg := config(func(ctx context.Context, network, address string) (net.Conn, error) {
 			dials.Add(1)
@@ -47,27 +49,27 @@ func TestCrowd(t *testing.T) {
 		}
 		first := wait(t, all, true, 2*time.Minute)
 		passes(4*time.Minute - time.Since(began))
-		start := busiest(e.requests())
+		start := busiest(e.Requests())
 		t.Logf("start: all %d known after %v, %d requests in 4 min, at most %d in a second", mailboxes, first, start.all, start.second)
 		require.LessOrEqual(t, start.second, 51, "it is spread")
-		e.with(func() {
-			t.Logf("connections %d, streams %d, mailboxes with a subscription %d", len(e.conns), len(e.streams), len(e.subs))
-			require.Len(t, e.streams, mailboxes/200)
-			require.Len(t, e.subs, mailboxes)
-			require.LessOrEqual(t, len(e.conns), 20)
+		e.With(func() {
+			t.Logf("connections %d, streams %d, mailboxes with a subscription %d", len(e.Conns), len(e.Streams), len(e.Subscriptions))
+			require.Len(t, e.Streams, mailboxes/200)
+			require.Len(t, e.Subscriptions, mailboxes)
+			require.LessOrEqual(t, len(e.Conns), 20)
 		})
 		t.Logf("memory: %d KiB for each mailbox", (heap()-before)/uint64(mailboxes)/1024)
 
 		passes(10 * time.Minute)
-		e.requests()
+		e.Requests()
 		cpu := used()
 		passes(30 * time.Minute)
-		rest := busiest(e.requests())
+		rest := busiest(e.Requests())
 		t.Logf("half an hour at rest: %d requests in a minute, at most %d in a second; %v of CPU", rest.all/30, rest.second, used()-cpu)
 		require.LessOrEqual(t, rest.all/30, 2*mailboxes/30)
 
-		e.with(func() { e.down = true })
-		e.restart()
+		e.With(func() { e.Down = true })
+		e.Restart()
 		dials.Store(0)
 		died := time.Now()
 		faded := wait(t, all, false, 15*time.Minute)
@@ -75,18 +77,18 @@ func TestCrowd(t *testing.T) {
 		t.Logf("outage: all faded after %v, %d attempts to connect in 15 min", faded, dials.Load())
 		require.Less(t, dials.Load(), int64(15*60), "no storm while it is away")
 
-		e.requests()
-		e.with(func() { e.down = false })
+		e.Requests()
+		e.With(func() { e.Down = false })
 		back := wait(t, all, true, 5*time.Minute)
-		after := busiest(e.requests())
+		after := busiest(e.Requests())
 		t.Logf("after it: all known again after %v, at most %d requests in a second", back, after.second)
 		require.LessOrEqual(t, after.second, 51)
 		passes(5 * time.Minute)
-		e.with(func() { require.Len(t, e.streams, mailboxes/200) })
+		e.With(func() { require.Len(t, e.Streams, mailboxes/200) })
 
 		changed := time.Now()
 		for _, mail := range mails[:100] {
-			e.change(mail, func(b *box) { b.items = b.items[:1] })
+			e.Change(mail, func(b *fakeews.Mailbox) { b.Items = b.Items[:1] })
 		}
 		passes(4 * time.Second)
 		for _, k := range all[:100] {
@@ -129,10 +131,10 @@ func wait(t *testing.T, all []*kept, known bool, most time.Duration) time.Durati
 type load struct{ all, second int }
 
 // busiest returns how many requests there were, and how many in the worst second.
-func busiest(asked []query) (l load) {
+func busiest(asked []fakeews.Request) (l load) {
 	seconds := make(map[int64]int)
 	for _, q := range asked {
-		seconds[q.at.Unix()]++
+		seconds[q.At.Unix()]++
 	}
 	for _, n := range seconds {
 		l.all, l.second = l.all+n, max(l.second, n)

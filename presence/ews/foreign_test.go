@@ -3,11 +3,7 @@ package ews_test
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"fmt"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openblustar/blustar/internal/fakeews"
 	"github.com/openblustar/blustar/presence/ews"
 )
 
@@ -45,8 +42,8 @@ func TestRequestsValid(t *testing.T) {
 	bodies := make(map[string]string) // by access and operation
 	synctest.Test(t, func(t *testing.T) {
 		for _, access := range []ews.Access{ews.Impersonation, ews.Delegation, ews.Availability} {
-			e := newExchange()
-			cfg := config(e.serve(t))
+			e := fakeews.New()
+			cfg := config(e.Serve(t))
 			cfg.Access = access
 			if access == ews.Impersonation {
 				cfg.OutOfOffice = new(ews.OutOfOffice)
@@ -55,7 +52,7 @@ func TestRequestsValid(t *testing.T) {
 			mails := []string{tom, `o'brien&co"<x>@example.com`, "jürgen@example.com"}
 			var all []*watch
 			for _, mail := range mails {
-				e.add(mail, in("a", 0))
+				e.Add(mail, in("a", 0))
 				all = append(all, start(t, m, mail))
 			}
 			passes(time.Hour)
@@ -63,8 +60,8 @@ func TestRequestsValid(t *testing.T) {
 				require.NotZero(t, w.count())
 				w.stop()
 			}
-			for _, q := range e.requests() {
-				bodies[fmt.Sprintf("%s.%s.%d", access, q.operation, len(bodies))] = q.body
+			for _, q := range e.Requests() {
+				bodies[fmt.Sprintf("%s.%s.%d", access, q.Operation, len(bodies))] = q.Body
 			}
 		}
 	})
@@ -96,20 +93,20 @@ func TestExchangelib(t *testing.T) {
 	if err := exec.Command(python, "-c", "import exchangelib").Run(); err != nil {
 		missing(t, "exchangelib is not installed (Debian: python3-exchangelib)")
 	}
-	e := newExchange()
+	e := fakeews.New()
 	const secret = "requests sends Latin-1" // and ours UTF-8
-	e.basic, e.heartbeat, e.password = true, 200*time.Millisecond, secret
+	e.Basic, e.Heartbeat, e.Password = true, 200*time.Millisecond, secret
 	day := time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC)
-	e.add(tom,
-		item{id: "A=", from: day.Add(9 * time.Hour), to: day.Add(10 * time.Hour), subject: "Büro <&> Plan", sensitivity: "Private"},
-		item{id: "B=", from: day.Add(11 * time.Hour), to: day.Add(12 * time.Hour), subject: "Lunch", status: "OOF"},
-		item{id: "C=", from: day.Add(48 * time.Hour), to: day.Add(49 * time.Hour), subject: "Another day"},
+	e.Add(tom,
+		fakeews.Item{ID: "A=", From: day.Add(9 * time.Hour), To: day.Add(10 * time.Hour), Subject: "Büro <&> Plan", Sensitivity: "Private"},
+		fakeews.Item{ID: "B=", From: day.Add(11 * time.Hour), To: day.Add(12 * time.Hour), Subject: "Lunch", Status: "OOF"},
+		fakeews.Item{ID: "C=", From: day.Add(48 * time.Hour), To: day.Add(49 * time.Hour), Subject: "Another day"},
 	)
-	url := e.serveTLS(t)
+	url := e.ServeTLS(t)
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	client := exec.CommandContext(ctx, python, "testdata/exchangelib_client.py", url, userAt, secret, tom)
+	client := exec.CommandContext(ctx, python, "testdata/exchangelib_client.py", url, fakeews.User, secret, tom)
 	var out, errs bytes.Buffer
 	client.Stdout, client.Stderr = &out, &errs
 	require.NoError(t, client.Start())
@@ -118,9 +115,9 @@ func TestExchangelib(t *testing.T) {
 		defer close(told)
 		for ctx.Err() == nil {
 			listening := false
-			e.with(func() { listening = len(e.streams) > 0 })
+			e.With(func() { listening = len(e.Streams) > 0 })
 			if listening {
-				e.change(tom, func(*box) {})
+				e.Change(tom, func(*fakeews.Mailbox) {})
 				return
 			}
 			select {
@@ -142,28 +139,13 @@ func TestExchangelib(t *testing.T) {
 		"events ModifiedEvent FreeBusyChangedEvent ModifiedEvent FreeBusyChangedEvent ModifiedEvent FreeBusyChangedEvent ModifiedEvent",
 		"unsubscribed",
 	}, "\n"), strings.TrimSpace(out.String()))
-	var stream *query
-	for _, q := range e.requests() {
-		if q.operation == "GetStreamingEvents" {
+	var stream *fakeews.Request
+	for _, q := range e.Requests() {
+		if q.Operation == "GetStreamingEvents" {
 			stream = &q
 		}
 	}
 	require.NotNil(t, stream)
-	require.True(t, stream.affinity)
-	require.NotEmpty(t, stream.cookie)
-}
-
-// serveTLS serves over TLS on a port of this machine, and returns the end point.
-func (e *exchange) serveTLS(t testing.TB) string {
-	s := httptest.NewUnstartedServer(e)
-	s.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return e.connected(ctx, c) }
-	s.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-	s.Config.ErrorLog = quiet
-	s.StartTLS()
-	t.Cleanup(func() {
-		e.cut()
-		s.Close()
-	})
-	e.roots = s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	return s.URL + "/EWS/Exchange.asmx"
+	require.True(t, stream.Affinity)
+	require.NotEmpty(t, stream.Cookie)
 }

@@ -49,8 +49,9 @@ const (
 	// belongs to one change comes in several.
 	afterEvent = 500 * time.Millisecond
 	// betweenEvents is how long it waits from one such question to the next. One
-	// change by a user makes events for some seconds.
-	betweenEvents = 5 * time.Second
+	// change by a user makes events for some seconds; and what changes next is to be
+	// shown within two.
+	betweenEvents = 1500 * time.Millisecond
 )
 
 // join puts a mailbox into a group of its server. nil: there are as many streams

@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/fakeews"
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/ews"
@@ -96,10 +98,20 @@ func monitor(t testing.TB, cfg ews.Config) *ews.Monitor {
 	return m
 }
 
+// config is one for the fake.
+func config(dial fakeews.Dialer) ews.Config {
+	return ews.Config{
+		URL: "http://localhost/EWS/Exchange.asmx", Dial: dial,
+		Credentials: func(context.Context) (ews.Credentials, error) {
+			return ews.Credentials{User: fakeews.User, Password: auth.NewSecret([]byte(fakeews.Password))}, nil
+		},
+	}
+}
+
 // in returns an item of an hour that begins so long from now.
-func in(id string, d time.Duration) item {
+func in(id string, d time.Duration) fakeews.Item {
 	from := time.Now().Add(d).Truncate(time.Second)
-	return item{id: id, from: from, to: from.Add(time.Hour)}
+	return fakeews.Item{ID: id, From: from, To: from.Add(time.Hour)}
 }
 
 // passes lets time pass.
@@ -112,39 +124,39 @@ func passes(d time.Duration) {
 // is, and otherwise the server is hardly asked.
 func TestStreaming(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newExchange()
-		e.add(tom, in("a", time.Hour))
-		w := start(t, monitor(t, config(e.serve(t))), tom)
+		e := fakeews.New()
+		e.Add(tom, in("a", time.Hour))
+		w := start(t, monitor(t, config(e.Serve(t))), tom)
 		require.Equal(t, []string{"a"}, w.ids())
-		require.Equal(t, []string{"FindItem"}, e.operations(), "the first value does not wait for the stream")
+		require.Equal(t, []string{"FindItem"}, e.Operations(), "the first value does not wait for the stream")
 		passes(2 * time.Minute)
-		require.Equal(t, []string{"Subscribe", "GetStreamingEvents", "FindItem"}, e.operations(), "once more, for what was missed before")
+		require.Equal(t, []string{"Subscribe", "GetStreamingEvents", "FindItem"}, e.Operations(), "once more, for what was missed before")
 
 		values := w.count()
 		passes(10 * time.Minute)
-		require.Empty(t, e.operations())
+		require.Empty(t, e.Operations())
 		require.Greater(t, w.count(), values+5, "the lifetime is renewed")
 
-		e.change(tom, func(b *box) { b.items = append(b.items, in("b", 0)) })
+		e.Change(tom, func(b *fakeews.Mailbox) { b.Items = append(b.Items, in("b", 0)) })
 		passes(1500 * time.Millisecond)
 		require.Equal(t, []string{"b", "a"}, w.ids())
-		require.Equal(t, []string{"FindItem"}, e.operations(), "seven events, one question")
+		require.Equal(t, []string{"FindItem"}, e.Operations(), "seven events, one question")
 
-		e.change(tom, func(b *box) { b.items = b.items[:1] })
+		e.Change(tom, func(b *fakeews.Mailbox) { b.Items = b.Items[:1] })
 		passes(betweenQuestions)
 		require.Equal(t, []string{"a"}, w.ids())
 		passes(time.Hour)
-		asked := e.operations()
+		asked := e.Operations()
 		require.Contains(t, asked, "GetStreamingEvents", "the server has closed one")
 		require.LessOrEqual(t, len(asked), 7)
 
 		w.stop()
 		require.ErrorIs(t, w.err, context.Canceled)
-		require.Equal(t, "Unsubscribe", lastOf(e.operations()))
+		require.Equal(t, "Unsubscribe", lastOf(e.Operations()))
 	})
 }
 
-const betweenQuestions = 6 * time.Second
+const betweenQuestions = 2 * time.Second
 
 func lastOf(list []string) string {
 	if len(list) == 0 {
@@ -156,39 +168,39 @@ func lastOf(list []string) string {
 // TestAffinity: a group has one anchor, whose cookie goes with every request of the group.
 func TestAffinity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newExchange()
-		m := monitor(t, config(e.serve(t)))
+		e := fakeews.New()
+		m := monitor(t, config(e.Serve(t)))
 		var watches []*watch
 		mails := []string{"zoe@example.com", "al@example.com", "konstantin@example.com"}
 		for _, mail := range mails {
-			e.add(mail, in("a", 0))
+			e.Add(mail, in("a", 0))
 			watches = append(watches, start(t, m, mail))
 		}
 		passes(10 * time.Second)
 		const anchor = "al@example.com" // the first
 		var subscribed []string
-		for _, q := range e.requests() {
-			switch q.operation {
+		for _, q := range e.Requests() {
+			switch q.Operation {
 			case "FindItem":
-				require.Equal(t, q.as, q.anchor)
-				require.False(t, q.affinity)
-				require.Empty(t, q.cookie)
+				require.Equal(t, q.As, q.Anchor)
+				require.False(t, q.Affinity)
+				require.Empty(t, q.Cookie)
 			case "Subscribe":
-				subscribed = append(subscribed, q.as)
-				require.Equal(t, anchor, q.anchor)
-				require.True(t, q.affinity)
-				require.Equal(t, q.as != anchor, q.cookie != "")
+				subscribed = append(subscribed, q.As)
+				require.Equal(t, anchor, q.Anchor)
+				require.True(t, q.Affinity)
+				require.Equal(t, q.As != anchor, q.Cookie != "")
 			case "GetStreamingEvents":
-				require.Equal(t, anchor, q.anchor)
-				require.Equal(t, anchor, q.as)
-				require.True(t, q.affinity)
-				require.NotEmpty(t, q.cookie)
+				require.Equal(t, anchor, q.Anchor)
+				require.Equal(t, anchor, q.As)
+				require.True(t, q.Affinity)
+				require.NotEmpty(t, q.Cookie)
 			}
 		}
 		slices.Sort(mails)
 		require.Equal(t, mails, subscribed)
 		for i, mail := range []string{"zoe@example.com", "al@example.com", "konstantin@example.com"} {
-			e.change(mail, func(b *box) { b.items = append(b.items, in("b", 0)) })
+			e.Change(mail, func(b *fakeews.Mailbox) { b.Items = append(b.Items, in("b", 0)) })
 			passes(betweenQuestions)
 			require.Len(t, watches[i].ids(), 2, mail)
 		}
@@ -202,41 +214,41 @@ func TestAffinity(t *testing.T) {
 func TestAppointments(t *testing.T) {
 	tests := []struct {
 		name string
-		item item
+		item fakeews.Item
 		cfg  func(*ews.Config)
 		want *aa.Appointment // nil: nothing
 	}{
-		{"busy", item{status: "Busy", subject: "Plan", location: "R1"}, nil, &aa.Appointment{State: aa.CalendarBusy, Subject: "Plan", Location: "R1"}},
-		{"free", item{status: "Free"}, nil, &aa.Appointment{State: aa.CalendarFree}},
-		{"tentative", item{status: "Tentative"}, nil, &aa.Appointment{State: aa.CalendarTentative}},
-		{"out of office", item{status: "OOF"}, nil, &aa.Appointment{State: aa.CalendarOutOfOffice}},
-		{"no data", item{status: "NoData"}, nil, &aa.Appointment{State: aa.CalendarUnknown}},
-		{"of a later version", item{status: "Focusing"}, nil, &aa.Appointment{State: aa.CalendarUnknown}},
-		{"elsewhere", item{status: "WorkingElsewhere"}, nil, &aa.Appointment{State: aa.CalendarFree}},
-		{"elsewhere is busy", item{status: "WorkingElsewhere"}, func(c *ews.Config) { c.WorkingElsewhere = aa.CalendarBusy }, &aa.Appointment{State: aa.CalendarBusy}},
-		{"private", item{sensitivity: "Private", subject: "Doctor"}, nil, &aa.Appointment{State: aa.CalendarBusy, Subject: "Doctor", Private: true}},
-		{"confidential", item{sensitivity: "Confidential"}, nil, &aa.Appointment{State: aa.CalendarBusy, Private: true}},
-		{"personal", item{sensitivity: "Personal"}, nil, &aa.Appointment{State: aa.CalendarBusy}},
-		{"personal is private", item{sensitivity: "Personal"}, func(c *ews.Config) { c.PersonalIsPrivate = true }, &aa.Appointment{State: aa.CalendarBusy, Private: true}},
-		{"sensitivity not known", item{sensitivity: "Secret"}, nil, &aa.Appointment{State: aa.CalendarBusy, Private: true}},
-		{"all day", item{allDay: true}, nil, &aa.Appointment{State: aa.CalendarBusy, AllDay: true}},
-		{"online", item{online: true}, nil, &aa.Appointment{State: aa.CalendarBusy, Location: "Online meeting"}},
-		{"online in a room", item{online: true, location: "R1"}, nil, &aa.Appointment{State: aa.CalendarBusy, Location: "R1"}},
-		{"online in other words", item{online: true}, func(c *ews.Config) { c.OnlineLocation = "Teams" }, &aa.Appointment{State: aa.CalendarBusy, Location: "Teams"}},
-		{"cancelled", item{cancelled: true}, nil, nil},
-		{"declined", item{response: "Decline"}, nil, nil},
-		{"not answered", item{status: "Tentative", response: "NoResponseReceived"}, nil, &aa.Appointment{State: aa.CalendarTentative}},
-		{"organized", item{response: "Organizer"}, nil, &aa.Appointment{State: aa.CalendarBusy}},
+		{"busy", fakeews.Item{Status: "Busy", Subject: "Plan", Location: "R1"}, nil, &aa.Appointment{State: aa.CalendarBusy, Subject: "Plan", Location: "R1"}},
+		{"free", fakeews.Item{Status: "Free"}, nil, &aa.Appointment{State: aa.CalendarFree}},
+		{"tentative", fakeews.Item{Status: "Tentative"}, nil, &aa.Appointment{State: aa.CalendarTentative}},
+		{"out of office", fakeews.Item{Status: "OOF"}, nil, &aa.Appointment{State: aa.CalendarOutOfOffice}},
+		{"no data", fakeews.Item{Status: "NoData"}, nil, &aa.Appointment{State: aa.CalendarUnknown}},
+		{"of a later version", fakeews.Item{Status: "Focusing"}, nil, &aa.Appointment{State: aa.CalendarUnknown}},
+		{"elsewhere", fakeews.Item{Status: "WorkingElsewhere"}, nil, &aa.Appointment{State: aa.CalendarFree}},
+		{"elsewhere is busy", fakeews.Item{Status: "WorkingElsewhere"}, func(c *ews.Config) { c.WorkingElsewhere = aa.CalendarBusy }, &aa.Appointment{State: aa.CalendarBusy}},
+		{"private", fakeews.Item{Sensitivity: "Private", Subject: "Doctor"}, nil, &aa.Appointment{State: aa.CalendarBusy, Subject: "Doctor", Private: true}},
+		{"confidential", fakeews.Item{Sensitivity: "Confidential"}, nil, &aa.Appointment{State: aa.CalendarBusy, Private: true}},
+		{"personal", fakeews.Item{Sensitivity: "Personal"}, nil, &aa.Appointment{State: aa.CalendarBusy}},
+		{"personal is private", fakeews.Item{Sensitivity: "Personal"}, func(c *ews.Config) { c.PersonalIsPrivate = true }, &aa.Appointment{State: aa.CalendarBusy, Private: true}},
+		{"sensitivity not known", fakeews.Item{Sensitivity: "Secret"}, nil, &aa.Appointment{State: aa.CalendarBusy, Private: true}},
+		{"all day", fakeews.Item{AllDay: true}, nil, &aa.Appointment{State: aa.CalendarBusy, AllDay: true}},
+		{"online", fakeews.Item{Online: true}, nil, &aa.Appointment{State: aa.CalendarBusy, Location: "Online meeting"}},
+		{"online in a room", fakeews.Item{Online: true, Location: "R1"}, nil, &aa.Appointment{State: aa.CalendarBusy, Location: "R1"}},
+		{"online in other words", fakeews.Item{Online: true}, func(c *ews.Config) { c.OnlineLocation = "Teams" }, &aa.Appointment{State: aa.CalendarBusy, Location: "Teams"}},
+		{"cancelled", fakeews.Item{Cancelled: true}, nil, nil},
+		{"declined", fakeews.Item{Response: "Decline"}, nil, nil},
+		{"not answered", fakeews.Item{Status: "Tentative", Response: "NoResponseReceived"}, nil, &aa.Appointment{State: aa.CalendarTentative}},
+		{"organized", fakeews.Item{Response: "Organizer"}, nil, &aa.Appointment{State: aa.CalendarBusy}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := newExchange()
+				e := fakeews.New()
 				i := tt.item
-				i.id, i.from = "a", time.Now().Truncate(time.Second)
-				i.to = i.from.Add(time.Hour)
-				e.add(tom, i)
-				cfg := config(e.serve(t))
+				i.ID, i.From = "a", time.Now().Truncate(time.Second)
+				i.To = i.From.Add(time.Hour)
+				e.Add(tom, i)
+				cfg := config(e.Serve(t))
 				if tt.cfg != nil {
 					tt.cfg(&cfg)
 				}
@@ -247,7 +259,7 @@ func TestAppointments(t *testing.T) {
 					require.Empty(t, got)
 					return
 				}
-				tt.want.ID, tt.want.From, tt.want.End = "a", i.from.UTC(), i.to.UTC()
+				tt.want.ID, tt.want.From, tt.want.End = "a", i.From.UTC(), i.To.UTC()
 				require.Equal(t, []aa.Appointment{*tt.want}, got)
 			})
 		})
@@ -257,16 +269,16 @@ func TestAppointments(t *testing.T) {
 // TestWindow: what does not end after it begins, or lies elsewhere, is not shown; and the window moves.
 func TestWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newExchange()
+		e := fakeews.New()
 		moment := in("moment", 0)
-		moment.to = moment.from
-		e.add(tom, moment, in("yesterday", -23*time.Hour), in("long ago", -26*time.Hour), in("later", 13*24*time.Hour), in("too late", 14*24*time.Hour+30*time.Minute))
-		w := start(t, monitor(t, config(e.serve(t))), tom)
+		moment.To = moment.From
+		e.Add(tom, moment, in("yesterday", -23*time.Hour), in("long ago", -26*time.Hour), in("later", 13*24*time.Hour), in("too late", 14*24*time.Hour+30*time.Minute))
+		w := start(t, monitor(t, config(e.Serve(t))), tom)
 		require.Equal(t, []string{"yesterday", "later"}, w.ids())
 		passes(2 * time.Minute)
-		e.operations()
+		e.Operations()
 		passes(20 * time.Minute)
-		require.Empty(t, e.operations())
+		require.Empty(t, e.Operations())
 		passes(20 * time.Minute)
 		require.Equal(t, []string{"yesterday", "later", "too late"}, w.ids())
 		passes(3 * time.Hour)
@@ -279,24 +291,24 @@ func TestWindow(t *testing.T) {
 // those now are kept.
 func TestManyAppointments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newExchange()
+		e := fakeews.New()
 		for i := range 10_000 {
-			e.add(tom, in(fmt.Sprint(i), -24*time.Hour+time.Duration(i)*2*time.Minute))
+			e.Add(tom, in(fmt.Sprint(i), -24*time.Hour+time.Duration(i)*2*time.Minute))
 		}
-		cfg := config(e.serve(t))
+		cfg := config(e.Serve(t))
 		w := start(t, monitor(t, cfg), tom)
 		passes(time.Second)
 		got := w.last().Appointments
 		require.Len(t, got, 1000)
 		require.True(t, slices.ContainsFunc(got, func(a aa.Appointment) bool { return !a.From.After(time.Now()) && a.End.After(time.Now()) }))
-		require.Less(t, len(e.operations()), 12)
+		require.Less(t, len(e.Operations()), 12)
 		w.stop()
 
-		some := newExchange()
+		some := fakeews.New()
 		for i := range 2500 {
-			some.add(tom, in(fmt.Sprint(i), time.Duration(i)*8*time.Minute))
+			some.Add(tom, in(fmt.Sprint(i), time.Duration(i)*8*time.Minute))
 		}
-		cfg = config(some.serve(t))
+		cfg = config(some.Serve(t))
 		cfg.Limits.Appointments = 5000
 		w = start(t, monitor(t, cfg), tom)
 		passes(time.Second)
@@ -308,17 +320,17 @@ func TestManyAppointments(t *testing.T) {
 // TestOutOfOffice: what the owner says is an appointment of its own.
 func TestOutOfOffice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newExchange()
-		b := e.add(tom, in("a", time.Hour))
-		b.oof = `<t:OofState>Disabled</t:OofState><t:ExternalAudience>All</t:ExternalAudience><t:Duration><t:StartTime>2006-11-03T23:00:00</t:StartTime><t:EndTime>2036-11-04T23:00:00</t:EndTime></t:Duration>`
-		cfg := config(e.serve(t))
+		e := fakeews.New()
+		b := e.Add(tom, in("a", time.Hour))
+		b.OutOfOffice = `<t:OofState>Disabled</t:OofState><t:ExternalAudience>All</t:ExternalAudience><t:Duration><t:StartTime>2006-11-03T23:00:00</t:StartTime><t:EndTime>2036-11-04T23:00:00</t:EndTime></t:Duration>`
+		cfg := config(e.Serve(t))
 		cfg.OutOfOffice = &ews.OutOfOffice{Subject: "Away"}
 		w := start(t, monitor(t, cfg), tom)
 		passes(time.Second)
 		require.Equal(t, []string{"a"}, w.ids(), "an old duration does not count")
 
 		began := time.Now()
-		e.with(func() { b.oof = `<t:OofState>Enabled</t:OofState>` })
+		e.With(func() { b.OutOfOffice = `<t:OofState>Enabled</t:OofState>` })
 		passes(15 * time.Minute)
 		require.Equal(t, []string{"out-of-office", "a"}, w.ids())
 		away := w.last().Appointments[0]
@@ -330,15 +342,15 @@ func TestOutOfOffice(t *testing.T) {
 		require.Equal(t, away, w.last().Appointments[0], "it does not change with each poll")
 
 		from := time.Now().Add(2 * time.Hour).Truncate(time.Second)
-		e.with(func() {
-			b.oof = `<t:OofState>Scheduled</t:OofState><t:Duration><t:StartTime>` + zulu(from) + `</t:StartTime><t:EndTime>` + zulu(from.Add(time.Hour)) + `</t:EndTime></t:Duration>`
+		e.With(func() {
+			b.OutOfOffice = `<t:OofState>Scheduled</t:OofState><t:Duration><t:StartTime>` + fakeews.Zulu(from) + `</t:StartTime><t:EndTime>` + fakeews.Zulu(from.Add(time.Hour)) + `</t:EndTime></t:Duration>`
 		})
 		passes(15 * time.Minute)
 		away = w.last().Appointments[1]
 		require.Equal(t, "out-of-office", away.ID)
 		require.True(t, away.From.Equal(from) && away.End.Equal(from.Add(time.Hour)))
 
-		e.with(func() { b.oof = `` })
+		e.With(func() { b.OutOfOffice = `` })
 		passes(15 * time.Minute)
 		require.Equal(t, []string{"a"}, w.ids())
 		w.stop()

@@ -1,4 +1,4 @@
-package ews_test
+package fakeews
 
 import (
 	"bytes"
