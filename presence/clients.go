@@ -110,13 +110,14 @@ func (cs *clients) forgetLocked(c *client) {
 }
 
 // join adds a dialog to its client, or tells more of one that is in it already. own
-// tells that it subscribes to the address of its user. It reports false where that user
+// tells that it subscribes to the address of its user, which it does from then on: what
+// else its list begins with later changes nothing. join reports false where that user
 // has too many live clients.
 func (cs *clients) join(m *member, own bool, user string) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := m.client
-	if own {
+	if own && !m.own {
 		if !cs.roomLocked(c, user) {
 			cs.forgetLocked(c)
 			return false
@@ -130,7 +131,7 @@ func (cs *clients) join(m *member, own bool, user string) bool {
 			c.spoken = false // it starts
 		}
 	}
-	m.own = own
+	m.own = m.own || own
 	m.generation = c.generation
 	if !slices.Contains(c.dialogs, m) {
 		c.dialogs = append(c.dialogs, m)

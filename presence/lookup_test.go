@@ -97,6 +97,26 @@ func TestClientOfTheDownTimes(t *testing.T) {
 	})
 }
 
+// BSP-4.1-1: a list that was its client's own when it was opened stays so, even where
+// what it begins with by then turns out to be another user's, once the directory is back:
+// its end is the client's.
+func TestOwnListOfTheDownTimes(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, dir := flakyWorld(t)
+		watcher, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		list, _ := w.client("tom", "192.0.2.8").list("sip:tom@example.com", "sip:ann@example.com")
+		dir.state.Store(1)
+		require.Equal(t, 200, list.again(resourceLists("sip:bob@example.com"), "Expires: 300", "Content-Type: application/resource-lists+xml").Status)
+		dir.state.Store(0)
+		time.Sleep(time.Minute)
+		require.Equal(t, 1, w.server.Stats().Clients)
+		w.net.take()
+		require.Equal(t, 200, list.end().Status)
+		require.Equal(t, "other:signed out", watcher.one().shown(t).activity)
+		require.Zero(t, w.server.Stats().Clients)
+	})
+}
+
 // A hanging directory delays only what needs it, and the look-ups under way are
 // bounded.
 func TestHangingDirectoryIsBounded(t *testing.T) {

@@ -169,7 +169,7 @@ func (r *reference) resolve(a directory.Address) (ask []asked) {
 				ask = append(ask, asked{tag, w.entity, false})
 			}
 		}
-		if c, ok := r.clients[d.client]; ok && d.hasClient && first {
+		if c, ok := r.clients[d.client]; ok && d.hasClient && first && !d.own {
 			if id := r.ids[d.from]; id != "" {
 				d.own = id == to
 			} else {
