@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -59,14 +60,18 @@ func (m *model) moment(events []event) {
 	defer func() { m.judged = time.Time{} }()
 	m.advance(m.judged)
 	var together []exchange
+	var found []directory.Address
 	for _, e := range events {
-		if e.kind == exchanged {
+		switch e.kind {
+		case exchanged:
 			together = append(together, e.exchange)
+		case foundAddress:
+			found = append(found, e.address)
 		}
 	}
 	before := m.ref
 	if len(together) > 0 { // a NOTIFY may leave before the answer to what caused it
-		ask := m.exchanged(together)
+		ask := m.exchanged(together, found)
 		defer func() {
 			for _, a := range ask { // and what was asked for follow it
 				a.due = false
@@ -126,7 +131,9 @@ func (m *model) notifyDone(e event, tag string, tr *tracker) {
 	}
 }
 
-func (m *model) exchanged(list []exchange) []asked {
+// exchanged finds an order of exchanges that explains all answers. At the same moment
+// the directory had these addresses.
+func (m *model) exchanged(list []exchange, resolved []directory.Address) []asked {
 	var first error
 	var found *reference
 	var ask []asked
@@ -147,7 +154,11 @@ func (m *model) exchanged(list []exchange) []asked {
 			}
 		}
 		if err == nil && len(list) > 1 && m.judged.Equal(time.Now()) {
-			err = m.agrees(ref)
+			then := ref.clone()
+			for _, a := range resolved {
+				then.resolve(a)
+			}
+			err = m.agrees(then)
 		}
 		switch {
 		case err != nil && first == nil:

@@ -11,8 +11,9 @@ import (
 // Shutdown ends all subscriptions with a last NOTIFY (terminated, deactivated),
 // waits for their answers and for requests under way until ctx ends, and stops all
 // monitors and timers. With a [Store] that works it leaves subscriptions as they are,
-// for [Server.Restore] in the next process, and nobody is told anything. Requests that come meanwhile are answered 503. Call it before
-// the stack's Shutdown, which carries those NOTIFYs. After it no goroutine of the
+// for [Server.Restore] in the next process, and nobody is told anything. Whether the
+// store works shows within half of the time. Requests that come meanwhile are answered
+// 503. Call it before the stack's Shutdown, which carries those NOTIFYs. After it no goroutine of the
 // server is left, but for those that a host holds up beyond the end of ctx; later
 // calls return at once. The error is ctx's where it cut the waiting short.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -23,7 +24,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if !first {
 		return nil
 	}
-	goOn := s.journal.ready() && s.journal != nil && s.journal.flush(ctx) == nil
+	goOn := s.journal != nil && s.journal.ready() && s.lastFlush(ctx) == nil
 	if !goOn {
 		for _, d := range s.registry.All() { // first: what a host holds up must not keep them from being told
 			d.End(subscription.ReasonDeactivated)
@@ -53,15 +54,27 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
+// lastFlush writes what is left to the store. Half of the time is for that: where the
+// store does not take it, the rest is for the last NOTIFYs.
+func (s *Server) lastFlush(ctx context.Context) error {
+	ctx, cancel := half(ctx)
+	defer cancel()
+	return s.journal.flush(ctx)
+}
+
+// half is a context that ends when half of the time that ctx has is over.
+func half(ctx context.Context) (context.Context, context.CancelFunc) {
+	if end, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(ctx, time.Now().Add(time.Until(end)/2))
+	}
+	return context.WithCancel(ctx)
+}
+
 // suspend leaves the dialogs as they are, with half of the time that there is for
 // NOTIFYs under way, and the rest for the store.
 func (s *Server) suspend(ctx context.Context) error {
-	waiting := ctx
-	if end, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		waiting, cancel = context.WithDeadline(ctx, time.Now().Add(time.Until(end)/2))
-		defer cancel()
-	}
+	waiting, cancel := half(ctx)
+	defer cancel()
 	err := s.registry.Suspend(waiting)
 	s.deadlines.Stop() // what it would still end has not ended
 	s.publications.Shutdown()
