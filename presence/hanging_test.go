@@ -14,6 +14,7 @@ import (
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/consolidation"
+	"github.com/openblustar/blustar/sipx"
 )
 
 // hanging is each interface of a host, and hangs in one of them, where tom is
@@ -76,8 +77,6 @@ func (h *hanging) MonitorExternal(ctx context.Context, user directory.Entry, _ f
 	return nil
 }
 
-func (h *hanging) decorate(d presence.Decoration) { h.call(d.Entry.ID == "tom") }
-
 func (h *hanging) match(_ *consolidation.Claim, st *consolidation.State) bool {
 	h.call(st.Entry.(*directory.Entry).ID == "tom")
 	return false
@@ -92,8 +91,8 @@ func (h *hanging) WithGroup(string) slog.Handler             { return h }
 // BSX-7: a host that hangs in one of its interfaces holds up what waits for it, and
 // nothing else. Requests of strangers and of other users are answered at once, their
 // watchers are told, what expires does, and nothing holds up the goroutine that reads the
-// network. Shutdown keeps its five seconds, and the last NOTIFYs leave before it waits for
-// anything.
+// network. Shutdown keeps its five seconds, and the last NOTIFYs leave first: before it waits for
+// anything but a store, which has half of the time.
 func TestHangingHost(t *testing.T) {
 	watch := func(w *world) { w.standard("bob", "192.0.2.20").subscribe("sip:tom@example.com") }
 	publish := func(w *world) { w.client("tom", "192.0.2.21").status("", "busy", "") }
@@ -150,7 +149,7 @@ func TestHangingHost(t *testing.T) {
 				w.net.take()
 
 				w.atOnce(func() {
-					require.Equal(t, 200, w.send(w.standard("eve", "192.0.2.66").request("OPTIONS", "sip:192.0.2.1", "<sip:192.0.2.1>", "o", 1, "")).Status)
+					require.Equal(t, 200, w.options().Status)
 					require.Equal(t, 200, ann.status(tag, "busy", "now").Status)
 					require.Equal(t, "now", watcher.one().note(t))
 					require.Equal(t, 200, own.refresh().Status)
@@ -202,6 +201,82 @@ func TestHangingHost(t *testing.T) {
 			})
 		})
 	}
+}
+
+// BSX-7: with StoreAlways, SUBSCRIBE and PUBLISH wait for a store that hangs, five
+// seconds, and are 503. What is not to be stored does not wait.
+func TestHangingStoreAlways(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := &hanging{free: make(chan struct{})}
+		w := newWorld(t, func(c *presence.Config) { c.Store, c.StoreAlways = h, true })
+		require.NoError(t, w.server.Restore(t.Context()))
+		watcher, _ := w.standard("bob", "192.0.2.9").subscribe("sip:ann@example.com")
+		w.net.take()
+		h.on.Store(true)
+		began := time.Now()
+		answered := make(chan *sipx.Response)
+		go func() { answered <- w.client("ann", "192.0.2.7").status("", "busy", "") }()
+		settle()
+		w.atOnce(func() {
+			require.Equal(t, 200, w.options().Status)
+			require.Equal(t, 481, (&sub{e: watcher.e, uri: watcher.uri, callID: "none", toTag: "none"}).refresh().Status)
+		})
+		require.Equal(t, 503, (<-answered).Status)
+		require.Equal(t, 5*time.Second, time.Since(began))
+		close(h.free)
+		h.on.Store(false)
+		time.Sleep(time.Second)
+		require.Equal(t, 200, watcher.refresh().Status)
+	})
+}
+
+// Config.Decorate and Hooks.Notify must not block. Where one does, it holds up the
+// dialogs that show the user, or who brings the answer to a NOTIFY. Requests that have
+// nothing to do with those are answered, and later all goes on.
+func TestHangingWhereItMustNot(t *testing.T) {
+	for name, configure := range map[string]func(*presence.Config, *hanging){
+		"decorate": func(c *presence.Config, h *hanging) {
+			c.Decorate = func(d presence.Decoration) { h.call(d.Entry.ID == "tom") }
+		},
+		"hook for NOTIFYs": func(c *presence.Config, h *hanging) {
+			c.Hooks.Notify = func(int, time.Duration, error) { h.call(h.held.Load() == 0) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				h := &hanging{free: make(chan struct{})}
+				w := newWorld(t, func(c *presence.Config) { configure(c, h) })
+				ann := w.client("ann", "192.0.2.7")
+				own, _ := ann.subscribe("sip:ann@example.com")
+				tag := etag(ann.status("", "available", ""))
+				watcher, _ := w.standard("bob", "192.0.2.9").subscribe("sip:ann@example.com")
+				held, _ := w.standard("bob", "192.0.2.20").subscribe("sip:tom@example.com")
+				w.net.take()
+				h.on.Store(true)
+				go w.client("tom", "192.0.2.21").status("", "busy", "at last")
+				settle()
+				require.Positive(t, h.held.Load(), "the host hangs")
+				w.net.take()
+				w.atOnce(func() {
+					require.Equal(t, 200, w.options().Status)
+					require.Equal(t, 200, ann.status(tag, "busy", "now").Status)
+					require.Equal(t, "now", watcher.one().note(t))
+					require.Equal(t, 200, own.refresh().Status)
+				})
+				h.on.Store(false)
+				close(h.free)
+				require.Equal(t, 200, held.refresh().Status)
+				list := held.of(w.net.take())
+				require.Equal(t, "at last", list[len(list)-1].note(t))
+			})
+		})
+	}
+}
+
+// options asks as a stranger.
+func (w *world) options() *sipx.Response {
+	w.Helper()
+	return w.send(w.standard("eve", "192.0.2.66").request("OPTIONS", "sip:192.0.2.1", "<sip:192.0.2.1>", "o", 1, ""))
 }
 
 // atOnce requires that f takes no time, and waits for nothing but what goes on.

@@ -150,14 +150,19 @@ func (j *journal) wait(ctx context.Context) error {
 	if b == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
 	j.hurry()
 	select {
 	case <-b.done:
 		return b.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return errNotStored
 	}
 }
+
+// storeTimeout bounds how long an answer waits for the store.
+const storeTimeout = 5 * time.Second
 
 func (j *journal) hurry() {
 	select {

@@ -162,7 +162,7 @@ func logged(u sipx.URI) string {
 func (x *exchange) answer(res *sipx.Response) (as bool) {
 	x.answered = true
 	s, req := x.server, x.req
-	if as = true; res.Status < 300 {
+	if as = true; res.Status < 300 && req.Method != "OPTIONS" {
 		if err := s.journal.wait(s.ctx); err != nil {
 			res, as = overloaded("not stored"), false
 		}
