@@ -63,6 +63,7 @@ type decoder struct {
 type scratch struct {
 	decoder
 	fields   Fields
+	uris     [2]string
 	open     [12]openElement
 	attrs    [8]rawAttr
 	bindings [8]binding
@@ -76,7 +77,7 @@ func newDecoder(c Decoder) *decoder {
 	s := decoders.Get().(*scratch)
 	d := &s.decoder
 	d.limits, d.types, d.charset, d.scratch = c.Limits.withDefaults(), c.Types, c.Charset, s
-	d.fields, s.fields.d = &s.fields, d
+	d.fields, s.fields.d, s.fields.uris = &s.fields, d, s.uris[:0]
 	d.open, d.attrs, d.bindings = s.open[:0], s.attrs[:0], s.bindings[:0]
 	return d
 }

@@ -46,6 +46,12 @@ func (f *Fields) entity(v *string) {
 // id lists an identifier. Otherwise is what the Standard dialect writes for an empty one; empty where the attribute is
 // optional.
 func (f *Fields) id(v *string, otherwise string) {
+	if *v != "" || otherwise != "" || !f.spare {
+		f.identity(v, otherwise)
+	}
+}
+
+func (f *Fields) identity(v *string, otherwise string) {
 	f.i++
 	var r Rule
 	if otherwise != "" {

@@ -100,15 +100,14 @@ func (w *writer) document(space nsID, name string, x *Extra, prolog, epilog []Ex
 		w.raw(prolog[i].xml)
 		w.raw("\n")
 	}
-	w.raw("<")
-	w.raw(name)
-	w.raw(` xmlns="`)
+	w.raw("<" + name + ` xmlns="`)
 	w.raw(spaces[space])
 	w.raw(`"`)
 	w.root, w.home = len(w.b), spaces[space]
 	w.room = min(maxBound, defaultAttributes-8-len(x.Attrs))
 	w.f.ns, w.f.want = space, false
-	w.f.element(name, x, fields)
+	tag := w.root - len(name) - len(` xmlns=""`) - len(spaces[space])
+	w.f.element(span{tag, tag + len(name)}, x, fields)
 	w.declare()
 	for i := range epilog {
 		w.raw("\n")
@@ -164,8 +163,8 @@ func (w *writer) setTag(n nsID, prefix string) *tag {
 	}
 	t := &w.chosen[i]
 	if t.prefix != prefix {
-		end := "</" + prefix + ":"
-		t.tag = tag{prefix: end[2 : len(end)-1], start: "<" + end[2:], end: end}
+		head := prefix + ":"
+		t.tag = tag{prefix: head[:len(prefix)], head: head}
 	}
 	t.valid = true
 	return &t.tag
@@ -246,25 +245,33 @@ func (w *writer) binds(prefix, space string) bool {
 
 func (w *writer) raw(s string) { w.b = append(w.b, s...) }
 
-// startTag writes the start tag of an element up to its name.
-func (w *writer) startTag(ns nsID, name string) {
-	w.b = append(append(w.b, w.tag(ns).start...), name...)
+// startTag writes the start tag of an element up to its name, and returns where the name stands.
+func (w *writer) startTag(ns nsID, name string) span {
+	b := append(w.b, '<')
+	from := len(b)
+	if head := w.tag(ns).head; head != "" {
+		b = append(b, head...)
+	}
+	w.b = append(b, name...)
+	return span{from, len(w.b)}
 }
 
-// endTag writes an end tag.
-func (w *writer) endTag(ns nsID, name string) {
-	w.b = append(append(append(w.b, w.tag(ns).end...), name...), '>')
+// endTag writes the end tag that belongs to a start tag.
+func (w *writer) endTag(name span) {
+	w.b = append(append(append(w.b, '<', '/'), w.b[name.from:name.to]...), '>')
 }
 
 // plain writes a child that is a text without attributes.
-func (w *writer) plain(ns nsID, name, text string) {
-	w.startTag(ns, name)
+func (w *writer) plain(ns nsID, name, text string) { w.content(w.startTag(ns, name), text) }
+
+// content finishes an element that is a text.
+func (w *writer) content(name span, text string) {
 	if text == "" {
 		w.b = append(w.b, '/', '>')
 		return
 	}
 	w.b = appendEscaped(append(w.b, '>'), text)
-	w.endTag(ns, name)
+	w.endTag(name)
 }
 
 // attr writes an attribute.
@@ -275,22 +282,22 @@ func (w *writer) attr(name, value string) {
 
 // write writes the child whose turn it is.
 func (f *Fields) write(name string, x *Extra, fields func(*Fields)) {
-	f.w.startTag(f.ns, name)
-	f.element(name, x, fields)
+	f.element(f.w.startTag(f.ns, name), x, fields)
 }
 
 // element writes what follows the name of a start tag. It writes an empty element where nothing does.
-func (f *Fields) element(name string, x *Extra, fields func(*Fields)) {
+func (f *Fields) element(name span, x *Extra, fields func(*Fields)) {
 	w, own, local := f.w, f.ns, len(f.w.local)
 	x0, left, own0, allow, i, n := f.x, f.left, f.own, f.allow, f.i, f.n
 	f.x, f.own, f.i, f.n = x, own, 0, 0
+	f.spare = false
 	if len(x.Extensions) > 0 {
 		f.left = f.arrange(x, fields)
 	} else if left != nil {
 		f.left = nil
 	}
 	f.ns, f.open, f.allow, f.i, f.n = own, true, false, 0, 0
-	f.mode = writing
+	f.mode, f.spare = writing, x.hidden == nil
 	fields(f)
 	if len(f.left) > 0 {
 		f.writeLeft(math.MaxInt32)
@@ -303,6 +310,7 @@ func (f *Fields) element(name string, x *Extra, fields func(*Fields)) {
 		w.b = append(w.b, '/', '>')
 	}
 	f.x, f.own, f.ns, f.open, f.allow, f.i, f.n = x0, own0, own, false, allow, i, n
+	f.spare = x0 != nil && x0.hidden == nil
 	if left != nil || f.left != nil {
 		f.left = left
 	}
@@ -310,7 +318,7 @@ func (f *Fields) element(name string, x *Extra, fields func(*Fields)) {
 		w.local = w.local[:local]
 	}
 	if !open {
-		w.endTag(own, name)
+		w.endTag(name)
 	}
 }
 
@@ -451,30 +459,25 @@ func (w *writer) value(ns nsID, name string, l *leaf, v any, r Rule, values []st
 		}
 		w.leaf(ns, name, l, raw)
 	default:
-		w.open(ns, name, l)
+		tag := w.open(ns, name, l)
 		w.b = appendValue(append(w.b, '>'), v)
-		w.endTag(ns, name)
+		w.endTag(tag)
 	}
 }
 
 // open writes the start tag of a child that is a text, but for its end.
-func (w *writer) open(ns nsID, name string, l *leaf) {
-	w.startTag(ns, name)
+func (w *writer) open(ns nsID, name string, l *leaf) span {
+	tag := w.startTag(ns, name)
 	if l != nil && l.attrs != nil {
 		local := len(w.local)
 		w.attrs(&Extra{Attrs: l.attrs})
 		w.local = w.local[:local]
 	}
+	return tag
 }
 
 func (w *writer) leaf(ns nsID, name string, l *leaf, text string) {
-	w.open(ns, name, l)
-	if text == "" {
-		w.b = append(w.b, '/', '>')
-		return
-	}
-	w.b = appendEscaped(append(w.b, '>'), text)
-	w.endTag(ns, name)
+	w.content(w.open(ns, name, l), text)
 }
 
 // writeText writes the text of an element.
@@ -498,7 +501,7 @@ func (f *Fields) writeText(v any, r Rule, values []string) {
 }
 
 func (w *writer) note(ns nsID, name string, n *Note) {
-	w.startTag(ns, name)
+	tag := w.startTag(ns, name)
 	if n.Lang != "" || n.Extra != nil && n.Extra.leaf("@xml:lang", 0) != nil {
 		w.attr("xml:lang", n.Lang)
 	}
@@ -507,12 +510,7 @@ func (w *writer) note(ns nsID, name string, n *Note) {
 		w.attrs(n.Extra)
 		w.local = w.local[:local]
 	}
-	if n.Text == "" {
-		w.b = append(w.b, '/', '>')
-		return
-	}
-	w.b = appendEscaped(append(w.b, '>'), n.Text)
-	w.endTag(ns, name)
+	w.content(tag, n.Text)
 }
 
 // extension writes an extension, with the declarations that the root element does not make.

@@ -47,6 +47,7 @@ type Fields struct {
 	uris  []string // of the namespaces from idCount on
 	found []string // counting: the names of the children, if they are wanted
 	want  bool     // skip children that are not called name
+	spare bool     // writing: what is optional and not set leaves no trace
 	list  bool     // counting: found is wanted
 }
 
@@ -165,11 +166,7 @@ func (f *Fields) skip(name string) bool {
 
 // Attr lists an attribute without a namespace, or xml:lang.
 func (f *Fields) Attr(name string, v any, r Rule, values ...string) {
-	f.i++
-	if f.mode == readChild {
-		return
-	}
-	if f.mode == writing && f.x.hidden == nil && r&Need == 0 && isEmpty(v) {
+	if f.i++; f.mode == readChild || f.spare && r&Need == 0 && isEmpty(v) {
 		return
 	}
 	f.attr(name, v, r, values)
@@ -199,19 +196,9 @@ func (f *Fields) Text(v any, r Rule, values ...string) {
 
 // Leaf lists a child that is a text, and that may come once; any number of times for a *[]string.
 func (f *Fields) Leaf(name string, v any, r Rule, values ...string) {
-	if f.skip(name) {
-		return
+	if !f.skip(name) {
+		f.leaf(name, v, r, values)
 	}
-	if s, ok := v.(*string); ok && f.mode == writing && f.x.hidden == nil { // nearly all
-		switch {
-		case *s != "" && f.next(name):
-			f.w.plain(f.ns, name, *s)
-		case r&Need != 0 && f.next(name):
-			f.w.plain(f.ns, name, r.otherwise(values))
-		}
-		return
-	}
-	f.leaf(name, v, r, values)
 }
 
 // Flag lists a child that says yes by being there.
@@ -235,16 +222,19 @@ func (f *Fields) Flag(name string, v *bool) {
 
 // Time lists the time of the last change, a child called timestamp.
 func (f *Fields) Time(v *time.Time) {
-	if !f.skip("timestamp") && (f.mode != writing || f.x.hidden != nil || !v.IsZero()) {
+	if !f.skip("timestamp") && !(f.spare && v.IsZero()) {
 		f.leaf("timestamp", v, change, nil)
 	}
 }
 
 // Notes lists texts for humans.
 func (f *Fields) Notes(name string, v *[]Note) {
-	if f.skip(name) {
-		return
+	if !f.skip(name) && (len(*v) > 0 || !f.spare) {
+		f.notes(name, v)
 	}
+}
+
+func (f *Fields) notes(name string, v *[]Note) {
 	switch f.mode {
 	case readChild:
 		var n Note
@@ -302,9 +292,15 @@ func One[T any, P interface {
 	*T
 	Element
 }](f *Fields, name string, v **T, r Rule) {
-	if f.skip(name) {
-		return
+	if !f.skip(name) && (*v != nil || r != 0 || !f.spare) {
+		one[T, P](f, name, v, r)
 	}
+}
+
+func one[T any, P interface {
+	*T
+	Element
+}](f *Fields, name string, v **T, r Rule) {
 	switch {
 	case f.mode == readChild:
 		if !f.claim(true, *v != nil) {

@@ -44,16 +44,15 @@ const (
 	idCount
 )
 
-// tag is how tags in a namespace begin: with the prefix that is written for it.
-type tag struct{ prefix, start, end string }
+// tag is the prefix that is written for a namespace; head ends in a colon.
+type tag struct{ prefix, head string }
 
 // spaces are the namespaces that have an id, and tags what this package writes for them.
 var (
 	spaces = [idCount]string{idXML: nsXML, idPIDF: NSPIDF, idDataModel: NSDataModel, idRPID: NSRPID,
 		idPartial: nsPartial, idResourceLists: NSResourceLists, idRLMI: NSRLMI, idWatcherInfo: NSWatcherInfo}
-	tags = [idCount]tag{idPIDF: unprefixed, idDataModel: {"dm", "<dm:", "</dm:"}, idRPID: {"rpid", "<rpid:", "</rpid:"},
-		idResourceLists: unprefixed, idRLMI: unprefixed, idWatcherInfo: unprefixed}
-	unprefixed = tag{"", "<", "</"}
+	tags       = [idCount]tag{idDataModel: {"dm", "dm:"}, idRPID: {"rpid", "rpid:"}}
+	unprefixed tag
 
 	declarations = [idCount]string{idDataModel: ` xmlns:dm="` + NSDataModel + `"`, idRPID: ` xmlns:rpid="` + NSRPID + `"`}
 )

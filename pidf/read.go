@@ -243,8 +243,14 @@ func (f *Fields) readAttr(name string, v any, r Rule, values []string) {
 
 // leaf does with a child that is a text what the mode says.
 func (f *Fields) leaf(name string, v any, r Rule, values []string) {
-	if list, ok := v.(*[]string); ok {
-		f.leaves(name, list)
+	switch v := v.(type) {
+	case *string:
+		if f.spare { // nearly all that is written
+			f.plain(name, *v, r, values)
+			return
+		}
+	case *[]string:
+		f.leaves(name, v)
 		return
 	}
 	switch f.mode {
@@ -270,6 +276,19 @@ func (f *Fields) leaf(name string, v any, r Rule, values []string) {
 		}
 	case naming:
 		f.named(name, v)
+	}
+}
+
+// plain writes a child that is a text of which nothing is kept.
+func (f *Fields) plain(name, text string, r Rule, values []string) {
+	if text == "" {
+		if r&Need == 0 {
+			return
+		}
+		text = r.otherwise(values)
+	}
+	if f.next(name) {
+		f.w.plain(f.ns, name, text)
 	}
 }
 

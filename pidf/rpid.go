@@ -97,6 +97,9 @@ func choices(f *Fields, a *Activities, list, otherwise string) {
 
 // Bounds lists the attributes from and until, as most of RPID has them, beside any others.
 func Bounds(f *Fields, from, until *time.Time) {
+	if f.spare && from.IsZero() && until.IsZero() {
+		return
+	}
 	f.Attr("from", from, 0)
 	f.Attr("until", until, 0)
 	f.AnyAttr()
@@ -247,7 +250,11 @@ func (f *Fields) writeChoice(c *Choice) {
 	if !isNCName(name) {
 		name = "unknown"
 	}
-	if f.next(name) {
+	switch {
+	case !f.next(name):
+	case c.Lang == "" && c.Extra == nil:
+		f.w.plain(f.ns, name, c.Text)
+	default:
 		f.w.note(f.ns, name, &Note{Lang: c.Lang, Text: c.Text, Extra: c.Extra})
 	}
 }
@@ -275,10 +282,10 @@ func (f *Fields) medium(name string, v *string, list string) {
 			if !isNCName(value) {
 				value = "unknown"
 			}
-			f.w.startTag(f.ns, name)
+			tag := f.w.startTag(f.ns, name)
 			f.w.b = append(f.w.b, '>')
 			f.w.plain(f.ns, value, "")
-			f.w.endTag(f.ns, name)
+			f.w.endTag(tag)
 		}
 	case comparing:
 		f.c.maybe(name, *v)
