@@ -41,18 +41,6 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
-// One more watcher of a document that is there already.
-func BenchmarkTemplate(b *testing.B) {
-	p, err := aa.Decode(read(b, "spec", "4.4-notify-publish.xml"))
-	require.NoError(b, err)
-	t := p.Template(pidf.BluStarDialect)
-	var dst []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		dst = t.AppendXML(dst[:0], "tel:2719")
-	}
-}
-
 // BenchmarkDecode compares Decode with encoding/xml into a struct of the same fields, and with etree's parse alone, on
 // the documents of §4.4. Decode takes at most half of encoding/xml's time and allocations, and no more than etree.
 func BenchmarkDecode(b *testing.B) {
@@ -164,8 +152,6 @@ func TestSpeed(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(100, func() { dst = p.Append(dst[:0], pidf.BluStarDialect) }))
 	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { p.Append(nil, pidf.BluStarDialect) }), 1.0)
 	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { dst = p.Append(dst[:0], pidf.StandardDialect) }), 2.0)
-	template := p.Template(pidf.BluStarDialect)
-	require.Zero(t, testing.AllocsPerRun(100, func() { dst = template.AppendXML(dst[:0], "tel:2719") }))
 
 	ours := testing.AllocsPerRun(100, func() { _, _ = aa.Decode(data) })
 	theirs := testing.AllocsPerRun(100, func() { _ = xml.Unmarshal(data, new(xmlPresence)) })

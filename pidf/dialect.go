@@ -29,20 +29,6 @@ func (d Dialect) String() string {
 	return "blustar"
 }
 
-// entity lists the presentity of a document.
-func (f *Fields) entity(v *string) {
-	if f.mode != writing || !f.w.cutting {
-		f.Attr("entity", v, Need)
-		return
-	}
-	if f.i++; *v == "" && f.missing() {
-		return
-	}
-	f.w.raw(` entity="`)
-	f.w.cut()
-	f.w.raw(`"`)
-}
-
 // id lists an identifier. Otherwise is what the Standard dialect writes for an empty one; empty where the attribute is
 // optional.
 func (f *Fields) id(v *string, otherwise string) {
@@ -67,10 +53,6 @@ func (f *Fields) identity(v *string, otherwise string) {
 	case otherwise == "person" && *v == f.w.entity && *v != "" && f.w.dialect == StandardDialect:
 		f.w.raw(` id="`)
 		f.w.uniqueID("", otherwise)
-		f.w.raw(`"`)
-	case otherwise == "person" && *v == f.w.entity && *v != "" && f.w.cutting:
-		f.w.raw(` id="`)
-		f.w.cut()
 		f.w.raw(`"`)
 	case f.w.dialect == BluStarDialect:
 		f.writeAttr("id", v, r, nil)

@@ -33,8 +33,7 @@
 // [Presence.Append] writes canonical documents, in the order of the schemas, in one of two dialects. [StandardDialect] is
 // what the schemas of the RFCs validate: they want identifiers to be NCNames, and each device to have a deviceID. Other
 // than that a document that was valid before is valid after, and one that was built out of valid values is valid.
-// [BluStarDialect] is what the interface description of BluStar prints. A [Template] holds a document that goes to many
-// watchers, each with the entity that it asked for.
+// [BluStarDialect] is what the interface description of BluStar prints.
 //
 // [Equal] compares what documents say, times of last change aside. A Presence can be a field of a struct that
 // encoding/xml reads and writes.

@@ -47,8 +47,6 @@ type writer struct {
 	timeless bool   // leave timestamps out, for comparisons
 	alone    bool   // there is no root to declare prefixes at
 	ids      identifiers
-	cuts     []int // for a template: where the entity goes; nil otherwise, and then nothing is cut
-	cutting  bool
 
 	home   string        // the default namespace
 	start  int           // where the document starts
@@ -134,9 +132,6 @@ func (w *writer) declare() {
 	w.b = append(w.b, d...)
 	copy(w.b[w.root+len(d):], w.b[w.root:len(w.b)-len(d)])
 	copy(w.b[w.root:], d)
-	for i := range w.cuts {
-		w.cuts[i] += len(d)
-	}
 }
 
 // tag returns how to write tags in a namespace: without a prefix where the root element declares none.

@@ -7,41 +7,7 @@ import (
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 )
-
-// A template writes for each entity what the document itself would.
-func TestTemplate(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		p := model(t)
-		entity := builder{t}.text()
-		dialect := rapid.SampledFrom([]pidf.Dialect{pidf.BluStarDialect, pidf.StandardDialect}).Draw(t, "dialect")
-		template := p.Template(dialect)
-		was := p.Entity
-		for i := range p.Persons {
-			if p.Persons[i].ID == was {
-				p.Persons[i].ID = entity
-			}
-		}
-		p.Entity = entity
-		if entity != "" {
-			require.Equal(t, string(p.Append(nil, dialect)), string(template.AppendXML(nil, entity)))
-		}
-		require.Equal(t, "prefix", string(template.AppendXML([]byte("prefix"), entity)[:6]))
-	})
-}
-
-// BSP-2.1-7: one document, a watcher by SIP and one by telephone number.
-func TestTemplateEntities(t *testing.T) {
-	p, err := aa.Decode(inDocument([]byte(`<dm:person id="sip:a@example.com"/><dm:person id="other"/>`)))
-	require.NoError(t, err)
-	template := p.Template(pidf.BluStarDialect)
-	q, err := aa.Decode(template.AppendXML(nil, "tel:200;x=<&>\""))
-	require.NoError(t, err)
-	require.Equal(t, "tel:200;x=<&>\"", q.Entity)
-	require.Equal(t, "tel:200;x=<&>\"", q.Persons[0].ID)
-	require.Equal(t, "other", q.Persons[1].ID)
-}
 
 // The Standard dialect: unique NCNames, and a deviceID for each device.
 func TestStandardDialect(t *testing.T) {

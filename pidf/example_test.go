@@ -132,21 +132,6 @@ func ExamplePresence_Validate() {
 	// presence/person[p]/presence/blustar/status: "at lunch" is not one of other, available, busy, away, do not disturb, signed out, inactive, be right back, unknown
 }
 
-// Write one document for many watchers.
-func ExampleTemplate() {
-	doc := &pidf.Presence{Notes: []pidf.Note{{Text: "Hi"}}}
-	t := doc.Template(pidf.BluStarDialect)
-	var buf []byte
-	for _, entity := range []string{"sip:a@example.com", "tel:200"} {
-		buf = t.AppendXML(buf[:0], entity)
-		p, err := aa.Decode(buf)
-		fmt.Println(p.Entity, p.Notes[0].Text, err)
-	}
-	// Output:
-	// sip:a@example.com Hi <nil>
-	// tel:200 Hi <nil>
-}
-
 // Read the list in a SUBSCRIBE (RFC 5367).
 func ExampleDecoder_DecodeResourceLists() {
 	r, err := pidf.Decoder{}.DecodeResourceLists([]byte(`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists">

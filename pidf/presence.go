@@ -99,7 +99,7 @@ func (w *writer) presence(p *Presence) {
 	w.entity = p.Entity
 	w.document(idPIDF, "presence", &p.Extra, p.prolog, p.epilog, p.Fields)
 	if w.ids.reserved != nil {
-		w.b, w.cuts, w.bound, w.chosen, w.used = w.b[:w.start], nil, nil, w.chosen[:0], [idCount]bool{}
+		w.b, w.bound, w.chosen, w.used = w.b[:w.start], nil, w.chosen[:0], [idCount]bool{}
 		w.ids = identifiers{reserved: w.ids.reserved}
 		w.document(idPIDF, "presence", &p.Extra, p.prolog, p.epilog, p.Fields)
 	}
@@ -107,7 +107,7 @@ func (w *writer) presence(p *Presence) {
 
 // Fields lists the fields for this package.
 func (p *Presence) Fields(f *Fields) {
-	f.entity(&p.Entity)
+	f.Attr("entity", &p.Entity, Need)
 	Many(f, "tuple", &p.Tuples)
 	f.Notes("note", &p.Notes)
 	f.Any()

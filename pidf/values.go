@@ -52,6 +52,3 @@ func folded(s, list string) string {
 	}
 	return s
 }
-
-// StatusDoNotDisturb is the status of package pidf/aa, for tests that still ask for it here.
-const StatusDoNotDisturb = "do not disturb"

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/auth"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx"
 	"github.com/openblustar/blustar/sipx/stack"
@@ -142,7 +142,7 @@ func TestBorderOwnClient(t *testing.T) {
 				s.line("2719", "busy")
 				hears("busy")
 				sbc.passesOn("SUBSCRIBE", 1) // she refreshes before two seconds are over
-				require.NoError(t, ann.Publish(t.Context(), client.Publication{Status: pidf.StatusDoNotDisturb}))
+				require.NoError(t, ann.Publish(t.Context(), client.Publication{Status: aa.StatusDoNotDisturb}))
 				require.Equal(t, "unavailable", s.status("ann"))
 				require.NoError(t, ann.Close(t.Context()))
 				s.forgets()

@@ -3,6 +3,7 @@ package console
 import (
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,9 +57,20 @@ func (c *Console) getPresence(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Content-Type", typePIDF)
 	w.Header().Set("Cache-Control", "no-store")
-	document := view.Document.Template(pidf.BluStarDialect) // of the address that was asked for
-	_, _ = w.Write(document.AppendXML(nil, view.Entity))    // the client has gone
+	_, _ = w.Write(addressed(view).Append(nil, pidf.BluStarDialect)) // the client has gone
 	return nil
+}
+
+// addressed returns the document as a watcher of the address that was asked for gets it.
+func addressed(v presence.View) *pidf.Presence {
+	doc := *v.Document
+	doc.Entity, doc.Persons = v.Entity, slices.Clone(doc.Persons)
+	for i := range doc.Persons {
+		if doc.Persons[i].ID == v.Document.Entity {
+			doc.Persons[i].ID = v.Entity
+		}
+	}
+	return &doc
 }
 
 func newPresenceJSON(v presence.View) presenceJSON {
