@@ -28,6 +28,9 @@ type Entry struct {
 	// Mail is the address of the user's mailbox, whose calendar is watched. Mail
 	// addresses compare without regard to case.
 	Mail string `json:"mail,omitempty"`
+	// Groups are what the user belongs to: groups of the directory, or values of an
+	// attribute, a department for example. They compare without regard to case.
+	Groups []string `json:"groups,omitempty"`
 }
 
 // ErrNotFound says that an address has no entry. It is a statement about the

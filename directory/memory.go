@@ -62,6 +62,7 @@ func (m *Memory) add(e Entry) error {
 		return err
 	}
 	e.SIP, e.Tel, e.Lines = values(sip), values(tel), values(lines)
+	e.Groups = slices.Clone(e.Groups)
 	m.entries = append(m.entries, e)
 	for _, a := range slices.Concat(sip, tel) {
 		m.byAddress[a] = append(m.byAddress[a], e)
@@ -127,7 +128,7 @@ func (m *Memory) All() iter.Seq[Entry] { return slices.Values(m.entries) }
 //
 //	{"users": [{"id": "tom", "account": "DE\\tom", "display_name": "Tom Hanks",
 //	  "sip": ["tom.hanks@example.com"], "tel": ["2719"], "lines": ["2719"],
-//	  "mail": "tom.hanks@example.com"}]}
+//	  "mail": "tom.hanks@example.com", "groups": ["Actors"]}]}
 //
 // Only id is required. Unknown keys are errors, so that a misspelt one is noticed;
 // an error names the line, the key or the user.

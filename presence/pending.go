@@ -142,25 +142,36 @@ func (s *Server) resolve(from *pending, entry directory.Entry) {
 		if len(watches) == 0 {
 			return
 		}
-		watches = slices.DeleteFunc(watches, func(w *subscription.Watch) bool { return s.goOn(w, from, to, &entry) })
 		senders := s.senders(watches, from, &entry)
 		for i, w := range watches {
-			s.move(w, from, to, &entry, senders[i])
+			version := s.policies.Load()
+			if !s.goOn(w, from, to, &entry, senders[i]) {
+				s.move(w, from, to, &entry, senders[i])
+			}
+			if s.policies.Load() != version {
+				changed, _ := s.judge(s.ctx, w.Dialog(), senders[i])
+				w.Dialog().Show(changed...)
+			}
 		}
 	}
 }
 
-// goOn moves a watch of a former process, of which everything was found out then, and
-// reports whether it was one.
-func (s *Server) goOn(w *subscription.Watch, from *pending, to *presentity, entry *directory.Entry) bool {
-	if digest := w.Resumed(); digest == 0 || digest == s.unknown.Digest(w.View()) {
+// resumes reports whether a watch is of a former process, which found everything out.
+func (s *Server) resumes(w *subscription.Watch) bool {
+	digest := w.Resumed()
+	return digest != 0 && digest != s.unknown.Digest(w.View())
+}
+
+// goOn moves a watch that resumes, and reports whether it does.
+func (s *Server) goOn(w *subscription.Watch, from *pending, to *presentity, entry *directory.Entry, sender directory.Result) bool {
+	if !s.resumes(w) {
 		return false
 	}
 	d := w.Dialog()
 	if s.packages[d.Package().Name].watchers {
 		w.Move(from, &to.watchers, w.View())
 	} else {
-		w.Move(from, to, s.viewOf(d, entry))
+		w.Move(from, to, s.viewOf(d, entry, sender))
 	}
 	return true
 }
@@ -178,10 +189,10 @@ func (s *Server) senders(watches []*subscription.Watch, from *pending, entry *di
 		d := w.Dialog()
 		_, ofClient := d.Data.(*member)
 		switch a, err := directory.ParseAddress(bareURI(d.Watcher())); {
-		case err != nil:
+		case err != nil, s.cfg.Policy == nil && s.resumes(w):
 		case isAddressOf(a, entry):
 			results[i] = directory.Result{Entry: *entry}
-		case ofClient, d.Account() != "":
+		case ofClient, d.Account() != "", s.cfg.Policy != nil:
 			ask, places = append(ask, a), append(places, i)
 		}
 	}
@@ -220,7 +231,7 @@ func (s *Server) move(w *subscription.Watch, from *pending, to *presentity, entr
 		}
 		return
 	}
-	w.Move(from, to, s.viewOf(d, entry))
+	w.Move(from, to, s.viewOf(d, entry, sender))
 	if m == nil || m.client == nil || d.Watches()[0] != w {
 		return
 	}

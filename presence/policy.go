@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"slices"
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
@@ -11,12 +12,13 @@ import (
 )
 
 // Policy decides what a watcher may see of a user. The server asks it when somebody begins
-// to watch an address. [Server.ApplyPolicy] asks again for all watches. A watcher who is
-// authenticated as the user sees everything; the policy is not asked.
+// to watch an address, and again with each refresh. [Server.ApplyPolicy] asks again at once.
+// A watcher who is authenticated as the user sees everything; the policy is not asked.
 type Policy interface {
 	// Sight returns how much the watcher sees. An error is logged, and the watcher is
-	// shown the status "unknown". Sight is called by several goroutines at once. If it
-	// blocks, it holds up the request that waits for it, and nothing else.
+	// shown the status "unknown". So is one whose own entry the directory cannot tell
+	// now. Sight is called by several goroutines at once. If it blocks, it holds up the
+	// request that waits for it, and nothing else.
 	Sight(ctx context.Context, w Watcher, whom directory.Entry) (consolidation.Sight, error)
 }
 
@@ -24,6 +26,11 @@ type Policy interface {
 type Watcher struct {
 	Account string // as authenticated; "" for nobody
 	Address string // in From: the watcher's word, unless an account stands for it
+	// Entry is what the directory has for Address. It is nil where that has none, or
+	// is not the account's. It must not be changed.
+	Entry *directory.Entry
+
+	open bool // the directory cannot tell
 }
 
 // Decoration is a document on its way to watchers. The host can add elements to it.
@@ -41,13 +48,29 @@ func entryOf(s *consolidation.State) directory.Entry {
 	return directory.Entry{}
 }
 
+// watcher is who an identity with this address in From is, of which the directory said
+// found.
+func watcher(id auth.Identity, from string, found directory.Result) Watcher {
+	w := Watcher{Account: whoIs(id), Address: from}
+	switch {
+	case found.Err != nil:
+		w.open = !isNobody(found.Err)
+	case mayActFor(id, &found.Entry):
+		w.Entry = &found.Entry
+	}
+	return w
+}
+
 // sight is how much a watcher sees of an entry.
 func (s *Server) sight(ctx context.Context, w Watcher, entry *directory.Entry) consolidation.Sight {
 	if w.Account != "" && auth.SameAccount(auth.Identity{Account: w.Account, ID: w.Account}, entry.Account, entry.ID) {
 		return consolidation.SightOwn
 	}
-	if s.cfg.Policy == nil {
+	switch {
+	case s.cfg.Policy == nil:
 		return consolidation.SightOthers
+	case w.open:
+		return consolidation.SightBlocked
 	}
 	sight, err := s.cfg.Policy.Sight(ctx, w, *entry)
 	if err != nil || sight >= consolidation.Sights {
@@ -57,34 +80,62 @@ func (s *Server) sight(ctx context.Context, w Watcher, entry *directory.Entry) c
 	return sight
 }
 
-// viewOf is how the watcher of a dialog sees an entry.
-func (s *Server) viewOf(d *subscription.Dialog, entry *directory.Entry) subscription.View {
-	return viewOf(s.sight(s.ctx, watcherOf(d), entry), dialectOfDialog(d))
-}
-
-func watcherOf(d *subscription.Dialog) Watcher {
-	return Watcher{Account: d.Account(), Address: bareURI(d.Watcher())}
+// viewOf is how the watcher of a dialog, of whom the directory said found, sees an entry.
+func (s *Server) viewOf(d *subscription.Dialog, entry *directory.Entry, found directory.Result) subscription.View {
+	return viewOf(s.sight(s.ctx, watcher(s.identityOf(d), bareURI(d.Watcher()), found), entry), dialectOfDialog(d))
 }
 
 // ApplyPolicy asks the policy again about all watches. A host calls it after its policy
 // has changed. A watcher whose view is another one now gets a NOTIFY. A watcher who is
 // refused now gets a last NOTIFY (terminated;reason=rejected).
 func (s *Server) ApplyPolicy(ctx context.Context) {
-	for _, d := range s.registry.All() {
+	s.policies.Add(1)
+	for dialogs := range slices.Chunk(s.registry.All(), lookupBatch) {
+		as := make([]directory.Address, len(dialogs))
+		for i, d := range dialogs {
+			as[i], _ = directory.ParseAddress(bareURI(d.Watcher()))
+		}
+		for i, found := range s.lookup(ctx, party{}, as) {
+			if ctx.Err() != nil {
+				return
+			}
+			d := dialogs[i]
+			if changed, ok := s.judge(ctx, d, found); ok {
+				d.Show(changed...)
+			}
+		}
+	}
+}
+
+// judge asks the policy about all watches of a dialog, of whose watcher the directory said
+// found. It returns those whose view is another one now. Where the watcher is refused, it
+// ends the dialog and reports false.
+func (s *Server) judge(ctx context.Context, d *subscription.Dialog, found directory.Result) (changed []*subscription.Watch, ok bool) {
+	if s.cfg.Policy == nil {
+		return nil, true
+	}
+	who := watcher(s.identityOf(d), bareURI(d.Watcher()), found)
+	for {
+		version := s.policies.Load()
 		for _, w := range d.Watches() {
 			p, ok := w.Resource().(*presentity)
-			if !ok || ctx.Err() != nil {
+			if !ok {
 				continue
 			}
 			entry := p.entryNow()
-			sight := s.sight(ctx, watcherOf(d), &entry)
+			sight := s.sight(ctx, who, &entry)
 			if sight == consolidation.SightRefused && !d.IsList() {
 				if d.Close(subscription.ReasonRejected) {
 					s.dialogEnded(subscription.Ending{Dialog: d})
 				}
-				continue
+				return nil, false
 			}
-			w.SetView(viewOf(sight, dialectOfDialog(d)))
+			if w.SetView(viewOf(sight, dialectOfDialog(d))) {
+				changed = append(changed, w)
+			}
+		}
+		if s.policies.Load() == version { // else it has changed meanwhile
+			return changed, true
 		}
 	}
 }

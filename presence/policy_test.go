@@ -1,8 +1,11 @@
 package presence_test
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +18,7 @@ import (
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/consolidation"
+	"github.com/openblustar/blustar/sipx"
 )
 
 // views is a policy by watcher and user that a test changes.
@@ -59,8 +63,8 @@ func excluded(s consolidation.Sight) []string {
 }
 
 // BSX-16: no watcher ever receives a byte that its view excludes, over random
-// policies, dialects, lists, refreshes, changes of the user and changes of policy; and
-// each is shown what it may see.
+// policies, dialects, lists of both dialects (of them RLMI), refreshes, changes of the
+// user and changes of policy; and watcher information tells of watchers alone.
 func TestViews(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		actions := rapid.SliceOfN(rapid.IntRange(0, 5), 1, 12).Draw(rt, "actions")
@@ -76,6 +80,27 @@ func TestViews(t *testing.T) {
 				{ID: "2", State: "busy", Subject: wordSubject, From: now.Add(-time.Hour), End: now.Add(9 * time.Hour)},
 			}}))
 			subs := map[string]*sub{}
+			info, res := w.standard("tom", "192.0.2.8").winfo("sip:tom@example.com")
+			require.Equal(t, 200, res.Status)
+			check := func() {
+				sent := w.net.take()
+				for _, n := range info.of(sent) {
+					require.Equal(t, "application/watcherinfo+xml", n.Header.Get("Content-Type"))
+					for _, word := range excluded(consolidation.SightBlocked) {
+						require.NotContains(t, string(n.Body), word)
+					}
+				}
+				for who, s := range subs {
+					policy.mu.Lock()
+					sight := policy.sight["sip:"+who+"@example.com tom"]
+					policy.mu.Unlock()
+					for _, n := range s.of(sent) {
+						for _, word := range excluded(sight) {
+							require.NotContains(t, string(n.Body), word, "%s sees %d", who, sight)
+						}
+					}
+				}
+			}
 			for i, action := range append([]int{0, 1, 2}, actions...) {
 				watcher := []string{"ann", "bob", "eve"}[next(3)]
 				sight := consolidation.Sight(next(int(consolidation.SightBlocked) + 1))
@@ -94,24 +119,18 @@ func TestViews(t *testing.T) {
 					if next(2) == 0 {
 						e = w.client(watcher, "192.0.2.30")
 					}
-					if next(2) == 0 {
+					switch next(3) {
+					case 0:
 						subs[watcher], _ = e.list("sip:tom@example.com", "sip:bob@example.com")
-					} else {
+					case 1:
+						subs[watcher], _ = e.eventList("sip:tom@example.com", "sip:bob@example.com")
+					default:
 						subs[watcher], _ = e.subscribe("sip:tom@example.com")
 					}
 				}
-				sent := w.net.take()
-				for who, s := range subs {
-					policy.mu.Lock()
-					sight := policy.sight["sip:"+who+"@example.com tom"]
-					policy.mu.Unlock()
-					for _, n := range s.of(sent) {
-						for _, word := range excluded(sight) {
-							require.NotContains(t, string(n.Body), word, "%s sees %d", who, sight)
-						}
-					}
-				}
+				check()
 				time.Sleep(time.Second)
+				check() // lists that waited
 			}
 		})
 	})
@@ -136,6 +155,146 @@ func TestApplyPolicy(t *testing.T) {
 		require.Contains(t, watcher.one().state(), "terminated;reason=rejected")
 		_, res := w.standard("ann", "192.0.2.7").subscribe("sip:tom@example.com")
 		require.Equal(t, 403, res.Status)
+	})
+}
+
+// eventList opens a list subscription of RFC 4662.
+func (e *endpoint) eventList(uris ...string) (*sub, *sipx.Response) {
+	return e.open("sip:rls@example.com", resourceLists(uris...),
+		"Expires: 300", "Supported: eventlist", "Content-Type: application/resource-lists+xml")
+}
+
+// BSX-16: each resource of an event list is shown in its watcher's view of it, and a
+// change of policy sends that resource alone. Nobody may see another's watchers, not
+// even who may see everything else.
+func TestViewsInLists(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		policy := &views{sight: map[string]consolidation.Sight{}}
+		w := newWorld(t, func(c *presence.Config) { c.Policy = policy })
+		require.Equal(t, 200, w.client("tom", "192.0.2.8").status("", "available", wordNote).Status)
+		require.Equal(t, 200, w.client("ann", "192.0.2.9").status("", "available", wordNote+"2").Status)
+		policy.set("bob", "tom", consolidation.SightBusyOrNot)
+		policy.set("eve", "tom", consolidation.SightOwn)
+		policy.set("eve", "ann", consolidation.SightRefused)
+		notes := func(n *notify) map[string]string {
+			shown := map[string]string{}
+			_, docs := rlmi(t, n)
+			for _, doc := range docs {
+				shown[doc.Entity] = shownOf(doc).note
+			}
+			return shown
+		}
+		bob, _ := w.standard("bob", "192.0.2.30").eventList("sip:tom@example.com", "sip:ann@example.com")
+		eve, _ := w.standard("eve", "192.0.2.31").eventList("sip:tom@example.com", "sip:ann@example.com")
+		sent := w.net.take()
+		require.Equal(t, map[string]string{"sip:tom@example.com": "Available", "sip:ann@example.com": wordNote + "2"}, notes(bob.of(sent)[0]))
+		require.Equal(t, map[string]string{"sip:tom@example.com": wordNote, "sip:ann@example.com": ""}, notes(eve.of(sent)[0]))
+
+		time.Sleep(time.Minute)
+		policy.set("bob", "tom", consolidation.SightOthers)
+		w.server.ApplyPolicy(t.Context())
+		sent = w.net.take()
+		require.Empty(t, eve.of(sent))
+		require.Equal(t, map[string]string{"sip:tom@example.com": wordNote}, notes(bob.of(sent)[0]))
+
+		_, res := w.standard("eve", "192.0.2.31").winfo("sip:tom@example.com")
+		require.Equal(t, 403, res.Status)
+	})
+}
+
+// judge is a policy that a test makes of a function.
+type judge func(w presence.Watcher, whom directory.Entry) consolidation.Sight
+
+func (f judge) Sight(_ context.Context, w presence.Watcher, whom directory.Entry) (consolidation.Sight, error) {
+	return f(w, whom), nil
+}
+
+// BSX-16: the policy is told what the directory says of the watcher, as far as that is
+// the watcher; a refresh asks it again; and while the directory cannot tell who the
+// watcher is, nothing is shown, and what was shown goes on.
+func TestPolicyByEntry(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		entries := slices.Clone(users)
+		entries[1].Groups = []string{"Actors"}
+		var asks error // what the directory says of bob, if anything
+		guard := &gate{}
+		w := newWorld(t, func(c *presence.Config) {
+			c.Guard = guard
+			c.Directory = directory.Func(func(_ context.Context, a directory.Address) (directory.Entry, error) {
+				for _, e := range entries {
+					if slices.Contains(e.SIP, a.Value) && (e.ID != "bob" || asks == nil) {
+						return e, nil
+					}
+				}
+				return directory.Entry{}, cmp.Or(asks, directory.ErrNotFound)
+			})
+			c.Policy = judge(func(w presence.Watcher, _ directory.Entry) consolidation.Sight {
+				switch {
+				case w.Entry == nil:
+					return consolidation.SightRefused
+				case slices.Contains(w.Entry.Groups, "Actors"):
+					return consolidation.SightOthers
+				}
+				return consolidation.SightBusyOrNot
+			})
+		})
+		guard.decision = as(`DE\tom`)
+		require.Equal(t, 200, w.client("tom", "192.0.2.8").status("", "available", wordNote).Status)
+		subscribe := func(user, account string) (*sub, *sipx.Response) {
+			guard.decision = as(account)
+			return w.standard(user, "192.0.2.30").subscribe("sip:tom@example.com")
+		}
+		refresh := func(s *sub, account string) int {
+			guard.decision = as(account)
+			return s.refresh().Status
+		}
+		ann, _ := subscribe("ann", `DE\ann`)
+		require.Contains(t, string(ann.one().Body), wordNote)
+		bob, _ := subscribe("bob", `DE\bob`)
+		require.NotContains(t, string(bob.one().Body), wordNote)
+		_, res := subscribe("nobody", `DE\ann`)
+		require.Equal(t, 403, res.Status, "there is no such entry")
+
+		// Who changes groups sees so from the next refresh on.
+		entries[1].Groups, entries[2].Groups = nil, []string{"Actors"}
+		require.Equal(t, 200, refresh(ann, `DE\ann`))
+		require.NotContains(t, string(ann.one().Body), wordNote)
+		require.Equal(t, 200, refresh(bob, `DE\bob`))
+		require.Contains(t, string(bob.one().Body), wordNote)
+
+		asks = errors.New("the directory is down")
+		require.Equal(t, 200, refresh(bob, `DE\bob`))
+		require.Contains(t, string(bob.one().Body), wordNote, "as before")
+		other, _ := subscribe("bob", `DE\bob`)
+		require.Equal(t, "other:unknown", other.one().shown(t).activity)
+		w.server.ApplyPolicy(t.Context())
+		require.Equal(t, "other:unknown", bob.one().shown(t).activity)
+
+		asks = directory.ErrNotFound
+		require.Equal(t, 403, refresh(bob, `DE\bob`))
+		require.Contains(t, bob.one().state(), "terminated;reason=rejected")
+	})
+}
+
+// A change of policy while somebody begins to watch is not missed.
+func TestPolicyChangesMeanwhile(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var w *world
+		sight := consolidation.SightOthers
+		w = newWorld(t, func(c *presence.Config) {
+			c.Policy = judge(func(presence.Watcher, directory.Entry) consolidation.Sight {
+				defer func() {
+					if sight == consolidation.SightOthers {
+						sight = consolidation.SightBusyOrNot
+						w.server.ApplyPolicy(t.Context())
+					}
+				}()
+				return sight
+			})
+		})
+		require.Equal(t, 200, w.client("tom", "192.0.2.8").status("", "available", wordNote).Status)
+		ann, _ := w.standard("ann", "192.0.2.30").subscribe("sip:tom@example.com")
+		require.NotContains(t, string(ann.one().Body), wordNote)
 	})
 }
 

@@ -124,7 +124,8 @@ func (p *presentity) setEntry(entry directory.Entry) bool {
 
 func sameEntry(a, b *directory.Entry) bool {
 	return a.Account == b.Account && a.DisplayName == b.DisplayName && a.Mail == b.Mail &&
-		slices.Equal(a.Lines, b.Lines) && slices.Equal(a.SIP, b.SIP) && slices.Equal(a.Tel, b.Tel)
+		slices.Equal(a.Lines, b.Lines) && slices.Equal(a.SIP, b.SIP) && slices.Equal(a.Tel, b.Tel) &&
+		slices.Equal(a.Groups, b.Groups)
 }
 
 // joinSources joins the sources of the entry. p.mu is held.

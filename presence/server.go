@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/openblustar/blustar/internal/deadline"
@@ -70,6 +71,7 @@ type Server struct {
 	pendings     pendings
 	clients      clients
 	lookups      lookups
+	policies     atomic.Uint64 // counts the changes of the policy
 	deadlines    deadline.Queue
 	unknown      *snapshot // of who has no entry
 	journal      *journal  // nil without a store

@@ -103,10 +103,11 @@ func (s *Server) open(ctx context.Context, sub *subscribing) error {
 			return err
 		}
 	}
-	items, pinned := s.items(ctx, sub, found)
+	version := s.policies.Load()
+	items, pinned := s.items(ctx, sub, user, found)
 	defer pinned.unpin()
 	if !list && sightOf(items[0].View) == consolidation.SightRefused {
-		return sipx.Errorf(403, "the user does not allow it")
+		return errNotAllowed
 	}
 	var m *member
 	var due []*subscription.Watch
@@ -144,6 +145,9 @@ func (s *Server) open(ctx context.Context, sub *subscribing) error {
 		d.Drop()
 		s.dialogEnded(subscription.Ending{Dialog: d, Cause: subscription.Refused, Detail: "it could not be stored"})
 		return nil
+	}
+	if s.policies.Load() != version {
+		s.judge(ctx, d, user.result) // the first NOTIFY shows it
 	}
 	d.Start()
 	subscription.Notify(due)
@@ -238,10 +242,10 @@ func (ps *pins) id(i int) string {
 
 // items are what a subscription watches. Their presentities stay in memory until they
 // are unpinned.
-func (s *Server) items(ctx context.Context, sub *subscribing, list []watched) ([]subscription.Item, pins) {
+func (s *Server) items(ctx context.Context, sub *subscribing, user watched, list []watched) ([]subscription.Item, pins) {
 	items := make([]subscription.Item, len(list))
 	pinned := pins{of: &s.presentities, list: make([]*presentity, len(list))}
-	watcher := Watcher{Account: whoIs(sub.id), Address: bareURI(sub.req.From.URI)}
+	who := watcher(sub.id, bareURI(sub.req.From.URI), user.result)
 	for i, found := range list {
 		item := &items[i]
 		item.Entity = found.uri
@@ -262,7 +266,7 @@ func (s *Server) items(ctx context.Context, sub *subscribing, list []watched) ([
 		if auth.SameAccount(sub.id, found.result.Entry.Account, found.result.Entry.ID) {
 			item.View = viewOf(consolidation.SightOwn, sub.dialect)
 		} else {
-			item.View = viewOf(s.sight(ctx, watcher, &found.result.Entry), sub.dialect)
+			item.View = viewOf(s.sight(ctx, who, &found.result.Entry), sub.dialect)
 		}
 	}
 	return items, pinned
@@ -301,6 +305,11 @@ func (s *Server) resubscribe(ctx context.Context, d *subscription.Dialog, sub *s
 	} else {
 		s.lookAgain(ctx, d, sub)
 	}
+	changed, ok := s.judgeAgain(ctx, d, sub)
+	if !ok {
+		return errNotAllowed
+	}
+	added = append(added, changed...)
 	m, _ := d.Data.(*member)
 	if m != nil && m.client != nil {
 		s.clients.refreshed(m)
@@ -308,7 +317,9 @@ func (s *Server) resubscribe(ctx context.Context, d *subscription.Dialog, sub *s
 	sub.answer(d.Accept(sub.req, sub.expires))
 	switch {
 	case sub.dialect.NotifyOnRefresh:
-		d.ShowAll()
+		if !d.ShowAll() {
+			d.Show(changed...)
+		}
 	case sub.contact.URI.User == amccUser && m != nil && m.client != nil:
 		// §2.9: everything that this client watches, in all its dialogs.
 		for _, other := range s.clients.membersOf(m.client) {
@@ -321,6 +332,22 @@ func (s *Server) resubscribe(ctx context.Context, d *subscription.Dialog, sub *s
 	}
 	return nil
 }
+
+// judgeAgain is judge for a refresh. Where the directory cannot tell who the watcher is,
+// everything stays as it was.
+func (s *Server) judgeAgain(ctx context.Context, d *subscription.Dialog, sub *subscribing) ([]*subscription.Watch, bool) {
+	if s.cfg.Policy == nil {
+		return nil, true
+	}
+	a, _ := directory.ParseAddress(bareURI(d.Watcher()))
+	found := s.lookupOne(ctx, partyOf(sub.req, sub.id), a)
+	if found.Err != nil && !isNobody(found.Err) {
+		return nil, true
+	}
+	return s.judge(ctx, d, found)
+}
+
+var errNotAllowed = sipx.Errorf(403, "the user does not allow it")
 
 // unsubscribed ends a dialog that its watcher ends: with the last subscription to its
 // own address a client ends (§2.2).
@@ -370,11 +397,11 @@ func (s *Server) replaceList(ctx context.Context, d *subscription.Dialog, sub *s
 			fresh = append(fresh, uri)
 		}
 	}
-	_, found, err := s.whoAndWhat(ctx, sub, fresh)
+	user, found, err := s.whoAndWhat(ctx, sub, fresh)
 	if err != nil {
 		return nil, err
 	}
-	added, pinned := s.items(ctx, sub, found)
+	added, pinned := s.items(ctx, sub, user, found)
 	defer pinned.unpin()
 	for i, n := 0, 0; i < len(items); i++ {
 		if items[i].Entity == "" {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/go-ldap/ldap/v3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/auth"
@@ -66,6 +67,30 @@ func TestADEntry(t *testing.T) {
 		want.ID = got.ID
 		require.Equal(t, want, got)
 	}
+}
+
+// The groups of a policy are those of memberOf.
+func TestADGroups(t *testing.T) {
+	r := adRig(t)
+	admin, err := ldap.DialURL(r["URL"], ldap.DialWithTLSConfig(tlsConfig(t, r["CA_FILE"])))
+	require.NoError(t, err)
+	defer admin.Close()
+	require.NoError(t, admin.Bind(r["ADMIN_NT"], r["ADMIN_PW"]))
+	group := "CN=Board," + r["PEOPLE_DN"]
+	add := ldap.NewAddRequest(group, nil)
+	add.Attribute("objectClass", []string{"group"})
+	add.Attribute("sAMAccountName", []string{"board"})
+	add.Attribute("member", []string{adUsers(t, r)["alice"].DN})
+	require.NoError(t, admin.Add(add))
+	cfg := adConfig(t, r)
+	cfg.GroupAttributes = []string{"memberOf"}
+	d := open(t, cfg)
+	alice, err := lookup(t, d, "sip:alice@example.test")
+	require.NoError(t, err)
+	require.Equal(t, []string{group}, alice.Groups)
+	bob, err := lookup(t, d, "sip:bob@example.test")
+	require.NoError(t, err)
+	require.Empty(t, bob.Groups)
 }
 
 // A contact with a SIP address is found where the filter lets it, as an entry

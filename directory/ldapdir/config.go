@@ -65,6 +65,9 @@ type Config struct {
 	// LineAttributes are the numbers of supervised devices. Nil means
 	// TelAttributes.
 	LineAttributes []string
+	// GroupAttributes are what a policy may go by: "memberOf", whose values are the DNs
+	// of the groups that the user is in directly, or "department". Nil means none.
+	GroupAttributes []string
 
 	// MaxConns is the number of connections to search with. Zero means
 	// DefaultMaxConns, 4.
@@ -137,6 +140,7 @@ func (cfg Config) withDefaults() Config {
 	cfg.SIPAttributes = slices.Clone(cfg.SIPAttributes)
 	cfg.TelAttributes = slices.Clone(cfg.TelAttributes)
 	cfg.LineAttributes = slices.Clone(cfg.LineAttributes)
+	cfg.GroupAttributes = slices.Clone(cfg.GroupAttributes)
 	if cfg.LineAttributes == nil {
 		cfg.LineAttributes = cfg.TelAttributes
 	}
@@ -163,6 +167,7 @@ func (cfg Config) mapping(check *conf.Check) *mapping {
 		{"SIPAttributes", cfg.SIPAttributes},
 		{"TelAttributes", cfg.TelAttributes},
 		{"LineAttributes", cfg.LineAttributes},
+		{"GroupAttributes", cfg.GroupAttributes},
 		{"IDAttribute", []string{cfg.IDAttribute}},
 		{"AccountAttribute", []string{cfg.AccountAttribute}},
 		{"NameAttribute", []string{cfg.NameAttribute}},
@@ -175,7 +180,7 @@ func (cfg Config) mapping(check *conf.Check) *mapping {
 	m := &mapping{
 		query: query{filter: cfg.Filter, sip: cfg.SIPAttributes, tel: cfg.TelAttributes},
 		id:    cfg.IDAttribute, account: cfg.AccountAttribute, name: cfg.NameAttribute, mail: cfg.MailAttribute,
-		lines: cfg.LineAttributes, domain: cfg.Domain,
+		lines: cfg.LineAttributes, groups: cfg.GroupAttributes, domain: cfg.Domain,
 	}
 	for _, template := range cfg.TelFormats {
 		f, err := parseTelFormat(template)

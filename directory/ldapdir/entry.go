@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+	"unique"
 
 	"github.com/go-ldap/ldap/v3"
 
@@ -17,14 +18,14 @@ import (
 type mapping struct {
 	query
 	id, account, name, mail string
-	lines                   []string
+	lines, groups           []string
 	domain                  string
 }
 
 // requested returns the attributes to ask the server for.
 func (m *mapping) requested() []string {
 	var attrs []string
-	for _, attr := range slices.Concat([]string{m.id, m.account, m.name, m.mail}, m.sip, m.tel, m.lines) {
+	for _, attr := range slices.Concat([]string{m.id, m.account, m.name, m.mail}, m.sip, m.tel, m.lines, m.groups) {
 		if attr != "" && !slices.ContainsFunc(attrs, func(s string) bool { return strings.EqualFold(s, attr) }) {
 			attrs = append(attrs, attr)
 		}
@@ -46,6 +47,7 @@ func (m *mapping) entry(e *ldap.Entry) (directory.Entry, error) {
 		SIP:         numbers(e, directory.SchemeSIP, m.sip),
 		Tel:         numbers(e, directory.SchemeTel, m.tel),
 		Lines:       numbers(e, directory.SchemeTel, m.lines),
+		Groups:      groups(e, m.groups),
 	}
 	return d, nil
 }
@@ -70,13 +72,31 @@ func numbers(e *ldap.Entry, scheme string, attrs []string) []string {
 	return vs
 }
 
+// groups returns the values of all of these attributes. Many entries have the same
+// values: there is one copy of each.
+func groups(e *ldap.Entry, attrs []string) []string {
+	var vs []string
+	for _, attr := range attrs {
+		for _, v := range e.GetEqualFoldAttributeValues(attr) {
+			if v = printed(v); v != "" {
+				vs = append(vs, unique.Make(v).Value())
+			}
+		}
+	}
+	return vs
+}
+
 // value returns the first value of an attribute, without what is not to be shown,
 // and "" where there is none.
 func value(e *ldap.Entry, attr string) string {
 	if attr == "" {
 		return ""
 	}
-	v := strings.TrimSpace(e.GetEqualFoldAttributeValue(attr))
+	return printed(e.GetEqualFoldAttributeValue(attr))
+}
+
+func printed(v string) string {
+	v = strings.TrimSpace(v)
 	if !utf8.ValidString(v) || strings.ContainsFunc(v, unicode.IsControl) {
 		return ""
 	}

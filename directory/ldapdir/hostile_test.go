@@ -191,3 +191,20 @@ func TestMaxChecks(t *testing.T) {
 	}
 	f.wg.Wait()
 }
+
+// What an entry belongs to is all values of the attributes that are configured.
+func TestGroups(t *testing.T) {
+	f := newFakeServer()
+	f.users = []*ldap.Entry{ldap.NewEntry("uid=alice,dc=x", map[string][]string{
+		"entryUUID": {"a1"}, "mail": {"alice@example.test"},
+		"memberof": {"CN=Board,DC=x", "cn=a\nb", " CN=Staff,DC=x "}, "department": {"Sales"},
+	})}
+	cfg := f.config()
+	alice, err := lookup(t, open(t, cfg), "sip:alice@example.test")
+	require.NoError(t, err)
+	require.Empty(t, alice.Groups)
+	cfg.GroupAttributes = []string{"memberOf", "department", "title"}
+	alice, err = lookup(t, open(t, cfg), "sip:alice@example.test")
+	require.NoError(t, err)
+	require.Equal(t, []string{"CN=Board,DC=x", "CN=Staff,DC=x", "Sales"}, alice.Groups)
+}

@@ -16,7 +16,6 @@ import (
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/directory/ldapdir"
 	"github.com/openblustar/blustar/presence"
-	"github.com/openblustar/blustar/presence/policyfile"
 )
 
 // backends is all that the configuration names besides sockets: files that are
@@ -103,7 +102,8 @@ func (b *backends) openLDAP(l *ldapConfig, log *slog.Logger) error {
 		SIPAttributes: l.SIPAttributes, TelAttributes: l.TelAttributes, TelFormats: l.TelFormats,
 		IDAttribute: l.IDAttribute, AccountAttribute: l.AccountAttribute, Domain: l.AccountDomain,
 		NameAttribute: l.NameAttribute, MailAttribute: l.MailAttribute, LineAttributes: l.LineAttributes,
-		Lifetime: time.Duration(*l.Cache), NegativeLifetime: min(time.Duration(*l.Cache), 30*time.Second),
+		GroupAttributes: l.GroupAttributes,
+		Lifetime:        time.Duration(*l.Cache), NegativeLifetime: min(time.Duration(*l.Cache), 30*time.Second),
 	}
 	if *l.Cache == 0 {
 		cfg.Lifetime, cfg.NegativeLifetime = -1, -1
@@ -155,15 +155,10 @@ func (b *backends) openActiveDirectory(c *config, log *slog.Logger) error {
 }
 
 func (b *backends) openPolicy(c *config, _ *slog.Logger) error {
-	if c.Policy == "" {
-		return nil
+	if c.Policy != "" {
+		b.policy = policy{b}
+		b.says("show of users what %s allows", c.Policy)
 	}
-	p, err := policyfile.Load(c.Policy)
-	if err != nil {
-		return err
-	}
-	b.policy = p
-	b.says("show of users what %s allows", c.Policy)
 	return nil
 }
 

@@ -103,6 +103,7 @@ type ldapConfig struct {
 	AccountDomain    string    `json:"account_domain"` // put before the account: DOMAIN\user
 	MailAttribute    string    `json:"mail_attribute"`
 	LineAttributes   []string  `json:"line_attributes"`
+	GroupAttributes  []string  `json:"group_attributes"` // for policy
 	NameAttribute    string    `json:"name_attribute"`
 	Cache            *duration `json:"cache"` // 0: none
 }

@@ -9,6 +9,9 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/consolidation"
+	"github.com/openblustar/blustar/presence/policyfile"
 )
 
 // inputs is what the server has from files, and reads again while it runs: all of it,
@@ -16,8 +19,9 @@ import (
 type inputs struct {
 	users       *directory.Memory // nil where the directory is LDAP
 	accounts    *auth.LocalAccounts
-	certificate *tls.Certificate // nil without tls.cert
-	token       auth.Secret      // of the control API, empty without one
+	certificate *tls.Certificate   // nil without tls.cert
+	token       auth.Secret        // of the control API, empty without one
+	policy      *policyfile.Policy // nil without policy
 }
 
 // read reads the files that a configuration names. The error is a *configError.
@@ -28,6 +32,7 @@ func (c *config) read() (*inputs, error) {
 		read func(*config) error
 	}{
 		{"directory", f.readUsers}, {"accounts", f.readAccounts}, {"tls", f.readCertificate}, {"http.token_file", f.readToken},
+		{"policy", f.readPolicy},
 	} {
 		if err := step.read(c); err != nil {
 			return nil, c.bad(step.key, err)
@@ -60,6 +65,20 @@ func (f *inputs) readAccounts(c *config) (err error) {
 		f.accounts, err = auth.LoadAccounts(c.Accounts)
 	}
 	return err
+}
+
+func (f *inputs) readPolicy(c *config) (err error) {
+	if c.Policy != "" {
+		f.policy, err = policyfile.Load(c.Policy)
+	}
+	return err
+}
+
+// policy is the one that was read last. It implements [presence.Policy].
+type policy struct{ *backends }
+
+func (p policy) Sight(ctx context.Context, w presence.Watcher, whom directory.Entry) (consolidation.Sight, error) {
+	return p.files.Load().policy.Sight(ctx, w, whom)
 }
 
 // Lookup implements [directory.Directory].
@@ -100,7 +119,7 @@ func (b *backends) leaf() *x509.Certificate {
 	return nil
 }
 
-// reload reads users, accounts, certificate, token and log level again. Where anything
+// reload reads users, accounts, policy, certificate, token and log level again. Where anything
 // of them is not good, everything stays as it was. What else has changed in the
 // configuration needs a restart, and is named in the log.
 func (s *server) reload(ctx context.Context) error {
@@ -121,8 +140,9 @@ func (s *server) reload(ctx context.Context) error {
 	if !slices.Equal(before.accounts.Realms(), f.accounts.Realms()) || !slices.Equal(before.accounts.Algorithms(), f.accounts.Algorithms()) {
 		return c.bad("accounts", &fieldError{Reason: "digest_ha1 is of another realm or algorithm than before: that needs a restart"})
 	}
-	if (before.users == nil) != (f.users == nil) || (before.certificate == nil) != (f.certificate == nil) || (before.token.Len() == 0) != (f.token.Len() == 0) {
-		return c.bad("", &fieldError{Reason: "whether directory.file, tls and http.token_file are used has changed: that needs a restart"})
+	if (before.users == nil) != (f.users == nil) || (before.certificate == nil) != (f.certificate == nil) || (before.token.Len() == 0) != (f.token.Len() == 0) ||
+		(before.policy == nil) != (f.policy == nil) {
+		return c.bad("", &fieldError{Reason: "whether directory.file, tls, http.token_file and policy are used has changed: that needs a restart"})
 	}
 	s.backends.files.Store(f)
 	s.level.Set(c.level())
@@ -134,6 +154,7 @@ func (s *server) reload(ctx context.Context) error {
 			s.log.Debug("no entry any more", "user", u.ID, "error", err)
 		}
 	}
+	s.presence.ApplyPolicy(ctx)
 	s.log.Info("reloaded", "users", f.size(), "accounts", f.accounts.Len())
 	return nil
 }

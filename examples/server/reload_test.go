@@ -178,3 +178,36 @@ func TestListenFlags(t *testing.T) {
 	require.Equal(t, 200, p.request("GET", "/healthz", "").status, "it asks the server by SIP")
 	require.Contains(t, p.request("GET", "/", "").body, "<title>Presence</title>")
 }
+
+// BSX-16: a policy that has changed takes effect on those who watch already, by signal and
+// by the control API; one that is wrong changes nothing. It goes by groups of the
+// directory.
+func TestReloadPolicy(t *testing.T) {
+	folder := files(t, map[string]string{
+		"users.json": strings.Replace(usersJSON, `"account":"DE\\ann"`, `"account":"DE\\ann","groups":["Cast"]`, 1), "accounts.json": accountsJSON(t),
+		"policy.json": `{"rules":[{"watchers":["group:cast"],"sight":"others"}],"default":"blocked"}`,
+		"server.json": `{"listen":["udp:127.0.0.1:0"],"domains":["example.com"],"directory":{"file":"users.json"},"accounts":"accounts.json",
+			"policy":"policy.json","http":{"listen":"127.0.0.1:0"}}`,
+	})
+	write := func(text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, "policy.json"), []byte(text), 0o600))
+	}
+	p := start(t, "-config", filepath.Join(folder, "server.json"))
+	require.Equal(t, 204, p.request("PUT", "/v1/lines/2719", `{"state":"busy"}`).status)
+	ann := p.phone("udp", annURI, `DE\ann`, canary)
+	require.NoError(t, ann.Watch(t.Context(), tomURI))
+	ann.hears(tomURI, "a call", is("busy", "In a call"))
+
+	write(`{"default":"no-lines"}`)
+	p.hangup <- syscall.SIGHUP
+	ann.hears(tomURI, "busy, and not why", is("busy", "Busy"))
+
+	write(`{"default":"whatever"}`)
+	a := p.request("POST", "/v1/reload", "")
+	require.Equal(t, http.StatusUnprocessableEntity, a.status)
+	require.Contains(t, a.body, "policy: ")
+
+	write(`{"rules":[{"users":["tom"],"sight":"blocked"}]}`)
+	require.Equal(t, 204, p.request("POST", "/v1/reload", "").status)
+	ann.hears(tomURI, "nothing", func(s client.Summary) bool { return s.Status == "unknown" })
+}

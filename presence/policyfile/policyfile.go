@@ -7,9 +7,15 @@
 //	   {"users": ["board"], "sight": "busy-or-not"}],
 //	 "default": "no-details"}
 //
-// A name in watchers and users is that of a group, else an account, a sip: or tel:
-// address, or the ID of a directory entry. A rule without watchers counts for all of
-// them, one without users for all users. Where no rule counts, default does.
+// A name in watchers and users is that of a group of the file, else an account, a sip: or
+// tel: address, or the ID of a directory entry. "group:" and a value of
+// [directory.Entry].Groups are all who have that value: "group:Sales", or
+// "group:CN=Board,OU=Groups,DC=example,DC=com". Case does not count. A rule without
+// watchers counts for all of them, one without users for all users. Where no rule counts,
+// default does.
+//
+// A watcher is known by account, and by the directory entry of From where that is the
+// account's. Who has no account, because nobody must sign in, is taken at their word.
 //
 // The sights are "others" (everything but the details of private appointments), "own"
 // (those too), "no-details", "no-lines", "busy-or-not", "blocked" and "refused"; see
@@ -124,20 +130,16 @@ func Load(name string) (*Policy, error) {
 	return p, nil
 }
 
-// Sight implements [presence.Policy]. Where the watcher has an account, their address
-// is no proof of who they are, and a rule must name the account.
+// Sight implements [presence.Policy].
 func (p *Policy) Sight(_ context.Context, w presence.Watcher, whom directory.Entry) (consolidation.Sight, error) {
-	watcher := []string{w.Account}
+	watcher := []string{nameKey(w.Account)}
 	if w.Account == "" {
-		watcher[0] = w.Address
+		watcher[0] = nameKey(w.Address)
 	}
-	user := []string{whom.ID, whom.Account}
-	for _, a := range whom.SIP {
-		user = append(user, "sip:"+a)
+	if w.Entry != nil {
+		watcher = append(watcher, namesOf(w.Entry)...)
 	}
-	for _, a := range whom.Tel {
-		user = append(user, "tel:"+a)
-	}
+	user := namesOf(&whom)
 	for _, r := range p.rules {
 		if r.watchers.has(watcher) && r.users.has(user) {
 			return r.sight, nil
@@ -146,8 +148,24 @@ func (p *Policy) Sight(_ context.Context, w presence.Watcher, whom directory.Ent
 	return p.fallback, nil
 }
 
+// namesOf are the keys of all names that an entry has.
+func namesOf(e *directory.Entry) []string {
+	list := make([]string, 0, 2+len(e.SIP)+len(e.Tel)+len(e.Groups))
+	list = append(list, nameKey(e.ID), nameKey(e.Account))
+	for _, a := range e.SIP {
+		list = append(list, nameKey("sip:"+a))
+	}
+	for _, a := range e.Tel {
+		list = append(list, nameKey("tel:"+a))
+	}
+	for _, g := range e.Groups {
+		list = append(list, nameKey("group:"+g))
+	}
+	return list
+}
+
 func (n names) has(any []string) bool {
-	return n == nil || slices.ContainsFunc(any, func(name string) bool { return name != "" && n[nameKey(name)] })
+	return n == nil || slices.ContainsFunc(any, func(key string) bool { return n[key] })
 }
 
 // nameKey writes a name as it is compared.

@@ -18,15 +18,18 @@ var _ presence.Policy = (*policyfile.Policy)(nil)
 
 const board = `{"groups": {"board": ["DE\\ann", "sip:bob@example.com"]},
  "rules": [{"watchers": ["board"], "sight": "others"}, {"users": ["board", "eve-id"], "sight": "busy-or-not"},
-  {"watchers": ["tel:300"], "users": ["tom"], "sight": "refused"}], "default": "no-details"}`
+  {"watchers": ["tel:300"], "users": ["tom"], "sight": "refused"},
+  {"watchers": ["group:SALES", "group:cn=temps,dc=example,dc=com"], "sight": "no-lines"}, {"users": ["group:Sales"], "sight": "blocked"}], "default": "no-details"}`
 
-// BSX-16: the first rule that names both counts, by account, address, ID and group.
+// BSX-16: the first rule that names both counts, by account, address, ID, and group
+// of the file or of the directory.
 func TestSight(t *testing.T) {
 	p, err := policyfile.Read(strings.NewReader(board))
 	require.NoError(t, err)
 	ann := directory.Entry{ID: "1", Account: `de\ANN`}
 	bob := directory.Entry{ID: "2", SIP: []string{"bob@example.com"}}
 	tom := directory.Entry{ID: "tom", Account: `DE\tom`}
+	sales := directory.Entry{ID: "3", Groups: []string{"Sales", "CN=Temps,DC=example,DC=com"}}
 	for _, tt := range []struct {
 		watcher presence.Watcher
 		whom    directory.Entry
@@ -39,6 +42,11 @@ func TestSight(t *testing.T) {
 		{presence.Watcher{Account: `DE\tom`}, tom, consolidation.SightNoDetails},
 		{presence.Watcher{Address: "sip:bob@EXAMPLE.com"}, tom, consolidation.SightOthers},
 		{presence.Watcher{Account: `DE\tom`, Address: "sip:bob@example.com"}, tom, consolidation.SightNoDetails},
+		{presence.Watcher{Account: `DE\eve`, Entry: &sales}, tom, consolidation.SightNoLines},
+		{presence.Watcher{Account: `DE\eve`, Entry: &directory.Entry{ID: "4", Groups: sales.Groups[1:]}}, tom, consolidation.SightNoLines},
+		{presence.Watcher{Account: `DE\eve`, Entry: &directory.Entry{ID: "sales"}}, tom, consolidation.SightNoDetails},
+		{presence.Watcher{Account: "amcc", Entry: &ann}, tom, consolidation.SightOthers},
+		{presence.Watcher{Account: `DE\tom`}, sales, consolidation.SightBlocked},
 		{presence.Watcher{Address: "tel:300"}, tom, consolidation.SightRefused},
 		{presence.Watcher{}, tom, consolidation.SightNoDetails},
 	} {

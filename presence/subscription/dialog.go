@@ -339,20 +339,19 @@ func (w *Watch) Move(from, to Resource, v View) {
 	d.Show(w)
 }
 
-// SetView has a watcher see a resource in another way, which it is shown.
-func (w *Watch) SetView(v View) {
+// SetView has a watcher see a resource in another way from now on. It reports whether
+// that is another one, which is for [Dialog.Show].
+func (w *Watch) SetView(v View) bool {
 	d := w.dialog
 	d.mu.Lock()
-	same := w.view == v || w.removed || d.closed
-	if !same {
-		w.leave()
-		w.view, w.shown = v, false
-		w.join()
+	defer d.mu.Unlock()
+	if w.view == v || w.removed || d.closed {
+		return false
 	}
-	d.mu.Unlock()
-	if !same {
-		d.Show(w)
-	}
+	w.leave()
+	w.view, w.shown = v, false
+	w.join()
+	return true
 }
 
 // View returns how w sees its resource.
