@@ -1,0 +1,19 @@
+package natsstore
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+func (s *Store) Conn() *nats.Conn { return s.cfg.Conn }
+
+// Pause has s believe that it leads though it does not renew its lease, as a process does
+// that was stopped in the middle of a write.
+func Pause(s *Store) {
+	s.lease.cancel()
+	s.lease.work.Wait()
+	s.lease.mu.Lock()
+	defer s.lease.mu.Unlock()
+	s.lease.until = time.Now().Add(time.Hour)
+}

@@ -1,0 +1,72 @@
+package natsstore_test
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/natsstore"
+	"github.com/openblustar/blustar/presence/storetest"
+)
+
+// start starts a NATS server in this process, on a port of its own.
+func start(t *testing.T) *server.Server {
+	t.Helper()
+	return run(t, server.RANDOM_PORT, t.TempDir())
+}
+
+// restart stops a server and starts it again, on the same port with the same files.
+func restart(t *testing.T, s *server.Server) *server.Server {
+	t.Helper()
+	port, dir := s.Addr().(*net.TCPAddr).Port, s.StoreDir()
+	s.Shutdown()
+	s.WaitForShutdown()
+	return run(t, port, filepath.Dir(dir))
+}
+
+func run(t *testing.T, port int, dir string) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{
+		ServerName: "nats", Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true,
+	})
+	require.NoError(t, err)
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	require.True(t, s.ReadyForConnections(time.Minute))
+	return s
+}
+
+func connect(t *testing.T, s *server.Server) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(s.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// open opens a store that leads.
+func open(t *testing.T, cfg natsstore.Config) *natsstore.Store {
+	t.Helper()
+	s, err := natsstore.Open(t.Context(), cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = s.Close(context.Background()) })
+	require.NoError(t, s.Lead(t.Context()))
+	return s
+}
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, before presence.Store) presence.Store {
+		if s, ok := before.(*natsstore.Store); ok {
+			require.NoError(t, s.Close(t.Context()))
+			return open(t, natsstore.Config{Conn: s.Conn(), Node: "again"})
+		}
+		return open(t, natsstore.Config{Conn: connect(t, start(t)), Node: "first"})
+	})
+}

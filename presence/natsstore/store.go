@@ -1,0 +1,254 @@
+package natsstore
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"github.com/openblustar/blustar/presence"
+)
+
+// Errors of a [Store], to be told with [errors.Is].
+var (
+	// ErrNotLeading is what a node that has not led yet, or leads no more, is told.
+	ErrNotLeading = errors.New("natsstore: this node does not lead")
+	// ErrVersion is a stream that this program did not make, or a newer one did.
+	ErrVersion = errors.New("natsstore: it is no such store, or of another version")
+)
+
+// Defaults and bounds of [Config].
+const (
+	DefaultBucket = "blustar"
+	DefaultLease  = 10 * time.Second
+	MinLease      = time.Second
+)
+
+// Config is what a [Store] is made from. The zero value of all but Conn is usable.
+type Config struct {
+	// Conn is the connection to NATS. It belongs to the host, who closes it after the
+	// Store; it should reconnect for ever (nats.MaxReconnects(-1)).
+	Conn *nats.Conn
+	// Bucket names the stream: letters, digits, '-' and '_'; empty: DefaultBucket. All
+	// nodes of a site have the same, and no other site has it.
+	Bucket string
+	// Replicas is how many NATS servers keep the records, 1 to 5, where Open makes the
+	// stream; 0: 1.
+	Replicas int
+	// Node names this node in logs and to the others; empty: the name of the host.
+	Node string
+	// Lease is how long after the last sign of life of the leader a stand-by takes over;
+	// 0: DefaultLease; MinLease at least. All nodes have the same.
+	Lease time.Duration
+	// Logger is told who leads; nil: nobody.
+	Logger *slog.Logger
+}
+
+// Store is a [presence.Store] in a JetStream stream, for the node that leads. It is safe
+// for concurrent use.
+type Store struct {
+	cfg    Config
+	js     jetstream.JetStream
+	stream jetstream.Stream
+	log    *slog.Logger
+	id     string // of this Store among all
+	lease  lease
+	mu     sync.Mutex // of batches: one at a time
+}
+
+var _ presence.Store = (*Store)(nil)
+
+// format is the version of what is in the stream, which its metadata names.
+const (
+	format     = "1"
+	keyFormat  = "blustar-format"
+	headExpiry = "Blustar-Expires" // in milliseconds since 1970
+	headGone   = "Blustar-Deleted"
+	// tombstone is how long a deletion is kept in place of what it deletes.
+	tombstone = time.Minute
+)
+
+var bucketName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// Open finds the stream, or makes it where there is none. It does not lead yet. The
+// error names everything that is wrong with cfg, or wraps [ErrVersion] or that of NATS.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	cfg.Bucket = cmp.Or(cfg.Bucket, DefaultBucket)
+	cfg.Replicas = cmp.Or(cfg.Replicas, 1)
+	cfg.Lease = cmp.Or(cfg.Lease, DefaultLease)
+	if cfg.Node == "" {
+		cfg.Node, _ = os.Hostname()
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	var wrong []error
+	if cfg.Conn == nil {
+		wrong = append(wrong, errors.New("natsstore: Conn is missing"))
+	}
+	if !bucketName.MatchString(cfg.Bucket) {
+		wrong = append(wrong, fmt.Errorf("natsstore: Bucket %q: want letters, digits, - and _, at most 64", cfg.Bucket))
+	}
+	if cfg.Replicas < 1 || cfg.Replicas > 5 {
+		wrong = append(wrong, fmt.Errorf("natsstore: Replicas %d: want 1 to 5", cfg.Replicas))
+	}
+	if cfg.Lease < MinLease {
+		wrong = append(wrong, fmt.Errorf("natsstore: Lease %v: want %v or more", cfg.Lease, MinLease))
+	}
+	if len(wrong) > 0 {
+		return nil, errors.Join(wrong...)
+	}
+	js, err := jetstream.New(cfg.Conn)
+	if err != nil {
+		return nil, fmt.Errorf("natsstore: %w", err)
+	}
+	s := &Store{cfg: cfg, js: js, id: nuid.Next(), log: cfg.Logger.With("node", cfg.Node, "bucket", cfg.Bucket)}
+	s.lease.lost = make(chan struct{})
+	if s.stream, err = s.open(ctx); err != nil {
+		return nil, fmt.Errorf("natsstore: bucket %q: %w", cfg.Bucket, err)
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context) (jetstream.Stream, error) {
+	stream, err := s.js.Stream(ctx, s.cfg.Bucket)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = s.js.CreateStream(ctx, jetstream.StreamConfig{
+			Name: s.cfg.Bucket, Subjects: []string{s.cfg.Bucket + ".>"},
+			Description:        "records of a BluStar presence server",
+			Metadata:           map[string]string{keyFormat: format},
+			Replicas:           s.cfg.Replicas,
+			MaxMsgsPerSubject:  1,
+			Discard:            jetstream.DiscardNew,
+			AllowMsgTTL:        true,
+			AllowAtomicPublish: true,
+		})
+	}
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster
+		stream, err = s.js.Stream(ctx, s.cfg.Bucket)
+	}
+	if err != nil {
+		return nil, err
+	}
+	cfg := stream.CachedInfo().Config
+	if got := cfg.Metadata[keyFormat]; got != format || !cfg.AllowAtomicPublish || !cfg.AllowMsgTTL || cfg.MaxMsgsPerSubject != 1 {
+		return nil, fmt.Errorf("%w: %s is %q; this program knows %q", ErrVersion, keyFormat, got, format)
+	}
+	return stream, nil
+}
+
+// subject is where a record is: kinds and keys are any bytes, subjects are not.
+func (s *Store) subject(kind, key string) string {
+	return s.records() + base64.RawURLEncoding.EncodeToString([]byte(kind)) + "." + base64.RawURLEncoding.EncodeToString([]byte(key))
+}
+
+func (s *Store) records() string { return s.cfg.Bucket + ".record." }
+
+// record reads a message. It reports false where the record was deleted or has expired.
+func (s *Store) record(subject string, head nats.Header, data []byte, revision uint64) (presence.Record, bool, error) {
+	name := strings.Split(strings.TrimPrefix(subject, s.records()), ".")
+	if len(name) != 2 {
+		return presence.Record{}, false, fmt.Errorf("natsstore: subject %q is no record's", subject)
+	}
+	kind, err := base64.RawURLEncoding.DecodeString(name[0])
+	key, err2 := base64.RawURLEncoding.DecodeString(name[1])
+	if err := errors.Join(err, err2); err != nil {
+		return presence.Record{}, false, fmt.Errorf("natsstore: subject %q is no record's: %w", subject, err)
+	}
+	r := presence.Record{Kind: string(kind), Key: string(key), Value: data, Revision: revision}
+	if r.Value == nil {
+		r.Value = []byte{}
+	}
+	if text := head.Get(headExpiry); text != "" {
+		ms, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return r, false, fmt.Errorf("natsstore: %s of %q: %w", headExpiry, subject, err)
+		}
+		r.Expires = time.UnixMilli(ms)
+	}
+	there := head.Get(headGone) == "" && head.Get(jetstream.MarkerReasonHeader) == "" &&
+		(r.Expires.IsZero() || time.Until(r.Expires) > 0)
+	return r, there, nil
+}
+
+// message is what a write publishes.
+func (s *Store) message(w presence.Write) *nats.Msg {
+	m := nats.NewMsg(s.subject(w.Kind, w.Key))
+	switch {
+	case w.Value == nil:
+		m.Header.Set(headGone, "1")
+		setTTL(m, tombstone)
+	case !w.Expires.IsZero():
+		m.Header.Set(headExpiry, strconv.FormatInt(w.Expires.UnixMilli(), 10))
+		setTTL(m, time.Until(w.Expires))
+	}
+	m.Data = w.Value
+	return m
+}
+
+// setTTL has JetStream forget a message: after d, in whole seconds, and one at least.
+func setTTL(m *nats.Msg, d time.Duration) {
+	seconds := max(1, int64((d+time.Second-1)/time.Second))
+	m.Header.Set(jetstream.MsgTTLHeader, strconv.FormatInt(seconds, 10))
+}
+
+// Load implements [presence.Store].
+func (s *Store) Load(ctx context.Context, f func(presence.Record) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !s.Leads() {
+		return ErrNotLeading
+	}
+	consumer, err := s.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{s.records() + ">"}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+	})
+	if err != nil {
+		return fmt.Errorf("natsstore: load: %w", err)
+	}
+	if info := consumer.CachedInfo(); info.NumPending == 0 {
+		return nil
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return fmt.Errorf("natsstore: load: %w", err)
+	}
+	defer messages.Stop()
+	for {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("natsstore: load: %w", err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return fmt.Errorf("natsstore: load: %w", err)
+		}
+		r, there, err := s.record(m.Subject(), m.Headers(), m.Data(), meta.Sequence.Stream)
+		if err != nil {
+			return err
+		}
+		if there {
+			if err := f(r); err != nil {
+				return err
+			}
+		}
+		if meta.NumPending == 0 {
+			return nil
+		}
+	}
+}
