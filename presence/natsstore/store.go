@@ -82,8 +82,9 @@ const (
 
 var bucketName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-// Open finds the stream, or makes it where there is none. It does not lead yet. The
-// error names everything that is wrong with cfg, or wraps [ErrVersion] or that of NATS.
+// Open finds the stream, or makes it where there is none, and waits until ctx ends for a
+// NATS that is not ready. It does not lead yet. The error names everything that is wrong
+// with cfg, or wraps [ErrVersion] or that of NATS.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg.Bucket = cmp.Or(cfg.Bucket, DefaultBucket)
 	cfg.Replicas = cmp.Or(cfg.Replicas, 1)
@@ -116,10 +117,31 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s := &Store{cfg: cfg, js: js, id: nuid.Next(), log: cfg.Logger.With("node", cfg.Node, "bucket", cfg.Bucket)}
 	s.lease.lost = make(chan struct{})
-	if s.stream, err = s.open(ctx); err != nil {
-		return nil, fmt.Errorf("natsstore: bucket %q: %w", cfg.Bucket, err)
+	for {
+		try, cancel := context.WithTimeout(ctx, openPatience)
+		s.stream, err = s.open(try)
+		cancel()
+		if err == nil {
+			return s, nil
+		}
+		if err = fmt.Errorf("natsstore: bucket %q: %w", cfg.Bucket, err); !isNotReady(err) {
+			return nil, err
+		}
+		s.log.Warn("NATS is not ready", "error", err)
+		if pause(ctx, cfg.Lease/10) != nil {
+			return nil, err
+		}
 	}
-	return s, nil
+}
+
+// openPatience is how long Open waits for one answer.
+const openPatience = 5 * time.Second
+
+// isNotReady reports whether a NATS that starts, or elects a leader, answers so.
+func isNotReady(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.Code == 503 || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) ||
+		errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoStreamResponse)
 }
 
 func (s *Store) open(ctx context.Context) (jetstream.Stream, error) {

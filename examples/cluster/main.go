@@ -1,0 +1,299 @@
+// Command cluster shows how a presence server outlives the machine that it runs on: it
+// starts three NATS servers and three nodes, of which one serves and two stand by, kills
+// the one that serves, ends the next one politely, and prints what two clients notice of
+// it. It needs no arguments and no set-up:
+//
+//	cd examples/cluster && go run .
+//
+// Every node is a process of its own, this program with the argument "node". All listen at
+// one address, the one that serves; on several machines that is a virtual address or a DNS
+// SRV record. File node.go is what one copies from.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/pidf/aa"
+	"github.com/openblustar/blustar/presence/client"
+	"github.com/openblustar/blustar/sipx"
+	"github.com/openblustar/blustar/sipx/stack"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	if len(os.Args) == 5 && os.Args[1] == "node" {
+		err = serve(ctx, os.Stdout, os.Args[2], os.Args[3], os.Args[4])
+	} else {
+		err = day(ctx, os.Stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "cluster:", err)
+		os.Exit(1)
+	}
+}
+
+// startNATS starts three NATS servers that keep the records, and returns their URLs.
+func startNATS(dir string) (urls []string, stop func(), err error) {
+	var ports []int
+	var routes []string
+	for range 3 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, nil, err
+		}
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		routes = append(routes, "nats://"+l.Addr().String())
+		_ = l.Close()
+	}
+	var all []*server.Server
+	stop = func() {
+		for _, s := range all {
+			s.Shutdown()
+			s.WaitForShutdown()
+		}
+	}
+	for i, port := range ports {
+		s, err := server.NewServer(&server.Options{
+			ServerName: fmt.Sprintf("nats-%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
+			JetStream: true, StoreDir: filepath.Join(dir, fmt.Sprint(i)),
+			Cluster: server.ClusterOpts{Name: "presence", Host: "127.0.0.1", Port: port},
+			Routes:  server.RoutesFromStr(strings.Join(routes, ",")),
+		})
+		if err != nil {
+			stop()
+			return nil, nil, err
+		}
+		s.Start()
+		all = append(all, s)
+		if !s.ReadyForConnections(time.Minute) {
+			stop()
+			return nil, nil, errors.New("NATS does not start")
+		}
+		urls = append(urls, s.ClientURL())
+	}
+	return urls, stop, nil
+}
+
+// process is a node.
+type process struct {
+	name  string
+	cmd   *exec.Cmd
+	leads chan time.Time // when it began to serve
+}
+
+func startNode(ctx context.Context, name, urls, address string) (*process, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{name: name, cmd: exec.CommandContext(ctx, program, "node", name, urls, address), leads: make(chan time.Time, 1)}
+	p.cmd.Stderr = os.Stderr
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { // until the process ends
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if lines.Text() == serving {
+				p.leads <- time.Now()
+			}
+		}
+	}()
+	return p, nil
+}
+
+// end ends a node by a signal, and waits for it.
+func (p *process) end(s os.Signal) {
+	_ = p.cmd.Process.Signal(s)
+	_ = p.cmd.Wait()
+}
+
+// first returns the node that serves first, and when it did.
+func first(ctx context.Context, nodes ...*process) (*process, time.Time, error) {
+	for {
+		for _, p := range nodes {
+			select {
+			case at := <-p.leads:
+				return p, at, nil
+			case <-ctx.Done():
+				return nil, time.Time{}, errors.New("no node serves")
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+}
+
+// person is a user with a client.
+type person struct {
+	*client.Client
+	name, address string
+	stack         sipx.Stack
+	heard         chan client.Summary
+}
+
+func newPerson(name, server string) (*person, error) {
+	id := strings.ToLower(name)
+	uri, err := sipx.ParseURI("sip:" + server)
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := auth.NewCredentials(`DE\`+id, []byte(password))
+	if err != nil {
+		return nil, err
+	}
+	sip, err := stack.Listen(stack.Config{Listen: []string{"udp:127.0.0.1:0"}})
+	if err != nil {
+		return nil, err
+	}
+	p := &person{name: name, address: "sip:" + id + "@example.com", stack: sip, heard: make(chan client.Summary, 64)}
+	p.Client, err = client.New(client.Config{
+		Sender: sip, Server: uri, Address: p.address, Credentials: credentials,
+		Notify: func(n client.Notification) { p.heard <- n.Summary() },
+	})
+	if err != nil {
+		return nil, errors.Join(err, sip.Shutdown(context.Background()))
+	}
+	go sip.Serve(context.Background(), p) // until stack.Shutdown
+	return p, nil
+}
+
+// leave ends a client.
+func (p *person) leave(ctx context.Context) {
+	_ = p.Close(ctx)
+	_ = p.stack.Shutdown(ctx)
+}
+
+// sees waits until the person is told that other is in a status, and returns what came
+// before.
+func (p *person) sees(ctx context.Context, other *person, status string) (before []string, err error) {
+	for {
+		select {
+		case s := <-p.heard:
+			switch {
+			case s.Entity != other.address:
+			case s.Status == status:
+				return before, nil
+			default:
+				before = append(before, s.Status)
+			}
+		case <-ctx.Done():
+			return before, fmt.Errorf("%s was not told that %s is %s, but %q", p.name, other.name, status, before)
+		}
+	}
+}
+
+// day is what the program shows.
+func day(ctx context.Context, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "blustar-cluster")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	urls, stop, err := startNATS(dir)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	address, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	var waiting []*process
+	defer func() {
+		for _, p := range waiting {
+			p.end(syscall.SIGTERM)
+		}
+	}()
+	for _, name := range []string{"a", "b", "c"} {
+		p, err := startNode(ctx, name, strings.Join(urls, ","), address)
+		if err != nil {
+			return err
+		}
+		waiting = append(waiting, p)
+	}
+	leader, _, err := first(ctx, waiting...)
+	if err != nil {
+		return err
+	}
+	without := func(p *process) {
+		for i := range waiting {
+			if waiting[i] == p {
+				waiting = append(waiting[:i:i], waiting[i+1:]...)
+				return
+			}
+		}
+	}
+	fmt.Fprintf(out, "Three nodes run. %s serves at %s, the others stand by.\n", leader.name, address)
+
+	tom, err := newPerson("Tom", address)
+	if err != nil {
+		return err
+	}
+	defer tom.leave(ctx)
+	ann, err := newPerson("Ann", address)
+	if err != nil {
+		return err
+	}
+	defer ann.leave(ctx)
+	if err := errors.Join(tom.Watch(ctx, ann.address), ann.Watch(ctx, tom.address)); err != nil {
+		return err
+	}
+	if err := ann.Publish(ctx, client.Publication{Status: aa.StatusAvailable}); err != nil {
+		return err
+	}
+	if _, err := tom.sees(ctx, ann, "available"); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "Tom watches Ann, who is available.")
+
+	step := func(what string, signal os.Signal, status aa.Status) error {
+		fmt.Fprintf(out, "\n%s %s.\n", what, leader.name)
+		began := time.Now()
+		without(leader)
+		leader.end(signal)
+		next, at, err := first(ctx, waiting...)
+		if err != nil {
+			return err
+		}
+		leader = next
+		fmt.Fprintf(out, "%s serves after %v.\n", leader.name, at.Sub(began).Round(10*time.Millisecond))
+		if err := ann.Publish(ctx, client.Publication{Status: status}); err != nil {
+			return err
+		}
+		before, err := tom.sees(ctx, ann, string(status))
+		if err != nil {
+			return err
+		}
+		if len(before) > 0 {
+			return fmt.Errorf("meanwhile Tom was told that Ann is %q", before)
+		}
+		fmt.Fprintf(out, "Ann is %s. Tom, who was told nothing else meanwhile, sees it.\n", status)
+		return nil
+	}
+	if err := step("It is noon, and the machine dies (kill -9):", syscall.SIGKILL, aa.StatusBusy); err != nil {
+		return err
+	}
+	return step("In the evening a new version is installed (SIGTERM) on", syscall.SIGTERM, aa.StatusAvailable)
+}

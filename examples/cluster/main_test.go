@@ -1,0 +1,25 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The test's own binary is the program, as a node.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 5 && os.Args[1] == "node" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// The day as a newcomer reads it: nobody notices that machines come and go (BSX-12).
+func TestDay(t *testing.T) {
+	var out strings.Builder
+	require.NoError(t, day(t.Context(), &out), &out)
+	require.Equal(t, 2, strings.Count(out.String(), "Tom, who was told nothing else meanwhile, sees it.\n"), out.String())
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/natsstore"
+	"github.com/openblustar/blustar/sipx/stack"
+)
+
+const (
+	password = "correct horse"
+	serving  = "serving" // what a node prints
+)
+
+// serve is a node: it waits until it leads, and serves until ctx ends or it leads no more.
+func serve(ctx context.Context, out io.Writer, name, urls, address string) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	nc, err := nats.Connect(urls, nats.Name(name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	store, err := natsstore.Open(ctx, natsstore.Config{
+		Conn: nc, Node: name, Replicas: 3,
+		Lease:  3 * time.Second, // who wants to see a fail-over does not want to wait; 10 s by default
+		Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer closing(store.Close)
+	if err := store.Lead(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // it has stood by all the time
+		}
+		return err
+	}
+	sip, err := stack.Listen(stack.Config{Listen: []string{"udp:" + address}, Logger: log})
+	if err != nil {
+		return err
+	}
+	defer closing(sip.Shutdown)
+	users, guard, err := people()
+	if err != nil {
+		return err
+	}
+	server, err := presence.New(presence.Config{
+		Sender: store.Sender(sip), Store: store, Directory: users, Guard: guard, Domains: []string{"example.com"}, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer closing(server.Shutdown)
+	if err := server.Restore(ctx); err != nil {
+		return err
+	}
+	go sip.Serve(context.Background(), store.Handler(server)) // until Shutdown
+	fmt.Fprintln(out, serving)
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-store.Lost():
+		return errors.New("another node leads")
+	}
+}
+
+// closing gives an end five seconds.
+func closing(end func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = end(ctx)
+}
+
+// people are who is known, the same at every node.
+func people() (*directory.Memory, *auth.Guard, error) {
+	users, err := directory.NewMemory([]directory.Entry{
+		{ID: "tom", Account: `DE\tom`, SIP: []string{"tom@example.com"}},
+		{ID: "ann", Account: `DE\ann`, SIP: []string{"ann@example.com"}},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	hash, err := auth.HashPassword([]byte(password))
+	if err != nil {
+		return nil, nil, err
+	}
+	accounts, err := auth.NewLocalAccounts([]auth.Account{
+		{Account: `DE\tom`, PasswordHash: hash}, {Account: `DE\ann`, PasswordHash: hash},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	guard, err := auth.New(auth.Config{Verifier: accounts})
+	return users, guard, err
+}
+
+// freeAddress is where the nodes of the example serve, one after the other.
+func freeAddress() (string, error) {
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	return c.LocalAddr().String(), nil
+}
