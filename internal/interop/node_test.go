@@ -49,10 +49,11 @@ func telephone(t *testing.T, name, server, caFile string) *program {
 }
 
 // Telephones in a browser, over WebSockets with and without TLS: RFC 7118, RFC 3856, RFC 3903; BSX-6. They
-// authenticate by Digest, and refresh a subscription of four seconds.
+// authenticate by Digest, and refresh a subscription of four seconds. So do they behind a Kamailio
+// that is the edge (BSP-4-3).
 func TestBrowserTelephones(t *testing.T) {
 	for _, name := range []string{"sipjs", "jssip"} {
-		for _, transport := range []string{"ws", "wss"} {
+		for _, transport := range []string{"ws", "wss", "ws by Kamailio"} {
 			t.Run(name+" "+transport, func(t *testing.T) {
 				t.Parallel()
 				cert, key := certificate(t)
@@ -60,7 +61,12 @@ func TestBrowserTelephones(t *testing.T) {
 					"listen": []string{"udp:127.0.0.1:0", "ws:127.0.0.1:0", "wss:127.0.0.1:0"}, "tls": map[string]any{"cert": cert, "key": key},
 					"auth": md5, "limits": map[string]any{"min_expires": 1},
 				})
-				ann := telephone(t, name, transport+"://"+s.listening(transport), cert)
+				var ann *program
+				if transport == "ws by Kamailio" {
+					ann = telephone(t, name, "ws://"+border(t, s, "udp", "EDGE").address, cert)
+				} else {
+					ann = telephone(t, name, transport+"://"+s.listening(transport), cert)
+				}
 				ann.prints(`watches`)
 				ann.prints(`NOTIFY active\S* Signed out`)
 				s.line(users["tom"], "busy")

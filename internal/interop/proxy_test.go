@@ -26,15 +26,24 @@ type kamailio struct {
 func findKamailio(t *testing.T) string { return installed(t, "kamailio", "kamailio") }
 
 // border starts a Kamailio before a server, which it talks to over one
-// transport.
-func border(t *testing.T, s *server, transport string) *kamailio {
+// transport. Definitions switch parts of its configuration on.
+func border(t *testing.T, s *server, transport string, definitions ...string) *kamailio {
+	t.Helper()
+	return startKamailio(t, "kamailio.cfg", append(definitions, `SERVER="sip:`+s.listening(transport)+`;transport=`+transport+`"`)...)
+}
+
+// startKamailio starts a Kamailio with a configuration of the folder testdata.
+func startKamailio(t *testing.T, cfg string, definitions ...string) *kamailio {
 	t.Helper()
 	path := findKamailio(t)
 	own, folder := ownAddress(t), t.TempDir()
 	address := net.JoinHostPort(own, "5060")
-	k := launch(t, ".", nil, path, "-f", "testdata/kamailio.cfg", "-P", folder+"/pid", "-Y", folder, "-w", folder,
-		"-l", "udp:"+address, "-l", "tcp:"+address, "-m", "64", "-M", "8", "-DD", "-E", "-A", "OWN="+own,
-		"-A", `SERVER="sip:`+s.listening(transport)+`;transport=`+transport+`"`)
+	args := []string{"-f", "testdata/" + cfg, "-P", folder + "/pid", "-Y", folder, "-w", folder,
+		"-l", "udp:" + address, "-l", "tcp:" + address, "-m", "64", "-M", "8", "-DD", "-E", "-A", "OWN=" + own, "-A", `ADDRESS="sip:` + address + `"`}
+	for _, d := range definitions {
+		args = append(args, "-A", d)
+	}
+	k := launch(t, ".", nil, path, args...)
 	awaitSIP(t, k, address)
 	return &kamailio{k, address}
 }
