@@ -1,7 +1,7 @@
 // Package interop holds the tests of the program examples/server against SIP
-// programs that are not of this project: SIPp, baresip, linphone, SIP.js, JsSIP, and a Kamailio
-// that stands in between as a session border controller does. It has nothing
-// but tests.
+// programs that are not of this project: SIPp, baresip, linphone, Twinkle, Finch, SIP.js, JsSIP,
+// and a Kamailio that stands in between as a session border controller or an edge, serves lists,
+// or publishes. It has nothing but tests.
 //
 // A program that is not installed skips its tests. With
 // BLUSTAR_INTEGRATION=required in the environment they fail instead.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -91,9 +92,9 @@ func launch(t testing.TB, folder string, environ []string, name string, args ...
 	p := &program{
 		t: t, name: name, stdout: &output{changed: make(chan struct{})}, ended: make(chan struct{}),
 	}
-	// timeout(1) makes a process group of it, ends the group when it is told to,
-	// and by itself should the test be killed.
-	p.cmd = exec.CommandContext(context.Background(), installed(t, "timeout", "coreutils"), append([]string{"-k", "5", lifetime, name}, args...)...)
+	// timeout(1) ends it when it is told to, and by itself should the test be killed. In the
+	// foreground it passes SIGTERM on once; otherwise twice, and a second one ends a server at once.
+	p.cmd = exec.CommandContext(context.Background(), installed(t, "timeout", "coreutils"), append([]string{"--foreground", "-k", "5", lifetime, name}, args...)...)
 	p.cmd.Dir = folder
 	p.cmd.Env = append(os.Environ(), environ...)
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stdout
@@ -177,4 +178,23 @@ func ownAddress(t testing.TB) string {
 	}
 	missing(t, "no loopback address but 127.0.0.1 can be used")
 	return ""
+}
+
+// logs waits until a program has written into a file of its folder what the expression matches.
+func (p *program) logs(file, expression string) {
+	p.t.Helper()
+	wanted := regexp.MustCompile(expression)
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.After(patience); ; {
+		text, _ := os.ReadFile(filepath.Join(p.cmd.Dir, file))
+		if wanted.Match(text) {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-deadline:
+			require.FailNow(p.t, p.name+" does not log "+expression, string(text))
+		}
+	}
 }
