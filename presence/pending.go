@@ -28,6 +28,7 @@ type pending struct {
 	// Guarded by pendings.mu.
 	watches []*subscription.Watch
 	asking  bool // the directory could not be asked yet
+	moving  bool // resolve moves its watches
 	waiting bool // for retry, or its look-up
 	pause   backoff.Backoff
 	retry   deadline.Item
@@ -131,13 +132,23 @@ func isNobody(err error) bool {
 	return errors.Is(err, directory.ErrNotFound) || errors.Is(err, directory.ErrAmbiguous)
 }
 
-// resolve moves all that watch an address to the entry that it turned out to have.
+// resolve moves all that watch an address to the entry that it turned out to have, in the
+// order in which they came: a client's newest subscription tells whether it came back.
+// Whoever else finds the entry meanwhile leaves it to the first.
 func (s *Server) resolve(from *pending, entry directory.Entry) {
+	s.pendings.mu.Lock()
+	moving := from.moving
+	from.moving = true
+	s.pendings.mu.Unlock()
+	if moving {
+		return
+	}
 	to := s.presentities.pin(entry)
 	defer s.presentities.unpin(to)
 	for {
 		s.pendings.mu.Lock()
 		watches := slices.Clone(from.watches) // and those that come meanwhile
+		from.moving = len(watches) > 0
 		s.pendings.mu.Unlock()
 		if len(watches) == 0 {
 			return
