@@ -2,7 +2,7 @@
 //
 //   - PIDF (RFC 3863) with its data model (RFC 4479) and all of rich presence (RPID, RFC 4480): [Presence]
 //   - resource lists (RFC 4826): [ResourceLists]
-//   - list information (RLMI) and its multipart/related message (RFC 4662): [ListInfo], [Related]
+//   - list information (RLMI, RFC 4662): [ListInfo]; package pidf/related has the message that it comes in
 //   - watcher information (RFC 3858): [WatcherInfo]
 //
 // It knows no SIP, and no vendor: the elements of BluStar are in package pidf/aa. Package pidf/xpidf reads the draft that

@@ -149,25 +149,3 @@ func ExampleDecoder_DecodeResourceLists() {
 	// entry tel:200
 	// entry-ref somewhere
 }
-
-// Write the body of a NOTIFY for a list subscription (RFC 4662).
-func ExampleRelated() {
-	bill := (&pidf.Presence{Entity: "sip:bill@example.com"}).Append(nil, pidf.StandardDialect)
-	r := pidf.Related{
-		Start: "list@example.com",
-		List: &pidf.ListInfo{URI: "sip:friends@example.com", Version: 1, FullState: true, Resources: []pidf.Resource{{
-			URI:       "sip:bill@example.com",
-			Instances: []pidf.Instance{{ID: "1", State: "active", CID: "1@example.com"}},
-		}}},
-		Parts: []pidf.Part{{ID: "1@example.com", Type: pidf.TypePIDF, Body: bill}},
-	}
-	body, contentType := r.Append(nil)
-	read, err := pidf.Decoder{}.DecodeRelated(contentType, body)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	part, ok := read.Part(read.List.Resources[0].Instances[0].CID)
-	fmt.Println(part.Type, ok)
-	// Output: application/pidf+xml true
-}

@@ -129,22 +129,6 @@ func FuzzDecodeWatcherInfo(f *testing.F) {
 	})
 }
 
-func FuzzDecodeRelated(f *testing.F) {
-	f.Add(`multipart/related;type="application/rlmi+xml";start="<a@b>";boundary="x"`, read(f, "rlmi", "notify.mime"))
-	f.Fuzz(func(t *testing.T, contentType string, data []byte) {
-		r, err := small.DecodeRelated(contentType, data)
-		if err != nil {
-			return
-		}
-		out, contentType := r.Append(nil)
-		q, err := pidf.Decoder{}.DecodeRelated(contentType, out)
-		require.NoError(t, err, "%q %q", contentType, out)
-		require.Len(t, q.Parts, len(r.Parts))
-		again, _ := q.Append(nil)
-		require.Equal(t, string(out), string(again))
-	})
-}
-
 // Whatever the values of a document hold, what is written is well-formed and reads back.
 func FuzzEncode(f *testing.F) {
 	f.Add("sip:a@b", "text", "id")

@@ -12,6 +12,14 @@ const (
 	NSWatcherInfo   = "urn:ietf:params:xml:ns:watcherinfo"     // RFC 3858
 )
 
+// The media types of the documents of this package.
+const (
+	TypePIDF          = "application/pidf+xml"
+	TypeResourceLists = "application/resource-lists+xml"
+	TypeRLMI          = "application/rlmi+xml"
+	TypeWatcherInfo   = "application/watcherinfo+xml"
+)
+
 // What drafts of RFC 3863 called NSPIDF; some products never changed.
 const (
 	nsCPIM         = "urn:ietf:params:xml:ns:cpim-pidf"

@@ -12,6 +12,7 @@ import (
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
+	"github.com/openblustar/blustar/pidf/related"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -194,12 +195,12 @@ func documents(req *sipx.Request) ([]*pidf.Presence, error) {
 		doc, err := aa.Decode(req.Body)
 		return []*pidf.Presence{doc}, err
 	}
-	related, err := pidf.Decoder{}.DecodeRelated(media, req.Body)
+	message, err := related.Decode(pidf.Decoder{}, media, req.Body)
 	if err != nil {
 		return nil, err
 	}
 	var docs []*pidf.Presence
-	for _, p := range related.Parts {
+	for _, p := range message.Parts {
 		doc, err := aa.Decode(p.Body)
 		if err != nil {
 			return nil, err

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/related"
 	"github.com/openblustar/blustar/presence"
 )
 
@@ -90,13 +91,13 @@ func TestEventListContentIDs(t *testing.T) {
 			"Expires: 300", "Supported: eventlist", "Content-Type: application/resource-lists+xml")
 		require.Equal(t, 200, s.refresh().Status)
 		for _, n := range s.of(w.net.take()) {
-			related, err := pidf.Decoder{}.DecodeRelated(n.Header.Get("Content-Type"), n.Body)
+			message, err := related.Decode(pidf.Decoder{}, n.Header.Get("Content-Type"), n.Body)
 			require.NoError(t, err)
 			_, params, err := mime.ParseMediaType(n.Header.Get("Content-Type"))
 			require.NoError(t, err)
-			require.Equal(t, "<"+related.Start+">", params["start"])
-			ids := []string{related.Start}
-			for _, part := range related.Parts {
+			require.Equal(t, "<"+message.Start+">", params["start"])
+			ids := []string{message.Start}
+			for _, part := range message.Parts {
 				ids = append(ids, part.ID)
 			}
 			for _, id := range ids {

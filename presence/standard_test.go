@@ -10,6 +10,7 @@ import (
 
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
+	"github.com/openblustar/blustar/pidf/related"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/sipx"
@@ -240,13 +241,13 @@ func TestEventList(t *testing.T) {
 }
 
 func rlmi(t *testing.T, n *notify) (*pidf.ListInfo, []*pidf.Presence) {
-	related, err := pidf.Decoder{}.DecodeRelated(n.Header.Get("Content-Type"), n.Body)
+	message, err := related.Decode(pidf.Decoder{}, n.Header.Get("Content-Type"), n.Body)
 	require.NoError(t, err)
-	list := related.List
+	list := message.List
 	var docs []*pidf.Presence
 	for _, r := range list.Resources {
 		for _, i := range r.Instances {
-			part, ok := related.Part(i.CID)
+			part, ok := message.Part(i.CID)
 			require.True(t, ok)
 			doc, err := aa.Decode(part.Body)
 			require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
+	"github.com/openblustar/blustar/pidf/related"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -102,8 +103,8 @@ func TestListTriedAgain(t *testing.T) {
 		w.net.hold()
 		s, _ := w.standard("ann", "192.0.2.7").open("sip:rls@example.com", resourceLists("sip:tom@example.com", "sip:bob@example.com"),
 			"Expires: 300", "Supported: eventlist", "Content-Type: application/resource-lists+xml")
-		related := func(n *notify) *pidf.Related {
-			r, err := pidf.Decoder{}.DecodeRelated(n.Header.Get("Content-Type"), n.Body)
+		list := func(n *notify) *related.Message {
+			r, err := related.Decode(pidf.Decoder{}, n.Header.Get("Content-Type"), n.Body)
 			require.NoError(t, err)
 			return r
 		}
@@ -113,24 +114,24 @@ func TestListTriedAgain(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
 		n := s.one()
-		require.True(t, related(n).List.FullState)
-		require.Len(t, related(n).Parts, 2)
+		require.True(t, list(n).List.FullState)
+		require.Len(t, list(n).Parts, 2)
 		n.ok()
 		w.client("tom", "192.0.2.8").status(tag, "available", "")
 		s.one().fail(500)
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
 		n = s.one()
-		require.False(t, related(n).List.FullState)
-		require.Contains(t, string(related(n).Parts[0].Body), "tom")
-		require.Len(t, related(n).Parts, 1)
+		require.False(t, list(n).List.FullState)
+		require.Contains(t, string(list(n).Parts[0].Body), "tom")
+		require.Len(t, list(n).Parts, 1)
 		n.ok()
 		time.Sleep(time.Minute)
 		require.Empty(t, w.net.take())
 
 		require.Equal(t, 200, s.refresh().Status)
 		n = s.one()
-		require.Len(t, related(n).Parts, 2, "a refresh shows all at once")
+		require.Len(t, list(n).Parts, 2, "a refresh shows all at once")
 		n.done.HandleResponse(n.Request, sipx.NewResponse(200), nil)
 		require.Empty(t, w.net.take())
 	})

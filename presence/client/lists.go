@@ -3,6 +3,7 @@ package client
 import (
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
+	"github.com/openblustar/blustar/pidf/related"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -14,15 +15,15 @@ func resourceList(addresses []string) []byte {
 // readList reads the documents of a list's NOTIFY (RFC 4662 §5): those of the
 // instances that the list names, so that a stray part is none.
 func readList(contentType string, body []byte) ([]document, *sipx.Response) {
-	related, err := pidf.Decoder{}.DecodeRelated(contentType, body)
+	message, err := related.Decode(pidf.Decoder{}, contentType, body)
 	if err != nil {
 		return nil, sipx.Errorf(400, "bad list").Response()
 	}
 	var documents []document
-	for _, resource := range related.List.Resources {
+	for _, resource := range message.List.Resources {
 		for _, instance := range resource.Instances {
-			part, ok := related.Part(instance.CID)
-			if len(documents) == len(related.Parts) {
+			part, ok := message.Part(instance.CID)
+			if len(documents) == len(message.Parts) {
 				return documents, nil // a part that is named twice
 			}
 			if !ok || sipx.MediaType(part.Type) != pidf.TypePIDF {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/related"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx"
 	"github.com/openblustar/blustar/sipx/sipxtest"
@@ -211,16 +212,16 @@ func TestStandardList(t *testing.T) {
 		require.Equal(t, "sip:192.0.2.1:5060", sent.URI.String())
 
 		_, list := s.open()
-		related := pidf.Related{Start: "list", List: &pidf.ListInfo{URI: "sip:rls@example.com", FullState: true}}
+		message := related.Message{Start: "list", List: &pidf.ListInfo{URI: "sip:rls@example.com", FullState: true}}
 		for i, entity := range []string{ann, "tel:200", "sip:joe@example.com"} {
 			resource := pidf.Resource{URI: entity, Instances: []pidf.Instance{{ID: "1", State: "active", CID: entity}}}
 			if i == 2 {
 				resource.Instances[0].CID = "missing"
 			}
-			related.List.Resources = append(related.List.Resources, resource, resource)
-			related.Parts = append(related.Parts, pidf.Part{ID: entity, Type: pidf.TypePIDF, Body: []byte(busy(entity, "In a call"))})
+			message.List.Resources = append(message.List.Resources, resource, resource)
+			message.Parts = append(message.Parts, related.Part{ID: entity, Type: pidf.TypePIDF, Body: []byte(busy(entity, "In a call"))})
 		}
-		body, contentType := related.Append(nil)
+		body, contentType := message.Append(nil)
 		notify := func(seq uint32, contentType string, body []byte) int {
 			s.mu.Lock()
 			d := s.dialogs[list]

@@ -1,23 +1,21 @@
-package pidf
+// Package related reads and writes multipart messages: those of RFC 4662 §5, which carry the states of a list, and, to read,
+// any other, such as the multipart/mixed body of a request.
+package related
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/textproto"
 	"net/url"
 	"slices"
 	"strings"
-)
 
-// The media types of the documents of this package.
-const (
-	TypePIDF          = "application/pidf+xml"
-	TypeResourceLists = "application/resource-lists+xml"
-	TypeRLMI          = "application/rlmi+xml"
-	TypeWatcherInfo   = "application/watcherinfo+xml"
+	"github.com/openblustar/blustar/pidf"
 )
 
 // Part is one body of a multipart/related message.
@@ -40,16 +38,20 @@ func isOwnHeader(name string) bool {
 	return false
 }
 
-// Related is the body of a NOTIFY for a list subscription (RFC 4662 §5): multipart/related with the RLMI document
+// Message is the body of a NOTIFY for a list subscription (RFC 4662 §5): multipart/related with the RLMI document
 // as its root, and the states that its instances name by their CID.
-type Related struct {
+type Message struct {
 	Start string // Content-ID of the RLMI document, without angle brackets
-	List  *ListInfo
+	List  *pidf.ListInfo
 	Parts []Part // the others, in order; one of type multipart/related is a list in the list
 }
 
-// ErrRelated is what errors of DecodeRelated wrap when the message is not a multipart/related one with an RLMI root.
-var ErrRelated = errors.New("pidf: not a multipart/related message with a list")
+// ErrMessage is what the errors of Decode and Parts wrap where the message is not the one that was asked for, or has a
+// fault of its own. Those of the list in it are errors of package pidf.
+var ErrMessage = errors.New("related: not such a multipart message")
+
+// defaultBytes is the limit that package pidf has.
+const defaultBytes = 1 << 20
 
 // maxParts bounds the parts of one message; far more than a list subscription is granted entries.
 const maxParts = 10_000
@@ -58,20 +60,20 @@ const maxParts = 10_000
 //
 // Content identifiers and types are written as they are, less what could end their header. The boundary is a
 // hash of the bodies, so that none of them can contain it and equal messages are equal bytes.
-func (r *Related) Append(dst []byte) (body []byte, contentType string) {
-	root := r.List.AppendXML(nil)
+func (m *Message) Append(dst []byte) (body []byte, contentType string) {
+	root := m.List.AppendXML(nil)
 	h := sha256.New()
 	h.Write(root)
-	for _, p := range r.Parts {
+	for _, p := range m.Parts {
 		h.Write(p.Body)
 	}
 	boundary := hex.EncodeToString(h.Sum(nil)[:16])
-	dst = appendPart(dst, boundary, Part{ID: r.Start, Type: TypeRLMI + `;charset="UTF-8"`, Body: root})
-	for _, p := range r.Parts {
+	dst = appendPart(dst, boundary, Part{ID: m.Start, Type: pidf.TypeRLMI + `;charset="UTF-8"`, Body: root})
+	for _, p := range m.Parts {
 		dst = appendPart(dst, boundary, p)
 	}
 	dst = append(dst, "--"+boundary+"--\r\n"...)
-	return dst, `multipart/related;type="` + TypeRLMI + `";start="<` + escapeQuoted(header(r.Start)) + `>";boundary=` + boundary
+	return dst, `multipart/related;type="` + pidf.TypeRLMI + `";start="<` + escapeQuoted(header(m.Start)) + `>";boundary=` + boundary
 }
 
 func appendPart(dst []byte, boundary string, p Part) []byte {
@@ -123,52 +125,51 @@ func clean(s string, unsafe func(rune) bool) string {
 	}, s))
 }
 
-// DecodeRelated reads a multipart/related message. Its root is the part that the parameter start names, or else the
-// first. The limit of bytes is for the message as a whole; the bodies of parts are not looked into.
-func (c Decoder) DecodeRelated(contentType string, body []byte) (*Related, error) {
+// Decode reads a multipart/related message. Its root, which d reads, is the part that the parameter start names, or else the
+// first. The limit of bytes is for the message as a whole; the bodies of other parts are not looked into.
+func Decode(d pidf.Decoder, contentType string, body []byte) (*Message, error) {
 	media, parameters := mediaType(contentType)
 	if media != "multipart/related" || parameters["boundary"] == "" {
-		return nil, fmt.Errorf("%w: Content-Type %q", ErrRelated, contentType)
+		return nil, fmt.Errorf("%w: Content-Type %q", ErrMessage, contentType)
 	}
-	parts, err := c.parts(parameters["boundary"], body)
+	all, err := parts(d.Limits, parameters["boundary"], body)
 	if err != nil {
 		return nil, err
 	}
 	start := identifierOf(parameters["start"])
-	for i, p := range parts {
+	for i, p := range all {
 		if start != "" && p.ID != start {
 			continue
 		}
-		if media, _ := mediaType(p.Type); media != TypeRLMI {
-			return nil, fmt.Errorf("%w: its root is %q", ErrRelated, p.Type)
+		if media, _ := mediaType(p.Type); media != pidf.TypeRLMI {
+			return nil, fmt.Errorf("%w: its root is %q", ErrMessage, p.Type)
 		}
-		list, err := c.DecodeListInfo(p.Body)
+		list, err := d.DecodeListInfo(p.Body)
 		if err != nil {
 			return nil, err
 		}
-		return &Related{Start: p.ID, List: list, Parts: append(parts[:i:i], parts[i+1:]...)}, nil
+		return &Message{Start: p.ID, List: list, Parts: append(all[:i:i], all[i+1:]...)}, nil
 	}
-	return nil, fmt.Errorf("%w: no root part", ErrRelated)
+	return nil, fmt.Errorf("%w: no root part", ErrMessage)
 }
 
 // Parts reads the parts of any multipart message, such as the multipart/mixed one of a SUBSCRIBE with several bodies. The
-// limit of bytes is for the message as a whole.
-func (c Decoder) Parts(contentType string, body []byte) ([]Part, error) {
+// limit of bytes in d is for the message as a whole.
+func Parts(d pidf.Decoder, contentType string, body []byte) ([]Part, error) {
 	media, parameters := mediaType(contentType)
 	if !strings.HasPrefix(media, "multipart/") || parameters["boundary"] == "" {
-		return nil, fmt.Errorf("%w: Content-Type %q", ErrRelated, contentType)
+		return nil, fmt.Errorf("%w: Content-Type %q", ErrMessage, contentType)
 	}
-	return c.parts(parameters["boundary"], body)
+	return parts(d.Limits, parameters["boundary"], body)
 }
 
-func (c Decoder) parts(boundary string, body []byte) ([]Part, error) {
-	limits := c.Limits.withDefaults()
-	if len(body) > limits.Bytes {
-		return nil, &SyntaxError{Line: 1, Column: 1, Kind: ErrTooLarge, Detail: "more bytes than the limit"}
+func parts(l pidf.Limits, boundary string, body []byte) ([]Part, error) {
+	if l.Bytes >= 0 && len(body) > cmp.Or(l.Bytes, defaultBytes) {
+		return nil, fmt.Errorf("%w: %w", ErrMessage, pidf.ErrTooLarge)
 	}
 	most := maxParts
-	if limits.Elements == noLimit {
-		most = noLimit
+	if l.Elements < 0 {
+		most = math.MaxInt
 	}
 	return readParts(body, boundary, most)
 }
@@ -185,8 +186,8 @@ func identifierOf(s string) string {
 }
 
 // Part returns the part with a Content-ID, and whether there is one.
-func (r *Related) Part(id string) (Part, bool) {
-	for _, p := range r.Parts {
+func (m *Message) Part(id string) (Part, bool) {
+	for _, p := range m.Parts {
 		if p.ID == id {
 			return p, true
 		}

@@ -1,4 +1,4 @@
-package pidf
+package related
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
+
+	"github.com/openblustar/blustar/pidf"
 )
 
 // mediaType splits a Content-Type into its type, in small letters, and its parameters. Package mime refuses what some
@@ -74,7 +76,7 @@ func quoted(s string) (value, rest string) {
 // liblinphone writes it, and an empty line above the header of a part, as BroadWorks does.
 func readParts(body []byte, boundary string, max int) ([]Part, error) {
 	parts, err := cutParts(body, boundary, max, true)
-	if err != nil && !errors.Is(err, ErrTooMany) {
+	if err != nil && !errors.Is(err, pidf.ErrTooMany) {
 		if lenient, err := cutParts(body, boundary, max, false); err == nil {
 			return lenient, nil
 		}
@@ -89,7 +91,7 @@ func cutParts(body []byte, boundary string, max int, strict bool) ([]Part, error
 	for at := 0; ; {
 		i := bytes.Index(body[at:], delimiter)
 		if i < 0 {
-			return nil, fmt.Errorf("%w: no closing delimiter", ErrRelated)
+			return nil, fmt.Errorf("%w: no closing delimiter", ErrMessage)
 		}
 		i += at
 		at = i + len(delimiter)
@@ -103,7 +105,7 @@ func cutParts(body []byte, boundary string, max int, strict bool) ([]Part, error
 		}
 		if start >= 0 {
 			if len(parts) >= max {
-				return nil, fmt.Errorf("%w: %w parts", ErrRelated, ErrTooMany)
+				return nil, fmt.Errorf("%w: %w parts", ErrMessage, pidf.ErrTooMany)
 			}
 			p, err := readPart(cutLineEnd(body[start:i]), strict)
 			if err != nil {
@@ -144,7 +146,7 @@ func readPart(data []byte, strict bool) (Part, error) {
 	}
 	p := Part{ID: strings.Trim(h.Get("Content-ID"), "<> "), Type: h.Get("Content-Type")}
 	if p.Body, err = io.ReadAll(transferDecoder(bytes.NewReader(content), h)); err != nil {
-		return Part{}, fmt.Errorf("%w: %w", ErrRelated, err)
+		return Part{}, fmt.Errorf("%w: %w", ErrMessage, err)
 	}
 	maps.DeleteFunc(h, func(name string, _ []string) bool { return isOwnHeader(name) })
 	if len(h) > 0 {
@@ -159,7 +161,7 @@ func readHeader(data []byte) (textproto.MIMEHeader, []byte, error) {
 	last := ""
 	for n := 0; len(data) > 0; n++ {
 		if n == maxHeaderLines {
-			return nil, nil, fmt.Errorf("%w: %w lines in the header of a part", ErrRelated, ErrTooMany)
+			return nil, nil, fmt.Errorf("%w: %w lines in the header of a part", ErrMessage, pidf.ErrTooMany)
 		}
 		var line []byte
 		line, data, _ = bytes.Cut(data, []byte("\n"))
@@ -174,7 +176,7 @@ func readHeader(data []byte) (textproto.MIMEHeader, []byte, error) {
 		}
 		name, value, ok := strings.Cut(text, ":")
 		if !ok || !isToken(strings.TrimSpace(name)) {
-			return nil, nil, fmt.Errorf("%w: a line in the header of a part that is no field", ErrRelated)
+			return nil, nil, fmt.Errorf("%w: a line in the header of a part that is no field", ErrMessage)
 		}
 		last = textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name))
 		h[last] = append(h[last], strings.TrimSpace(value))
