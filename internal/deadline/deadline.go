@@ -4,8 +4,8 @@
 package deadline
 
 import (
-	"container/heap"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,8 +17,8 @@ type Expirer interface{ Expired() }
 // in no queue.
 type Item struct {
 	who   Expirer
-	at    int64 // Unix time in nanoseconds
-	place int   // in the heap, counted from 1; 0 for none
+	until atomic.Int64 // its time, Unix time in nanoseconds; 0 where it is in no queue
+	place int          // in the heap, counted from 1; 0 for none
 }
 
 // Where the queue finds itself so late, its process was stopped or had no processor.
@@ -31,41 +31,55 @@ const (
 
 // Queue tells each [Item] when its time has come. The zero Queue is empty and
 // ready. It is safe for concurrent use.
+//
+// An item that is put off, as by each refresh, is not moved, which takes no lock: the
+// queue finds out when it comes to it.
 type Queue struct {
 	mu      sync.Mutex
-	heap    items
+	heap    []entry
 	timer   *time.Timer
 	grace   int64 // Unix time in nanoseconds: when the last grace ended
 	stopped bool
 	firing  sync.Mutex // held while Expired calls run
 }
 
-// Set has who told at a moment, instead of when it would have been told before.
-// After Stop it does nothing.
+// entry is an item and when to look at it, which is not after its time.
+type entry struct {
+	at   int64 // Unix time in nanoseconds
+	item *Item
+}
+
+// Set has who told at a moment, instead of when it would have been told before; who is
+// the same in all calls for an item. After Stop it does nothing.
 func (q *Queue) Set(it *Item, who Expirer, at time.Time) {
+	until := max(at.UnixNano(), time.Now().UnixNano()) // one set too late is not late
+	if old := it.until.Load(); old != 0 && old <= until && it.until.CompareAndSwap(old, until) {
+		return
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.stopped {
 		return
 	}
-	it.who, it.at = who, max(at.UnixNano(), time.Now().UnixNano()) // one set too late is not late
-	if it.place > 0 {
-		heap.Fix(&q.heap, it.place-1)
-	} else {
-		heap.Push(&q.heap, it)
+	it.who = who
+	it.until.Store(until)
+	if it.place == 0 {
+		q.heap = append(q.heap, entry{})
+		it.place = len(q.heap)
 	}
-	if it.place == 1 {
+	if q.settle(it.place-1, entry{until, it}); it.place == 1 {
 		q.arm()
 	}
 }
 
 // Remove takes an item out. A call of Expired that has begun goes on.
 func (q *Queue) Remove(it *Item) {
+	if it.until.Load() == 0 {
+		return
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if it.place > 0 {
-		heap.Remove(&q.heap, it.place-1)
-	}
+	q.remove(it)
 }
 
 // Len returns how many items wait.
@@ -80,8 +94,9 @@ func (q *Queue) Len() int {
 func (q *Queue) Stop() {
 	q.mu.Lock()
 	q.stopped = true
-	for _, it := range q.heap {
-		it.place = 0
+	for _, e := range q.heap {
+		e.item.place = 0
+		e.item.until.Store(0)
 	}
 	q.heap = nil
 	if q.timer != nil {
@@ -111,44 +126,72 @@ func (q *Queue) fire() {
 	defer q.firing.Unlock()
 	now := time.Now().UnixNano()
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	if len(q.heap) > 0 && now-q.heap[0].at > int64(late) && now-q.grace > int64(late) {
 		q.grace = now + int64(grace)
 		q.timer.Reset(grace)
-		q.mu.Unlock()
 		return
 	}
-	q.mu.Unlock()
-	for {
-		q.mu.Lock()
-		if len(q.heap) == 0 || q.heap[0].at > now {
-			q.arm()
-			q.mu.Unlock()
-			return
+	for len(q.heap) > 0 && q.heap[0].at <= now {
+		it := q.heap[0].item
+		until := it.until.Load()
+		if until > now { // it was put off
+			q.settle(0, entry{until, it})
+			continue
 		}
-		who := heap.Pop(&q.heap).(*Item).who
+		if !it.until.CompareAndSwap(until, 0) { // it is being put off
+			continue
+		}
+		q.remove(it)
+		who := it.who
 		q.mu.Unlock()
 		who.Expired()
+		q.mu.Lock()
+	}
+	q.arm()
+}
+
+// remove takes an item out of the heap. q.mu is held.
+func (q *Queue) remove(it *Item) {
+	if it.place == 0 {
+		return
+	}
+	place, last := it.place-1, len(q.heap)-1
+	moved := q.heap[last]
+	q.heap[last] = entry{}
+	q.heap = q.heap[:last]
+	it.place = 0
+	it.until.Store(0)
+	if place < last {
+		q.settle(place, moved)
 	}
 }
 
-type items []*Item
+// settle moves e up or down from a place that is free. q.mu is held.
+func (q *Queue) settle(i int, e entry) {
+	for i > 0 {
+		parent := (i - 1) / 2
+		if q.heap[parent].at <= e.at {
+			break
+		}
+		q.put(i, q.heap[parent])
+		i = parent
+	}
+	for {
+		child := 2*i + 1
+		if child+1 < len(q.heap) && q.heap[child+1].at < q.heap[child].at {
+			child++
+		}
+		if child >= len(q.heap) || q.heap[child].at >= e.at {
+			break
+		}
+		q.put(i, q.heap[child])
+		i = child
+	}
+	q.put(i, e)
+}
 
-func (h items) Len() int           { return len(h) }
-func (h items) Less(i, j int) bool { return h[i].at < h[j].at }
-func (h items) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].place, h[j].place = i+1, j+1
-}
-func (h *items) Push(x any) {
-	it := x.(*Item)
-	*h = append(*h, it)
-	it.place = len(*h)
-}
-func (h *items) Pop() any {
-	last := len(*h) - 1
-	it := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	it.place = 0
-	return it
+func (q *Queue) put(i int, e entry) {
+	q.heap[i] = e
+	e.item.place = i + 1
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
 )
@@ -44,9 +43,8 @@ type Contribution struct {
 	CallID string
 	CSeq   uint32
 
-	doc   *pidf.Presence // Body, decoded
-	due   *deadline.Item // of its own: a contribution may be copied while others move among the deadlines
-	store *Store
+	doc *pidf.Presence // Body, decoded
+	due *expiry        // the same one in all versions
 }
 
 // Document returns the decoded Body, nil where there is none or it cannot be read.

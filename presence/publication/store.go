@@ -3,10 +3,12 @@ package publication
 import (
 	"cmp"
 	"crypto/rand"
+	"hash/maphash"
 	"math/big"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/openblustar/blustar/internal/conf"
@@ -20,8 +22,9 @@ type Config struct {
 	MaxPublications int // live ones of one presentity; default 32
 	MaxBytes        int // of the bodies of one presentity's publications together; default 32 KiB: what is passed on of them must fit a datagram
 	// Changed is told of each contribution that is made, replaced or gone: before or
-	// after is nil where there is none. It is called with the store locked, in the
-	// order of events: it must be quick, must not block and must not call the store.
+	// after is nil where there is none. It is called with the presentity locked, in the
+	// order of its events, and for several presentities at once: it must be quick, must
+	// not block and must not call the store.
 	Changed func(before, after *Contribution)
 	// Expired is told of each contribution that was not refreshed, once it has gone.
 	// Calls come one after another: it must not block.
@@ -33,11 +36,16 @@ type Config struct {
 type Store struct {
 	cfg       Config
 	deadlines deadline.Queue
+	seed      maphash.Seed
+	shelves   [64]shelf // by the hash of the presentity
+	count     atomic.Int64
+	number    atomic.Uint64 // of the newest contribution
+}
 
-	mu     sync.Mutex
-	of     map[string][]*Contribution // by presentity, the oldest first
-	count  int
-	number uint64
+// shelf is a part of the store with a lock of its own.
+type shelf struct {
+	mu sync.Mutex
+	of map[string][]*Contribution // by presentity, the oldest first
 }
 
 // NewStore makes an empty store. The error names everything that is wrong with the
@@ -49,20 +57,32 @@ func NewStore(cfg Config) (*Store, error) {
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	return &Store{cfg: cfg, of: make(map[string][]*Contribution)}, nil
+	s := &Store{cfg: cfg, seed: maphash.MakeSeed()}
+	for i := range s.shelves {
+		s.shelves[i].of = make(map[string][]*Contribution)
+	}
+	return s, nil
 }
 
 // Shutdown stops what would expire.
 func (s *Store) Shutdown() { s.deadlines.Stop() }
+
+// lock returns the shelf of a presentity, locked.
+func (s *Store) lock(presentity string) *shelf {
+	sh := &s.shelves[maphash.String(s.seed, presentity)%uint64(len(s.shelves))]
+	sh.mu.Lock()
+	return sh
+}
 
 // Publish carries a PUBLISH out and returns what is published by it now. A
 // contribution that is found by its entity-tag keeps its rule, whatever the request
 // says. The error is one of [ErrNoMatch], [ErrNothing], [ErrOvertaken], [ErrTooMany]
 // and [ErrTooLarge].
 func (s *Store) Publish(r Request) (*Contribution, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	current, err := s.matching(&r)
+	sh := s.lock(r.Presentity)
+	defer sh.mu.Unlock()
+	list := sh.of[r.Presentity]
+	current, err := matching(list, &r)
 	if err != nil {
 		return nil, err
 	}
@@ -77,34 +97,40 @@ func (s *Store) Publish(r Request) (*Contribution, error) {
 		*next = *current
 	}
 	if r.Said != nil {
-		if err := s.say(next, current, &r); err != nil {
-			return nil, err
+		next.say(&r)
+	}
+	if next.Rule == Separate && r.Said != nil {
+		size := len(next.Body)
+		for _, c := range list {
+			if c != current {
+				size += len(c.Body)
+			}
+		}
+		if size > s.cfg.MaxBytes {
+			return nil, ErrTooLarge
 		}
 	}
 	switch {
+	case current == nil && len(list) >= s.cfg.MaxPublications:
+		return nil, ErrTooMany
 	case current == nil:
-		if err := s.room(r.Presentity); err != nil {
-			return nil, err
-		}
-		s.number++
-		next.Number, next.ETag = s.number, s.newTag(r.Presentity, next.Rule)
+		next.Number, next.ETag = s.number.Add(1), newTag(list, next.Rule)
 		if next.Status == "" {
 			next.Status = aa.StatusUnknown
 		}
 	case next.Rule == Separate:
-		next.ETag = s.newTag(r.Presentity, next.Rule)
+		next.ETag = newTag(list, next.Rule)
 	}
 	if next.Rule != Shared || next.Expires.Before(r.Expires) {
 		next.Expires = r.Expires // a client that leaves sooner does not end what others keep alive
 	}
-	s.swap(current, next)
+	s.swap(sh, current, next)
 	return next, nil
 }
 
 // matching finds the contribution that a request is about: the one that it names, or
-// the one that a user has one of. s.mu is held.
-func (s *Store) matching(r *Request) (*Contribution, error) {
-	list := s.of[r.Presentity]
+// the one that a user has one of.
+func matching(list []*Contribution, r *Request) (*Contribution, error) {
 	named := slices.IndexFunc(list, func(c *Contribution) bool {
 		return c.ETag == r.IfMatch && (c.Rule != Forwarding || r.Rule == Forwarding)
 	})
@@ -133,32 +159,25 @@ func find(list []*Contribution, rule Rule) *Contribution {
 	return nil
 }
 
-// say writes what a request says into next. s.mu is held.
-func (s *Store) say(next, current *Contribution, r *Request) error {
+// say writes down what a request says.
+func (c *Contribution) say(r *Request) {
 	said := r.Said
-	switch next.Rule {
+	switch c.Rule {
 	case Shared:
-		next.CallID, next.CSeq = strings.Clone(r.CallID), r.CSeq
-		next.Status, next.Timestamp = said.Status, said.Timestamp
+		if c.CallID != r.CallID {
+			c.CallID = strings.Clone(r.CallID)
+		}
+		c.CSeq = r.CSeq
+		c.Status, c.Timestamp = said.Status, said.Timestamp
 		if !said.KeepNote {
-			next.Note = said.Note
+			c.Note = said.Note
 		}
 	case Separate:
-		size := len(said.Body)
-		for _, c := range s.of[r.Presentity] {
-			if c != current {
-				size += len(c.Body)
-			}
-		}
-		if size > s.cfg.MaxBytes {
-			return ErrTooLarge
-		}
-		next.Body, next.doc = said.Body, said.Document
+		c.Body, c.doc = said.Body, said.Document
 	case Forwarding:
-		next.Target = said.Target
+		c.Target = said.Target
 	}
-	next.Owner, next.Received = r.Owner, time.Now()
-	return nil
+	c.Owner, c.Received = r.Owner, time.Now()
 }
 
 // overtook reports whether a newer request of the same client has overtaken r on its
@@ -171,168 +190,154 @@ func (c *Contribution) overtook(r *Request) bool {
 // after that a lower CSeq is a client that counts anew.
 const overtaking = 32 * time.Second
 
-func (s *Store) room(presentity string) error {
-	if len(s.of[presentity]) >= s.cfg.MaxPublications {
-		return ErrTooMany
-	}
-	return nil
-}
-
-// newTag makes an entity-tag that the presentity does not have: up to 9 digits for
-// the clients of BluStar, as they are printed, else 128 random bits. A forwarding has
-// that of what its user shares (§4.3). s.mu is held.
-func (s *Store) newTag(presentity string, rule Rule) string {
+// newTag makes an entity-tag that none of a presentity's contributions has: up to 9
+// digits for the clients of BluStar, as they are printed, else 128 random bits. A
+// forwarding has that of what its user shares (§4.3).
+func newTag(list []*Contribution, rule Rule) string {
 	if rule == Separate {
 		return rand.Text()
 	}
-	if c := find(s.of[presentity], Shared); rule == Forwarding && c != nil {
+	if c := find(list, Shared); rule == Forwarding && c != nil {
 		return c.ETag
 	}
 	for {
 		n, _ := rand.Int(rand.Reader, big.NewInt(1e9)) // crypto/rand does not fail
-		tag := n.String()
-		if !slices.ContainsFunc(s.of[presentity], func(c *Contribution) bool { return c.ETag == tag }) {
+		if tag := n.String(); !slices.ContainsFunc(list, func(c *Contribution) bool { return c.ETag == tag }) {
 			return tag
 		}
 	}
 }
 
-// swap puts next in the place of current, either of which may be nil. s.mu is held.
-func (s *Store) swap(current, next *Contribution) {
-	s.place(current, next)
+// swap puts next in the place of current, either of which may be nil. The shelf is
+// locked.
+func (s *Store) swap(sh *shelf, current, next *Contribution) {
+	s.place(sh, current, next)
 	if s.cfg.Changed != nil {
 		s.cfg.Changed(current, next)
 	}
 }
 
 // place is swap without a word to Config.Changed.
-func (s *Store) place(current, next *Contribution) {
-	key := ""
-	if next != nil {
-		key = next.Presentity
-	} else {
-		key = current.Presentity
-	}
+func (s *Store) place(sh *shelf, current, next *Contribution) {
+	key := cmp.Or(next, current).Presentity
 	// A new list each time: Of hands them out.
-	list := make([]*Contribution, 0, len(s.of[key])+1)
-	for _, c := range s.of[key] {
+	list := make([]*Contribution, 0, len(sh.of[key])+1)
+	for _, c := range sh.of[key] {
 		if c != current {
 			list = append(list, c)
 		}
 	}
-	if current != nil {
-		s.deadlines.Remove(current.due)
-		s.count--
+	switch {
+	case next == nil:
+		s.deadlines.Remove(&current.due.Item)
+		s.count.Add(-1)
+	case current == nil:
+		next.due = &expiry{store: s, presentity: key, number: next.Number}
+		s.count.Add(1)
 	}
 	if next != nil {
 		list = append(list, next)
-		next.store, next.due = s, new(deadline.Item)
-		s.deadlines.Set(next.due, (*expiring)(next), next.Expires)
-		s.count++
+		s.deadlines.Set(&next.due.Item, next.due, next.Expires)
 	}
 	if len(list) == 0 {
-		delete(s.of, key)
+		delete(sh.of, key)
 	} else {
-		s.of[key] = list
+		sh.of[key] = list
 	}
 }
 
 // Remove ends the contribution with an entity-tag. The error is [ErrNoMatch].
 func (s *Store) Remove(presentity, etag string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := s.of[presentity]
-	i := slices.IndexFunc(list, func(c *Contribution) bool { return c.ETag == etag })
-	if i < 0 {
+	if s.removeFunc(presentity, func(c *Contribution) bool { return c.ETag == etag }) == nil {
 		return ErrNoMatch
 	}
-	s.swap(list[i], nil)
 	return nil
 }
 
 // RemoveOne ends the one contribution that a user has by the Shared or Forwarding
 // rule, and returns it, or nil.
 func (s *Store) RemoveOne(presentity string, rule Rule) *Contribution {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := find(s.of[presentity], rule)
-	if c != nil {
-		s.swap(c, nil)
-	}
-	return c
+	return s.removeFunc(presentity, func(c *Contribution) bool { return c.Rule == rule })
 }
 
-// expiring is a contribution whose time has come.
-type expiring Contribution
+// removeFunc ends the oldest contribution that is meant, and returns it, or nil.
+func (s *Store) removeFunc(presentity string, is func(*Contribution) bool) *Contribution {
+	sh := s.lock(presentity)
+	defer sh.mu.Unlock()
+	list := sh.of[presentity]
+	i := slices.IndexFunc(list, is)
+	if i < 0 {
+		return nil
+	}
+	s.swap(sh, list[i], nil)
+	return list[i]
+}
+
+// expiry is the deadline of a contribution.
+type expiry struct {
+	deadline.Item
+	store      *Store
+	presentity string
+	number     uint64
+}
 
 // Expired implements [deadline.Expirer].
-func (e *expiring) Expired() {
-	c := (*Contribution)(e)
-	s := c.store
-	s.mu.Lock()
-	gone := slices.Contains(s.of[c.Presentity], c)
-	if gone {
-		s.swap(c, nil)
-	}
-	s.mu.Unlock()
-	if gone && s.cfg.Expired != nil {
-		s.cfg.Expired(c)
+func (e *expiry) Expired() {
+	c := e.store.removeFunc(e.presentity, func(c *Contribution) bool {
+		return c.Number == e.number && time.Until(c.Expires) <= 0 // it may have been refreshed meanwhile
+	})
+	if c != nil && e.store.cfg.Expired != nil {
+		e.store.cfg.Expired(c)
 	}
 }
 
 // Restore puts a contribution of a former run back, unless it has expired meanwhile
 // or there is one with its entity-tag. Config.Changed is not told.
 func (s *Store) Restore(c Contribution) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if time.Until(c.Expires) <= 0 || slices.ContainsFunc(s.of[c.Presentity], func(o *Contribution) bool { return o.ETag == c.ETag && o.Rule == c.Rule }) {
+	sh := s.lock(c.Presentity)
+	defer sh.mu.Unlock()
+	if time.Until(c.Expires) <= 0 || slices.ContainsFunc(sh.of[c.Presentity], func(o *Contribution) bool { return o.ETag == c.ETag && o.Rule == c.Rule }) {
 		return
 	}
 	if len(c.Body) > 0 {
 		c.doc, _ = aa.Decode(c.Body)
 	}
-	s.number = max(s.number, c.Number)
-	s.place(nil, &c)
-	slices.SortStableFunc(s.of[c.Presentity], byAge) // which nobody has seen yet
+	for n := s.number.Load(); n < c.Number && !s.number.CompareAndSwap(n, c.Number); n = s.number.Load() {
+	}
+	s.place(sh, nil, &c)
+	slices.SortStableFunc(sh.of[c.Presentity], byAge) // which nobody has seen yet
 }
 
 // Of returns the live contributions of a presentity, the oldest first. Nobody changes
 // what it returns.
 func (s *Store) Of(presentity string) []*Contribution {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.of[presentity]
+	sh := s.lock(presentity)
+	defer sh.mu.Unlock()
+	return sh.of[presentity]
 }
 
 // One returns the one that a user has by the Shared or Forwarding rule, or nil.
 func (s *Store) One(presentity string, rule Rule) *Contribution {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return find(s.of[presentity], rule)
+	return find(s.Of(presentity), rule)
 }
 
 // Has reports whether anything is published about a presentity.
-func (s *Store) Has(presentity string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.of[presentity]) > 0
-}
+func (s *Store) Has(presentity string) bool { return len(s.Of(presentity)) > 0 }
 
 // Len returns how many contributions there are.
-func (s *Store) Len() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.count
-}
+func (s *Store) Len() int { return int(s.count.Load()) }
 
 // All returns all contributions, by presentity and age.
 func (s *Store) All() []*Contribution {
-	s.mu.Lock()
-	all := make([]*Contribution, 0, s.count)
-	for _, list := range s.of {
-		all = append(all, list...)
+	var all []*Contribution
+	for i := range s.shelves {
+		sh := &s.shelves[i]
+		sh.mu.Lock()
+		for _, list := range sh.of {
+			all = append(all, list...)
+		}
+		sh.mu.Unlock()
 	}
-	s.mu.Unlock()
 	slices.SortFunc(all, func(a, b *Contribution) int {
 		return cmp.Or(strings.Compare(a.Presentity, b.Presentity), byAge(a, b))
 	})

@@ -3,6 +3,7 @@ package publication_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,8 +134,11 @@ func TestForwarding(t *testing.T) {
 // Changed is told every change in its order, and what it was told rebuilds the store.
 func TestChangedAndRestore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // calls for several presentities come at once
 		kept := map[string]publication.Contribution{}
 		s := newStore(t, publication.Config{Changed: func(before, after *publication.Contribution) {
+			mu.Lock()
+			defer mu.Unlock()
 			if before != nil {
 				delete(kept, before.Presentity+before.ETag)
 			}
