@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unique"
 
@@ -69,8 +70,59 @@ type clients struct {
 	server *Server
 	mu     sync.Mutex
 	m      map[clientKey]*client
-	live   map[string][]*client // by user
-	left   map[string]time.Time // when the last client of a user ended, while the presentity is in memory
+	users  map[string]*user // those with a live client, or a presentity in memory
+}
+
+// user is the clients of one user. Its fields but now are guarded by clients.mu.
+type user struct {
+	live []*client
+	left time.Time                // when the last of them ended; zero where none has
+	now  atomic.Pointer[together] // nil where none ever was; for those who do not hold clients.mu
+}
+
+// together is what the live clients of a user are together.
+type together struct {
+	services consolidation.Services // what they can do
+	any, in  bool                   // there is one; and one that is signed in (§4.3)
+}
+
+// changed makes u.now anew. clients.mu is held.
+func (u *user) changed() {
+	now := together{any: len(u.live) > 0}
+	for _, c := range u.live {
+		if !c.out {
+			now.services, now.in = now.services.Or(c.services), true
+			now.services.Global = true
+		}
+	}
+	if now != u.together() {
+		kept := now
+		u.now.Store(&kept)
+	}
+}
+
+// together returns what the clients are together now. It takes no lock.
+func (u *user) together() together {
+	if now := u.now.Load(); now != nil {
+		return *now
+	}
+	return together{}
+}
+
+// user finds or makes the user with an ID.
+func (cs *clients) user(id string) *user {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.userLocked(id)
+}
+
+func (cs *clients) userLocked(id string) *user {
+	u := cs.users[id]
+	if u == nil {
+		u = &user{}
+		cs.users[id] = u
+	}
+	return u
 }
 
 // find finds or makes the client of a request. Where nobody was authenticated, or an
@@ -81,7 +133,7 @@ func (cs *clients) find(text []byte, user string, id auth.Identity) *client {
 		return c
 	}
 	key := clientKey(text)
-	for _, c := range cs.live[user] {
+	for _, c := range cs.liveLocked(user) {
 		nobody := id.IsZero() && c.id == nil && !c.amcc
 		if c.key.contact() == key.contact() && (nobody || id.AMCC && c.identity() == id) {
 			return c
@@ -89,10 +141,18 @@ func (cs *clients) find(text []byte, user string, id auth.Identity) *client {
 	}
 	c := &client{server: cs.server, key: key, since: time.Now().UnixNano(), services: defaultServices()}
 	if !id.IsZero() {
-		c.id = &id
+		kept := id
+		c.id = &kept
 	}
 	cs.m[key] = c
 	return c
+}
+
+func (cs *clients) liveLocked(user string) []*client {
+	if u := cs.users[user]; u != nil {
+		return u.live
+	}
+	return nil
 }
 
 // forget drops a client that has nothing.
@@ -105,7 +165,7 @@ func (cs *clients) forget(c *client) {
 func (cs *clients) forgetLocked(c *client) {
 	if c.user == "" && len(c.dialogs) == 0 && cs.m[c.key] == c {
 		delete(cs.m, c.key)
-		cs.server.journal.mark(clientEntry(c.key))
+		cs.server.journal.client(c.key)
 	}
 }
 
@@ -171,6 +231,22 @@ func (cs *clients) refreshed(m *member) {
 	}
 }
 
+// standing is how a client that publishes stands.
+type standing struct {
+	room   bool // it is live, or may become so
+	spoken bool // it has published since it began
+	others bool // another client of its user is signed in
+}
+
+func (cs *clients) standing(c *client, user string) standing {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return standing{
+		room: cs.roomLocked(c, user), spoken: c.spoken && !c.ended,
+		others: slices.ContainsFunc(cs.liveLocked(user), func(o *client) bool { return o != c && !o.out }),
+	}
+}
+
 // room reports whether a client is live, or may become so.
 func (cs *clients) room(c *client, user string) bool {
 	cs.mu.Lock()
@@ -179,7 +255,7 @@ func (cs *clients) room(c *client, user string) bool {
 }
 
 func (cs *clients) roomLocked(c *client, user string) bool {
-	return c.user != "" || len(cs.live[user]) < cs.server.cfg.MaxClients
+	return c.user != "" || len(cs.liveLocked(user)) < cs.server.cfg.MaxClients
 }
 
 // enlivenLocked makes c one of its user's live clients. One that turns out to be
@@ -188,13 +264,15 @@ func (cs *clients) enlivenLocked(c *client, user string) {
 	if c.ended {
 		c.ended, c.user, c.published, c.out, c.spoken = false, "", 0, false, false
 		c.since, c.services = time.Now().UnixNano(), defaultServices()
-		if cs.m[c.key] == nil {
-			cs.m[c.key] = c
-		}
+	}
+	if cs.m[c.key] == nil {
+		cs.m[c.key] = c
 	}
 	if c.user == "" {
 		c.user = user
-		cs.live[user] = append(cs.live[user], c)
+		u := cs.userLocked(user)
+		u.live = append(u.live, c)
+		u.changed()
 	}
 }
 
@@ -202,9 +280,10 @@ func (cs *clients) enlivenLocked(c *client, user string) {
 type published struct {
 	user     string
 	expires  time.Time
-	services *consolidation.Services // nil: as before
-	out      *bool                   // whether it is signed out; nil: as before
-	spoke    bool                    // it had a body
+	spoke    bool                   // it had a body
+	services consolidation.Services // of that
+	status   bool                   // it had a status that counts for its client
+	out      bool                   // that was "signed out"
 }
 
 // publish notes a PUBLISH of a client, for which there was room.
@@ -212,16 +291,16 @@ func (cs *clients) publish(c *client, p published) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.enlivenLocked(c, p.user)
-	if p.services != nil {
-		c.services = *p.services
+	if p.spoke {
+		c.spoken, c.services = true, p.services
 	}
-	if p.out != nil {
-		c.out = *p.out
+	if p.status {
+		c.out = p.out
 	}
-	c.spoken = c.spoken || p.spoke
+	cs.users[c.user].changed()
 	c.published = p.expires.UnixNano()
 	cs.server.deadlines.Set(&c.expiry, c, p.expires)
-	cs.server.journal.mark(clientEntry(c.key))
+	cs.server.journal.client(c.key)
 }
 
 // Expired implements [deadline.Expirer]: the publication of a client has. A client
@@ -232,7 +311,7 @@ func (c *client) Expired() {
 	over := !c.ended && c.published != 0 && c.published <= time.Now().UnixNano()
 	if over {
 		c.published = 0
-		cs.server.journal.mark(clientEntry(c.key))
+		cs.server.journal.client(c.key)
 		over = !c.hasOwn()
 	}
 	cs.mu.Unlock()
@@ -276,65 +355,37 @@ func (cs *clients) end(c *client) (dialogs []*member, user string, last bool) {
 	dialogs, c.dialogs = c.dialogs, nil
 	if cs.m[c.key] == c {
 		delete(cs.m, c.key)
-		cs.server.journal.mark(clientEntry(c.key))
+		cs.server.journal.client(c.key)
 	}
 	if c.user == "" {
 		return dialogs, "", false
 	}
-	list := slices.DeleteFunc(cs.live[c.user], func(o *client) bool { return o == c })
-	if len(list) > 0 {
-		cs.live[c.user] = list
-		return dialogs, c.user, false
+	u := cs.users[c.user]
+	u.live = slices.DeleteFunc(u.live, func(o *client) bool { return o == c })
+	if last = len(u.live) == 0; last {
+		u.left = time.Now()
 	}
-	delete(cs.live, c.user)
-	cs.left[c.user] = time.Now()
-	return dialogs, c.user, true
+	u.changed()
+	return dialogs, c.user, last
 }
 
 // forgetUser drops what is remembered of a user without a client.
 func (cs *clients) forgetUser(user string) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	delete(cs.left, user)
-}
-
-// has reports whether the user has a client.
-func (cs *clients) has(user string) bool {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	return len(cs.live[user]) > 0
-}
-
-// others reports whether another client of the user is signed in.
-func (cs *clients) others(c *client, user string) bool {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	return slices.ContainsFunc(cs.live[user], func(o *client) bool { return o != c && !o.out })
-}
-
-// services returns what the live clients of a user can do together, and whether one
-// of them is signed in (§4.3).
-func (cs *clients) services(user string) (st consolidation.Services, live bool) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	for _, c := range cs.live[user] {
-		if c.out {
-			continue
-		}
-		st = st.Or(c.services)
-		st.Global, live = true, true
+	if len(cs.liveLocked(user)) == 0 {
+		delete(cs.users, user)
 	}
-	return st, live
 }
 
 // since returns when the last client of a user left, as far as that is known.
-func (cs *clients) since(user string) time.Time {
+func (cs *clients) since(u *user) time.Time {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if at, ok := cs.left[user]; ok {
-		return at
+	if u.left.IsZero() {
+		return cs.server.started
 	}
-	return cs.server.started
+	return u.left
 }
 
 // membersOf returns a copy of a client's dialogs.
@@ -349,13 +400,6 @@ func (cs *clients) ownOf(c *client) []*member {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(c.dialogs), func(m *member) bool { return !m.own })
-}
-
-// hasSpoken reports whether a client has published since it began.
-func (cs *clients) hasSpoken(c *client) bool {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	return c.spoken && !c.ended
 }
 
 // departure is a client that has ended, of which nobody has been told yet.

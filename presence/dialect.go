@@ -7,6 +7,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -67,6 +68,14 @@ var (
 		Digest:          true,
 	}
 )
+
+// dialectOfRule is the dialect whose publications go by a rule.
+func dialectOfRule(r publication.Rule) *Dialect {
+	if r == publication.Shared {
+		return bluStar
+	}
+	return standard
+}
 
 // saysBluStar reports whether a body has an aa:blustar element, whatever its
 // prefix: a document may declare the namespace and not use it.

@@ -88,7 +88,7 @@ func (f Feed) SetExternal(ctx context.Context, address string, v ExternalState) 
 		return err
 	}
 	if f.server.cfg.Hooks.Changed != nil {
-		p := f.server.presentities.pin(entry)
+		p := f.server.presentities.pin(&entry)
 		defer f.server.presentities.unpin(p)
 	}
 	return f.server.externals.Set(entry.ID, v)
@@ -124,7 +124,7 @@ func (s *Server) observed(ctx context.Context, address string, is func(*director
 	if err != nil || !is(&entry) {
 		return nil
 	}
-	return s.presentities.pin(entry)
+	return s.presentities.pin(&entry)
 }
 
 // entry looks up the directory entry of an address.
@@ -149,7 +149,7 @@ func (s *Server) Reload(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	p := s.presentities.pin(entry)
+	p := s.presentities.pin(&entry)
 	p.update()
 	s.presentities.unpin(p)
 	return nil

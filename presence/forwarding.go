@@ -98,7 +98,7 @@ func (s *Server) endForwarding(p *presentity) {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, forwardTimeout)
 	defer cancel()
-	if err := s.cfg.Forward.Forward(ctx, p.entryNow(), ""); err != nil {
+	if err := s.cfg.Forward.Forward(ctx, *p.entry.Load(), ""); err != nil {
 		s.cfg.Logger.Error("forwarding has expired, and could not be ended", "presentity", p.id, "error", err)
 	}
 }

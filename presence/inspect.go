@@ -3,7 +3,6 @@ package presence
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -46,9 +45,9 @@ func (s *Server) Explain(ctx context.Context, address string) (consolidation.Exp
 	defer s.presentities.unpin(p)
 	now := time.Now()
 	p.mu.Lock()
-	state := p.state(now)
+	n := p.gather(now)
 	p.mu.Unlock()
-	return consolidation.Explain(s.cfg.Rules, &state, now), nil
+	return consolidation.Explain(s.cfg.Rules, &n.state, now), nil
 }
 
 // inspected returns the presentity of an address, to be unpinned.
@@ -61,7 +60,7 @@ func (s *Server) inspected(ctx context.Context, address string) (*presentity, st
 	if err != nil {
 		return nil, "", err
 	}
-	return s.presentities.pin(entry), a.String(), nil
+	return s.presentities.pin(&entry), a.String(), nil
 }
 
 // UserInfo describes a user whom the server holds: who is watched, is signed in, has
@@ -78,11 +77,8 @@ type UserInfo struct {
 
 // Users lists the users whom the server holds, in no order.
 func (s *Server) Users() []UserInfo {
-	s.presentities.mu.Lock()
-	held := slices.Collect(maps.Values(s.presentities.m))
-	s.presentities.mu.Unlock()
-	list := make([]UserInfo, 0, len(held))
-	for _, p := range held {
+	var list []UserInfo
+	for _, p := range s.presentities.of.Values() {
 		snap := p.current.Load()
 		if snap == nil {
 			continue // it is being made
@@ -151,8 +147,8 @@ type ClientInfo struct {
 func (s *Server) Clients() []ClientInfo {
 	s.clients.mu.Lock()
 	var list []ClientInfo
-	for _, live := range s.clients.live {
-		for _, c := range live {
+	for _, u := range s.clients.users {
+		for _, c := range u.live {
 			list = append(list, ClientInfo{
 				User: c.user, Account: whoIs(c.identity()), Contact: c.key.contact(), UserAgent: c.userAgent.Value(),
 				AMCC: c.amcc, Since: time.Unix(0, c.since), Subscriptions: len(c.dialogs), Published: unixTime(c.published),
@@ -230,13 +226,11 @@ func (s *Server) Stats() Stats {
 		st.LogDropped = int(s.cfg.log.Dropped())
 	}
 	s.clients.mu.Lock()
-	for _, list := range s.clients.live {
-		st.Clients += len(list)
+	for _, u := range s.clients.users {
+		st.Clients += len(u.live)
 	}
 	s.clients.mu.Unlock()
-	s.presentities.mu.Lock()
-	st.Presentities = len(s.presentities.m)
-	s.presentities.mu.Unlock()
+	st.Presentities = s.presentities.of.Len()
 	s.pendings.mu.Lock()
 	st.Pending = len(s.pendings.m)
 	s.pendings.mu.Unlock()

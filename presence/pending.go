@@ -143,7 +143,7 @@ func (s *Server) resolve(from *pending, entry directory.Entry) {
 	if moving {
 		return
 	}
-	to := s.presentities.pin(entry)
+	to := s.presentities.pin(&entry)
 	defer s.presentities.unpin(to)
 	for {
 		s.pendings.mu.Lock()

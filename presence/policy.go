@@ -122,8 +122,7 @@ func (s *Server) judge(ctx context.Context, d *subscription.Dialog, found direct
 			if !ok {
 				continue
 			}
-			entry := p.entryNow()
-			sight := s.sight(ctx, who, &entry)
+			sight := s.sight(ctx, who, p.entry.Load())
 			if sight == consolidation.SightRefused && !d.IsList() {
 				if d.Close(subscription.ReasonRejected) {
 					s.dialogEnded(subscription.Ending{Dialog: d})

@@ -1,10 +1,10 @@
 package presence
 
 import (
-	"sync"
 	"time"
 
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/internal/shard"
 	"github.com/openblustar/blustar/presence/source"
 )
 
@@ -12,22 +12,21 @@ import (
 // is not counted: whenever something has ended, forgetIfIdle looks.
 type presentities struct {
 	server *Server
-	mu     sync.Mutex
-	m      map[string]*presentity
+	of     *shard.Map[*presentity] // by the ID of the entry
 }
 
 // pin returns the presentity of an entry, with what the directory says now. It stays
 // in memory until unpin.
-func (ps *presentities) pin(entry directory.Entry) *presentity {
-	ps.mu.Lock()
-	p := ps.m[entry.ID]
+func (ps *presentities) pin(entry *directory.Entry) *presentity {
+	part := ps.of.Lock(entry.ID)
+	p := part.Of[entry.ID]
 	if p == nil {
-		p = &presentity{server: ps.server, id: entry.ID}
+		p = &presentity{server: ps.server, id: entry.ID, user: ps.server.clients.user(entry.ID)}
 		p.watchers.of = p
-		ps.m[entry.ID] = p
+		part.Of[entry.ID] = p
 	}
 	p.pins.Add(1)
-	ps.mu.Unlock()
+	part.Unlock()
 	first := false
 	p.once.Do(func() {
 		first = true
@@ -42,25 +41,13 @@ func (ps *presentities) pin(entry directory.Entry) *presentity {
 
 // unpin undoes pin. A nil presentity is nothing.
 func (ps *presentities) unpin(p *presentity) {
-	if p == nil || p.pins.Add(-1) > 0 {
-		return
-	}
-	p.mu.Lock()
-	idle := p.idle()
-	p.mu.Unlock()
-	if idle { // seldom: all requests have to do with ps.mu
-		ps.mu.Lock()
-		defer ps.mu.Unlock()
+	if p != nil && p.pins.Add(-1) == 0 && p.watching.Load() == 0 && !p.user.together().any {
 		ps.forgetIfIdle(p)
 	}
 }
 
 // find returns a presentity that is in memory, or nil.
-func (ps *presentities) find(id string) *presentity {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	return ps.m[id]
-}
+func (ps *presentities) find(id string) *presentity { return ps.of.Get(id) }
 
 // mayBeIdle has somebody see whether anything still refers to p.
 func (p *presentity) mayBeIdle() {
@@ -73,23 +60,23 @@ type idling presentity
 // Expired implements [deadline.Expirer].
 func (i *idling) Expired() {
 	p := (*presentity)(i)
-	p.server.presentities.mu.Lock()
-	defer p.server.presentities.mu.Unlock()
 	p.server.presentities.forgetIfIdle(p)
 }
 
-// forgetIfIdle drops a presentity that nothing refers to. ps.mu is held.
+// forgetIfIdle drops a presentity that nothing refers to.
 func (ps *presentities) forgetIfIdle(p *presentity) {
+	part := ps.of.Lock(p.id)
+	defer part.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.pins.Load() > 0 || ps.m[p.id] != p || !p.idle() {
+	if p.pins.Load() > 0 || part.Of[p.id] != p || !p.idle() {
 		return
 	}
 	if p.renewal { // it is looked at again
 		p.server.deadlines.Set(&p.idleness, (*idling)(p), time.Now().Add(time.Second))
 		return
 	}
-	delete(ps.m, p.id)
+	delete(part.Of, p.id)
 	p.server.clients.forgetUser(p.id)
 	for _, src := range p.sources() {
 		src.Leave(p)
@@ -104,7 +91,7 @@ func (p *presentity) idle() bool {
 	switch {
 	case len(p.watches) > 0, len(p.watchers.watches) > 0:
 		return false
-	case p.server.publications.Has(p.id), p.server.clients.has(p.id):
+	case p.user.together().any, p.server.publications.Has(p.id):
 		return false
 	}
 	return p.server.cfg.Hooks.Changed == nil || !p.fed()

@@ -21,12 +21,13 @@ import (
 type presentity struct {
 	server *Server
 	id     string       // of the directory entry
-	pins   atomic.Int32 // requests and calls that use it now; rises with presentities.mu held
+	user   *user        // its clients
+	pins   atomic.Int32 // requests and calls that use it now; rises with its part of presentities locked
 	once   sync.Once
+	entry  atomic.Pointer[directory.Entry] // nobody changes it; nil until it is there; set with mu held
 
 	mu       sync.Mutex
-	entry    *directory.Entry // nobody changes it; nil until it is there
-	address  string           // the preferred one, as a URI
+	address  string // the preferred one, as a URI
 	watches  []*subscription.Watch
 	watchers watchers // Event: presence.winfo
 	lines    []*source.Source[LineState]
@@ -99,15 +100,17 @@ func (p *presentity) sources() []source.Watched {
 
 // setEntry takes over what the directory says now, and reports whether that is
 // something else.
-func (p *presentity) setEntry(entry directory.Entry) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.entry != nil && sameEntry(p.entry, &entry) {
+func (p *presentity) setEntry(entry *directory.Entry) bool {
+	if now := p.entry.Load(); now != nil && sameEntry(now, entry) {
 		return false
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	left := p.sources()
-	p.entry, p.address = &entry, addressOf(&entry)
-	p.joinSources()
+	kept := *entry
+	p.entry.Store(&kept)
+	p.address = addressOf(entry)
+	p.joinSources(entry)
 	if len(p.watches) > 0 {
 		for _, src := range p.sources() {
 			src.Watch()
@@ -129,10 +132,10 @@ func sameEntry(a, b *directory.Entry) bool {
 }
 
 // joinSources joins the sources of the entry. p.mu is held.
-func (p *presentity) joinSources() {
+func (p *presentity) joinSources(entry *directory.Entry) {
 	s := p.server
 	p.lines, p.calendar, p.external = nil, nil, nil
-	for _, dn := range p.entry.Lines {
+	for _, dn := range entry.Lines {
 		if src, err := s.lines.Join(lineKey(dn), p); err == nil {
 			p.lines = append(p.lines, src)
 		} else {
@@ -140,9 +143,9 @@ func (p *presentity) joinSources() {
 		}
 	}
 	var err error
-	if p.entry.Mail != "" {
-		if p.calendar, err = s.calendars.Join(mailKey(p.entry.Mail), p); err != nil {
-			s.cfg.Logger.Error("calendar is not watched", "mail", p.entry.Mail, "error", err)
+	if entry.Mail != "" {
+		if p.calendar, err = s.calendars.Join(mailKey(entry.Mail), p); err != nil {
+			s.cfg.Logger.Error("calendar is not watched", "mail", entry.Mail, "error", err)
 		}
 	}
 	if p.external, err = s.externals.Join(p.id, p); err != nil {
@@ -177,25 +180,26 @@ func (p *presentity) renew() []*subscription.Watch {
 	for p.dirty {
 		p.dirty = false
 		now := time.Now()
-		state, address, then := p.state(now), p.address, p.then
+		next, then := p.gather(now), p.then
 		p.then = nil
 		p.mu.Unlock()
 
-		next := p.server.newSnapshot(p, address, &state, now)
-		before := p.current.Swap(next)
+		before := p.current.Load()
+		next.judge(before)
+		p.current.Store(next)
 		visible := before == nil || next.versions != before.versions
 		if visible && before != nil && (before.result.Status != next.result.Status || before.result.Note != next.result.Note) {
 			p.tell(next)
 		}
-		if at := state.NextChange(now); !at.IsZero() {
+		if at := next.state.NextChange(now); !at.IsZero() {
 			p.server.deadlines.Set(&p.change, (*changing)(p), at)
 		} else {
 			p.server.deadlines.Remove(&p.change)
 		}
 
 		p.mu.Lock()
-		if visible {
-			due = slices.Clone(p.watches)
+		if visible && len(p.watches) > 0 {
+			due = append(due[:0], p.watches...)
 		}
 		if then != nil {
 			p.mu.Unlock()
@@ -259,19 +263,14 @@ func addressOf(entry *directory.Entry) string {
 	return entry.ID
 }
 
-// entryNow returns the directory entry.
-func (p *presentity) entryNow() directory.Entry {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return *p.entry
-}
-
-// state gathers what is known. p.mu is held.
-func (p *presentity) state(now time.Time) consolidation.State {
-	services, live := p.server.clients.services(p.id)
-	st := consolidation.State{Entry: p.entry, Services: services, Live: live}
+// gather makes a snapshot of what is known, without a result. p.mu is held.
+func (p *presentity) gather(now time.Time) *snapshot {
+	of := p.user.together()
+	n := &snapshot{server: p.server, watching: &p.watching, entity: p.address, at: now, said: p.server.publications.Of(p.id)}
+	st := &n.state
+	*st = consolidation.State{Entry: p.entry.Load(), Services: of.services, Live: of.in, Published: n.published[:0], Lines: n.lines[:0]}
 	var forward *publication.Contribution
-	for _, c := range p.server.publications.Of(p.id) {
+	for _, c := range n.said {
 		said := consolidation.Published{
 			Provenance: consolidation.Provenance{Owner: c.Owner, Received: c.Received, Expires: c.Expires},
 			Status:     c.Status, Note: c.Note, Timestamp: c.Timestamp, Document: c.Document(),
@@ -281,7 +280,7 @@ func (p *presentity) state(now time.Time) consolidation.State {
 			forward = c
 			continue
 		case publication.Shared:
-			if !live && c.Status != statusSignedOut {
+			if !of.in && c.Status != statusSignedOut {
 				continue // of clients that have all signed out since
 			}
 		case publication.Separate:
@@ -291,8 +290,8 @@ func (p *presentity) state(now time.Time) consolidation.State {
 	}
 	slices.Reverse(st.Published) // for equal times the one that came last is the newest
 	slices.SortStableFunc(st.Published, func(a, b consolidation.Published) int { return b.Received.Compare(a.Received) })
-	if !live && len(st.Published) == 0 { // whoever has no client is signed out (§2.2)
-		since := p.server.clients.since(p.id)
+	if !of.in && len(st.Published) == 0 { // whoever has no client is signed out (§2.2)
+		since := p.server.clients.since(p.user)
 		st.Published = append(st.Published, consolidation.Published{
 			Provenance: consolidation.Provenance{Owner: "server", Received: since},
 			Status:     statusSignedOut, Timestamp: since,
@@ -305,5 +304,6 @@ func (p *presentity) state(now time.Time) consolidation.State {
 		st.Calendar = meetingsOf(p.calendar, now)
 	}
 	st.External = externalOf(p.external, forward)
-	return st
+	n.private = hasPrivate(st.Calendar)
+	return n
 }

@@ -29,8 +29,8 @@ type publishing struct {
 	until   time.Time
 	ifMatch string
 	p       *presentity
-	doc     *pidf.Presence    // nil for a refresh
-	said    *publication.Said // what doc says of the user; nil where it says nothing
+	doc     *pidf.Presence   // nil for a refresh
+	said    publication.Said // what doc says of the user
 }
 
 // publish handles a PUBLISH (RFC 3903 §6, §2.4, §2.8).
@@ -41,13 +41,15 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 	if !ok || event.Package != eventPresence && !forward {
 		return s.badEvent()
 	}
-	pub := &publishing{exchange: x, owner: req.Flow.Remote.String(), ifMatch: strings.TrimSpace(req.Header.Get("SIP-If-Match"))}
+	pub := &publishing{exchange: x, ifMatch: strings.TrimSpace(req.Header.Get("SIP-If-Match"))}
 	var err error
 	if req.Header.Count("Contact") > 0 {
 		if pub.contact, err = subscription.Contact(req); err != nil {
 			return err
 		}
 		pub.owner = contactKey(pub.contact.URI)
+	} else {
+		pub.owner = req.Flow.Remote.String()
 	}
 	pub.dialect = s.dialectOf(req, pub.contact)
 	if pub.dialect.ContactAndExpires {
@@ -72,14 +74,14 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 		whose = req.From // BSP-2.4-6
 	}
 	pub.address = bareURI(whose.URI)
-	entry, err := s.published(ctx, whose, partyOf(req, id))
+	entry, err := s.published(ctx, pub.address, partyOf(req, id))
 	if err != nil {
 		return err
 	}
 	if !mayActFor(id, &entry) {
 		return sipx.Errorf(403, "that is another user's presence")
 	}
-	pub.p = s.presentities.pin(entry)
+	pub.p = s.presentities.pin(&entry)
 	defer s.presentities.unpin(pub.p)
 	pub.until = time.Now().Add(pub.expires)
 	if forward {
@@ -89,10 +91,8 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 		return err
 	}
 	switch c := s.named(pub); {
-	case c != nil && c.Rule == publication.Shared: // the dialect that it was opened in
-		pub.dialect = bluStar
-	case c != nil:
-		pub.dialect = standard
+	case c != nil: // the dialect that it was opened in
+		pub.dialect = dialectOfRule(c.Rule)
 	case pub.dialect.SharedPublication && (pub.doc != nil || pub.expires == 0):
 		pub.ifMatch = "" // an old one: a status and an end count all the same (§2.4, §2.2)
 	}
@@ -103,8 +103,8 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 }
 
 // published looks up whose presence is published.
-func (s *Server) published(ctx context.Context, whose sipx.Address, who party) (directory.Entry, error) {
-	a, err := directory.ParseAddress(bareURI(whose.URI))
+func (s *Server) published(ctx context.Context, address string, who party) (directory.Entry, error) {
+	a, err := directory.ParseAddress(address)
 	if err != nil {
 		return directory.Entry{}, sipx.Errorf(404, "no such user")
 	}
@@ -118,16 +118,25 @@ func (s *Server) published(ctx context.Context, whose sipx.Address, who party) (
 	return r.Entry, sipx.Errorf(503, "the directory does not answer")
 }
 
-// named returns the publication that SIP-If-Match names, or nil.
+// named returns the publication that SIP-If-Match names, or nil. Most often the newest
+// snapshot has it.
 func (s *Server) named(pub *publishing) *publication.Contribution {
-	if pub.ifMatch != "" {
-		for _, c := range s.publications.Of(pub.p.id) {
-			if c.ETag == pub.ifMatch && c.Rule != publication.Forwarding {
-				return c
-			}
-		}
+	if pub.ifMatch == "" {
+		return nil
 	}
-	return nil
+	is := func(c *publication.Contribution) bool {
+		return c.ETag == pub.ifMatch && c.Rule != publication.Forwarding
+	}
+	said := pub.p.current.Load().said
+	i := slices.IndexFunc(said, is)
+	if i < 0 {
+		said = s.publications.Of(pub.p.id)
+		i = slices.IndexFunc(said, is)
+	}
+	if i < 0 {
+		return nil
+	}
+	return said[i]
 }
 
 // read decodes the body.
@@ -145,15 +154,14 @@ func (s *Server) read(pub *publishing) error {
 		return sipx.Errorf(400, "%v", err)
 	}
 	pub.doc = doc
-	pub.said, err = s.saidOf(doc)
-	return err
+	return s.saidOf(doc, &pub.said)
 }
 
 // saidOf reads what a published document says of its user: the status of aa:blustar
 // where it has one (§4.3), else what RFC 4480 and RFC 3863 say.
-func (s *Server) saidOf(doc *pidf.Presence) (*publication.Said, error) {
+func (s *Server) saidOf(doc *pidf.Presence, said *publication.Said) error {
 	now := time.Now()
-	said := &publication.Said{Timestamp: now}
+	said.Timestamp = now
 	note := ""
 	for i := range doc.Persons {
 		sources := aa.PresenceOf(&doc.Persons[i])
@@ -161,12 +169,13 @@ func (s *Server) saidOf(doc *pidf.Presence) (*publication.Said, error) {
 			continue
 		}
 		b := sources.BluStar
-		if !validStatus(b.Status) {
-			return nil, sipx.Errorf(400, "aa:status %q is not in the schema", string(b.Status))
+		known := slices.Index(statuses, b.Status)
+		if known < 0 {
+			return sipx.Errorf(400, "aa:status %q is not in the schema", string(b.Status))
 		}
-		said.Status = aa.Status(strings.Clone(string(b.Status)))
+		said.Status = statuses[known] // the document must not stay for it, nor for the note
 		if b.Note != nil {
-			said.Note = strings.Clone(strings.TrimSpace(b.Note.Text)) // the document must not stay for it
+			said.Note = strings.Clone(strings.TrimSpace(b.Note.Text))
 		}
 		said.KeepNote = b.Note == nil // an empty one deletes
 		if !b.Timestamp.IsZero() {
@@ -179,18 +188,15 @@ func (s *Server) saidOf(doc *pidf.Presence) (*publication.Said, error) {
 		note = consolidation.DocumentNote(doc, now)
 	}
 	if len(note) > s.cfg.MaxNote {
-		return nil, sipx.Errorf(413, "a note is longer than %d bytes", s.cfg.MaxNote)
+		return sipx.Errorf(413, "a note is longer than %d bytes", s.cfg.MaxNote)
 	}
-	return said, nil
+	return nil
 }
 
-func validStatus(s aa.Status) bool {
-	switch s {
-	case aa.StatusAvailable, aa.StatusBusy, aa.StatusAway, aa.StatusDoNotDisturb, aa.StatusSignedOut,
-		aa.StatusInactive, aa.StatusBeRightBack, aa.StatusOther, aa.StatusUnknown:
-		return true
-	}
-	return false
+// statuses are those of the schema.
+var statuses = []aa.Status{
+	aa.StatusAvailable, aa.StatusBusy, aa.StatusAway, aa.StatusDoNotDisturb, aa.StatusSignedOut,
+	aa.StatusInactive, aa.StatusBeRightBack, aa.StatusOther, aa.StatusUnknown,
 }
 
 // publishShared handles the PUBLISH of one of the clients that share a publication
@@ -207,30 +213,32 @@ func (s *Server) publishShared(pub *publishing, c *client) error {
 		gone.announce(false)
 		return nil
 	}
-	if !s.clients.room(c, p.id) {
+	stands := s.clients.standing(c, p.id)
+	if !stands.room {
+		s.clients.forget(c)
 		return sipx.Errorf(403, "too many clients of one user")
 	}
 	says := published{user: p.id, expires: pub.until}
 	var said *publication.Said
 	ignored := false
 	if pub.doc != nil {
-		services := servicesOf(pub.doc)
-		says.services, says.spoke = &services, true
-		if said = pub.said; said.Status == "" {
-			said = nil // tuples alone say what the client can do, not what its user does
+		says.spoke, says.services = true, servicesOf(pub.doc)
+		if pub.said.Status != "" { // else its tuples alone say what the client can do, not what its user does
+			said = &pub.said
 		}
 	}
 	if said != nil {
 		out := said.Status == statusSignedOut
-		says.out = &out
 		switch {
-		case pub.ifMatch == "" && !s.clients.hasSpoken(c) && s.publications.One(p.id, publication.Shared) != nil:
+		case pub.ifMatch == "" && !stands.spoken && s.publications.One(p.id, publication.Shared) != nil:
 			// A client that starts must not overwrite what its user said elsewhere
 			// (§2.4). It is told what is shown.
 			said, ignored = nil, true
-			says.out = nil
-		case out && s.clients.others(c, p.id):
+		case out && stands.others:
 			said = nil // of this client: the user is there with another (§4.3)
+			fallthrough
+		default:
+			says.status, says.out = true, out
 		}
 	}
 	shared, err := s.publications.Publish(publication.Request{
@@ -238,6 +246,7 @@ func (s *Server) publishShared(pub *publishing, c *client) error {
 		Said: said, Body: pub.doc != nil, CallID: pub.req.CallID, CSeq: pub.req.CSeq,
 	})
 	if err != nil {
+		s.clients.forget(c)
 		return publishError(err)
 	}
 	s.clients.publish(c, says)
@@ -278,11 +287,13 @@ func (s *Server) publishOwn(pub *publishing) error {
 		subscription.Notify(due)
 		return nil
 	}
-	if pub.said != nil {
-		pub.said.Body, pub.said.Document = pub.req.Body, pub.doc
+	var said *publication.Said
+	if pub.doc != nil {
+		said = &pub.said
+		said.Body, said.Document = pub.req.Body, pub.doc
 	}
 	c, err := s.publications.Publish(publication.Request{
-		Presentity: p.id, Address: pub.address, Owner: pub.owner, Rule: publication.Separate, IfMatch: pub.ifMatch, Expires: pub.until, Said: pub.said,
+		Presentity: p.id, Address: pub.address, Owner: pub.owner, Rule: publication.Separate, IfMatch: pub.ifMatch, Expires: pub.until, Said: said,
 	})
 	if err != nil {
 		return publishError(err)

@@ -143,6 +143,13 @@ type clientRecord struct {
 // clientEntry names one client.
 type clientEntry string
 
+// client notes a change of a client.
+func (j *journal) client(key clientKey) {
+	if j != nil {
+		j.mark(clientEntry(key))
+	}
+}
+
 func (e clientEntry) record(s *Server) Write {
 	sum := sha256.Sum256([]byte(e)) // of any length
 	w := Write{Kind: kindClient, Key: base64.RawURLEncoding.EncodeToString(sum[:])}

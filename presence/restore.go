@@ -257,7 +257,9 @@ func (cs *clients) restore(c *client, longest time.Time) {
 	defer cs.mu.Unlock()
 	cs.m[c.key] = c
 	if c.user != "" {
-		cs.live[c.user] = append(cs.live[c.user], c)
+		u := cs.userLocked(c.user)
+		u.live = append(u.live, c)
+		u.changed()
 	}
 	if c.published != 0 {
 		c.published = min(c.published, longest.UnixNano())
@@ -378,7 +380,7 @@ func (in *inventory) findPublishers() {
 			if r.Err != nil || r.Entry.ID != of[i].Presentity {
 				continue
 			}
-			p := s.presentities.pin(r.Entry)
+			p := s.presentities.pin(&r.Entry)
 			if of[i].Rule == publication.Forwarding && time.Until(of[i].Expires) <= 0 {
 				s.endForwarding(p)
 				s.journal.mark(publicationEntry{of[i].Presentity, of[i].Number})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/internal/deadline"
+	"github.com/openblustar/blustar/internal/shard"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/source"
@@ -77,9 +78,9 @@ type Server struct {
 	journal      *journal  // nil without a store
 	run          uint32    // counts the processes that have worked with the store; 0 before Restore
 
-	requests sync.WaitGroup
-	life     sync.Mutex // guards closing, and Add against Wait
-	closing  bool       // no new requests and goroutines
+	requests gate
+	life     sync.Mutex // guards closing, and Go against Wait
+	closing  bool       // no new goroutines
 	work     sync.WaitGroup
 }
 
@@ -90,15 +91,15 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, started: time.Now()}
+	s := &Server{cfg: cfg, started: time.Now(), requests: gate{empty: make(chan struct{})}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.packages = map[string]*eventPackage{
 		eventPresence: {Package: subscription.Package{Name: eventPresence, MediaType: typePIDF}},
 		eventWatchers: {Package: subscription.Package{Name: eventWatchers, MediaType: typeWatcherInfo, Large: true}, watchers: true},
 	}
-	s.presentities = presentities{server: s, m: make(map[string]*presentity)}
+	s.presentities = presentities{server: s, of: shard.New[*presentity]()}
 	s.pendings = pendings{server: s, m: make(map[string]*pending)}
-	s.clients = clients{server: s, m: make(map[clientKey]*client), live: make(map[string][]*client), left: make(map[string]time.Time)}
+	s.clients = clients{server: s, m: make(map[clientKey]*client), users: make(map[string]*user)}
 	s.lookups = lookups{most: cfg.MaxLookups, each: max(2, cfg.MaxLookups/4), of: make(map[party]int)}
 	s.unknown = s.unknownSnapshot()
 	s.journal = newJournal(s)
@@ -134,12 +135,11 @@ type exchange struct {
 // ServeSIP implements [sipx.Handler].
 func (s *Server) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
 	x := &exchange{server: s, w: w, req: req, sent: req.Body, began: time.Now()}
-	if !s.enterRequest() {
+	defer s.requests.leave()
+	if !s.requests.enter() {
 		x.answer(comingBack("shutting down"))
 		return
 	}
-	defer s.work.Done()
-	defer s.requests.Done()
 	if !s.journal.ready() {
 		x.answer(comingBack("starting"))
 		return

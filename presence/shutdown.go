@@ -3,6 +3,8 @@ package presence
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/openblustar/blustar/presence/subscription"
@@ -24,13 +26,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if !first {
 		return nil
 	}
+	s.requests.close()
 	goOn := s.journal != nil && s.journal.ready() && s.lastFlush(ctx) == nil
 	if !goOn {
 		for _, d := range s.registry.All() { // first: what a host holds up must not keep them from being told
 			d.End(subscription.ReasonDeactivated)
 		}
 	}
-	err := s.await(ctx, s.requests.Wait) // one under way may still open a dialog
+	err := s.requests.wait(ctx) // one under way may still open a dialog
 	e := error(nil)
 	if goOn {
 		e = s.suspend(ctx)
@@ -96,17 +99,36 @@ func (s *Server) await(ctx context.Context, f func()) error {
 	}
 }
 
-// enterRequest notes a request, which Shutdown waits for, and reports whether it may
-// be served.
-func (s *Server) enterRequest() bool {
-	s.life.Lock()
-	defer s.life.Unlock()
-	if s.closing {
-		return false
+// gate counts the requests under way, without a lock, until it is closed.
+type gate struct {
+	n     atomic.Int64 // with closedGate added once it is closed
+	once  sync.Once
+	empty chan struct{} // closed once nobody is left
+}
+
+const closedGate = 1 << 32
+
+// enter reports whether the gate is open; leave is to be called in any case.
+func (g *gate) enter() bool { return g.n.Add(1) < closedGate }
+
+func (g *gate) leave() { g.add(-1) }
+
+func (g *gate) close() { g.add(closedGate) }
+
+func (g *gate) add(n int64) {
+	if g.n.Add(n) == closedGate {
+		g.once.Do(func() { close(g.empty) })
 	}
-	s.work.Add(1)
-	s.requests.Add(1)
-	return true
+}
+
+// wait waits until nobody is left or ctx has ended, the error of which it returns then.
+func (g *gate) wait(ctx context.Context) error {
+	select {
+	case <-g.empty:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // start runs f in a goroutine that Shutdown waits for, unless that has begun.

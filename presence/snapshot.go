@@ -31,6 +31,9 @@ type snapshot struct {
 	said     []*publication.Contribution // what is published; Standard watchers are shown its tuples
 	private  bool                        // own eyes see more
 
+	published [1]consolidation.Published // room for what most have one of, in state
+	lines     [1]consolidation.Line
+
 	mu      sync.Mutex
 	kept    []kept         // made when they are needed
 	digests *[views]uint64 // made where there is a store
@@ -62,34 +65,27 @@ type kept struct {
 // maxKept is how many documents a snapshot keeps; more are rendered each time.
 const maxKept = 16
 
-// newSnapshot consolidates a state. It asks the rules of the host.
-func (s *Server) newSnapshot(p *presentity, entity string, state *consolidation.State, now time.Time) *snapshot {
-	n := &snapshot{
-		server: s, watching: &p.watching, entity: entity, at: now, state: *state,
-		result:  consolidation.Consolidate(s.cfg.Rules, state, now),
-		said:    s.publications.Of(p.id),
-		private: hasPrivate(state.Calendar),
-	}
-	before := p.current.Load()
+// judge consolidates the state, and finds out who sees something else than before, which
+// may be nil. It asks the rules of the host.
+func (n *snapshot) judge(before *snapshot) {
+	n.result = consolidation.Consolidate(n.server.cfg.Rules, &n.state, n.at)
 	if before == nil {
-		return n
+		return
 	}
 	n.versions = before.versions
-	if p.watching.Load() == 0 { // nobody could see a difference; whoever comes is shown what there is
+	switch {
+	case n.watching.Load() == 0: // nobody could see a difference; whoever comes is shown what there is
 		for v := range n.versions {
 			n.versions[v]++
 		}
-		return n
-	}
-	if n.isAs(before) {
-		return n
-	}
-	for v, changed := range n.changes(before) {
-		if changed {
-			n.versions[v]++
+	case n.isAs(before):
+	default:
+		for v, changed := range n.changes(before) {
+			if changed {
+				n.versions[v]++
+			}
 		}
 	}
-	return n
 }
 
 // Version implements [subscription.State].

@@ -110,7 +110,7 @@ func (s *Server) newSources() error {
 			if p == nil {
 				return nil
 			}
-			return m.MonitorExternal(ctx, p.entryNow(), update)
+			return m.MonitorExternal(ctx, *p.entry.Load(), update)
 		}
 	}
 	s.externals, err = source.New(external)
@@ -154,7 +154,7 @@ func checkAppointment(i int, a *aa.Appointment) error {
 }
 
 func checkExternal(v ExternalState) error {
-	if v.Status != "" && (!validStatus(v.Status) || v.Status == aa.StatusOther) {
+	if v.Status != "" && (!slices.Contains(statuses, v.Status) || v.Status == aa.StatusOther) {
 		return &InputError{"status", fmt.Sprintf("%q is not in the schema", v.Status)}
 	}
 	return checkTexts(v.Lifetime, text{"freeText", v.FreeText}, text{"fwdDestination", v.FwdDestination},

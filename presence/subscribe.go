@@ -256,7 +256,7 @@ func (s *Server) items(ctx context.Context, sub *subscribing, user watched, list
 			item.Resource = waits
 			continue
 		}
-		p := s.presentities.pin(found.result.Entry)
+		p := s.presentities.pin(&list[i].result.Entry)
 		pinned.list[i] = p
 		item.Resource = p
 		if sub.pack.watchers {

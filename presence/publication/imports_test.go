@@ -8,5 +8,5 @@ import (
 
 // The package stands on its own: it knows nothing of the other rooms, nor of a server.
 func TestImports(t *testing.T) {
-	importtest.Only(t, "github.com/openblustar/blustar/pidf", "github.com/openblustar/blustar/pidf/aa", "github.com/openblustar/blustar/internal/conf", "github.com/openblustar/blustar/internal/deadline")
+	importtest.Only(t, "github.com/openblustar/blustar/pidf", "github.com/openblustar/blustar/pidf/aa", "github.com/openblustar/blustar/internal/conf", "github.com/openblustar/blustar/internal/deadline", "github.com/openblustar/blustar/internal/shard")
 }

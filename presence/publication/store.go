@@ -3,16 +3,15 @@ package publication
 import (
 	"cmp"
 	"crypto/rand"
-	"hash/maphash"
 	"math/big"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/openblustar/blustar/internal/conf"
 	"github.com/openblustar/blustar/internal/deadline"
+	"github.com/openblustar/blustar/internal/shard"
 	"github.com/openblustar/blustar/pidf/aa"
 )
 
@@ -36,17 +35,13 @@ type Config struct {
 type Store struct {
 	cfg       Config
 	deadlines deadline.Queue
-	seed      maphash.Seed
-	shelves   [64]shelf // by the hash of the presentity
+	of        *shard.Map[[]*Contribution] // by presentity, the oldest first
 	count     atomic.Int64
 	number    atomic.Uint64 // of the newest contribution
 }
 
-// shelf is a part of the store with a lock of its own.
-type shelf struct {
-	mu sync.Mutex
-	of map[string][]*Contribution // by presentity, the oldest first
-}
+// shelf has what is published of some presentities.
+type shelf = shard.Part[[]*Contribution]
 
 // NewStore makes an empty store. The error names everything that is wrong with the
 // configuration.
@@ -57,31 +52,20 @@ func NewStore(cfg Config) (*Store, error) {
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, seed: maphash.MakeSeed()}
-	for i := range s.shelves {
-		s.shelves[i].of = make(map[string][]*Contribution)
-	}
-	return s, nil
+	return &Store{cfg: cfg, of: shard.New[[]*Contribution]()}, nil
 }
 
 // Shutdown stops what would expire.
 func (s *Store) Shutdown() { s.deadlines.Stop() }
-
-// lock returns the shelf of a presentity, locked.
-func (s *Store) lock(presentity string) *shelf {
-	sh := &s.shelves[maphash.String(s.seed, presentity)%uint64(len(s.shelves))]
-	sh.mu.Lock()
-	return sh
-}
 
 // Publish carries a PUBLISH out and returns what is published by it now. A
 // contribution that is found by its entity-tag keeps its rule, whatever the request
 // says. The error is one of [ErrNoMatch], [ErrNothing], [ErrOvertaken], [ErrTooMany]
 // and [ErrTooLarge].
 func (s *Store) Publish(r Request) (*Contribution, error) {
-	sh := s.lock(r.Presentity)
-	defer sh.mu.Unlock()
-	list := sh.of[r.Presentity]
+	sh := s.of.Lock(r.Presentity)
+	defer sh.Unlock()
+	list := sh.Of[r.Presentity]
 	current, err := matching(list, &r)
 	if err != nil {
 		return nil, err
@@ -221,8 +205,8 @@ func (s *Store) swap(sh *shelf, current, next *Contribution) {
 func (s *Store) place(sh *shelf, current, next *Contribution) {
 	key := cmp.Or(next, current).Presentity
 	// A new list each time: Of hands them out.
-	list := make([]*Contribution, 0, len(sh.of[key])+1)
-	for _, c := range sh.of[key] {
+	list := make([]*Contribution, 0, len(sh.Of[key])+1)
+	for _, c := range sh.Of[key] {
 		if c != current {
 			list = append(list, c)
 		}
@@ -240,9 +224,9 @@ func (s *Store) place(sh *shelf, current, next *Contribution) {
 		s.deadlines.Set(&next.due.Item, next.due, next.Expires)
 	}
 	if len(list) == 0 {
-		delete(sh.of, key)
+		delete(sh.Of, key)
 	} else {
-		sh.of[key] = list
+		sh.Of[key] = list
 	}
 }
 
@@ -262,9 +246,9 @@ func (s *Store) RemoveOne(presentity string, rule Rule) *Contribution {
 
 // removeFunc ends the oldest contribution that is meant, and returns it, or nil.
 func (s *Store) removeFunc(presentity string, is func(*Contribution) bool) *Contribution {
-	sh := s.lock(presentity)
-	defer sh.mu.Unlock()
-	list := sh.of[presentity]
+	sh := s.of.Lock(presentity)
+	defer sh.Unlock()
+	list := sh.Of[presentity]
 	i := slices.IndexFunc(list, is)
 	if i < 0 {
 		return nil
@@ -294,9 +278,9 @@ func (e *expiry) Expired() {
 // Restore puts a contribution of a former run back, unless it has expired meanwhile
 // or there is one with its entity-tag. Config.Changed is not told.
 func (s *Store) Restore(c Contribution) {
-	sh := s.lock(c.Presentity)
-	defer sh.mu.Unlock()
-	if time.Until(c.Expires) <= 0 || slices.ContainsFunc(sh.of[c.Presentity], func(o *Contribution) bool { return o.ETag == c.ETag && o.Rule == c.Rule }) {
+	sh := s.of.Lock(c.Presentity)
+	defer sh.Unlock()
+	if time.Until(c.Expires) <= 0 || slices.ContainsFunc(sh.Of[c.Presentity], func(o *Contribution) bool { return o.ETag == c.ETag && o.Rule == c.Rule }) {
 		return
 	}
 	if len(c.Body) > 0 {
@@ -305,16 +289,12 @@ func (s *Store) Restore(c Contribution) {
 	for n := s.number.Load(); n < c.Number && !s.number.CompareAndSwap(n, c.Number); n = s.number.Load() {
 	}
 	s.place(sh, nil, &c)
-	slices.SortStableFunc(sh.of[c.Presentity], byAge) // which nobody has seen yet
+	slices.SortStableFunc(sh.Of[c.Presentity], byAge) // which nobody has seen yet
 }
 
 // Of returns the live contributions of a presentity, the oldest first. Nobody changes
 // what it returns.
-func (s *Store) Of(presentity string) []*Contribution {
-	sh := s.lock(presentity)
-	defer sh.mu.Unlock()
-	return sh.of[presentity]
-}
+func (s *Store) Of(presentity string) []*Contribution { return s.of.Get(presentity) }
 
 // One returns the one that a user has by the Shared or Forwarding rule, or nil.
 func (s *Store) One(presentity string, rule Rule) *Contribution {
@@ -329,15 +309,7 @@ func (s *Store) Len() int { return int(s.count.Load()) }
 
 // All returns all contributions, by presentity and age.
 func (s *Store) All() []*Contribution {
-	var all []*Contribution
-	for i := range s.shelves {
-		sh := &s.shelves[i]
-		sh.mu.Lock()
-		for _, list := range sh.of {
-			all = append(all, list...)
-		}
-		sh.mu.Unlock()
-	}
+	all := slices.Concat(s.of.Values()...)
 	slices.SortFunc(all, func(a, b *Contribution) int {
 		return cmp.Or(strings.Compare(a.Presentity, b.Presentity), byAge(a, b))
 	})
