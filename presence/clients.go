@@ -512,7 +512,10 @@ func appendClientKey(key []byte, req *sipx.Request, contact sipx.Address, id aut
 
 // contactKey writes a Contact's URI for comparison: parameters do not count, so
 // that a client that adds one is still itself.
-func contactKey(u sipx.URI) string { return string(appendContact(nil, u)) }
+func contactKey(u sipx.URI) string {
+	var buffer [128]byte
+	return string(appendContact(buffer[:0], u))
+}
 
 func appendContact(dst []byte, u sipx.URI) []byte {
 	u.Params, u.Headers = "", ""

@@ -34,7 +34,10 @@ func (s *Server) serves(u sipx.URI) bool {
 }
 
 // bareURI writes an address as documents show it: without port and parameters.
-func bareURI(u sipx.URI) string { return string(appendBare(nil, u)) }
+func bareURI(u sipx.URI) string {
+	var buffer [128]byte
+	return string(appendBare(buffer[:0], u))
+}
 
 func appendBare(dst []byte, u sipx.URI) []byte {
 	u.Params, u.Headers, u.Port = "", "", 0

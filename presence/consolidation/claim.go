@@ -39,7 +39,11 @@ type Claim struct {
 // external. Appointments that are not running and values that have expired say
 // nothing and are left out.
 func (s *State) Claims(now time.Time) []Claim {
-	claims := make([]Claim, 0, len(s.Published)+len(s.Lines)+len(s.Calendar)+2)
+	most := len(s.Published) + len(s.Lines) + len(s.Calendar)
+	if s.External != nil {
+		most += 2
+	}
+	claims := make([]Claim, 0, most)
 	for i := range s.Published {
 		p := &s.Published[i]
 		c := Claim{Provenance: p.Provenance, Source: "blustar", Value: string(p.Status), Meaning: meaning(p.Status), published: p}

@@ -209,7 +209,6 @@ func (d *Dialog) Start() {
 			}
 		}
 	}
-	d.mu.Unlock()
 	d.drain()
 }
 
@@ -270,17 +269,6 @@ func (d *Dialog) Close(why Reason) bool { return d.close(dialogEnding, why, fals
 
 // Farewell sends the last NOTIFY of a closed dialog.
 func (d *Dialog) Farewell() { d.flush() }
-
-// flush sends what is due, unless somebody is at it.
-func (d *Dialog) flush() {
-	d.mu.Lock()
-	drain := !d.draining
-	d.draining = true
-	d.mu.Unlock()
-	if drain {
-		d.drain()
-	}
-}
 
 // Drop ends a dialog whose watcher is gone: nothing more is sent. It reports
 // whether this call was the one that ended it.

@@ -46,8 +46,7 @@ func (d *Dialog) ShowAll() bool {
 		w.force = true
 		d.push(w)
 	}
-	d.mu.Unlock()
-	d.flush()
+	d.flushLocked()
 	return true
 }
 
@@ -63,8 +62,7 @@ func (d *Dialog) enqueue(force bool, watches ...*Watch) {
 			d.push(w)
 		}
 	}
-	d.mu.Unlock()
-	d.flush()
+	d.flushLocked()
 }
 
 // push appends w to the queue; where a NOTIFY for it is under way it follows
@@ -92,11 +90,27 @@ func (d *Dialog) pop() *Watch {
 	return w
 }
 
+// flush sends what is due, unless somebody is at it.
+func (d *Dialog) flush() {
+	d.mu.Lock()
+	d.flushLocked()
+}
+
+// flushLocked is flush with d.mu held, which it releases.
+func (d *Dialog) flushLocked() {
+	if d.draining {
+		d.mu.Unlock()
+		return
+	}
+	d.draining = true
+	d.drain()
+}
+
 // drain sends what is due. One goroutine at a time does so, with d.draining set,
-// which keeps the order of CSeq on the wire; no lock is held while sending.
+// which keeps the order of CSeq on the wire; no lock is held while sending. It is called
+// with d.mu held, which it releases.
 func (d *Dialog) drain() {
 	for {
-		d.mu.Lock()
 		n, done := d.nextNotify()
 		if n == nil {
 			d.draining = false
@@ -107,6 +121,7 @@ func (d *Dialog) drain() {
 		d.registry.outstanding.Add(1)
 		d.mu.Unlock()
 		d.registry.cfg.Sender.Send(&n.Request, done)
+		d.mu.Lock()
 	}
 }
 
@@ -234,7 +249,7 @@ func (d *Dialog) body(w *Watch, state State) []byte {
 // notification is one NOTIFY with its header fields in one piece.
 type notification struct {
 	sipx.Request
-	fields [8]sipx.Field
+	fields [5]sipx.Field // more need another array
 }
 
 func (d *Dialog) notifyHead(why Reason) *notification {

@@ -56,14 +56,11 @@ func (d *Dialog) settled(res *sipx.Response, err error, v verdict, sentAt int64)
 	if v >= silent {
 		d.state = dialogEnded
 	}
-	drain := !d.draining && v < silent
-	if drain {
-		d.draining = true
-	}
+	goOn := v < silent && (d.due != nil || d.list || d.fetch || d.state != dialogActive)
 	d.mu.Unlock()
 	d.registry.observe(res, time.Since(time.Unix(0, sentAt)), err)
-	if drain {
-		d.drain()
+	if goOn {
+		d.flush()
 	}
 	if lost {
 		cause := Refused
@@ -147,11 +144,11 @@ func (d *Dialog) wakeUp(w *wake) {
 	}
 	d.wake = nil
 	d.pausing = false
-	d.mu.Unlock()
 	if w.all {
+		d.mu.Unlock()
 		d.ShowAll()
 	} else {
-		d.flush()
+		d.flushLocked()
 	}
 }
 

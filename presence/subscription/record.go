@@ -186,8 +186,7 @@ func (d *Dialog) Resume() bool {
 	}
 	d.held = false
 	before := d.localSeq
-	d.mu.Unlock()
-	d.flush()
+	d.flushLocked()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.localSeq != before
