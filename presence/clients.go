@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -426,7 +427,7 @@ func (s *Server) takeOut(c *client, why string, with *subscription.Dialog) depar
 	if user == "" {
 		return gone
 	}
-	s.cfg.Logger.Info("client ended", "user", user, "contact", c.key.contact(), "why", why)
+	s.cfg.Logger.LogAttrs(s.ctx, slog.LevelInfo, "client ended", slog.String("user", user), slog.String("contact", c.key.contact()), slog.String("why", why))
 	if last {
 		s.publications.RemoveOne(user, publication.Shared)
 	}

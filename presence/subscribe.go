@@ -263,7 +263,7 @@ func (s *Server) items(ctx context.Context, sub *subscribing, user watched, list
 			item.Resource = &p.watchers
 			continue
 		}
-		if auth.SameAccount(sub.id, found.result.Entry.Account, found.result.Entry.ID) {
+		if !sub.id.IsZero() && auth.SameAccount(sub.id, found.result.Entry.Account, found.result.Entry.ID) {
 			item.View = viewOf(consolidation.SightOwn, sub.dialect)
 		} else {
 			item.View = viewOf(s.sight(ctx, who, &found.result.Entry), sub.dialect)

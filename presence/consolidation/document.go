@@ -56,40 +56,51 @@ func Document(state *State, result Result, now time.Time, o Options) *pidf.Prese
 	case SightNoLines:
 		state, result = withoutLines(state, result)
 	}
-	activities := &pidf.Activities{}
-	var notes []pidf.Note
+	d := &parts{}
+	d.tuple(0, "global service", state.Services.Global, o)
+	d.tuple(1, "audio", state.Services.Audio, o)
+	d.tuple(2, "video", state.Services.Video, o)
+	d.tuple(3, "message", state.Services.Message, o)
+	person := &d.persons[0]
+	person.ID, person.Activities = o.Entity, &d.activities
 	if p := result.published; o.Standard && p != nil {
-		activities.Values, notes = asPublished(p.Document, now, o.Sight)
+		d.activities.Values, person.Notes = asPublished(p.Document, now, o.Sight)
 	}
-	if activities.Values == nil {
-		activities.Values = []pidf.Choice{activity(result.Status, o)}
+	if d.activities.Values == nil {
+		d.values[0] = activity(result.Status, o)
+		d.activities.Values = d.values[:]
 		if result.Note != "" {
-			activities.Notes = []pidf.Note{{Lang: noteLang, Text: result.Note}}
+			d.notes[0] = pidf.Note{Lang: noteLang, Text: result.Note}
+			d.activities.Notes = d.notes[:]
 		}
 	}
-	doc := &pidf.Presence{
-		Entity: o.Entity,
-		Tuples: []pidf.Tuple{
-			tuple("global service", state.Services.Global, o),
-			tuple("audio", state.Services.Audio, o),
-			tuple("video", state.Services.Video, o),
-			tuple("message", state.Services.Message, o),
-		},
-		Persons: []pidf.Person{{
-			ID:         o.Entity,
-			Activities: activities,
-			Notes:      notes,
-			Extra: aa.Extra(&aa.Presence{
-				BluStar:    blustar(state, now),
-				ExternalUC: externalUC(state.External),
-				Calendar:   appointments(state.Calendar, now, o),
-			}),
-		}},
+	d.blustar = aa.BluStar{Status: aa.StatusUnknown, Note: &d.note, Timestamp: now}
+	d.note.Lang = noteLang
+	blustar(&d.blustar, state, now)
+	d.presence = aa.Presence{BluStar: &d.blustar, ExternalUC: externalUC(state.External), Calendar: appointments(state.Calendar, now, o)}
+	person.Extra = aa.Extra(&d.presence)
+	d.doc = pidf.Presence{Entity: o.Entity, Tuples: d.tuples[:], Persons: d.persons[:]}
+	if len(state.Lines) > 0 {
+		d.doc.Devices = make([]pidf.Device, len(state.Lines))
+		for i := range state.Lines {
+			d.doc.Devices[i] = device(&state.Lines[i])
+		}
 	}
-	for i := range state.Lines {
-		doc.Devices = append(doc.Devices, device(&state.Lines[i]))
-	}
-	return doc
+	return &d.doc
+}
+
+// parts are what every document has, in one piece of memory.
+type parts struct {
+	doc        pidf.Presence
+	tuples     [4]pidf.Tuple
+	contacts   [4]pidf.Contact // of the tuples
+	persons    [1]pidf.Person
+	activities pidf.Activities
+	values     [1]pidf.Choice
+	notes      [1]pidf.Note
+	presence   aa.Presence
+	blustar    aa.BluStar
+	note       pidf.Note
 }
 
 // asPublished returns the activities and notes of a published document that hold at
@@ -153,16 +164,17 @@ func withoutLines(state *State, result Result) (*State, Result) {
 	return &s, result
 }
 
-// tuple is a service. Some clients take one without a contact as closed.
-func tuple(id string, open bool, o Options) pidf.Tuple {
-	t := pidf.Tuple{ID: id, Basic: pidf.Closed}
+// tuple writes a service. Some clients take one without a contact as closed.
+func (d *parts) tuple(i int, id string, open bool, o Options) {
+	t := &d.tuples[i]
+	t.ID, t.Basic = id, pidf.Closed
 	if open {
 		t.Basic = pidf.Open
 		if o.Standard {
-			t.Contact = &pidf.Contact{URI: o.Entity}
+			d.contacts[i].URI = o.Entity
+			t.Contact = &d.contacts[i]
 		}
 	}
-	return t
 }
 
 // activity writes a consolidated status as RPID (BSP-3.2-1, BSP-3.2-7).
@@ -194,8 +206,7 @@ func device(l *Line) pidf.Device {
 // blustar writes the last status that a BluStar client published; that of another
 // client only while no BluStar client is live (BSP-3.2-8). Note and timestamp are
 // always there, as printed.
-func blustar(state *State, now time.Time) *aa.BluStar {
-	b := &aa.BluStar{Status: aa.StatusUnknown, Note: &pidf.Note{Lang: noteLang}, Timestamp: now}
+func blustar(b *aa.BluStar, state *State, now time.Time) {
 	for i := range state.Published {
 		p := &state.Published[i]
 		if p.Document == nil || !state.Live {
@@ -207,7 +218,6 @@ func blustar(state *State, now time.Time) *aa.BluStar {
 			break
 		}
 	}
-	return b
 }
 
 func externalUC(e *External) *aa.ExternalUC {
