@@ -53,7 +53,7 @@ func (p *presentity) Current() subscription.State { return p.current.Load() }
 func (p *presentity) Joined(w *subscription.Watch, _ subscription.View) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w.Place = len(p.watches)
+	w.Place = int32(len(p.watches))
 	p.watches = append(p.watches, w)
 	p.watching.Store(int32(len(p.watches)))
 	if len(p.watches) == 1 {

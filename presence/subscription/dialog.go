@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/sipx"
@@ -19,16 +20,13 @@ type Dialog struct {
 	Data any
 
 	registry *Registry
-	pack     *Package
-	style    *Style
-	event    string // the field value, with the id of the subscription
+	common   unique.Handle[common]
 	list     bool
 	fetch    bool // Expires 0: it ends once it has shown everything (RFC 6665 §4.4.3)
 	waiting  bool // for the worker; guarded by registry.ends.mu
 
 	callID        string
 	local, remote end    // From and To of our requests
-	contact       string // our own, as a field value
 	pulse         *Pulse // of what is behind the dialog; may be nil
 	account       *party // whose part of the bounds it takes; nil where nobody was authenticated
 	source        *party
@@ -81,8 +79,9 @@ func (d *Dialog) left() time.Duration { return time.Duration(d.expires - time.No
 type Watch struct {
 	// Place is the resource's own, to find the watch among its others. It is
 	// guarded by the resource.
-	Place int
+	Place int32
 
+	view     View
 	dialog   *Dialog
 	entity   string
 	resource Resource
@@ -91,9 +90,8 @@ type Watch struct {
 	sentAt   int64  // when that left, Unix time in nanoseconds
 	digest   uint64 // of what the last NOTIFY showed; 0 where nobody asks
 	acked    uint64 // of what its watcher has acknowledged
-	view     View
-	joined   bool // resource.Joined was called, and Left was not
-	shown    bool // sent is a version of this resource, and was taken
+	joined   bool   // resource.Joined was called, and Left was not
+	shown    bool   // sent is a version of this resource, and was taken
 	queued   bool
 	underWay bool
 	again    bool // due once more, while a NOTIFY is under way
@@ -146,10 +144,10 @@ func (r Reason) state() string {
 func (d *Dialog) Tag() string { return d.local.tag() }
 
 // Package returns the event package.
-func (d *Dialog) Package() *Package { return d.pack }
+func (d *Dialog) Package() *Package { return d.common.Value().pack }
 
 // Style returns the style that the dialog was opened with.
-func (d *Dialog) Style() *Style { return d.style }
+func (d *Dialog) Style() *Style { return d.common.Value().style }
 
 // IsList reports whether a list was subscribed to.
 func (d *Dialog) IsList() bool { return d.list }
@@ -187,7 +185,7 @@ func (d *Dialog) Active() bool {
 
 // Is reports whether a SUBSCRIBE with this Event field means this subscription
 // (RFC 6665 §4.5.2).
-func (d *Dialog) Is(event sipx.Event) bool { return d.event == event.String() }
+func (d *Dialog) Is(event sipx.Event) bool { return d.common.Value().event == event.String() }
 
 // newTag makes a tag: 128 random bits in characters of a token.
 func newTag() string { return rand.Text() }
@@ -240,7 +238,8 @@ func (d *Dialog) Refresh(req *sipx.Request, contact sipx.URI, lifetime time.Dura
 	d.registry.rebind(d, flow.conn)
 	d.flow, d.detached = flow, false
 	if d.target.URI() != contact {
-		d.target = packURI(contact)
+		var b strings.Builder
+		d.target = packURI(&b, contact)
 	}
 	if lifetime > 0 {
 		at := time.Now().Add(lifetime)

@@ -19,5 +19,5 @@ type Info struct {
 func (d *Dialog) Info() Info {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return Info{Event: d.event, Contact: d.target.URI(), Flow: d.flow.Flow(), UnderWay: int(d.underWay), Expires: time.Unix(0, d.expires)}
+	return Info{Event: d.common.Value().event, Contact: d.target.URI(), Flow: d.flow.Flow(), UnderWay: int(d.underWay), Expires: time.Unix(0, d.expires)}
 }

@@ -132,9 +132,9 @@ func (d *Dialog) newList(shown []written, full bool, why Reason) *notification {
 	d.version++
 	n := d.notifyHead(why)
 	contentType := ""
-	n.Body, contentType = d.style.Lists.WriteList(l)
+	n.Body, contentType = d.Style().Lists.WriteList(l)
 	n.Header = append(n.Header,
-		sipx.Field{Name: "Require", Value: d.style.Lists.Extension()},
+		sipx.Field{Name: "Require", Value: d.Style().Lists.Extension()},
 		sipx.Field{Name: "Content-Type", Value: contentType})
 	d.encode(n)
 	return n

@@ -2,7 +2,6 @@ package subscription
 
 import (
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,7 +32,7 @@ func (d *Dialog) ShowAll() bool {
 		d.mu.Unlock()
 		return false
 	}
-	if now := time.Now(); len(d.watches) > 1 || d.pack.Large {
+	if now := time.Now(); len(d.watches) > 1 || d.Package().Large {
 		if wait := time.Unix(0, d.listedAt).Add(d.registry.cfg.FullPause).Sub(now); d.listedAt != 0 && wait > 0 {
 			d.wakeAfter(wait, true)
 			d.mu.Unlock()
@@ -150,7 +149,7 @@ func (d *Dialog) nextNotify() (*notification, sipx.ResponseHandler) {
 		if d.pausing || d.held {
 			return nil, nil
 		}
-		if d.list && d.style.Lists != nil {
+		if d.list && d.Style().Lists != nil {
 			return d.nextList()
 		}
 		for d.due != nil && d.room() {
@@ -180,10 +179,10 @@ func (d *Dialog) nextNotify() (*notification, sipx.ResponseHandler) {
 // a SUBSCRIBE with Expires 0. d.mu is held.
 func (d *Dialog) lastNotify() (*notification, sipx.ResponseHandler) {
 	d.state = dialogEnded
-	if d.list && d.style.Lists != nil {
+	if d.list && d.Style().Lists != nil {
 		return d.lastList(), (*finalNotify)(d)
 	}
-	if d.list && !d.style.FinalBody || d.final == ReasonNoResource {
+	if d.list && !d.Style().FinalBody || d.final == ReasonNoResource {
 		return d.notifyHead(d.final), (*finalNotify)(d)
 	}
 	w := d.watches[0]
@@ -195,8 +194,8 @@ func (d *Dialog) lastNotify() (*notification, sipx.ResponseHandler) {
 func (d *Dialog) newNotify(w *Watch, state State, why Reason) *notification {
 	n := d.notifyHead(why)
 	n.Body = d.body(w, state)
-	n.Header = append(n.Header, sipx.Field{Name: "Content-Type", Value: d.pack.MediaType})
-	if d.style.FromEntity && d.list {
+	n.Header = append(n.Header, sipx.Field{Name: "Content-Type", Value: d.Package().MediaType})
+	if d.Style().FromEntity && d.list {
 		if u, err := sipx.ParseURI(w.entity); err == nil {
 			n.From.URI = u
 		}
@@ -276,8 +275,8 @@ func (d *Dialog) notifyHead(why Reason) *notification {
 		state = why.state()
 	}
 	n.Header = append(n.fields[:0],
-		sipx.Field{Name: "Contact", Value: d.contact},
-		sipx.Field{Name: "Event", Value: d.event},
+		sipx.Field{Name: "Contact", Value: d.common.Value().contact},
+		sipx.Field{Name: "Event", Value: d.common.Value().event},
 		sipx.Field{Name: "Expires", Value: expires},
 		sipx.Field{Name: "Subscription-State", Value: state},
 	)
@@ -300,27 +299,6 @@ func (t activeTexts) text(left time.Duration) string {
 	text := activeExpires + strconv.Itoa(n)
 	if n < len(t) {
 		t[n].Store(&text)
-	}
-	return text
-}
-
-// contacts are our own Contacts as field values. There are few different ones,
-// which dialogs share.
-type contacts struct {
-	texts sync.Map // of string
-	count atomic.Int64
-}
-
-// maxContacts bounds how many of them are kept.
-const maxContacts = 256
-
-func (r *Registry) contact(f sipx.Flow) string {
-	text := r.cfg.Sender.Contact(f)
-	if kept, ok := r.contacts.texts.Load(text); ok {
-		return kept.(string)
-	}
-	if r.contacts.count.Add(1) <= maxContacts {
-		r.contacts.texts.Store(text, text)
 	}
 	return text
 }

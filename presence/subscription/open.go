@@ -3,7 +3,6 @@ package subscription
 import (
 	"errors"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/openblustar/blustar/sipx"
@@ -48,7 +47,7 @@ func (r *Registry) Open(o Opening) (*Dialog, error) {
 		return nil, sipx.Errorf(400, "a tag or event id of more than %d bytes", maxToken)
 	}
 	for _, u := range []sipx.URI{o.From, o.Contact, req.From.URI} {
-		if len(u.User)+len(u.Host)+len(u.Params)+len(u.Headers) > maxURI {
+		if size(u) > maxURI {
 			return nil, sipx.Errorf(400, "a URI of more than %d bytes", maxURI)
 		}
 	}
@@ -58,26 +57,17 @@ func (r *Registry) Open(o Opening) (*Dialog, error) {
 	}
 	d := &Dialog{
 		registry:  r,
-		pack:      o.Package,
-		style:     o.Style,
-		event:     eventText(event, o.Package),
+		common:    r.common(o.Package, o.Style, event.String(), req.Flow),
 		list:      o.List,
 		fetch:     o.Expires == 0,
-		callID:    strings.Clone(req.CallID),
-		local:     packEnd(o.From, newTag()),
-		remote:    packEnd(req.From.URI, req.From.Tag()),
-		contact:   r.contact(req.Flow),
 		pulse:     o.Pulse,
 		Data:      o.Data,
-		target:    packURI(o.Contact),
 		expires:   time.Now().Add(o.Expires).UnixNano(),
 		remoteSeq: req.CSeq,
 		coding:    codingOf(req.Header),
 		draining:  true, // until Start
 	}
-	if d.style == nil {
-		d.style = &rfcStyle
-	}
+	d.pack(req.CallID, o.From, newTag(), req.From.URI, req.From.Tag(), o.Contact)
 	if len(routes) > 0 {
 		d.routes = &routes
 	}
@@ -100,18 +90,16 @@ func (r *Registry) Open(o Opening) (*Dialog, error) {
 	return d, nil
 }
 
-var rfcStyle Style
-
 // Accept is the 200 to a SUBSCRIBE in the dialog, or the one that opened it.
 func (d *Dialog) Accept(req *sipx.Request, expires time.Duration) *sipx.Response {
 	res := sipx.NewResponse(200,
-		sipx.Field{Name: "Contact", Value: d.contact},
+		sipx.Field{Name: "Contact", Value: d.common.Value().contact},
 		sipx.Field{Name: "Expires", Value: strconv.Itoa(int(expires / time.Second))})
 	for route := range req.Header.Values("Record-Route") {
 		res.Header.Add("Record-Route", route)
 	}
-	if d.list && d.style.Lists != nil {
-		res.Header.Add("Require", d.style.Lists.Extension())
+	if d.list && d.Style().Lists != nil {
+		res.Header.Add("Require", d.Style().Lists.Extension())
 	}
 	res.ToTag = d.Tag()
 	return res
@@ -149,12 +137,4 @@ func recordRoutes(req *sipx.Request) ([]string, error) {
 		}
 	}
 	return routes, nil
-}
-
-// eventText is the Event field of a dialog. Those without an id share it.
-func eventText(e sipx.Event, p *Package) string {
-	if text := e.String(); text != p.Name {
-		return strings.Clone(text)
-	}
-	return p.Name
 }

@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"net/netip"
+	"strings"
 	"unique"
 
 	"github.com/openblustar/blustar/sipx"
@@ -20,14 +21,27 @@ type packedURI struct {
 	scheme unique.Handle[string]
 }
 
-func packURI(u sipx.URI) packedURI {
+func packURI(b *strings.Builder, u sipx.URI) packedURI {
 	user := len(u.User)
 	host := user + len(u.Host)
 	return packedURI{
-		text: u.User + u.Host + u.Params + u.Headers,
+		text: join(b, u.User, u.Host, u.Params, u.Headers),
 		user: uint16(user), host: uint16(host), params: uint16(host + len(u.Params)),
 		port: uint16(u.Port), scheme: unique.Make(u.Scheme),
 	}
+}
+
+// join writes parts, and returns them as one piece of what b has written.
+func join(b *strings.Builder, parts ...string) string {
+	n := 0
+	for _, part := range parts {
+		n += len(part)
+	}
+	b.Grow(n)
+	for _, part := range parts {
+		b.WriteString(part)
+	}
+	return b.String()[b.Len()-n:]
 }
 
 // URI returns the URI again.
@@ -47,10 +61,37 @@ type end struct {
 
 const tagParam = ";tag="
 
-func packEnd(u sipx.URI, tag string) end { return end{packURI(u), tagParam + tag} }
+// pack keeps what identifies a dialog, and its target, in one string.
+func (d *Dialog) pack(callID string, local sipx.URI, localTag string, remote sipx.URI, remoteTag string, target sipx.URI) {
+	var b strings.Builder
+	b.Grow(len(callID) + size(local) + size(remote) + size(target) + 2*len(tagParam) + len(localTag) + len(remoteTag))
+	d.callID = join(&b, callID)
+	d.local = end{packURI(&b, local), join(&b, tagParam, localTag)}
+	d.remote = end{packURI(&b, remote), join(&b, tagParam, remoteTag)}
+	d.target = packURI(&b, target)
+}
+
+func size(u sipx.URI) int { return len(u.User) + len(u.Host) + len(u.Params) + len(u.Headers) }
 
 func (e end) tag() string           { return e.params[len(tagParam):] }
 func (e end) address() sipx.Address { return sipx.Address{URI: e.uri.URI(), Params: e.params} }
+
+// common is what many dialogs have in common. There is one copy of each.
+type common struct {
+	pack    *Package
+	style   *Style
+	event   string // the field value, with the id of the subscription
+	contact string // our own, as a field value
+}
+
+var rfcStyle Style
+
+func (r *Registry) common(p *Package, s *Style, event string, f sipx.Flow) unique.Handle[common] {
+	if s == nil {
+		s = &rfcStyle
+	}
+	return unique.Make(common{p, s, event, r.cfg.Sender.Contact(f)})
+}
 
 // packedFlow is a flow; of what it has in common with others there is one copy.
 type packedFlow struct {

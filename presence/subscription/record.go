@@ -61,7 +61,7 @@ func (d *Dialog) Record() (Record, bool) {
 	r := Record{
 		Serial: d.serial, Tag: d.Tag(), RemoteTag: d.remote.tag(), CallID: d.callID,
 		Local: d.local.uri.URI().String(), Remote: d.remote.uri.URI().String(),
-		Event: d.event, List: d.list, Account: d.Account(), Turn: d.turn(),
+		Event: d.common.Value().event, List: d.list, Account: d.Account(), Turn: d.turn(),
 	}
 	if d.routes != nil {
 		r.Routes = *d.routes
@@ -123,15 +123,8 @@ type Restoring struct {
 // The error is [ErrFull] or [ErrShare], or says what is wrong with the record.
 func (r *Registry) Restore(o Restoring) (*Dialog, error) {
 	d := &Dialog{
-		registry: r, pack: o.Package, style: o.Style, list: o.List,
-		event: o.Event, callID: o.CallID, contact: r.contact(o.Flow), pulse: o.Pulse, Data: o.Data,
+		registry: r, common: r.common(o.Package, o.Style, o.Event, o.Flow), list: o.List, pulse: o.Pulse, Data: o.Data,
 		flow: packFlow(o.Flow), remoteSeq: o.RemoteSeq, held: true, restored: true,
-	}
-	if d.style == nil {
-		d.style = &rfcStyle
-	}
-	if d.event == d.pack.Name {
-		d.event = d.pack.Name // shared
 	}
 	if len(o.Routes) > 0 {
 		d.routes = &o.Routes
@@ -149,7 +142,7 @@ func (r *Registry) Restore(o Restoring) (*Dialog, error) {
 	case o.Runs == 0, uint64(o.LocalSeq)+uint64(o.Runs)*seqStep >= 1<<31: // RFC 3261 §8.1.1.5
 		return nil, errors.New("subscription: a dialog without CSeqs that are left")
 	}
-	d.local, d.remote, d.target = packEnd(uris[0], o.Tag), packEnd(uris[1], o.RemoteTag), packURI(uris[2])
+	d.pack(o.CallID, uris[0], o.Tag, uris[1], o.RemoteTag, uris[2])
 	d.localSeq = o.LocalSeq + (o.Runs-1)*seqStep
 	d.ceiling, d.version = d.localSeq+seqStep, d.localSeq // versions rise, too
 	left := min(time.Until(o.Expires), o.Longest)

@@ -97,7 +97,6 @@ type Registry struct {
 	outstanding atomic.Int64  // NOTIFYs without an outcome
 	idle        chan struct{} // told when outstanding falls to 0
 	actives     activeTexts
-	contacts    contacts
 	compressors compressors
 
 	mu      sync.Mutex

@@ -42,7 +42,7 @@ func (l *lamp) Current() subscription.State {
 func (l *lamp) Joined(w *subscription.Watch, _ subscription.View) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w.Place = len(l.watches)
+	w.Place = int32(len(l.watches))
 	l.watches = append(l.watches, w)
 }
 
