@@ -2,6 +2,7 @@ package msgraph_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -245,6 +246,78 @@ func TestWriterFailures(t *testing.T) {
 		o.writer.SetLine(entry("meg.o'ryan@contoso.example"), "4713", presence.LineState{State: aa.LineBusy})
 		o.s.Requests()
 		time.Sleep(time.Minute)
+		o.close()
+	})
+}
+
+// pbx is a line monitor of one line, at work.
+type pbx struct {
+	update chan presence.LineState
+}
+
+// MonitorLine implements [presence.LineMonitor].
+func (p *pbx) MonitorLine(ctx context.Context, _ string, update func(presence.LineState)) error {
+	for {
+		select {
+		case state, ok := <-p.update:
+			if !ok {
+				return errors.New("the PBX is away")
+			}
+			update(state)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// TestMonitors: BSX-15, a presence server that is given the monitors of a Writer has the calls of
+// its users written, whichever of line and user it knows first, and shows each line as the PBX has
+// it. What nobody looks after any more is taken back.
+func TestMonitors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		p := &pbx{make(chan presence.LineState)}
+		lines, external := o.writer.Monitors(p)
+		say := func(state aa.LineState) {
+			p.update <- presence.LineState{State: state, Lifetime: time.Hour}
+			o.after(time.Second)
+		}
+		line := func() *watch[presence.LineState] {
+			return start(t, func(ctx context.Context, update func(presence.LineState)) error {
+				return lines.MonitorLine(ctx, "4711", update)
+			})
+		}
+		user := func() *watch[presence.ExternalState] {
+			e := entry(tomMail)
+			e.Lines = []string{"4711", "4712"}
+			return start(t, func(ctx context.Context, update func(presence.ExternalState)) error {
+				return external.MonitorExternal(ctx, e, update)
+			})
+		}
+		l := line()
+		say(aa.LineBusy)
+		require.Empty(t, o.s.Session(tom), "nobody watches Tom")
+		u := user()
+		require.Empty(t, u.after(15*time.Second).TelephoneEvent, "an echo")
+		require.Equal(t, "InACall", o.s.Session(tom), "the line was known first")
+		say(aa.LineIdle)
+		require.Equal(t, aa.LineIdle, l.after(0).State)
+		require.Empty(t, o.s.Session(tom))
+		say(aa.LineBusy)
+		require.Equal(t, "InACall", o.s.Session(tom), "the user was known first")
+
+		u.cancel()
+		o.after(time.Second)
+		require.Empty(t, o.s.Session(tom), "nobody watches him any more")
+		u = user()
+		o.after(time.Minute)
+		require.Equal(t, "InACall", o.s.Session(tom))
+		close(p.update)
+		o.after(time.Second)
+		_, ended := l.result()
+		require.True(t, ended)
+		require.Empty(t, o.s.Session(tom), "nobody knows what the line does")
+		u.cancel()
 		o.close()
 	})
 }
