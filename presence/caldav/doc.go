@@ -36,6 +36,9 @@
 // in the window are listed. Only objects with a new entity tag are fetched.
 // Once a day everything is loaded anew, because the window has moved.
 //
+// Which series have an occurrence in the window is for the server to say (RFC 4791
+// §9.9). Xandikos 0.2.8 does not: it leaves out those that began before.
+//
 // # What counts
 //
 // Canceled appointments, and invitations that the owner of the mailbox has
