@@ -24,8 +24,8 @@ func check(t *testing.T, code int, args ...string) string {
 func TestCheck(t *testing.T) {
 	name := write(t, configuration(nil), nil)
 	require.Equal(t, "ok: "+name+"\n", check(t, 0, "-config", name))
-	name = write(t, configuration(func(c object) { c["log"] = "loud" }), nil)
-	require.Contains(t, check(t, 2, "-config", name), `log: "loud"`)
+	name = write(t, configuration(func(c object) { c["log"] = object{"level": "loud"} }), nil)
+	require.Contains(t, check(t, 2, "-config", name), `log.level: "loud"`)
 }
 
 // Who does not answer is named, each of them.
@@ -42,11 +42,10 @@ func TestCheckOnlineDown(t *testing.T) {
 func onSlapd(slapd map[string]string) func(object) {
 	return func(c object) {
 		c["domains"] = []string{slapd["SIP_DOMAIN"]}
-		c["tls"] = object{"ca": slapd["CA_FILE"]}
-		c["directory"] = object{
-			"urls": []string{slapd["URL_TLS"]}, "base_dn": slapd["BASE_DN"],
+		c["directory"] = object{"ldap": object{
+			"url": slapd["URL_TLS"], "ca_file": slapd["CA_FILE"], "base_dn": slapd["BASE_DN"],
 			"bind_dn": slapd["BIND_DN"], "bind_password_file": "ldap-password", "sip_attributes": []string{slapd["SIP_ATTR"]},
-		}
+		}}
 	}
 }
 

@@ -76,19 +76,14 @@ func TestDay(t *testing.T) {
 	const alice, bob, number = "sip:alice@example.test", "sip:bob@example.test", "+14255550101"
 	radicale.do("MKCALENDAR", "work/", "")
 
-	p := start(t, write(t, object{
-		"listen": []string{"udp:127.0.0.1:0"}, "log": "debug", "domains": []string{slapd["SIP_DOMAIN"]},
-		"tls": object{"ca": slapd["CA_FILE"]},
-		"directory": object{
-			"urls": []string{slapd["URL_TLS"]}, "base_dn": slapd["BASE_DN"],
-			"bind_dn": slapd["BIND_DN"], "bind_password_file": "ldap-password", "sip_attributes": []string{slapd["SIP_ATTR"]},
-		},
+	p := start(t, write(t, configuration(func(c object) {
+		onSlapd(slapd)(c)
 		// So short that the test sees states fade.
-		"pbx": object{"uri": kamailio.uri.String(), "from": "sip:presence@127.0.0.1", "expires": 4},
-		"calendar": object{
-			"url": "http://" + radicale.host + "/{user}/work/", "interval": 1, "username": "presence", "password_file": "dav-password",
-		},
-	}, map[string]string{"ldap-password": slapd["BIND_PW"] + "\n", "dav-password": calendarPassword + "\n"}))
+		c["pbx"] = object{"uri": kamailio.uri.String(), "from": "sip:presence@127.0.0.1", "expires": "4s"}
+		c["calendar"] = object{
+			"url": "http://" + radicale.host + "/{user}/work/", "interval": "1s", "username": "presence", "password_file": "dav-password",
+		}
+	}), map[string]string{"ldap-password": slapd["BIND_PW"] + "\n", "dav-password": calendarPassword + "\n"}))
 
 	// The passwords are those of the directory.
 	stranger := p.phone(bob, "bob", "canary")
@@ -158,13 +153,17 @@ func TestDay(t *testing.T) {
 }
 
 // The same with calendars of Exchange Online and presence of Teams: what they say
-// shows, fades when they die, and comes back (BSP-2.6-1, BSP-2.7-1, BSX-2, BSX-15).
+// shows, fades when they die, and comes back; and calls on the line show in Teams, from
+// where they do not come back (BSP-2.6-1, BSP-2.7-1, BSX-2, BSX-15).
 func TestDayInTheCloud(t *testing.T) {
 	t.Parallel()
+	kamailio, cloud := newPBX(t), newCloud(t)
 	slapd := rig.Start(t, "slapd")
-	const alice, bob = "sip:alice@example.test", "sip:bob@example.test"
-	cloud := newCloud(t)
-	p := start(t, write(t, cloud.configuration(onSlapd(slapd)), map[string]string{"ldap-password": slapd["BIND_PW"] + "\n"}))
+	const alice, bob, number = "sip:alice@example.test", "sip:bob@example.test", "+14255550101"
+	p := start(t, write(t, cloud.configuration(func(c object) {
+		onSlapd(slapd)(c)
+		c["pbx"] = object{"uri": kamailio.uri.String(), "from": "sip:presence@127.0.0.1"}
+	}), map[string]string{"ldap-password": slapd["BIND_PW"] + "\n"}))
 	watcher := p.phone(bob, "bob", slapd["USER_PW"])
 	require.NoError(t, watcher.Watch(t.Context(), alice))
 	phone := p.phone(alice, "alice", slapd["USER_PW"])
@@ -190,7 +189,27 @@ func TestDayInTheCloud(t *testing.T) {
 	watcher.hears(alice, "that the call fades", noted("Available"))
 	cloud.dead.Store(false)
 	watcher.hears(alice, "that it comes back", noted("In a call"))
+	cloud.calls(false)
+	watcher.hears(alice, "its end", noted("Available"))
+
+	// Teams shows a session for a while after its end. Were that taken for a call of
+	// hers, she would be in a call again.
+	kamailio.call(number, "confirmed")
+	watcher.hears(alice, "the call on her line", noted("In a call"))
+	cloud.shows(t, "InACall")
+	kamailio.call(number, "terminated")
+	watcher.hears(alice, "its end", noted("Available"))
+	cloud.shows(t, "")
+	cloud.reads(t, 2)
+	require.NoError(t, phone.Publish(t.Context(), client.Publication{Status: aa.StatusBusy}))
+	watcher.hears(alice, "what she published", func(s client.Summary) bool {
+		require.NotEqual(t, "In a call", s.Note)
+		return s.Note == "Busy"
+	})
+	kamailio.call(number, "confirmed")
+	cloud.shows(t, "InACall")
 	require.Zero(t, p.stop())
+	require.Empty(t, cloud.Session(aliceMail), "it takes with it what it wrote")
 	for _, secret := range []string{slapd["USER_PW"], slapd["BIND_PW"], "canary", "secret"} {
 		require.NotContains(t, p.printed(), secret)
 	}
@@ -203,7 +222,7 @@ func TestDayOnPremises(t *testing.T) {
 	noted := func(note string) func(client.Summary) bool {
 		return func(s client.Summary) bool { return s.Note == note }
 	}
-	begin := func(t *testing.T, x *exchange, interval int) (*program, *phone) {
+	begin := func(t *testing.T, x *exchange, interval string) (*program, *phone) {
 		p := start(t, write(t, x.configuration(interval, onSlapd(slapd)), map[string]string{
 			"ldap-password": slapd["BIND_PW"] + "\n", "exchange-password": fakeews.Password + "\n",
 		}))
@@ -224,7 +243,7 @@ func TestDayOnPremises(t *testing.T) {
 	t.Run("notifications", func(t *testing.T) {
 		t.Parallel()
 		x := newExchange(t)
-		p, watcher := begin(t, x, 3600) // a poll would come too late
+		p, watcher := begin(t, x, "1h") // a poll would come too late
 		x.listened(t)
 		for range 2 {
 			made := time.Now()
@@ -240,7 +259,7 @@ func TestDayOnPremises(t *testing.T) {
 	t.Run("outage", func(t *testing.T) {
 		t.Parallel()
 		x := newExchange(t)
-		p, watcher := begin(t, x, 1)
+		p, watcher := begin(t, x, "1s")
 		x.meets(true)
 		watcher.hears(alice, "the meeting", noted("In a meeting"))
 		x.listened(t)

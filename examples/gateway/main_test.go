@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -30,11 +31,11 @@ type object = map[string]any
 func configuration(change func(object)) object {
 	c := object{
 		"listen": []string{"udp:127.0.0.1:0"},
-		"log":    "debug",
-		"directory": object{
-			"urls": []string{"ldaps://127.0.0.1:1"}, "base_dn": "dc=example,dc=test",
-			"bind_dn": "cn=gateway", "bind_password_file": "password",
-		},
+		"log":    object{"level": "debug"},
+		"auth":   object{"ldap": true},
+		"directory": object{"ldap": object{
+			"url": "ldaps://127.0.0.1:1", "base_dn": "dc=example,dc=test", "bind_dn": "cn=gateway", "bind_password_file": "password",
+		}},
 		"pbx":      object{"uri": "sip:127.0.0.1:1", "from": "sip:presence@127.0.0.1"},
 		"calendar": object{"url": "https://127.0.0.1:1/{user}/", "username": "presence", "password_file": "password"},
 	}
@@ -149,73 +150,46 @@ func TestSample(t *testing.T) {
 	name := write(t, nil, map[string]string{
 		"gateway.json": string(sample), "ldap-password": "a\n", "pbx-password": "b\n", "calendar-password": "c\n",
 	})
-	c, err := loadConfig(name)
+	c, err := load(name)
 	require.NoError(t, err)
 	c.Listen = []string{"udp:127.0.0.1:0"} // the only thing that depends on the machine
-	g := &gateway{log: c.newLogger(t.Output())}
+	g := &gateway{log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	defer g.close()
 	require.NoError(t, g.open(c))
 }
 
-// A mistake is one line that names the file, the key and the reason.
+// A mistake is one line that names the file, the key and the reason. That of each key
+// is in the tests of the server, whose configuration is the same.
 func TestMistakes(t *testing.T) {
-	set := func(section, key string, value any) func(object) {
-		return func(c object) {
-			if section == "" {
-				c[key] = value
-				return
-			}
-			c[section].(object)[key] = value
-		}
-	}
 	for _, test := range []struct {
-		name   string
-		change func(object)
-		want   string
+		name, key string
+		value     any
+		want      string
 	}{
-		{"unknown key", set("pbx", "url", "sip:pbx"), `unknown key "url"`},
-		{"wrong kind", set("pbx", "expires", "5m"), "pbx.expires: cannot be a string"},
-		{"nowhere to listen", set("", "listen", []string{}), "listen: "},
-		{"transport", set("", "listen", []string{"sctp:127.0.0.1:0"}), `listen: stack: Config.Listen: "sctp:127.0.0.1:0": want`},
-		{"no certificate", set("", "listen", []string{"tls:127.0.0.1:0"}), `listen: "tls:127.0.0.1:0" needs tls.cert and tls.key`},
-		{"certificate", set("", "tls", object{"cert": "none.pem", "key": "none.pem"}), "tls: open "},
-		{"authority", set("", "tls", object{"ca": "password"}), "tls: "},
-		{"log", set("", "log", "loud"), `log: "loud": want debug, info, warn or error`},
-		{"no directory", set("", "directory", object{}), "directory: ldapdir: "},
-		{"directory URL", set("directory", "urls", []string{"http://127.0.0.1"}), "directory: ldapdir: "},
-		{"no password of the directory", set("directory", "bind_password_file", ""), "directory.bind_password_file: goes with a user name"},
-		{"password file", set("calendar", "password_file", "none"), "calendar.password_file: open "},
-		{"empty password file", set("directory", "bind_password_file", "empty"), "directory.bind_password_file: "},
-		{"password without a name", set("pbx", "password_file", "password"), "pbx.password_file: goes with a user name"},
-		{"PBX", set("pbx", "uri", "pbx.example.com"), `pbx: uri "pbx.example.com": `},
-		{"no subscriber", set("pbx", "from", ""), `pbx: from "": `},
-		{"PBX expires", set("pbx", "expires", 0), "pbx.expires: want at least 1 second"},
-		{"PBX expires too late", set("pbx", "expires", 1_000_000), "pbx: dialoginfo: Config.Expires: "},
-		{"one calendar for all", set("calendar", "url", "https://dav.example.com/"), `calendar.url: "https://dav.example.com/": want one with {mail} or {user}`},
-		{"calendar URL", set("calendar", "url", "dav.example.com/{user}"), "calendar: caldav: "},
-		{"calendar kind", set("calendar", "kind", "exchange"), `calendar.kind: "exchange": want caldav, ews or graph`},
-		{"no account for Exchange", set("", "calendar", object{"kind": "ews", "url": "https://mail.example.com/EWS/Exchange.asmx"}), "calendar: ews: Config.Credentials: missing"},
-		{"two accounts", set("calendar", "kind", "graph"), "calendar.url: kind graph takes its account from microsoft"},
-		{"no application", set("", "teams", object{"read": true}), "microsoft: msgraph: Config.Tenant: missing"},
-		{"Teams interval", set("", "teams", object{"interval": -1}), "teams.interval: want at least 1 second"},
-		{"calendar interval", set("calendar", "interval", -1), "calendar.interval: want at least 1 second"},
+		{"unknown key", "port", 5060, "port: unknown key"},
+		{"a key of the server alone", "http", object{"listen": "127.0.0.1:8081"}, "http: this program has none"},
+		{"nowhere to listen", "listen", []string{}, "listen: "},
+		{"no certificate", "listen", []string{"tls:127.0.0.1:0"}, `tls: "tls:127.0.0.1:0" needs tls.cert and tls.key`},
+		{"certificate", "tls", object{"cert": "none.pem", "key": "none.pem"}, "tls: open "},
+		{"authority", "tls", object{"ca_file": "password"}, "tls.ca_file: "},
+		{"no directory", "directory", nil, "auth.ldap: needs directory.ldap"},
+		{"a directory that is a file", "directory", object{"file": "users.json"}, "auth.ldap: needs directory.ldap"},
+		{"nobody who checks passwords", "auth", object{}, "auth.ldap: want this or active_directory"},
+		{"an idle PBX", "pbx", object{"uri": "pbx.example.com"}, `pbx.uri: "pbx.example.com": `},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			name := write(t, configuration(test.change), map[string]string{"empty": "\n"})
+			name := write(t, configuration(func(c object) { c[test.key] = test.value }), nil)
 			fails(t, 2, name+": "+test.want, "-config", name)
+			fails(t, 2, name+": "+test.want, "check", "-config", name)
 		})
 	}
-	t.Run("no JSON", func(t *testing.T) {
-		name := write(t, nil, map[string]string{"gateway.json": `{"log": "info"} {}`})
-		fails(t, 2, name+": text after the end of the object", "-config", name)
-	})
 	t.Run("no file", func(t *testing.T) { fails(t, 2, "none.json: no such file", "-config", "none.json") })
 	t.Run("flag", func(t *testing.T) { fails(t, 2, "-port", "-port", "5060") })
 	t.Run("argument", func(t *testing.T) { fails(t, 2, `unexpected argument "start"`, "start") })
 	t.Run("port taken", func(t *testing.T) {
 		taken := newStack(t, silent)
 		at := taken.Listening()[0].Local.String()
-		fails(t, 1, at, "-config", write(t, configuration(set("", "listen", []string{"udp:" + at})), nil))
+		fails(t, 1, at, "-config", write(t, configuration(func(c object) { c["listen"] = []string{"udp:" + at} }), nil))
 	})
 }
 
@@ -290,7 +264,7 @@ func TestEverythingDown(t *testing.T) {
 
 // Where TLS is required, nobody is asked for a password without: BSP-2.10-11.
 func TestRequiresTLS(t *testing.T) {
-	p := start(t, write(t, configuration(func(c object) { c["tls"] = object{"required": true} }), nil))
+	p := start(t, write(t, configuration(func(c object) { c["auth"] = object{"ldap": true, "require_tls": true} }), nil))
 	res := p.subscribe()
 	require.Equal(t, 403, res.Status)
 	require.Empty(t, res.Header.Get(auth.HeaderAuth))

@@ -236,7 +236,7 @@ const aliceMail = "alice@example.test"
 
 func newCloud(t *testing.T) *cloud {
 	c := &cloud{Server: fakegraph.New()}
-	c.Secret = "canary"
+	c.Secret, c.EchoLag = "canary", 5*time.Second
 	c.AddUser("00000000-0000-4000-8000-000000000001", aliceMail, aliceMail)
 	c.calls(false)
 	c.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -254,8 +254,8 @@ func newCloud(t *testing.T) *cloud {
 // that the test sees states fade.
 func (c *cloud) configuration(change func(object)) object {
 	return configuration(func(all object) {
-		all["calendar"] = object{"kind": "graph", "interval": 1}
-		all["teams"] = object{"read": true, "interval": 1}
+		all["calendar"] = object{"kind": "graph", "interval": "1s"}
+		all["teams"] = object{"interval": "1s", "write": true}
 		all["microsoft"] = object{
 			"tenant": c.Tenant, "client_id": c.ClientID, "secret_file": "password", "login": c.server.URL, "graph": c.server.URL,
 		}
@@ -284,6 +284,26 @@ func (c *cloud) calls(busy bool) {
 	c.SetPresence(aliceMail, "Available", "Available")
 }
 
+// shows waits until Teams shows this session of the gateway for Alice; "": none.
+func (c *cloud) shows(t *testing.T, activity string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return c.Session(aliceMail) == activity }, patience, 10*time.Millisecond)
+}
+
+// reads waits until the gateway has read from Teams so many times more.
+func (c *cloud) reads(t *testing.T, n int) {
+	t.Helper()
+	c.Requests() // those before
+	require.Eventually(t, func() bool {
+		for _, asked := range c.Requests() {
+			if strings.HasSuffix(asked, "/getPresencesByUserId") {
+				n--
+			}
+		}
+		return n <= 0
+	}, patience, 10*time.Millisecond)
+}
+
 // exchange is an Exchange server, with Alice's mailbox on it.
 type exchange struct {
 	*fakeews.Server
@@ -310,9 +330,8 @@ func newExchange(t *testing.T) *exchange {
 	return x
 }
 
-// configuration is one whose calendars are there, where a poll comes after so many
-// seconds.
-func (x *exchange) configuration(interval int, change func(object)) object {
+// configuration is one whose calendars are there, with that time between polls.
+func (x *exchange) configuration(interval string, change func(object)) object {
 	return configuration(func(all object) {
 		all["calendar"] = object{"kind": "ews", "url": x.url, "interval": interval, "username": fakeews.User, "password_file": "exchange-password"}
 		change(all)

@@ -52,8 +52,8 @@ func (s *server) ready(ctx context.Context) error {
 		return errors.New("server: shutting down")
 	}
 	for _, p := range s.backends.probes {
-		if err := p.check(ctx); err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
+		if _, err := p.Ask(ctx); err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 	}
 	return nil

@@ -339,7 +339,7 @@ func (s *stream) next() string {
 }
 
 func TestForwardings(t *testing.T) {
-	f := newForwardings((&config{Log: logConfig{Level: "error"}}).newLogger(io.Discard, new(slog.LevelVar)))
+	f := newForwardings(slog.New(slog.DiscardHandler))
 	tom := demoUsers()[0].Entry
 	require.NoError(t, f.Forward(context.Background(), tom, "sip:sean@example.com"))
 	require.Equal(t, "sip:sean@example.com", f.list()[0].Destination)

@@ -6,15 +6,13 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
-	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/directory/ldapdir"
+	"github.com/openblustar/blustar/internal/hostconfig"
 	"github.com/openblustar/blustar/presence"
 )
 
@@ -27,18 +25,17 @@ type backends struct {
 	bind      *ldapdir.BindVerifier  // nil without auth.ldap
 	verifier  auth.Verifier          // of users
 	policy    presence.Policy        // nil without policy
-	probes    []probe                // that all must succeed for the server to be ready
+	probes    []hostconfig.Question  // that all must succeed for the server to be ready
 	summary   []string               // what check says of them
 	warnings  []string
 }
 
-// probe is something that must be reachable.
-type probe struct {
-	name  string
-	check func(context.Context) error
+// mustReach has the server be ready only while check succeeds.
+func (b *backends) mustReach(name string, check func(context.Context) error) {
+	b.probes = append(b.probes, hostconfig.Question{Name: name, Ask: func(ctx context.Context) (string, error) { return "", check(ctx) }})
 }
 
-// open makes the backends. The error is a *configError.
+// open makes the backends. The error is a *hostconfig.Error.
 func (c *config) open(log *slog.Logger) (*backends, error) {
 	b := new(backends)
 	f, err := c.read()
@@ -58,7 +55,7 @@ func (c *config) open(log *slog.Logger) (*backends, error) {
 	} {
 		if err := step.open(c, log); err != nil {
 			b.close(context.Background())
-			return nil, c.bad(step.key, err)
+			return nil, c.Bad(step.key, err)
 		}
 	}
 	b.reviewAuth(c)
@@ -91,66 +88,27 @@ func (b *backends) openDirectory(c *config, log *slog.Logger) error {
 	return nil
 }
 
-func (b *backends) openLDAP(l *ldapConfig, log *slog.Logger) error {
-	server, err := ldapServer(l.URL, l.StartTLS, l.CAFile, log)
+func (b *backends) openLDAP(l *hostconfig.LDAP, log *slog.Logger) error {
+	d, err := l.Open(log)
 	if err != nil {
-		return &fieldError{"ldap.ca_file", err.Error()}
-	}
-	cfg := ldapdir.Config{
-		Server: server,
-		BindDN: l.BindDN, BaseDN: l.BaseDN, Filter: l.Filter,
-		SIPAttributes: l.SIPAttributes, TelAttributes: l.TelAttributes, TelFormats: l.TelFormats,
-		IDAttribute: l.IDAttribute, AccountAttribute: l.AccountAttribute, Domain: l.AccountDomain,
-		NameAttribute: l.NameAttribute, MailAttribute: l.MailAttribute, LineAttributes: l.LineAttributes,
-		GroupAttributes: l.GroupAttributes,
-		Lifetime:        time.Duration(*l.Cache), NegativeLifetime: min(time.Duration(*l.Cache), 30*time.Second),
-	}
-	if *l.Cache == 0 {
-		cfg.Lifetime, cfg.NegativeLifetime = -1, -1
-	}
-	if l.BindPasswordFile != "" {
-		if _, err := os.Stat(l.BindPasswordFile); err != nil {
-			return &fieldError{"ldap.bind_password_file", err.Error()}
-		}
-		cfg.BindPassword = ldapdir.PasswordFile(l.BindPasswordFile)
-	}
-	d, err := ldapdir.New(cfg)
-	if err != nil {
-		return &fieldError{"ldap", err.Error()}
+		return hostconfig.Below("ldap", err)
 	}
 	b.directory, b.ldap = d, d
-	b.probes = append(b.probes, probe{"directory", d.Ready})
+	b.mustReach("directory", d.Ready)
 	b.says("look addresses up in %s below %q", list(l.URL), l.BaseDN)
 	return nil
 }
 
-func ldapServer(from urls, startTLS bool, caFile string, log *slog.Logger) (ldapdir.Server, error) {
-	s := ldapdir.Server{URLs: from, StartTLS: startTLS, Logger: log}
-	if caFile != "" {
-		roots, err := ldapdir.LoadCA(caFile)
-		if err != nil {
-			return s, err
-		}
-		s.TLS = &tls.Config{RootCAs: roots}
-	}
-	return s, nil
-}
-
 func (b *backends) openActiveDirectory(c *config, log *slog.Logger) error {
-	ad := c.ActiveDirectory
-	if ad == nil {
+	if c.ActiveDirectory == nil {
 		return nil
 	}
-	server, err := ldapServer(ad.URL, ad.StartTLS, ad.CAFile, log)
-	if err != nil {
-		return &fieldError{"ca_file", err.Error()}
-	}
-	v, err := ldapdir.NewADVerifier(ldapdir.ADConfig{Server: server, DefaultDomain: ad.DefaultDomain, BaseDN: ad.BaseDN, Users: b.ldap})
+	v, err := c.ActiveDirectory.OpenVerifier(b.ldap, log)
 	if err != nil {
 		return err
 	}
 	b.verifier = v
-	b.probes = append(b.probes, probe{"active_directory", v.Ready})
+	b.mustReach("active_directory", v.Ready)
 	return nil
 }
 
@@ -167,52 +125,34 @@ func (b *backends) openBind(c *config, log *slog.Logger) error {
 	if !c.Auth.LDAP {
 		return nil
 	}
-	l := c.Directory.LDAP
-	server, err := ldapServer(l.URL, l.StartTLS, l.CAFile, log)
-	if err != nil {
-		return err
-	}
-	bind := ldapdir.BindConfig{
-		Server: server, AllowPlaintext: l.isLocal(), BindDN: l.BindDN, BaseDN: l.BaseDN, Filter: l.Filter,
-		AccountAttribute: l.AccountAttribute, IDAttribute: l.IDAttribute, Domain: l.AccountDomain,
-	}
-	if l.BindPasswordFile != "" {
-		bind.BindPassword = ldapdir.PasswordFile(l.BindPasswordFile)
-	}
-	v, err := ldapdir.NewBindVerifier(bind)
+	v, err := c.Directory.LDAP.OpenVerifier(log)
 	if err != nil {
 		return err
 	}
 	b.verifier, b.bind = v, v
-	b.probes = append(b.probes, probe{"auth.ldap", v.Ready})
+	b.mustReach("auth.ldap", v.Ready)
 	return nil
 }
 
-// isLocal reports whether the directory is on this machine, where passwords may go to
-// it in the clear.
-func (l *ldapConfig) isLocal() bool {
-	return !slices.ContainsFunc(l.URL, func(text string) bool {
-		u, err := url.Parse(text)
-		return err != nil || !isLoopback(u.Host)
-	})
-}
-
 func (f *inputs) readCertificate(c *config) error {
+	if _, err := c.TLS.Roots(); err != nil {
+		return err
+	}
 	switch {
 	case c.TLS.Cert == "" && c.TLS.Key == "":
 		return nil
 	case c.TLS.Cert == "":
-		return &fieldError{"cert", "missing, but there is a key"}
+		return hostconfig.Wrong("cert", "missing, but there is a key")
 	case c.TLS.Key == "":
-		return &fieldError{"key", "missing, but there is a cert"}
+		return hostconfig.Wrong("key", "missing, but there is a cert")
 	}
 	cert, err := os.ReadFile(c.TLS.Cert)
 	if err != nil {
-		return &fieldError{"cert", err.Error()}
+		return hostconfig.Wrong("cert", "%s", err)
 	}
 	key, err := os.ReadFile(c.TLS.Key)
 	if err != nil {
-		return &fieldError{"key", err.Error()}
+		return hostconfig.Wrong("key", "%s", err)
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
@@ -229,7 +169,7 @@ func (f *inputs) readToken(c *config) error {
 	if c.HTTP.TokenFile == "" {
 		return nil
 	}
-	text, err := readFile(c.HTTP.TokenFile, maxToken)
+	text, err := hostconfig.ReadFile(c.HTTP.TokenFile, maxToken)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.HTTP.TokenFile, err)
 	}

@@ -2,84 +2,51 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"strings"
 	"time"
 
-	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/internal/hostconfig"
 )
 
 // checkCommand checks a configuration, its other files included, and says what
 // the server would do. It opens no socket, and connects to nothing but what -online
-// asks: directories, with the account that searches.
-func checkCommand(args []string, e env) error {
+// asks: directories, with the account that searches, calendars and Microsoft 365.
+func checkCommand(ctx context.Context, args []string, e env) error {
 	fs := flag.NewFlagSet("check", flag.ContinueOnError)
-	online := fs.Bool("online", false, "ask the directories")
-	user := fs.String("user", "", "with -online, look up the user with this `address`")
+	online := fs.Bool("online", false, "ask directories, calendars and Microsoft 365")
+	user := fs.String("user", "", "with -online, look up the user with this `address`, and read calendar and Teams presence")
 	c, err := configured(fs, args, e)
 	if err != nil {
 		return err
 	}
-	b, err := c.open(slog.New(slog.DiscardHandler))
+	log := slog.New(slog.DiscardHandler)
+	b, err := c.open(log)
 	if err != nil {
 		return err
 	}
-	name := c.name
+	defer b.close(context.WithoutCancel(ctx))
+	sources, err := c.OpenSources(nil, log)
+	if err != nil {
+		return err
+	}
+	defer sources.Close(context.WithoutCancel(ctx))
+	name := c.Name
 	if c.demo {
 		name = "the built-in demo"
 	}
 	fmt.Fprintf(e.stdout, "%s is good. The server would\n", name)
 	for _, line := range append(c.describe(b), b.summary...) {
-		fmt.Fprintln(e.stdout, "  "+oneLine(line))
+		fmt.Fprintln(e.stdout, "  "+hostconfig.OneLine(line))
 	}
 	for _, w := range b.warnings {
 		fmt.Fprintln(e.stdout, "warning: "+w)
 	}
 	if *online {
-		return b.ask(*user, e.stdout)
-	}
-	return nil
-}
-
-// onlineTime bounds each question of check -online.
-const onlineTime = 30 * time.Second
-
-// ask asks the directories, and for a user where there is an address. It prints a line
-// for each question.
-func (b *backends) ask(user string, out io.Writer) error {
-	questions := b.probes
-	if user != "" {
-		questions = append(questions[:len(questions):len(questions)], probe{"user " + user, func(ctx context.Context) error {
-			address, err := directory.ParseAddress(user)
-			if err != nil {
-				return err
-			}
-			entry, err := b.directory.Lookup(ctx, address)
-			if err == nil {
-				fmt.Fprintf(out, "%s is %s, mailbox %q, devices %q\n", user, entry.ID, entry.Mail, entry.Lines)
-			}
-			return err
-		}})
-	}
-	failed := false
-	for _, q := range questions {
-		ctx, cancel := context.WithTimeout(context.Background(), onlineTime)
-		err := q.check(ctx)
-		cancel()
-		if err != nil {
-			failed = true
-			fmt.Fprintln(out, oneLine("failed: "+q.name+": "+err.Error()))
-			continue
-		}
-		fmt.Fprintln(out, "ok: "+q.name)
-	}
-	if failed {
-		return errors.New("not all of them answered as they should")
+		return hostconfig.Ask(ctx, append(b.probes, sources.Questions(b.directory, *user)...), e.stdout)
 	}
 	return nil
 }
@@ -103,7 +70,8 @@ func (c *config) describe(b *backends) []string {
 			c.Limits.MaxSubscribeExpires, c.Limits.MaxPublishExpires, c.Limits.MinExpires),
 		fmt.Sprintf("refuse bodies over %d bytes, lists over %d entries, and more than %d watched addresses",
 			c.Limits.MaxBody, c.Limits.MaxList, c.Limits.MaxSubscriptions),
-		c.Store.describe())
+		describeStore(c.Store))
+	lines = append(lines, c.DescribeSources()...)
 	switch {
 	case c.HTTP.Listen == "":
 		lines = append(lines, "serve no control API")
@@ -113,7 +81,7 @@ func (c *config) describe(b *backends) []string {
 		lines = append(lines, "serve the control API on http://"+c.HTTP.Listen+" without a token")
 	}
 	if c.Auth.Mode != "off" {
-		where := map[allowed]string{"": "not at all", "tls": "over TLS", "insecure": "anywhere"}
+		where := map[hostconfig.Allowed]string{"": "not at all", "tls": "over TLS", "insecure": "anywhere"}
 		throttle := "never refuse an account for its failures"
 		if n := c.Auth.MaxFailures; n > 0 {
 			throttle = fmt.Sprintf("refuse an account and a source after %d failures for %v", n, time.Duration(c.Auth.FailureWindow))
@@ -130,7 +98,7 @@ func (c *config) describe(b *backends) []string {
 	return append(lines, fmt.Sprintf("log at level %s as %s", c.Log.Level, c.Log.Format))
 }
 
-func prefixes(networks []network) (texts []string) {
+func prefixes(networks []hostconfig.Network) (texts []string) {
 	for _, n := range networks {
 		texts = append(texts, netip.Prefix(n).String())
 	}
@@ -139,7 +107,7 @@ func prefixes(networks []network) (texts []string) {
 
 func (c *config) servesTLS() bool {
 	for _, l := range c.Listen {
-		if transport, _, _ := strings.Cut(l, ":"); isSecure(transport) {
+		if transport, _, _ := strings.Cut(l, ":"); hostconfig.IsSecure(transport) {
 			return true
 		}
 	}

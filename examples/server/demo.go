@@ -9,6 +9,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/internal/hostconfig"
 )
 
 // demoDomain is that of the demo's users.
@@ -38,14 +39,13 @@ func demoUsers() []demoUser {
 
 // demoConfig is what runs without a configuration file.
 func demoConfig() *config {
-	c := defaultConfig()
+	c := &config{Config: hostconfig.Default(), demo: true}
 	c.Domains = []string{demoDomain}
 	// All of its users are on this machine: who mistypes a password does not lock the
 	// others out.
 	for _, loopback := range []string{"127.0.0.0/8", "::1/128"} {
-		c.Auth.SharedSources = append(c.Auth.SharedSources, network(netip.MustParsePrefix(loopback)))
+		c.Auth.SharedSources = append(c.Auth.SharedSources, hostconfig.Network(netip.MustParsePrefix(loopback)))
 	}
-	c.demo = true
 	return c
 }
 

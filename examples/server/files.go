@@ -9,6 +9,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/internal/hostconfig"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/policyfile"
@@ -24,7 +25,7 @@ type inputs struct {
 	policy      *policyfile.Policy // nil without policy
 }
 
-// read reads the files that a configuration names. The error is a *configError.
+// read reads the files that a configuration names. The error is a *hostconfig.Error.
 func (c *config) read() (*inputs, error) {
 	f := new(inputs)
 	for _, step := range []struct {
@@ -35,7 +36,7 @@ func (c *config) read() (*inputs, error) {
 		{"policy", f.readPolicy},
 	} {
 		if err := step.read(c); err != nil {
-			return nil, c.bad(step.key, err)
+			return nil, c.Bad(step.key, err)
 		}
 	}
 	return f, nil
@@ -49,7 +50,7 @@ func (f *inputs) readUsers(c *config) (err error) {
 		f.users, err = directory.NewMemory(nil)
 	case c.Directory.LDAP == nil:
 		if f.users, err = directory.LoadUsers(c.Directory.File); err != nil {
-			err = &fieldError{"file", err.Error()}
+			err = hostconfig.Wrong("file", "%s", err)
 		}
 	}
 	return err
@@ -128,7 +129,7 @@ func (s *server) reload(ctx context.Context) error {
 	c := s.cfg
 	if !c.demo {
 		var err error
-		if c, err = loadConfig(c.name, c.overrides); err != nil {
+		if c, err = loadConfig(c.Name, c.overrides); err != nil {
 			return err
 		}
 	}
@@ -138,14 +139,14 @@ func (s *server) reload(ctx context.Context) error {
 	}
 	before := s.backends.files.Load()
 	if !slices.Equal(before.accounts.Realms(), f.accounts.Realms()) || !slices.Equal(before.accounts.Algorithms(), f.accounts.Algorithms()) {
-		return c.bad("accounts", &fieldError{Reason: "digest_ha1 is of another realm or algorithm than before: that needs a restart"})
+		return c.Bad("accounts", hostconfig.Wrong("", "digest_ha1 is of another realm or algorithm than before: that needs a restart"))
 	}
 	if (before.users == nil) != (f.users == nil) || (before.certificate == nil) != (f.certificate == nil) || (before.token.Len() == 0) != (f.token.Len() == 0) ||
 		(before.policy == nil) != (f.policy == nil) {
-		return c.bad("", &fieldError{Reason: "whether directory.file, tls, http.token_file and policy are used has changed: that needs a restart"})
+		return c.Bad("", hostconfig.Wrong("", "whether directory.file, tls, http.token_file and policy are used has changed: that needs a restart"))
 	}
 	s.backends.files.Store(f)
-	s.level.Set(c.level())
+	s.level.Set(c.Level())
 	if changed := s.cfg.elsewhere(c); len(changed) > 0 {
 		s.log.Warn("changed in the configuration, and needs a restart", "keys", list(changed))
 	}
@@ -169,7 +170,7 @@ func (f *inputs) size() int {
 // elsewhere names the keys that differ in another configuration, but for what a reload
 // takes over.
 func (c *config) elsewhere(other *config) (keys []string) {
-	a, b := *c, *other
+	a, b := *c.Config, *other.Config
 	a.Log.Level, b.Log.Level = "", ""
 	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
 	for i := range va.NumField() {

@@ -9,8 +9,8 @@
 //	server version
 //	server hash-password        # reads a password on standard input, prints its hash
 //
-// The files of this folder follow the way through the program: config.go and
-// configcheck.go (the configuration), backends.go (directory, accounts, TLS),
+// The files of this folder follow the way through the program: config.go (the
+// configuration, with internal/hostconfig), backends.go (directory, accounts, TLS),
 // wire.go (the parts put together), serve.go (start and shutdown), api.go (the
 // console), metrics.go, files.go (what is read again).
 package main
@@ -26,6 +26,9 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+
+	"github.com/openblustar/blustar/internal/hostconfig"
+	"github.com/openblustar/blustar/internal/strictjson"
 )
 
 // Exit codes.
@@ -66,7 +69,7 @@ func run(ctx context.Context, args []string, e env) int {
 	case "serve":
 		err = serveCommand(ctx, args, e)
 	case "check":
-		err = checkCommand(args, e)
+		err = checkCommand(ctx, args, e)
 	case "hash-password":
 		err = hashCommand(args, e)
 	case "health":
@@ -76,7 +79,7 @@ func run(ctx context.Context, args []string, e env) int {
 			fmt.Fprintln(e.stdout, version())
 		}
 	default:
-		err = usageError(fmt.Sprintf("unknown command %q; there are serve, check, hash-password, health and version", printable(command)))
+		err = usageError(fmt.Sprintf("unknown command %q; there are serve, check, hash-password, health and version", strictjson.Printable(command)))
 	}
 	return exitCode(err, e)
 }
@@ -84,7 +87,7 @@ func run(ctx context.Context, args []string, e env) int {
 // exitCode prints an error, and says what it makes of the program.
 func exitCode(err error, e env) int {
 	var misused usageError
-	var bad *configError
+	var bad *hostconfig.Error
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return exitOK
@@ -92,7 +95,7 @@ func exitCode(err error, e env) int {
 		fmt.Fprintln(e.stderr, "server:", err)
 		return exitUsage
 	}
-	fmt.Fprintln(e.stderr, "server:", oneLine(err.Error()))
+	fmt.Fprintln(e.stderr, "server:", hostconfig.OneLine(err.Error()))
 	return exitFailed
 }
 
@@ -101,7 +104,7 @@ const usage = `usage:
          [-listen udp:host:port,…]      in place of the key listen
          [-http host:port]              in place of the key http.listen; empty for no control API
   server check [-config file]           check a configuration and say what it would do;
-                                        with -online [-user address] ask the directories too
+                                        with -online [-user address] ask those that it names
   server hash-password [-account name]  read a password on standard input, print its hash
   server health [-http host:port]       ask a server on this machine whether it is well
   server version                        print version, commit and Go version
@@ -125,7 +128,7 @@ func parse(fs *flag.FlagSet, args []string, e env) error {
 	case err != nil:
 		return usageError(err.Error())
 	case fs.NArg() > 0:
-		return usageError(fmt.Sprintf("%s: unexpected argument %q", fs.Name(), printable(fs.Arg(0))))
+		return usageError(fmt.Sprintf("%s: unexpected argument %q", fs.Name(), strictjson.Printable(fs.Arg(0))))
 	}
 	return nil
 }
@@ -146,8 +149,8 @@ func configured(fs *flag.FlagSet, args []string, e env) (*config, error) {
 		return loadConfig(*name, o)
 	}
 	c := demoConfig()
-	o.apply(c)
-	if err := c.check(); err != nil {
+	o.apply(c.Config)
+	if err := c.Check(); err != nil {
 		return nil, usageError(err.Error())
 	}
 	return c, nil

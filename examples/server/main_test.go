@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,6 +20,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/fakegraph"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -219,14 +222,51 @@ func TestCheckOnline(t *testing.T) {
 	})
 	code, stdout, stderr := call(t, "", "check", "-online", "-user", "sip:tom@example.com", "-config", filepath.Join(folder, "server.json"))
 	require.Zero(t, code, stderr)
-	require.Contains(t, stdout, "sip:tom@example.com is tom, mailbox \"tom@example.com\"")
-	require.Contains(t, stdout, "ok: user sip:tom@example.com\n")
+	require.Contains(t, stdout, "ok: directory: sip:tom@example.com is tom, mailbox \"tom@example.com\"")
 
 	code, stdout, stderr = call(t, "", "check", "-online", "-user", "sip:nobody@example.com", "-config", filepath.Join(folder, "down.json"))
 	require.Equal(t, 1, code, stdout)
 	require.Contains(t, stdout, "failed: active_directory: ")
-	require.Contains(t, stdout, "failed: user sip:nobody@example.com: ")
+	require.Contains(t, stdout, "failed: directory: sip:nobody@example.com: ")
 	require.Contains(t, stderr, "not all of them answered")
+}
+
+// check -online reads a calendar and the presence in Teams as well, and gets a token:
+// BSX-15.
+func TestCheckMicrosoftOnline(t *testing.T) {
+	graph := fakegraph.New()
+	const id, mail = "00000000-0000-4000-8000-000000000001", "tom@example.com"
+	graph.AddUser(id, mail, mail)
+	graph.SetPresence(mail, "Busy", "InACall")
+	graph.SetEvents(mail, fakegraph.NewEvent("1", "secret", time.Now(), time.Now().Add(time.Hour)))
+	server := httptest.NewServer(graph)
+	defer server.Close()
+	folder := files(t, map[string]string{
+		"users.json": `{"users":[{"id":"tom","sip":["tom@example.com"],"mail":"tom@example.com"}]}`,
+		"secret":     graph.Secret + "\n", "wrong": "canary\n",
+	})
+	write := func(secret string) string {
+		name := filepath.Join(folder, secret+".json")
+		require.NoError(t, os.WriteFile(name, fmt.Appendf(nil, `{"listen":["udp:127.0.0.1:0"],"directory":{"file":"users.json"},"http":{"listen":""},
+			"calendar":{"kind":"graph"},"teams":{},"microsoft":{"tenant":%q,"client_id":%q,"secret_file":%q,"login":%q,"graph":%q}}`,
+			graph.Tenant, graph.ClientID, secret, server.URL, server.URL), 0o600))
+		return name
+	}
+	code, stdout, stderr := call(t, "", "check", "-online", "-user", "sip:"+mail, "-config", write("secret"))
+	require.Zero(t, code, stderr)
+	for _, want := range []string{
+		"read calendars by graph, every 1m0s\n", "show what Teams says of users\n", "ok: microsoft: token\n",
+		"ok: calendar: sip:tom@example.com has 1 appointments\n", "ok: teams: sip:tom@example.com is \"busy\"\n",
+	} {
+		require.Contains(t, stdout, want)
+	}
+	require.NotContains(t, stdout+stderr, "secret\"")
+
+	code, stdout, stderr = call(t, "", "check", "-online", "-user", "sip:"+mail, "-config", write("wrong"))
+	require.Equal(t, 1, code)
+	require.Contains(t, stdout, "failed: microsoft: token: ")
+	require.Contains(t, stdout, "failed: calendar: ")
+	require.NotContains(t, stdout+stderr, "canary")
 }
 
 // What is taken while it starts is a failure, not a bad configuration.

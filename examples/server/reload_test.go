@@ -20,6 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openblustar/blustar/internal/hostconfig"
 	"github.com/openblustar/blustar/presence/client"
 )
 
@@ -133,10 +134,10 @@ func TestReloadUnderLoad(t *testing.T) {
 
 // What a reload cannot take over is named.
 func TestReloadNamesTheRest(t *testing.T) {
-	a, b := defaultConfig(), defaultConfig()
+	a, b := &config{Config: hostconfig.Default()}, &config{Config: hostconfig.Default()}
 	b.Log.Level, b.Dialect, b.HTTP.Listen = "debug", "standard", "127.0.0.1:1"
 	require.Equal(t, []string{"dialect", "http"}, a.elsewhere(b))
-	require.Equal(t, slog.LevelDebug, b.level())
+	require.Equal(t, slog.LevelDebug, b.Level())
 }
 
 // What check warns of in the files.

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/openblustar/blustar/internal/hostconfig"
 )
 
 const (
@@ -32,7 +33,7 @@ func serveCommand(ctx context.Context, args []string, e env) error {
 
 func serve(ctx context.Context, c *config, e env) error {
 	level := new(slog.LevelVar)
-	log := c.newLogger(e.stderr, level)
+	log := c.NewLogger(e.stderr, level)
 	s, err := newServer(c, log, level)
 	if err != nil {
 		return err
@@ -46,30 +47,16 @@ func serve(ctx context.Context, c *config, e env) error {
 	return s.run(ctx, e)
 }
 
-// level is the configured one.
-func (c *config) level() (level slog.Level) {
-	_ = level.UnmarshalText([]byte(c.Log.Level)) // the configuration is checked
-	return level
-}
-
-func (c *config) newLogger(w io.Writer, level *slog.LevelVar) *slog.Logger {
-	level.Set(c.level())
-	options := &slog.HandlerOptions{Level: level}
-	if c.Log.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
-}
-
 // run serves until ctx ends, or a listener fails, and then shuts down in order:
 // the subscriptions with their last NOTIFYs, the stack that carries those, the
 // control API, the directory.
 func (s *server) run(ctx context.Context, e env) error {
 	web, status := s.newAPI(), e.stderr
 	failed := make(chan error, 2)
+	s.sources.Start()
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := s.stack.Serve(context.Background(), s.presence); err != nil {
+		if err := s.stack.Serve(context.Background(), s.sources.Handler(s.presence)); err != nil {
 			failed <- err
 		}
 	})
@@ -109,7 +96,7 @@ func (s *server) wait(ctx context.Context, hangup <-chan os.Signal, failed <-cha
 			return err
 		case <-hangup:
 			if err := s.reload(ctx); err != nil {
-				s.log.Error("not reloaded, everything stays as it was", "error", oneLine(err.Error()))
+				s.log.Error("not reloaded, everything stays as it was", "error", hostconfig.OneLine(err.Error()))
 			}
 		}
 	}
@@ -121,6 +108,7 @@ func (s *server) shutdown(web *http.Server) {
 	if err := s.presence.Shutdown(notify); err != nil {
 		s.log.Warn("not every client has answered its last NOTIFY", "error", err)
 	}
+	s.sources.Close(notify)
 	_ = s.stack.Shutdown(notify) // waits for no more than those answers
 	rest, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
@@ -138,6 +126,9 @@ func (s *server) abandon() {
 	defer cancel()
 	if s.presence != nil {
 		_ = s.presence.Shutdown(ctx)
+	}
+	if s.sources != nil {
+		s.sources.Close(ctx)
 	}
 	if s.stack != nil {
 		_ = s.stack.Shutdown(ctx)

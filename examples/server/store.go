@@ -2,49 +2,18 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
 
+	"github.com/openblustar/blustar/internal/hostconfig"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/boltstore"
 )
 
-// storeConfig says where what was acknowledged outlives the process.
-type storeConfig struct {
-	File string    `json:"file"`
-	Sync storeSync `json:"sync"`
-}
-
-// storeSync is written "50ms", or "always"; here less than 0 for that.
-type storeSync time.Duration
-
-func (s *storeSync) UnmarshalJSON(text []byte) error {
-	var always string
-	if json.Unmarshal(text, &always) == nil && always == "always" {
-		*s = -1
-		return nil
-	}
-	var d duration
-	if err := d.UnmarshalJSON(text); err != nil || d == 0 || d > duration(time.Minute) {
-		return errors.New(`want a duration up to "1m", such as "50ms", or "always"`)
-	}
-	*s = storeSync(d)
-	return nil
-}
-
-func (c *config) checkStore() error {
-	if c.Store != nil && c.Store.File == "" {
-		return &fieldError{"store.file", "missing"}
-	}
-	return nil
-}
-
-// describe says what the store is for.
-func (s *storeConfig) describe() string {
+// describeStore says what the store is for.
+func describeStore(s *hostconfig.Store) string {
 	switch {
 	case s == nil:
 		return "keep its state in memory alone: a restart ends all subscriptions"
@@ -56,8 +25,8 @@ func (s *storeConfig) describe() string {
 	return "keep its state in " + s.File
 }
 
-// open opens the store and puts it into the configuration of the server.
-func (s *storeConfig) open(cfg *presence.Config) (*boltstore.Store, error) {
+// openStore opens the store and puts it into the configuration of the server.
+func openStore(s *hostconfig.Store, cfg *presence.Config) (*boltstore.Store, error) {
 	if s == nil {
 		return nil, nil
 	}

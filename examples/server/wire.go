@@ -1,29 +1,19 @@
 package main
 
 import (
-	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/hostconfig"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/boltstore"
 	"github.com/openblustar/blustar/presence/console"
 	"github.com/openblustar/blustar/presence/promstats"
-	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx/stack"
-)
-
-const (
-	// maxMessage bounds a SIP message, in bytes; headerRoom is what its header
-	// may have of that beside the largest body.
-	maxMessage = 1 << 20
-	headerRoom = 64 << 10
 )
 
 // server is all the parts, put together.
@@ -32,6 +22,7 @@ type server struct {
 	log       *slog.Logger
 	backends  *backends
 	stack     *stack.Stack
+	sources   *hostconfig.Sources
 	guard     *auth.Guard
 	presence  *presence.Server
 	store     *boltstore.Store // nil without one
@@ -63,13 +54,18 @@ func (s *server) open() (err error) {
 	}
 	keep := func(r auth.SessionRecord) { s.presence.KeepSession(r) } // which is there before requests are
 	if s.guard, err = c.newGuard(s.backends, s.metrics, keep, log); err != nil {
-		return c.bad("auth", err)
+		return c.Bad("auth", err)
 	}
+	secure, err := c.TLS.Roots()
+	if err != nil {
+		return c.Bad("tls", err)
+	}
+	secure.GetCertificate = s.backends.certificate
 	if s.stack, err = stack.Listen(stack.Config{
 		Listen:     c.Listen,
 		Advertise:  c.Advertise,
-		TLS:        &tls.Config{GetCertificate: s.backends.certificate, MinVersion: tls.VersionTLS12},
-		MaxMessage: max(256<<10, c.Limits.MaxBody+headerRoom),
+		TLS:        secure,
+		MaxMessage: c.MaxMessage(),
 		Logger:     log,
 	}); err != nil {
 		return err
@@ -78,29 +74,16 @@ func (s *server) open() (err error) {
 	if c.Auth.Mode != string(auth.ModeOff) {
 		guard = s.guard
 	}
-	cfg := presence.Config{
-		Sender:              s.stack,
-		Directory:           s.backends.directory,
-		Guard:               guard,
-		Policy:              s.backends.policy,
-		Domains:             c.Domains,
-		Dialect:             presence.DialectMode(without(c.Dialect, "auto")),
-		UserAgents:          c.Auth.UserAgents,
-		NAT:                 subscription.NATMode(without(c.NAT, "auto")),
-		AllStatuses:         c.AllStatuses,
-		NextAppointment:     c.NextAppointment,
-		Forward:             s.forwards,
-		Hooks:               s.metrics.Hooks(presence.Hooks{Changed: s.stream.Changed}),
-		Logger:              log,
-		MaxSubscribeExpires: seconds(c.Limits.MaxSubscribeExpires),
-		MaxPublishExpires:   seconds(c.Limits.MaxPublishExpires),
-		MinExpires:          seconds(max(1, c.Limits.MinExpires)), // 1 s is none: expiries are whole seconds
-		MaxNote:             c.Limits.MaxNote,
-		MaxBody:             c.Limits.MaxBody,
-		MaxList:             c.Limits.MaxList,
-		MaxSubscriptions:    c.Limits.MaxSubscriptions,
+	if s.sources, err = c.OpenSources(s.stack, log); err != nil {
+		return err
 	}
-	if s.store, err = c.Store.open(&cfg); err != nil {
+	cfg := c.Presence()
+	cfg.Sender, cfg.Directory, cfg.Guard, cfg.Policy = s.stack, s.backends.directory, guard, s.backends.policy
+	cfg.Lines, cfg.Calendar, cfg.External = s.sources.Lines, s.sources.Calendar, s.sources.External
+	cfg.Forward = s.forwards
+	cfg.Hooks = s.metrics.Hooks(presence.Hooks{Changed: s.stream.Changed})
+	cfg.Logger = log
+	if s.store, err = openStore(c.Store, &cfg); err != nil {
 		return err
 	}
 	if s.presence, err = presence.New(cfg); err != nil {
@@ -110,7 +93,7 @@ func (s *server) open() (err error) {
 		return err
 	}
 	if s.store != nil {
-		s.backends.probes = append(s.backends.probes, probe{"store", s.storeReady})
+		s.backends.mustReach("store", s.storeReady)
 	}
 	s.measure()
 	if s.web, err = s.newConsole(); err != nil {
@@ -123,49 +106,12 @@ func (s *server) open() (err error) {
 }
 
 func (c *config) newGuard(b *backends, m *promstats.Collector, keep func(auth.SessionRecord), log *slog.Logger) (*auth.Guard, error) {
-	cipher, err := auth.StandardCiphers().Lookup(c.Auth.Cipher)
+	cfg, err := c.Guard()
 	if err != nil {
 		return nil, err
 	}
-	failures := c.Auth.MaxFailures
-	if failures == 0 {
-		failures = -1 // what package auth calls no throttling
-	}
-	shared := make([]netip.Prefix, len(c.Auth.SharedSources))
-	for i, n := range c.Auth.SharedSources {
-		shared[i] = netip.Prefix(n)
-	}
-	algorithms := make([]auth.Algorithm, len(c.Auth.DigestAlgorithms))
-	for i, a := range c.Auth.DigestAlgorithms {
-		algorithms[i] = auth.Algorithm(a)
-	}
-	return auth.New(auth.Config{
-		Mode:              auth.Mode(c.Auth.Mode),
-		Verifier:          m.Verifier(b.verifier),
-		OnDecision:        m.Decided,
-		AMCC:              accounts{b},
-		Digest:            accounts{b},
-		Algorithms:        algorithms,
-		OldDigest:         auth.OldDigest(c.Auth.AllowOldDigest),
-		Cipher:            cipher,
-		RequireTLS:        c.Auth.RequireTLS,
-		AnySource:         c.Auth.AnySource,
-		Basic:             auth.Basic(c.Auth.AllowBasic),
-		ChallengeLifetime: time.Duration(c.Auth.ChallengeLifetime),
-		SessionLifetime:   time.Duration(c.Auth.Session),
-		MaxFailures:       failures,
-		FailureWindow:     time.Duration(c.Auth.FailureWindow),
-		SharedSources:     shared,
-		KeepSession:       keep,
-		Logger:            log,
-	})
+	cfg.Verifier, cfg.OnDecision = m.Verifier(b.verifier), m.Decided
+	cfg.AMCC, cfg.Digest = accounts{b}, accounts{b}
+	cfg.KeepSession, cfg.Logger = keep, log
+	return auth.New(cfg)
 }
-
-func without(value, zero string) string {
-	if value == zero {
-		return ""
-	}
-	return value
-}
-
-func seconds(n int) time.Duration { return time.Duration(n) * time.Second }

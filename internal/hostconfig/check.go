@@ -1,4 +1,4 @@
-package main
+package hostconfig
 
 import (
 	"fmt"
@@ -10,17 +10,20 @@ import (
 	"strings"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/strictjson"
 )
 
 // transports that can be listened on; those with TLS are the last two.
 var transports = []string{"udp", "tcp", "ws", "tls", "wss"}
 
-func isSecure(transport string) bool { return transport == "tls" || transport == "wss" }
+// IsSecure reports whether a transport is one with TLS.
+func IsSecure(transport string) bool { return transport == "tls" || transport == "wss" }
 
-// check finds what is wrong with the values, the first thing only. The error is
-// a *fieldError.
-func (c *config) check() error {
-	for _, check := range []func() error{c.checkListen, c.checkChoices, c.checkLimits, c.checkDirectory, c.checkStore, c.checkHTTP} {
+// Check finds what is wrong with the values, the first thing only. The error is
+// a *strictjson.Error.
+func (c *Config) Check() error {
+	for _, check := range []func() error{c.checkListen, c.checkChoices, c.checkLimits, c.checkDirectory, c.checkStore, c.checkHTTP,
+		c.PBX.check, c.checkCalendar, c.checkMicrosoft} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -28,24 +31,24 @@ func (c *config) check() error {
 	return nil
 }
 
-func (c *config) checkListen() error {
+func (c *Config) checkListen() error {
 	if len(c.Listen) == 0 {
-		return &fieldError{"listen", "empty: want at least one, such as \"udp:127.0.0.1:5060\""}
+		return Wrong("listen", "empty: want at least one, such as \"udp:127.0.0.1:5060\"")
 	}
 	for i, l := range c.Listen {
 		key := fmt.Sprintf("listen[%d]", i)
 		transport, address, _ := strings.Cut(l, ":")
 		if !slices.Contains(transports, transport) {
-			return &fieldError{key, fmt.Sprintf("%q: want udp, tcp, tls, ws or wss, a colon, and host:port", printable(l))}
+			return Wrong(key, "%q: want udp, tcp, tls, ws or wss, a colon, and host:port", strictjson.Printable(l))
 		}
 		if err := checkHostPort(address); err != nil {
-			return &fieldError{key, fmt.Sprintf("%q: %v", printable(l), err)}
+			return Wrong(key, "%q: %v", strictjson.Printable(l), err)
 		}
-		if isSecure(transport) && (c.TLS.Cert == "" || c.TLS.Key == "") {
-			return &fieldError{"tls", fmt.Sprintf("%q needs tls.cert and tls.key", printable(l))}
+		if IsSecure(transport) && (c.TLS.Cert == "" || c.TLS.Key == "") {
+			return Wrong("tls", "%q needs tls.cert and tls.key", strictjson.Printable(l))
 		}
 		if slices.Contains(c.Listen[:i], l) && !strings.HasSuffix(l, ":0") {
-			return &fieldError{key, fmt.Sprintf("%q: is there twice", printable(l))}
+			return Wrong(key, "%q: is there twice", strictjson.Printable(l))
 		}
 	}
 	for i, a := range c.Advertise {
@@ -56,12 +59,12 @@ func (c *config) checkListen() error {
 			a = net.JoinHostPort(strings.Trim(a, "[]"), "5060") // a host alone
 		}
 		if err := checkHostPort(a); err != nil || strings.HasPrefix(a, ":") || strings.HasSuffix(a, ":0") {
-			return &fieldError{fmt.Sprintf("advertise[%d]", i), fmt.Sprintf("%q: want a host, or host:port", printable(c.Advertise[i]))}
+			return Wrong(fmt.Sprintf("advertise[%d]", i), "%q: want a host, or host:port", strictjson.Printable(c.Advertise[i]))
 		}
 	}
 	for i, d := range c.Domains {
 		if d == "" || strings.ContainsAny(d, "@:/ \t<>;,") {
-			return &fieldError{fmt.Sprintf("domains[%d]", i), fmt.Sprintf("%q: want a host name", printable(d))}
+			return Wrong(fmt.Sprintf("domains[%d]", i), "%q: want a host name", strictjson.Printable(d))
 		}
 	}
 	return nil
@@ -73,15 +76,15 @@ func checkHostPort(address string) error {
 		return fmt.Errorf("want host:port")
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return fmt.Errorf("port %q: want a number up to 65535", printable(port))
+		return fmt.Errorf("port %q: want a number up to 65535", strictjson.Printable(port))
 	}
 	if strings.ContainsAny(host, " \t\r\n/") {
-		return fmt.Errorf("host %q: want an address", printable(host))
+		return fmt.Errorf("host %q: want an address", strictjson.Printable(host))
 	}
 	return nil
 }
 
-func (c *config) checkChoices() error {
+func (c *Config) checkChoices() error {
 	for _, choice := range []struct {
 		key, value string
 		of         []string
@@ -93,38 +96,38 @@ func (c *config) checkChoices() error {
 		{"log.format", c.Log.Format, []string{"text", "json"}},
 	} {
 		if !slices.Contains(choice.of, choice.value) {
-			return &fieldError{choice.key, fmt.Sprintf("%q: want %s or %s", printable(choice.value),
-				strings.Join(choice.of[:len(choice.of)-1], ", "), choice.of[len(choice.of)-1])}
+			last := len(choice.of) - 1
+			return Wrong(choice.key, "%q: want %s or %s", strictjson.Printable(choice.value), strings.Join(choice.of[:last], ", "), choice.of[last])
 		}
 	}
 	for i, a := range c.Auth.DigestAlgorithms {
 		if a != string(auth.SHA256) && a != string(auth.MD5) || slices.Contains(c.Auth.DigestAlgorithms[:i], a) {
-			return &fieldError{fmt.Sprintf("auth.digest_algorithms[%d]", i), fmt.Sprintf("%q: want SHA-256 or MD5, each once", printable(a))}
+			return Wrong(fmt.Sprintf("auth.digest_algorithms[%d]", i), "%q: want SHA-256 or MD5, each once", strictjson.Printable(a))
 		}
 	}
 	if c.Auth.AllowOldDigest != "" && len(c.Auth.DigestAlgorithms) > 0 && !slices.Contains(c.Auth.DigestAlgorithms, string(auth.MD5)) {
-		return &fieldError{"auth.allow_old_digest", "needs MD5 in auth.digest_algorithms"}
+		return Wrong("auth.allow_old_digest", "needs MD5 in auth.digest_algorithms")
 	}
 	if _, err := auth.StandardCiphers().Lookup(c.Auth.Cipher); err != nil {
-		return &fieldError{"auth.cipher", printable(strings.TrimPrefix(err.Error(), "auth: "))}
+		return Wrong("auth.cipher", "%s", strictjson.Printable(strings.TrimPrefix(err.Error(), "auth: ")))
 	}
 	return nil
 }
 
-func (c *config) checkLimits() error {
+func (c *Config) checkLimits() error {
 	for _, d := range []struct {
 		key   string
-		value duration
+		value Duration
 	}{
 		{"auth.session", c.Auth.Session}, {"auth.challenge_lifetime", c.Auth.ChallengeLifetime},
 		{"auth.failure_window", c.Auth.FailureWindow},
 	} {
 		if d.value <= 0 {
-			return &fieldError{d.key, "must be more than 0"}
+			return Wrong(d.key, "must be more than 0")
 		}
 	}
 	if i := slices.Index(c.Auth.UserAgents, ""); i >= 0 {
-		return &fieldError{fmt.Sprintf("auth.user_agents[%d]", i), "is empty: want a word"}
+		return Wrong(fmt.Sprintf("auth.user_agents[%d]", i), "is empty: want a word")
 	}
 	for _, n := range []struct {
 		key                string
@@ -140,54 +143,54 @@ func (c *config) checkLimits() error {
 		{"limits.max_subscriptions", c.Limits.MaxSubscriptions, 1, math.MaxInt32},
 	} {
 		if n.value < n.least || n.value > n.most {
-			return &fieldError{n.key, fmt.Sprintf("%d: want %d to %d", n.value, n.least, n.most)}
+			return Wrong(n.key, "%d: want %d to %d", n.value, n.least, n.most)
 		}
 	}
 	return nil
 }
 
-func (c *config) checkDirectory() error {
+func (c *Config) checkDirectory() error {
 	if d := c.Directory; d != nil {
 		switch {
 		case d.File == "" && d.LDAP == nil:
-			return &fieldError{"directory", "want file or ldap"}
+			return Wrong("directory", "want file or ldap")
 		case d.File != "" && d.LDAP != nil:
-			return &fieldError{"directory", "file and ldap exclude each other"}
+			return Wrong("directory", "file and ldap exclude each other")
 		case d.LDAP != nil && len(d.LDAP.URL) == 0:
-			return &fieldError{"directory.ldap.url", "missing"}
+			return Wrong("directory.ldap.url", "missing")
 		case d.LDAP != nil && d.LDAP.BaseDN == "":
-			return &fieldError{"directory.ldap.base_dn", "missing"}
+			return Wrong("directory.ldap.base_dn", "missing")
 		case d.LDAP != nil && d.LDAP.BindDN != "" && d.LDAP.BindPasswordFile == "":
-			return &fieldError{"directory.ldap.bind_password_file", "missing, but there is a bind_dn"}
+			return Wrong("directory.ldap.bind_password_file", "missing, but there is a bind_dn")
 		}
 	}
 	switch ldap := c.Auth.LDAP; {
 	case ldap && (c.Directory == nil || c.Directory.LDAP == nil):
-		return &fieldError{"auth.ldap", "needs directory.ldap"}
+		return Wrong("auth.ldap", "needs directory.ldap")
 	case ldap && c.ActiveDirectory != nil:
-		return &fieldError{"auth.ldap", "excludes active_directory, which checks passwords too"}
+		return Wrong("auth.ldap", "excludes active_directory, which checks passwords too")
 	}
 	if ad := c.ActiveDirectory; ad != nil && len(ad.URL) == 0 {
-		return &fieldError{"active_directory.url", "missing"}
+		return Wrong("active_directory.url", "missing")
 	}
 	return nil
 }
 
-func (c *config) checkHTTP() error {
+func (c *Config) checkHTTP() error {
 	if c.HTTP.Listen == "" {
 		return nil
 	}
 	if err := checkHostPort(c.HTTP.Listen); err != nil {
-		return &fieldError{"http.listen", fmt.Sprintf("%q: %v", printable(c.HTTP.Listen), err)}
+		return Wrong("http.listen", "%q: %v", strictjson.Printable(c.HTTP.Listen), err)
 	}
-	if c.HTTP.TokenFile == "" && !isLoopback(c.HTTP.Listen) {
-		return &fieldError{"http.listen", fmt.Sprintf("%q is not loopback: that needs http.token_file", printable(c.HTTP.Listen))}
+	if c.HTTP.TokenFile == "" && !IsLoopback(c.HTTP.Listen) {
+		return Wrong("http.listen", "%q is not loopback: that needs http.token_file", strictjson.Printable(c.HTTP.Listen))
 	}
 	return nil
 }
 
-// isLoopback reports whether host:port, or a host alone, is this machine's own.
-func isLoopback(hostport string) bool {
+// IsLoopback reports whether host:port, or a host alone, is this machine's own.
+func IsLoopback(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {
 		host = strings.Trim(hostport, "[]")
@@ -197,4 +200,11 @@ func isLoopback(hostport string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback()
+}
+
+func (c *Config) checkStore() error {
+	if c.Store != nil && c.Store.File == "" {
+		return Wrong("store.file", "missing")
+	}
+	return nil
 }
