@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/openblustar/blustar/pidf/internal/markup"
 )
 
 // Equal reports whether two documents say the same. Times of last change do not count, nor do the order of tuples,
@@ -179,36 +181,36 @@ func strayText(xml string) string {
 	if cdata {
 		xml = strings.TrimSuffix(xml, "]]>")
 	}
-	return strings.Join(strings.Fields(string(appendText(nil, xml, cdata))), "")
+	return strings.Join(strings.Fields(string(markup.AppendText(nil, xml, cdata))), "")
 }
 
 // canonical writes an element so that it does not depend on prefixes, the order of attributes, comments and white
 // space between elements.
 func canonical(e *Extension) string {
-	s := trustedScanner(e.XML())
+	s := trusted(e.XML())
 	var b []byte
-	for s.next() != tokEOF {
-		switch s.kind {
-		case tokStart:
+	for s.Next() != markup.EOF {
+		switch s.Kind {
+		case markup.Start:
 			b = append(b, '<')
-			b = append(b, Name{s.name.space, s.name.local}.String()...)
-			slices.SortFunc(s.attrs, func(x, y rawAttr) int {
-				return cmp.Or(strings.Compare(x.space, y.space), strings.Compare(x.local, y.local))
+			b = append(b, Name{s.Name.Space, s.Name.Local}.String()...)
+			slices.SortFunc(s.Attrs, func(x, y markup.Attr) int {
+				return cmp.Or(strings.Compare(x.Space, y.Space), strings.Compare(x.Local, y.Local))
 			})
-			for i := range s.attrs {
-				a := &s.attrs[i]
+			for i := range s.Attrs {
+				a := &s.Attrs[i]
 				b = append(b, ' ')
-				b = append(b, Name{a.space, a.local}.String()...)
+				b = append(b, Name{a.Space, a.Local}.String()...)
 				b = append(b, '=', '"')
-				b = appendAttr(b, value(a))
+				b = markup.AppendAttr(b, a.Value())
 				b = append(b, '"')
 			}
 			b = append(b, '>')
-		case tokEnd:
+		case markup.End:
 			b = append(b, "</>"...)
-		case tokText:
-			if s.cdata || trim(s.chars) != "" {
-				b = appendEscaped(b, string(appendText(nil, s.chars, s.cdata)))
+		case markup.Text:
+			if s.CDATA || markup.Trim(s.Chars) != "" {
+				b = markup.AppendEscaped(b, string(markup.AppendText(nil, s.Chars, s.CDATA)))
 			}
 		}
 	}

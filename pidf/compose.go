@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"strconv"
+
+	"github.com/openblustar/blustar/pidf/internal/markup"
 )
 
 // Clone returns a copy of the document that shares nothing with it but strings and the texts of extensions.
@@ -21,29 +23,29 @@ func (p *Presence) Clone() *Presence {
 // struct, such as the response of HELD (RFC 5985). The name in the tag of the field does not count.
 func (p Presence) MarshalXML(e *xml.Encoder, _ xml.StartElement) error {
 	doc := string(p.Append(nil, StandardDialect))[len(xmlDeclaration):]
-	s := trustedScanner(doc)
-	for s.next() != tokStart {
+	s := trusted(doc)
+	for s.Next() != markup.Start {
 	}
-	start := xml.StartElement{Name: xml.Name{Local: s.name.written()}}
-	for _, b := range s.bindings {
+	start := xml.StartElement{Name: xml.Name{Local: s.Name.Written()}}
+	for _, b := range s.Bindings {
 		name := "xmlns"
-		if b.prefix != "" {
-			name += ":" + b.prefix
+		if b.Prefix != "" {
+			name += ":" + b.Prefix
 		}
-		start.Attr = append(start.Attr, xml.Attr{Name: xml.Name{Local: name}, Value: b.space})
+		start.Attr = append(start.Attr, xml.Attr{Name: xml.Name{Local: name}, Value: b.Space})
 	}
-	for i := range s.attrs {
-		a := &s.attrs[i]
-		start.Attr = append(start.Attr, xml.Attr{Name: xml.Name{Local: a.written()}, Value: value(a)})
+	for i := range s.Attrs {
+		a := &s.Attrs[i]
+		start.Attr = append(start.Attr, xml.Attr{Name: xml.Name{Local: a.Written()}, Value: a.Value()})
 	}
 	var inner struct {
 		XML string `xml:",innerxml"`
 	}
-	if from := s.pos; !s.selfClosed { // between the tags of the root
-		for len(s.open) > 0 {
-			s.next()
+	if from := s.Pos; !s.SelfClosed { // between the tags of the root
+		for len(s.Open) > 0 {
+			s.Next()
 		}
-		inner.XML = doc[from:s.from]
+		inner.XML = doc[from:s.From]
 	}
 	return e.EncodeElement(&inner, start)
 }
@@ -61,9 +63,9 @@ func (p *Presence) UnmarshalXML(d *xml.Decoder, start xml.StartElement) error {
 		case err != nil:
 			return err
 		case len(c.b) > defaultBytes:
-			return &SyntaxError{Line: 1, Column: 1, Kind: ErrTooLarge}
+			return &SyntaxError{Place: Place{Line: 1, Column: 1}, Kind: ErrTooLarge}
 		case len(c.open) > defaultDepth:
-			return &SyntaxError{Line: 1, Column: 1, Kind: ErrTooDeep}
+			return &SyntaxError{Place: Place{Line: 1, Column: 1}, Kind: ErrTooDeep}
 		}
 		switch t := token.(type) {
 		case xml.StartElement:
@@ -71,7 +73,7 @@ func (p *Presence) UnmarshalXML(d *xml.Decoder, start xml.StartElement) error {
 		case xml.EndElement:
 			c.end()
 		case xml.CharData:
-			c.b = appendEscaped(c.b, string(t))
+			c.b = markup.AppendEscaped(c.b, string(t))
 		case xml.Comment:
 			c.b = append(append(append(c.b, "<!--"...), t...), "-->"...)
 		}
@@ -93,12 +95,12 @@ type copier struct {
 
 func (c *copier) start(t xml.StartElement) {
 	c.b = append(append(c.b, '<'), t.Name.Local...)
-	c.b = appendBinding(c.b, "", t.Name.Space)
-	var own []binding
+	c.b = markup.AppendBinding(c.b, "", t.Name.Space)
+	var own []markup.Binding
 	for _, a := range t.Attr {
 		if a.Name.Space == "xmlns" { // values may mention it
-			own = append(own, binding{prefix: a.Name.Local, space: a.Value})
-			c.b = appendBinding(c.b, a.Name.Local, a.Value)
+			own = append(own, markup.Binding{Prefix: a.Name.Local, Space: a.Value})
+			c.b = markup.AppendBinding(c.b, a.Name.Local, a.Value)
 		}
 	}
 	for _, a := range t.Attr {
@@ -106,20 +108,20 @@ func (c *copier) start(t xml.StartElement) {
 		switch {
 		case a.Name.Space == "xmlns" || a.Name.Space == "" && name == "xmlns":
 			continue
-		case a.Name.Space == nsXML:
+		case a.Name.Space == markup.NSXML:
 			name = "xml:" + name
 		case a.Name.Space != "":
-			i := slices.IndexFunc(own, func(b binding) bool { return b.space == a.Name.Space })
+			i := slices.IndexFunc(own, func(b markup.Binding) bool { return b.Space == a.Name.Space })
 			if i < 0 {
 				c.n++
 				i = len(own)
-				own = append(own, binding{prefix: "_" + strconv.Itoa(c.n), space: a.Name.Space})
-				c.b = appendBinding(c.b, own[i].prefix, a.Name.Space)
+				own = append(own, markup.Binding{Prefix: "_" + strconv.Itoa(c.n), Space: a.Name.Space})
+				c.b = markup.AppendBinding(c.b, own[i].Prefix, a.Name.Space)
 			}
-			name = own[i].prefix + ":" + name
+			name = own[i].Prefix + ":" + name
 		}
 		c.b = append(append(append(c.b, ' '), name...), `="`...)
-		c.b = append(appendAttr(c.b, a.Value), '"')
+		c.b = append(markup.AppendAttr(c.b, a.Value), '"')
 	}
 	c.b = append(c.b, '>')
 	c.open = append(c.open, t.Name.Local)
@@ -144,12 +146,12 @@ func (*WatcherInfo) document()   {}
 func (c Decoder) Read(data []byte) (Document, error) {
 	d := newDecoder(c)
 	defer d.release()
-	if d.load(data) {
-		d.allowDrafts = true
+	if d.Load(data, c.Charset) {
+		d.AllowDrafts = true
 		d.skipMisc()
 	}
-	if d.err != nil {
-		return nil, d.err
+	if d.Err != nil {
+		return nil, d.failed()
 	}
 	read := func(doc Document, err error) (Document, error) {
 		if err != nil {
@@ -157,7 +159,7 @@ func (c Decoder) Read(data []byte) (Document, error) {
 		}
 		return doc, nil
 	}
-	switch d.name.local {
+	switch d.Name.Local {
 	case "resource-lists":
 		r, err := c.DecodeResourceLists(data)
 		return read(r, err)

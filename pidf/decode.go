@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/openblustar/blustar/pidf/internal/markup"
 )
 
 // Decoder reads documents within limits. The zero value has the default limits and knows no types of extensions. It may
@@ -33,9 +35,9 @@ func (c Decoder) Decode(data []byte) (*Presence, error) {
 	d := newDecoder(c)
 	defer d.release()
 	p := new(Presence)
-	d.presence(p, data)
-	if d.err != nil {
-		return nil, d.err
+	d.presence(p, data, c.Charset)
+	if d.Err != nil {
+		return nil, d.failed()
 	}
 	p.Warnings = d.warnings
 	return p, nil
@@ -45,18 +47,15 @@ func (c Decoder) Decode(data []byte) (*Presence, error) {
 // read, they read up to and including its end. Those that may give up return false, and have then moved back to
 // the start tag, so that the caller can keep the element as an extension.
 type decoder struct {
-	scanner
+	markup.Scanner
 	scratch     *scratch
 	fields      *Fields
-	charset     string      // of the message, empty for none
+	types       []*Type
 	unqualified bool        // the root has no namespace: its children's lack of one means nothing
-	fragments   int32       // kept so far
 	demoted     bool        // the element to keep next is one that the typed model has a field for
 	unread      bool        // and the field could not take it
 	inside      []Extension // comments met inside a text, to go behind its element
-	declared    *[]binding  // of the extension that was kept last
 	warnings    []Warning
-	place       place
 }
 
 // scratch is a decoder with room for what documents usually need.
@@ -64,53 +63,77 @@ type scratch struct {
 	decoder
 	fields   Fields
 	uris     [2]string
-	open     [12]openElement
-	attrs    [8]rawAttr
-	bindings [8]binding
+	open     [12]markup.Open
+	attrs    [8]markup.Attr
+	bindings [8]markup.Binding
 }
 
 // decoders spares each document the allocation of a decoder.
-var decoders = sync.Pool{New: func() any { return new(scratch) }}
+var decoders = sync.Pool{New: func() any {
+	s := new(scratch)
+	s.Classify, s.Warn = s.classify, s.warn
+	return s
+}}
 
 // newDecoder returns a decoder, to be released.
 func newDecoder(c Decoder) *decoder {
 	s := decoders.Get().(*scratch)
 	d := &s.decoder
-	d.limits, d.types, d.charset, d.scratch = c.Limits.withDefaults(), c.Types, c.Charset, s
+	d.Limits, d.types, d.scratch = markup.Limits(c.Limits.withDefaults()), c.Types, s
 	d.fields, s.fields.d, s.fields.uris = &s.fields, d, s.uris[:0]
-	d.open, d.attrs, d.bindings = s.open[:0], s.attrs[:0], s.bindings[:0]
+	d.Open, d.Attrs, d.Bindings = s.open[:0], s.attrs[:0], s.bindings[:0]
 	return d
 }
 
 // release gives the decoder back. What it read, its warnings and its error included, does not depend on it.
 func (d *decoder) release() {
 	s := d.scratch
+	classify, warn := d.Classify, d.Warn
 	*s = scratch{}
+	s.Classify, s.Warn = classify, warn
 	decoders.Put(s)
 }
 
-// warn notes that something at d.from, usually the current token, was tolerated.
+// failed returns the error of a document that cannot be read.
+func (d *decoder) failed() error {
+	e := d.Err
+	return &SyntaxError{Place{e.Line, e.Column, e.Element}, e.Kind, e.Detail}
+}
+
+// classify returns the number of a namespace, and whether it is a spelling that is not its own.
+func (d *decoder) classify(space string) (id nsID, misspelt bool) {
+	id, misspelt = classify(space)
+	return id, misspelt || id == idOther && d.isSpelling(space, "")
+}
+
+// isSpelling reports whether a type knows a namespace as another spelling of its own; of any own if that is empty.
+func (d *decoder) isSpelling(space, own string) bool {
+	for _, t := range d.types {
+		if (own == "" || t.Name.Space == own) && slices.Contains(t.Spellings, space) {
+			return true
+		}
+	}
+	return false
+}
+
+// trusted returns a scanner of what a decoder has read before, within its limits.
+func trusted(doc string) markup.Scanner {
+	return markup.Scanner{Doc: doc, Limits: markup.Limits(Limits{-1, -1, -1, -1}.withDefaults()), Classify: classify}
+}
+
+// warn notes that something at the current token was tolerated.
 func (d *decoder) warn(text string) {
-	if len(d.warnings) >= maxWarnings {
-		return
+	if len(d.warnings) < maxWarnings {
+		line, column, element := d.Where()
+		d.warnings = append(d.warnings, Warning{Place{line, column, element}, text})
 	}
-	w := Warning{Text: text}
-	w.Line, w.Column = d.place.at(d.doc, d.from)
-	if tag := strings.TrimLeft(d.doc[d.from:], "</"); len(tag) < len(d.doc)-d.from {
-		_, _, n := qualifiedName(tag)
-		w.Element = tag[:n]
-	}
-	if w.Element == "" && len(d.open) > 0 {
-		w.Element = d.open[len(d.open)-1].written
-	}
-	d.warnings = append(d.warnings, w)
 }
 
 // warnMisspelt warns where a namespace was read that is not spelt as it should be.
 func (d *decoder) warnMisspelt() {
-	if d.misspelt != "" {
-		d.warn("namespace " + d.misspelt + " taken for the one that it resembles")
-		d.misspelt = ""
+	if d.Misspelt != "" {
+		d.warn("namespace " + d.Misspelt + " taken for the one that it resembles")
+		d.Misspelt = ""
 	}
 }
 
@@ -118,10 +141,10 @@ func (d *decoder) warnMisspelt() {
 func (d *decoder) skipMisc() []Extension {
 	var x []Extension
 	for {
-		switch d.next() {
-		case tokText:
-		case tokComment, tokInstruction:
-			x = append(x, Extension{xml: d.doc[d.from:d.pos], place: 1})
+		switch d.Next() {
+		case markup.Text:
+		case markup.Comment, markup.Instruction:
+			x = append(x, Extension{xml: d.Doc[d.From:d.Pos], place: 1})
 		default:
 			return x
 		}
@@ -133,15 +156,15 @@ func (d *decoder) skipMisc() []Extension {
 func (d *decoder) root(local string, want nsID, space string) (prolog []Extension, ok bool) {
 	prolog = d.skipMisc()
 	switch {
-	case d.err != nil:
+	case d.Err != nil:
 		return nil, false
-	case d.kind != tokStart:
-		d.fail(d.from, ErrSyntax, "no root element")
+	case d.Kind != markup.Start:
+		d.Fail(d.From, ErrSyntax, "no root element")
 		return nil, false
-	case d.name.local != local || d.name.id != want && d.name.id != idNone:
+	case d.Name.Local != local || d.Name.ID != want && d.Name.ID != idNone:
 		d.wrongRoot(local, space)
 		return nil, false
-	case d.name.id == idNone:
+	case d.Name.ID == idNone:
 		d.unqualified = true
 		d.warn(local + " without a namespace")
 	}
@@ -149,15 +172,15 @@ func (d *decoder) root(local string, want nsID, space string) (prolog []Extensio
 }
 
 func (d *decoder) wrongRoot(local, space string) {
-	got := Name{d.name.space, d.name.local}
-	d.fail(d.from, ErrRoot, got.String()+" instead of "+Name{space, local}.String())
+	got := Name{d.Name.Space, d.Name.Local}
+	d.Fail(d.From, ErrRoot, got.String()+" instead of "+Name{space, local}.String())
 }
 
 // document reads a document whose root element is listed by fields.
 func (c Decoder) document(data []byte, space nsID, name string, x *Extra, prolog, epilog *[]Extension, fields func(*Fields)) ([]Warning, error) {
 	d := newDecoder(c)
 	defer d.release()
-	if d.load(data) {
+	if d.Load(data, c.Charset) {
 		var ok bool
 		if *prolog, ok = d.root(name, space, spaces[space]); ok {
 			d.warnMisspelt()
@@ -166,8 +189,8 @@ func (c Decoder) document(data []byte, space nsID, name string, x *Extra, prolog
 			*epilog = d.finish()
 		}
 	}
-	if d.err != nil {
-		return nil, d.err
+	if d.Err != nil {
+		return nil, d.failed()
 	}
 	return d.warnings, nil
 }
@@ -175,8 +198,8 @@ func (c Decoder) document(data []byte, space nsID, name string, x *Extra, prolog
 // finish reads what follows the root element.
 func (d *decoder) finish() []Extension {
 	x := d.skipMisc()
-	if d.err == nil && d.kind != tokEOF {
-		d.fail(d.from, ErrSyntax, "content after the root element")
+	if d.Err == nil && d.Kind != markup.EOF {
+		d.Fail(d.From, ErrSyntax, "content after the root element")
 	}
 	return x
 }
@@ -190,20 +213,20 @@ func (d *decoder) child(x *Extra, n int) bool {
 	}
 	d.inside = d.inside[:0]
 	for {
-		switch d.next() {
-		case tokStart:
+		switch d.Next() {
+		case markup.Start:
 			d.warnMisspelt()
 			return true
-		case tokEnd, tokEOF:
+		case markup.End, markup.EOF:
 			return false
-		case tokText:
-			if !d.cdata && trim(d.chars) == "" {
+		case markup.Text:
+			if !d.CDATA && markup.Trim(d.Chars) == "" {
 				continue
 			}
 			d.warn("text between elements kept")
-			x.Extensions = append(x.Extensions, Extension{xml: d.doc[d.from:d.pos], place: placeOf(n)})
-		case tokComment, tokInstruction:
-			x.Extensions = append(x.Extensions, Extension{xml: d.doc[d.from:d.pos], place: placeOf(n)})
+			x.Extensions = append(x.Extensions, Extension{xml: d.Doc[d.From:d.Pos], place: placeOf(n)})
+		case markup.Comment, markup.Instruction:
+			x.Extensions = append(x.Extensions, Extension{xml: d.Doc[d.From:d.Pos], place: placeOf(n)})
 		}
 	}
 }
@@ -211,26 +234,20 @@ func (d *decoder) child(x *Extra, n int) bool {
 // takeRest returns the attributes that nothing took.
 func (d *decoder) takeRest() []Attr {
 	var rest []Attr
-	for i := range d.attrs {
-		a := &d.attrs[i]
-		if a.taken {
+	for i := range d.Attrs {
+		a := &d.Attrs[i]
+		if a.Taken {
 			continue
 		}
-		rest = append(rest, Attr{Name{a.space, a.local}, value(a), a.prefix})
+		rest = append(rest, Attr{Name{a.Space, a.Local}, a.Value(), a.Prefix})
 	}
 	return rest
 }
 
 // mentioned returns the bindings in scope of prefixes that the values of attributes mention, as xsi:type does.
-func (d *decoder) mentioned(attrs []Attr) []binding {
-	var more []binding
+func (d *decoder) mentioned(attrs []Attr) (more []markup.Binding) {
 	for _, a := range attrs {
-		for i := len(d.bindings) - 1; i >= 0 && strings.IndexByte(a.Value, ':') > 0; i-- {
-			b := binding{prefix: d.bindings[i].prefix, space: d.bindings[i].space}
-			if b.prefix != "" && mentions(a.Value, b.prefix) && !slices.ContainsFunc(more, func(c binding) bool { return c.prefix == b.prefix }) {
-				more = append(more, b)
-			}
-		}
+		more = d.Mentioned(a.Value, more)
 	}
 	return more
 }
@@ -242,24 +259,24 @@ func (d *decoder) text() (string, bool) {
 		buf   []byte
 	)
 	for {
-		switch d.next() {
-		case tokEnd:
+		switch d.Next() {
+		case markup.End:
 			if buf != nil {
 				return string(buf), true
 			}
 			return first, true
-		case tokText:
-			if buf == nil && first == "" && (d.cdata || !strings.Contains(d.chars, "&")) && !strings.Contains(d.chars, "\r") {
-				first = d.chars
+		case markup.Text:
+			if buf == nil && first == "" && (d.CDATA || !strings.Contains(d.Chars, "&")) && !strings.Contains(d.Chars, "\r") {
+				first = d.Chars
 				continue
 			}
 			if buf == nil {
-				buf = append(make([]byte, 0, len(first)+len(d.chars)), first...)
+				buf = append(make([]byte, 0, len(first)+len(d.Chars)), first...)
 			}
-			buf = appendText(buf, d.chars, d.cdata)
-		case tokComment, tokInstruction:
+			buf = markup.AppendText(buf, d.Chars, d.CDATA)
+		case markup.Comment, markup.Instruction:
 			d.warn("comment inside a text moved behind it")
-			d.inside = append(d.inside, Extension{xml: d.doc[d.from:d.pos]})
+			d.inside = append(d.inside, Extension{xml: d.Doc[d.From:d.Pos]})
 		default:
 			return "", false
 		}
@@ -268,25 +285,21 @@ func (d *decoder) text() (string, bool) {
 
 // mark is a start tag to move back to.
 type mark struct {
-	from, depth, bindings, elements, warnings int
+	markup.Mark
+	warnings int
 }
 
-func (d *decoder) mark() mark {
-	last := len(d.open) - 1
-	return mark{d.from, last, d.open[last].bindings, d.elements, len(d.warnings)}
-}
+func (d *decoder) mark() mark { return mark{d.Mark(), len(d.warnings)} }
 
 // rewind moves to the marked start tag again.
 func (d *decoder) rewind(m mark) {
-	d.pos, d.open, d.bindings, d.selfClosed = m.from, d.open[:m.depth], d.bindings[:m.bindings], false
-	d.elements = m.elements - 1
 	d.inside = d.inside[:0]
-	d.next()
+	d.Rewind(m.Mark)
 }
 
 // back moves to the marked start tag again, and says why.
 func (d *decoder) back(m mark, why string) bool {
-	if d.err != nil {
+	if d.Err != nil {
 		return false
 	}
 	d.warnings = d.warnings[:m.warnings]
@@ -294,4 +307,17 @@ func (d *decoder) back(m mark, why string) bool {
 	d.warn(why + ": kept as an extension")
 	d.demoted, d.unread = true, true
 	return false
+}
+
+// UTF8 converts an XML document of any kind to UTF-8, and returns it without its XML declaration: for parsers that take
+// nothing else. Charset is the parameter of its Content-Type, empty for none, and goes before what the document declares
+// (RFC 7303 §3). It reads UTF-8, UTF-16, US-ASCII and ISO-8859-1; a document that says otherwise and is UTF-8 all the
+// same is taken for that. The error is a [*SyntaxError].
+func UTF8(data []byte, charset string) ([]byte, error) {
+	d := newDecoder(Decoder{Limits: Limits{Bytes: -1}})
+	defer d.release()
+	if !d.Load(data, charset) {
+		return nil, d.failed()
+	}
+	return []byte(d.Doc[d.Pos:]), nil
 }

@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/openblustar/blustar/pidf/internal/markup"
 )
 
 // Dialect is one of the two ways to write a presence document. They differ in identifiers, device names and times.
@@ -138,23 +140,23 @@ func (w *writer) hasID(name []byte) bool {
 
 // reserve notes the identifiers in an extension, which no other element may have.
 func (w *writer) reserve(e *Extension) {
-	s := trustedScanner(e.xml)
+	s := trusted(e.xml)
 	if e.declare != nil {
-		s.bindings = append(s.bindings, *e.declare...)
+		s.Bindings = append(s.Bindings, *e.declare...)
 	}
-	for s.next() != tokEOF {
-		if s.kind != tokStart {
+	for s.Next() != markup.EOF {
+		if s.Kind != markup.Start {
 			continue
 		}
-		id, _ := classify(s.name.space)
+		id, _ := classify(s.Name.Space)
 		own := id == idRPID || id == idDataModel || id == idPIDF
-		for i := range s.attrs {
-			a := &s.attrs[i]
-			if a.local == "id" && (a.prefix != "" || own) {
+		for i := range s.Attrs {
+			a := &s.Attrs[i]
+			if a.Local == "id" && (a.Prefix != "" || own) {
 				if w.ids.reserved == nil {
 					w.ids.reserved = make(map[string]struct{})
 				}
-				w.ids.reserved[trim(value(a))] = struct{}{}
+				w.ids.reserved[markup.Trim(a.Value())] = struct{}{}
 			}
 		}
 	}
@@ -167,12 +169,12 @@ func appendNCName(dst []byte, id, otherwise string) []byte {
 	}
 	for i, r := range id {
 		switch {
-		case i == 0 && !isNameStart(r):
+		case i == 0 && !markup.IsNameStart(r):
 			dst = append(dst, '_')
-			if isNameInner(r) {
+			if markup.IsNameInner(r) {
 				dst = utf8.AppendRune(dst, r)
 			}
-		case isNameInner(r):
+		case markup.IsNameInner(r):
 			dst = utf8.AppendRune(dst, r)
 		default:
 			dst = append(dst, '-')

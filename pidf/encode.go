@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/openblustar/blustar/pidf/internal/markup"
 )
 
 const xmlDeclaration = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
@@ -48,14 +50,14 @@ type writer struct {
 	alone    bool   // there is no root to declare prefixes at
 	ids      identifiers
 
-	home   string        // the default namespace
-	start  int           // where the document starts
-	root   int           // where the declarations of the root element go
-	used   [idCount]bool // the namespaces with a prefix of this package that were written
-	bound  []binding     // what else the root element declares
-	chosen []chosen      // for the namespaces from idCount on
-	room   int           // how many it may
-	local  []binding     // what the elements that are open declare themselves
+	home   string           // the default namespace
+	start  int              // where the document starts
+	root   int              // where the declarations of the root element go
+	used   [idCount]bool    // the namespaces with a prefix of this package that were written
+	bound  []markup.Binding // what else the root element declares
+	chosen []chosen         // for the namespaces from idCount on
+	room   int              // how many it may
+	local  []markup.Binding // what the elements that are open declare themselves
 
 	f       Fields
 	scratch []byte // for comparisons
@@ -122,9 +124,9 @@ func (w *writer) declare() {
 			d = append(d, declarations[id]...)
 		}
 	}
-	slices.SortFunc(w.bound, func(a, b binding) int { return strings.Compare(a.prefix, b.prefix) })
+	slices.SortFunc(w.bound, func(a, b markup.Binding) int { return strings.Compare(a.Prefix, b.Prefix) })
 	for _, b := range w.bound {
-		d = appendBinding(d, b.prefix, b.space)
+		d = markup.AppendBinding(d, b.Prefix, b.Space)
 	}
 	if len(d) == 0 {
 		return
@@ -171,9 +173,9 @@ func (w *writer) ensure(n nsID, prefix string) {
 		return
 	}
 	if !w.invent(w.f.space(n)) { // beyond the room for extensions, or without a root
-		w.bound = append(w.bound, binding{prefix: "ns0" + strconv.Itoa(len(w.bound)), space: w.f.space(n)})
+		w.bound = append(w.bound, markup.Binding{Prefix: "ns0" + strconv.Itoa(len(w.bound)), Space: w.f.space(n)})
 	}
-	w.setTag(n, w.bound[len(w.bound)-1].prefix)
+	w.setTag(n, w.bound[len(w.bound)-1].Prefix)
 }
 
 // chose reports whether a namespace has a prefix that holds here.
@@ -194,8 +196,8 @@ func (w *writer) choose(n nsID, prefix string) bool {
 // prefixOf returns the prefix that the root element declares for a namespace; empty where it declares none.
 func (w *writer) prefixOf(space string) string {
 	for i := range w.bound {
-		if w.bound[i].space == space {
-			return w.bound[i].prefix
+		if w.bound[i].Space == space {
+			return w.bound[i].Prefix
 		}
 	}
 	return ""
@@ -227,14 +229,14 @@ func (w *writer) binds(prefix, space string) bool {
 		}
 	}
 	for i := range w.bound {
-		if b := &w.bound[i]; b.prefix == prefix {
-			return b.space == space
+		if b := &w.bound[i]; b.Prefix == prefix {
+			return b.Space == space
 		}
 	}
-	if len(w.bound) >= w.room || !isNCName(prefix) || !isText(space) || space == nsXMLNS || space == nsXML || space == "" || strings.HasPrefix(prefix, "xml") {
+	if len(w.bound) >= w.room || !markup.IsNCName(prefix) || !markup.IsText(space) || space == markup.NSXMLNS || space == markup.NSXML || space == "" || strings.HasPrefix(prefix, "xml") {
 		return false
 	}
-	w.bound = append(w.bound, binding{prefix: prefix, space: space})
+	w.bound = append(w.bound, markup.Binding{Prefix: prefix, Space: space})
 	return true
 }
 
@@ -265,14 +267,14 @@ func (w *writer) content(name span, text string) {
 		w.b = append(w.b, '/', '>')
 		return
 	}
-	w.b = appendEscaped(append(w.b, '>'), text)
+	w.b = markup.AppendEscaped(append(w.b, '>'), text)
 	w.endTag(name)
 }
 
 // attr writes an attribute.
 func (w *writer) attr(name, value string) {
 	b := append(append(append(w.b, ' '), name...), '=', '"')
-	w.b = append(appendAttr(b, value), '"')
+	w.b = append(markup.AppendAttr(b, value), '"')
 }
 
 // write writes the child whose turn it is.
@@ -485,10 +487,10 @@ func (f *Fields) writeText(v any, r Rule, values []string) {
 		w.raw(r.otherwise(values))
 	case ok:
 		f.body()
-		w.b = appendEscaped(w.b, *p)
+		w.b = markup.AppendEscaped(w.b, *p)
 	case w.keeps(l, v):
 		f.body()
-		w.b = appendEscaped(w.b, l.raw)
+		w.b = markup.AppendEscaped(w.b, l.raw)
 	default:
 		f.body()
 		w.b = appendValue(w.b, v)
@@ -520,16 +522,16 @@ func (w *writer) extension(e *Extension) {
 	declared := true
 	if e.declare != nil {
 		for _, b := range *e.declare {
-			declared = w.binds(b.prefix, b.space) && declared
+			declared = w.binds(b.Prefix, b.Space) && declared
 		}
 	}
 	if declared {
 		w.raw(e.xml)
 		return
 	}
-	var local []binding
+	var local []markup.Binding
 	for _, b := range *e.declare {
-		if !w.binds(b.prefix, b.space) {
+		if !w.binds(b.Prefix, b.Space) {
 			local = append(local, b)
 		}
 	}
@@ -543,17 +545,17 @@ func (w *writer) typed(e *Extension) {
 	f.ns = f.spaceID(t.Name.Space)
 	switch {
 	case f.ns < idCount && !w.alone, f.ns >= idCount && (w.chose(f.ns) || w.choose(f.ns, t.Prefix) || w.choose(f.ns, e.xml) || w.tag(f.ns).prefix != "" ||
-		w.invent(t.Name.Space) && w.choose(f.ns, w.bound[len(w.bound)-1].prefix)):
+		w.invent(t.Name.Space) && w.choose(f.ns, w.bound[len(w.bound)-1].Prefix)):
 		f.write(t.Name.Local, e.value.extra(), e.value.Fields)
 	default: // no prefix is to be had from the root
 		alone := newWriter(nil, w.dialect)
-		alone.alone, alone.timeless, alone.bound = true, w.timeless, []binding{{prefix: "ns0", space: t.Name.Space}}
+		alone.alone, alone.timeless, alone.bound = true, w.timeless, []markup.Binding{{Prefix: "ns0", Space: t.Name.Space}}
 		alone.f.ns = alone.f.spaceID(t.Name.Space)
 		alone.f.write(t.Name.Local, e.value.extra(), e.value.Fields)
 		declare := alone.bound
 		for id, used := range alone.used {
 			if used && tags[id].prefix != "" {
-				declare = append(declare, binding{prefix: tags[id].prefix, space: spaces[id]})
+				declare = append(declare, markup.Binding{Prefix: tags[id].prefix, Space: spaces[id]})
 			}
 		}
 		w.b = appendDeclared(w.b, string(alone.done()), declare)
@@ -577,20 +579,20 @@ func (w *writer) attrs(x *Extra) {
 	tag := bytes.LastIndexByte(w.b, '<') // none is in a value: there it is escaped
 	if x.hidden != nil {
 		for _, b := range x.hidden.declare {
-			if !w.binds(b.prefix, b.space) && !w.writesWith(b.prefix) {
-				w.declareHere(b.prefix, b.space)
+			if !w.binds(b.Prefix, b.Space) && !w.writesWith(b.Prefix) {
+				w.declareHere(b.Prefix, b.Space)
 			}
 		}
 	}
 	for i := range x.Attrs {
 		a := &x.Attrs[i]
 		name := a.Name.Local
-		if !isNCName(name) || name == "xmlns" || a.Name.Space == nsXMLNS || !isText(a.Name.Space) {
+		if !markup.IsNCName(name) || name == "xmlns" || a.Name.Space == markup.NSXMLNS || !markup.IsText(a.Name.Space) {
 			continue
 		}
 		switch {
 		case a.Name.Space == "":
-		case a.Name.Space == nsXML:
+		case a.Name.Space == markup.NSXML:
 			name = "xml:" + name
 		default:
 			name = w.attrPrefix(a) + ":" + name
@@ -609,8 +611,8 @@ func (w *writer) writesWith(prefix string) bool {
 
 // declareHere declares a prefix in the start tag that is being written.
 func (w *writer) declareHere(prefix, space string) {
-	w.b = appendBinding(w.b, prefix, space)
-	w.local = append(w.local, binding{prefix: prefix, space: space})
+	w.b = markup.AppendBinding(w.b, prefix, space)
+	w.local = append(w.local, markup.Binding{Prefix: prefix, Space: space})
 }
 
 // attrPrefix returns a prefix for the namespace of an attribute, and declares it where no element around it does.
@@ -622,8 +624,8 @@ func (w *writer) attrPrefix(a *Attr) string {
 		}
 	}
 	for _, b := range w.local {
-		if b.space == space {
-			return b.prefix
+		if b.Space == space {
+			return b.Prefix
 		}
 	}
 	if w.binds(a.prefix, space) {
@@ -633,11 +635,11 @@ func (w *writer) attrPrefix(a *Attr) string {
 		return prefix
 	}
 	if w.invent(space) {
-		return w.bound[len(w.bound)-1].prefix
+		return w.bound[len(w.bound)-1].Prefix
 	}
 	prefix := a.prefix
 	for n := 1; prefix == "" || w.writesWith(prefix) || w.hides(prefix) ||
-		slices.ContainsFunc(w.bound, func(b binding) bool { return b.prefix == prefix }); n++ {
+		slices.ContainsFunc(w.bound, func(b markup.Binding) bool { return b.Prefix == prefix }); n++ {
 		prefix = "ns" + strconv.Itoa(n)
 	}
 	w.declareHere(prefix, space)
@@ -647,7 +649,7 @@ func (w *writer) attrPrefix(a *Attr) string {
 // hides reports whether an element that is open declares a prefix itself.
 func (w *writer) hides(prefix string) bool {
 	for i := range w.local {
-		if w.local[i].prefix == prefix {
+		if w.local[i].Prefix == prefix {
 			return true
 		}
 	}

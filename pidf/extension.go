@@ -9,9 +9,10 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/beevik/etree"
+
+	"github.com/openblustar/blustar/pidf/internal/markup"
 )
 
 // Name is the name of an element or attribute: a namespace, empty for none, and a local name.
@@ -43,9 +44,9 @@ type Extra struct {
 
 // hidden is what a document said that fields do not show.
 type hidden struct {
-	missing uint64    // mandatory fields that the document lacked, one bit for each
-	leaves  []leaf    // sorted by name and nth
-	declare []binding // prefixes that values of attributes mention
+	missing uint64           // mandatory fields that the document lacked, one bit for each
+	leaves  []leaf           // sorted by name and nth
+	declare []markup.Binding // prefixes that values of attributes mention
 }
 
 // leaf is what a field does not say of its text.
@@ -223,9 +224,9 @@ func (x *Extra) Attr(name Name) (string, bool) {
 // encoding keeps elements there.
 type Extension struct {
 	name    Name
-	xml     string     // as the document has it; of a value, the prefix that the document wrote
-	declare *[]binding // the declarations that it needs, shared with its siblings; nil for none
-	place   int32      // siblings with a typed field before it, plus one; atAnyEnd for the end
+	xml     string            // as the document has it; of a value, the prefix that the document wrote
+	declare *[]markup.Binding // the declarations that it needs, shared with its siblings; nil for none
+	place   int32             // siblings with a typed field before it, plus one; atAnyEnd for the end
 
 	// demoted says that the typed model has a field for such an element, but the field was taken, or, with unread,
 	// the value did not fit. It goes behind its siblings.
@@ -266,21 +267,21 @@ var ErrExtension = errors.New("pidf: not one XML element")
 func ParseExtension(xml string) (Extension, error) {
 	d := newDecoder(Decoder{})
 	defer d.release()
-	if !d.load([]byte(xml)) {
-		return Extension{}, d.err
+	if !d.Load([]byte(xml), "") {
+		return Extension{}, d.failed()
 	}
 	d.skipMisc()
-	if d.kind != tokStart {
-		if d.err != nil {
-			return Extension{}, d.err
+	if d.Kind != markup.Start {
+		if d.Err != nil {
+			return Extension{}, d.failed()
 		}
 		return Extension{}, ErrExtension
 	}
 	var x Extra
 	d.keep(&x, 0)
 	d.skipMisc()
-	if d.err != nil {
-		return Extension{}, d.err
+	if d.Err != nil {
+		return Extension{}, d.failed()
 	}
 	e := x.Extensions[0]
 	e.place = atAnyEnd
@@ -323,24 +324,13 @@ func (e Extension) XML() string {
 }
 
 // appendDeclared writes an element with declarations behind its name.
-func appendDeclared(dst []byte, xml string, declare []binding) []byte {
-	_, _, n := qualifiedName(xml[1:])
+func appendDeclared(dst []byte, xml string, declare []markup.Binding) []byte {
+	_, _, n := markup.QualifiedName(xml[1:])
 	dst = append(dst, xml[:1+n]...)
 	for _, b := range declare {
-		dst = appendBinding(dst, b.prefix, b.space)
+		dst = markup.AppendBinding(dst, b.Prefix, b.Space)
 	}
 	return append(dst, xml[1+n:]...)
-}
-
-func appendBinding(dst []byte, prefix, space string) []byte {
-	dst = append(dst, " xmlns"...)
-	if prefix != "" {
-		dst = append(dst, ':')
-		dst = append(dst, prefix...)
-	}
-	dst = append(dst, `="`...)
-	dst = appendAttr(dst, space)
-	return append(dst, '"')
 }
 
 // Unmarshal stores the element in a value, as encoding/xml does.
@@ -374,11 +364,11 @@ func (e Extension) Text() string {
 	if e.name.Local == "" {
 		return ""
 	}
-	s := trustedScanner(e.XML())
+	s := trusted(e.XML())
 	var b []byte
-	for s.next() != tokEOF {
-		if s.kind == tokText {
-			b = appendText(b, s.chars, s.cdata)
+	for s.Next() != markup.EOF {
+		if s.Kind == markup.Text {
+			b = markup.AppendText(b, s.Chars, s.CDATA)
 		}
 	}
 	return string(b)
@@ -389,20 +379,15 @@ func (e Extension) Attr(name Name) (string, bool) {
 	if e.name.Local == "" {
 		return "", false
 	}
-	s := trustedScanner(e.XML())
-	if s.next() == tokStart {
-		for i := range s.attrs {
-			if a := &s.attrs[i]; a.local == name.Local && a.space == name.Space {
-				return value(a), true
+	s := trusted(e.XML())
+	if s.Next() == markup.Start {
+		for i := range s.Attrs {
+			if a := &s.Attrs[i]; a.Local == name.Local && a.Space == name.Space {
+				return a.Value(), true
 			}
 		}
 	}
 	return "", false
-}
-
-// trustedScanner reads what a decoder has read before, within its limits.
-func trustedScanner(doc string) scanner {
-	return scanner{doc: doc, limits: Limits{-1, -1, -1, -1}.withDefaults()}
 }
 
 // isStrayText reports whether e is a text between elements, rather than an element, a comment or an instruction.
@@ -414,89 +399,27 @@ func isStrayText(e *Extension) bool {
 func (d *decoder) keep(x *Extra, n int) {
 	demoted, unread := d.demoted, d.unread
 	d.demoted, d.unread = false, false
-	name := Name{d.name.space, d.name.local}
+	name := Name{d.Name.Space, d.Name.Local}
 	if d.types != nil && !demoted {
 		if t, loose := d.typeOf(name); t != nil {
-			prefix := d.name.prefix
+			prefix := d.Name.Prefix
 			if e := t.New(); d.fields.typed(t, e, loose) {
 				x.Extensions = append(x.Extensions, Extension{name: t.Name, value: e, kind: t, xml: prefix, place: placeOf(n)})
 				return
 			}
-			if d.err != nil {
+			if d.Err != nil {
 				return
 			}
 			d.demoted, d.unread = false, false
 		}
 	}
-	start, outside := d.from, d.open[len(d.open)-1].bindings
-	own := d.bindings[outside:]
-
-	// The start tag was resolved before this fragment had a number: resolve its names again under it.
-	d.fragments++
-	d.serial, d.bare = d.fragments, false
-	d.resolve(d.from, &d.name, true)
-	for i := range d.attrs {
-		if d.attrs[i].prefix != "" {
-			d.resolve(d.from, &d.attrs[i].element, false)
-		}
-	}
-	for depth := len(d.open); len(d.open) >= depth; {
-		if d.next() == tokEOF {
-			break
-		}
-	}
-	d.serial = 0
-	if d.err != nil {
+	xml, declare := d.Fragment()
+	if d.Err != nil {
 		return
 	}
-	xml := d.doc[start:d.pos]
 	x.Extensions = append(x.Extensions, Extension{name: name, xml: xml, place: placeOf(n), demoted: demoted, unread: unread,
-		declare: d.declarations(d.bindings[:outside], own, xml)})
-}
-
-// declarations returns the declarations that a fragment lacks: of the prefixes that its names use, and of those
-// that its texts may use in qualified names. Own are the ones that its outermost element makes itself.
-func (d *decoder) declarations(outer, own []binding, xml string) *[]binding {
-	var more []binding
-	for i := len(outer) - 1; i >= 0; i-- {
-		b := &outer[i]
-		if b.serial != d.fragments {
-			same := func(c binding) bool { return c.prefix == b.prefix }
-			if b.prefix == "" || !mentions(xml, b.prefix) || slices.ContainsFunc(own, same) || slices.ContainsFunc(outer[i+1:], same) {
-				continue
-			}
-		}
-		more = append(more, binding{prefix: b.prefix, space: b.space})
-	}
-	if d.bare {
-		more = append(more, binding{})
-	}
-	switch {
-	case more == nil:
-		return nil
-	case d.declared == nil || !slices.Equal(*d.declared, more):
-		d.declared = new(more) // otherwise they are those of its sibling before it
-	}
-	return d.declared
+		declare: declare})
 }
 
 // placeOf returns the place behind n typed siblings.
 func placeOf(n int) int32 { return int32(min(n, atAnyEnd-2)) + 1 }
-
-// mentions reports whether a qualified name with that prefix stands somewhere in xml.
-func mentions(xml, prefix string) bool {
-	for {
-		i := strings.Index(xml, prefix)
-		if i < 0 {
-			return false
-		}
-		after := xml[i+len(prefix):]
-		if (i == 0 || !isNameByte(xml[i-1])) && len(after) > 1 && after[0] == ':' && isNameByte(after[1]) && after[1] != ':' {
-			return true
-		}
-		xml = xml[i+1:]
-	}
-}
-
-// isNameByte reports whether c can be part of a qualified name.
-func isNameByte(c byte) bool { return c >= utf8.RuneSelf || c == ':' || isNameInner(rune(c)) }

@@ -11,10 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The package stands on its own: of other modules it uses etree, to edit extensions, and nothing of this one.
+// The package stands on its own: of other modules it uses etree, to edit extensions, and of this one what is below it.
 func TestImports(t *testing.T) {
 	paths, err := filepath.Glob("*.go")
 	require.NoError(t, err)
+	below, err := filepath.Glob("internal/*/*.go")
+	require.NoError(t, err)
+	require.NotEmpty(t, below)
+	paths = append(paths, below...)
 	for _, path := range paths {
 		if strings.HasSuffix(path, "_test.go") {
 			continue
@@ -24,7 +28,7 @@ func TestImports(t *testing.T) {
 		for _, spec := range file.Imports {
 			name, err := strconv.Unquote(spec.Path.Value)
 			require.NoError(t, err)
-			if strings.Contains(name, ".") {
+			if strings.Contains(name, ".") && !strings.HasPrefix(name, "github.com/openblustar/blustar/pidf/internal/") {
 				require.Equal(t, "github.com/beevik/etree", name, path)
 			}
 		}

@@ -1,5 +1,7 @@
 package pidf
 
+import "github.com/openblustar/blustar/pidf/internal/markup"
+
 // Limits bound what a decoder takes from the network. The zero value means the defaults; a negative field means
 // no limit, for documents from a trusted source.
 type Limits struct {
@@ -15,12 +17,9 @@ const (
 	defaultElements   = 50_000
 	defaultAttributes = 64
 
-	// maxBindings bounds the namespace declarations in scope at one place, unless attributes have no limit: each name
-	// that is looked up passes them.
-	maxBindings = 128
 	maxWarnings = 100
 
-	noLimit = int(^uint(0) >> 1)
+	noLimit = markup.NoLimit
 )
 
 func (l Limits) withDefaults() Limits {

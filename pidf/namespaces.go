@@ -1,5 +1,7 @@
 package pidf
 
+import "github.com/openblustar/blustar/pidf/internal/markup"
+
 // Namespaces of the documents that this package reads and writes, and of the extensions that callers look up most often.
 const (
 	NSPIDF          = "urn:ietf:params:xml:ns:pidf"            // RFC 3863
@@ -30,19 +32,19 @@ const (
 // What Kamailio writes for NSRLMI.
 const nsRLMIMisspelt = "urn:ietf:params:xml:ns:rmli"
 
-const (
-	nsXML     = "http://www.w3.org/XML/1998/namespace" // the prefix xml, always bound
-	nsPartial = "urn:ietf:params:xml:ns:pidf-diff"     // RFC 5262, recognized and refused
-)
+const nsPartial = "urn:ietf:params:xml:ns:pidf-diff" // RFC 5262, recognized and refused
 
 // nsID is a namespace that the decoders branch on.
-type nsID uint8
+type nsID = markup.ID
 
 const (
-	idNone  nsID = iota // no namespace
-	idOther             // one that no typed element has
-	idXML
-	idPIDF
+	idNone  = markup.None
+	idOther = markup.Other
+	idXML   = markup.XML
+)
+
+const (
+	idPIDF nsID = iota + idXML + 1
 	idDataModel
 	idRPID
 	idPartial
@@ -57,7 +59,7 @@ type tag struct{ prefix, head string }
 
 // spaces are the namespaces that have an id, and tags what this package writes for them.
 var (
-	spaces = [idCount]string{idXML: nsXML, idPIDF: NSPIDF, idDataModel: NSDataModel, idRPID: NSRPID,
+	spaces = [idCount]string{idXML: markup.NSXML, idPIDF: NSPIDF, idDataModel: NSDataModel, idRPID: NSRPID,
 		idPartial: nsPartial, idResourceLists: NSResourceLists, idRLMI: NSRLMI, idWatcherInfo: NSWatcherInfo}
 	tags       = [idCount]tag{idDataModel: {"dm", "dm:"}, idRPID: {"rpid", "rpid:"}}
 	unprefixed tag
@@ -78,7 +80,7 @@ func classify(uri string) (id nsID, misspelt bool) {
 		return idDataModel, false
 	case NSRPID:
 		return idRPID, false
-	case nsXML:
+	case markup.NSXML:
 		return idXML, false
 	case nsPartial:
 		return idPartial, false

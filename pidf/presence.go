@@ -151,7 +151,7 @@ func (f *Fields) misplaced(t *Tuple) {
 	if ok, otherwise := f.belongs(); !ok || otherwise {
 		return
 	}
-	from, inner, around, occupied := d.from, f.frame, f.reading, false
+	from, inner, around, occupied := d.From, f.frame, f.reading, false
 	f.x, f.loose = &t.Extra, nil
 	switch f.name {
 	case "contact":
@@ -170,12 +170,12 @@ func (f *Fields) misplaced(t *Tuple) {
 	One(f, "contact", &t.Contact, 0)
 	f.Notes("note", &t.Notes)
 	f.Time(&t.Timestamp)
-	if f.done != taken && d.err == nil {
+	if f.done != taken && d.Err == nil {
 		d.keep(&t.Extra, 0)
 	}
 	f.frame, f.reading = inner, around
 	f.name, f.done = "", moved
-	d.from = from
+	d.From = from
 	d.warn("taken out of status, for the tuple's")
 }
 

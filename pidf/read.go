@@ -3,6 +3,8 @@ package pidf
 import (
 	"slices"
 	"strings"
+
+	"github.com/openblustar/blustar/pidf/internal/markup"
 )
 
 // read reads the element whose start tag was just read: its attributes, and then its text or its children. It reports
@@ -48,27 +50,27 @@ func (f *Fields) readText(m mark, fields func(*Fields)) (why string, ok bool) {
 	if !ok {
 		return "an element inside a text", false
 	}
-	from := f.d.from
-	f.d.from = m.from
+	from := f.d.From
+	f.d.From = m.From
 	f.value, f.bad, f.mode, f.i, f.ns = s, "", readText, 0, f.own
 	fields(f)
-	f.d.from = from
+	f.d.From = from
 	return f.bad, f.bad == ""
 }
 
 func (f *Fields) readChildren(fields func(*Fields)) {
 	d := f.d
 	for d.child(f.x, f.n) {
-		f.mode, f.name, f.done, f.i, f.ns = readChild, d.name.local, unknown, 0, f.own
+		f.mode, f.name, f.done, f.i, f.ns = readChild, d.Name.Local, unknown, 0, f.own
 		fields(f)
 		switch {
 		case f.done == taken:
 			f.n++
-		case f.done != moved && d.err == nil:
+		case f.done != moved && d.Err == nil:
 			d.keep(f.x, f.n)
 		}
 	}
-	if d.err == nil {
+	if d.Err == nil {
 		f.mode, f.want, f.i, f.ns = readEnd, false, 0, f.own
 		fields(f)
 	}
@@ -93,7 +95,7 @@ func (d *decoder) typeOf(name Name) (t *Type, loose bool) {
 		case t.Name.Local != name.Local:
 		case t.Name.Space == name.Space, slices.Contains(t.Spellings, name.Space):
 			return t, false
-		case d.name.id == idPIDF, d.name.id == idNone:
+		case d.Name.ID == idPIDF, d.Name.ID == idNone:
 			return t, !d.unqualified
 		}
 	}
@@ -103,11 +105,11 @@ func (d *decoder) typeOf(name Name) (t *Type, loose bool) {
 // belongs reports whether the current child is in the namespace of a field. PIDF's own, and none, pass for any:
 // devices forget the prefixes of the data model and of RPID.
 func (f *Fields) belongs() (ok, otherwise bool) {
-	switch got := f.d.name.id; {
+	switch got := f.d.Name.ID; {
 	case got == f.ns:
 		return true, false
 	case got == idOther:
-		return f.ns >= idCount && (f.d.name.space == f.space(f.ns) || f.d.isSpelling(f.d.name.space, f.space(f.ns))), false
+		return f.ns >= idCount && (f.d.Name.Space == f.space(f.ns) || f.d.isSpelling(f.d.Name.Space, f.space(f.ns))), false
 	case got == idNone && f.d.unqualified:
 		return true, false
 	case f.exact:
@@ -157,8 +159,8 @@ func (f *Fields) displace(i int) {
 	f.loose = slices.Delete(f.loose, i, i+1)
 	d.rewind(l.mark)
 	d.warn("kept as an extension after all: another one says more, or is in the right namespace")
-	name := d.name.local
-	d.demoted = d.name.id == f.ns
+	name := d.Name.Local
+	d.demoted = d.Name.ID == f.ns
 	types := d.types
 	d.types = nil
 	d.keep(f.x, l.n)
@@ -166,14 +168,13 @@ func (f *Fields) displace(i int) {
 	f.n--
 	f.x.dropLeaf(name)
 	d.rewind(now)
-	d.elements = now.elements
 }
 
 // giveUp says that the field did not take the current child after all.
 func (f *Fields) giveUp() {
 	f.seen &^= f.bit()
 	f.name, f.done = "", refused
-	f.d.demoted = f.d.name.id == f.ns || f.d.name.id == idOther
+	f.d.demoted = f.d.Name.ID == f.ns || f.d.Name.ID == idOther
 	f.d.unread = f.once && f.d.demoted
 }
 
@@ -206,10 +207,10 @@ func (f *Fields) named(name string, v any) {
 
 func (f *Fields) readAttr(name string, v any, r Rule, values []string) {
 	d := f.d
-	var a *rawAttr
+	var a *markup.Attr
 	local, isXML := strings.CutPrefix(name, "xml:")
-	for i := range d.attrs {
-		if b := &d.attrs[i]; b.local == local && (!isXML && b.prefix == "" || isXML && b.id == idXML) {
+	for i := range d.Attrs {
+		if b := &d.Attrs[i]; b.Local == local && (!isXML && b.Prefix == "" || isXML && b.ID == idXML) {
 			a = b
 			break
 		}
@@ -220,18 +221,18 @@ func (f *Fields) readAttr(name string, v any, r Rule, values []string) {
 		}
 		return
 	}
-	s := value(a)
+	s := a.Value()
 	if p, isString := v.(*string); isString && s != "" && len(values) == 0 && r&qvalue == 0 {
-		a.taken = true
+		a.Taken = true
 		if *p = s; r&Raw == 0 {
-			*p = collapse(s)
+			*p = markup.Collapse(s)
 		}
 		if *p != "" {
 			return
 		}
 	}
 	canonical, ok := d.parse(v, s, name, r, values)
-	a.taken = ok
+	a.Taken = ok
 	switch {
 	case !ok:
 		d.warn(name + ": " + whyNot(v) + ": kept as a text")
@@ -328,10 +329,10 @@ func (f *Fields) readLeaf(name string, nth int, v any, r Rule, values []string) 
 		f.giveUp()
 		return false
 	}
-	from := d.from
-	d.from = m.from
+	from := d.From
+	d.From = m.From
 	canonical, ok := d.parse(v, s, name, r, values)
-	d.from = from
+	d.From = from
 	if !ok {
 		d.back(m, whyNot(v))
 		f.giveUp()
@@ -369,14 +370,14 @@ func (f *Fields) readFlag(name string, v *bool) {
 		return
 	}
 	var s string
-	from := f.d.from
+	from := f.d.From
 	if !f.readLeaf(name, 0, &s, Need|Raw, nil) {
 		return
 	}
 	if l := f.x.leaf(name, 0); l != nil && l.attrs == nil {
 		f.x.dropLeaf(name)
 	}
-	switch trim(s) {
+	switch markup.Trim(s) {
 	case "":
 		*v = true
 		return
@@ -384,7 +385,7 @@ func (f *Fields) readFlag(name string, v *bool) {
 	default:
 		*v = true
 	}
-	f.d.from = from
+	f.d.From = from
 	f.d.warn(name + " with content")
 }
 
@@ -393,10 +394,10 @@ func (f *Fields) readNote(n *Note) bool {
 	d := f.d
 	m := d.mark()
 	var x Extra
-	for i := range d.attrs {
-		if a := &d.attrs[i]; a.id == idXML && a.local == "lang" {
-			a.taken = true
-			if n.Lang = value(a); n.Lang == "" {
+	for i := range d.Attrs {
+		if a := &d.Attrs[i]; a.ID == idXML && a.Local == "lang" {
+			a.Taken = true
+			if n.Lang = a.Value(); n.Lang == "" {
 				x.setLeaf(leaf{name: "@xml:lang"})
 			}
 		}

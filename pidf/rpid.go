@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/openblustar/blustar/pidf/internal/markup"
 )
 
 // Choice is one value of an RPID enumeration: an empty element called Name, or "other" with a text of its own.
@@ -175,7 +177,7 @@ func (f *Fields) values(a *Activities, list, otherwise string) {
 	switch f.mode {
 	case readChild:
 		// One of another namespace, such as a place type of RFC 4589, is none of them.
-		if f.name != "" && (f.d.name.id == idRPID || isChoice(f.name)) && f.claim(false, false) {
+		if f.name != "" && (f.d.Name.ID == idRPID || isChoice(f.name)) && f.claim(false, false) {
 			f.readChoice(a)
 		}
 	case readEnd:
@@ -217,12 +219,12 @@ func holdsElements(xs []Extension) bool {
 }
 
 func (f *Fields) readChoice(a *Activities) {
-	c := Choice{Name: f.d.name.local}
+	c := Choice{Name: f.d.Name.Local}
 	var n Note
 	if !f.readNote(&n) {
 		return
 	}
-	if c.Lang, c.Text, c.Extra = n.Lang, n.Text, n.Extra; c.Name != "other" && trim(c.Text) == "" {
+	if c.Lang, c.Text, c.Extra = n.Lang, n.Text, n.Extra; c.Name != "other" && markup.Trim(c.Text) == "" {
 		c.Text = ""
 	}
 	a.Values = append(a.Values, c)
@@ -247,7 +249,7 @@ func (f *Fields) writeChoices(a *Activities, list string) {
 
 func (f *Fields) writeChoice(c *Choice) {
 	name := c.Name
-	if !isNCName(name) {
+	if !markup.IsNCName(name) {
 		name = "unknown"
 	}
 	switch {
@@ -279,7 +281,7 @@ func (f *Fields) medium(name string, v *string, list string) {
 	case writing, counting:
 		if *v != "" && f.next(name) {
 			value := *v
-			if !isNCName(value) {
+			if !markup.IsNCName(value) {
 				value = "unknown"
 			}
 			tag := f.w.startTag(f.ns, name)
@@ -303,13 +305,13 @@ func (f *Fields) readMedium(v *string) {
 	d := f.d
 	m := d.mark()
 	var x Extra
-	good := len(d.attrs) == 0 && d.child(&x, 0)
+	good := len(d.Attrs) == 0 && d.child(&x, 0)
 	if good {
 		ok, _ := f.belongs()
-		name := d.name.local
-		if good = ok && len(d.attrs) == 0; good {
+		name := d.Name.Local
+		if good = ok && len(d.Attrs) == 0; good {
 			s, ok := d.text()
-			good = ok && trim(s) == "" && !d.child(&x, 0)
+			good = ok && markup.Trim(s) == "" && !d.child(&x, 0)
 			for i := range x.Extensions {
 				good = good && !isStrayText(&x.Extensions[i])
 			}

@@ -5,6 +5,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/openblustar/blustar/pidf/internal/markup"
+	"github.com/openblustar/blustar/pidf/internal/xsd"
 )
 
 // Violation is one rule that a document breaks.
@@ -161,10 +164,10 @@ func (v *validator) leaf(f *Fields, name string, value any, r Rule, values []str
 
 // allows reports whether a text that a field cannot hold is a value of its type in the schema.
 func allows(v any, text string, r Rule, values []string) bool {
-	text = trim(text)
+	text = markup.Trim(text)
 	switch v.(type) {
 	case *time.Time:
-		return isDateTime(text)
+		return xsd.IsDateTime(text)
 	case *bool:
 		return text == "true" || text == "false" || text == "0" || text == "1"
 	case *string:
@@ -214,7 +217,7 @@ func (v *validator) id(f *Fields, id string, need bool) {
 
 // xmlID checks an xs:ID.
 func (v *validator) xmlID(id string) {
-	if !isNCName(id) {
+	if !markup.IsNCName(id) {
 		v.report("@id", strconv.Quote(id)+" is no NCName")
 	}
 	if _, twice := v.ids[id]; twice {
@@ -237,7 +240,7 @@ func (v *validator) note(step string, n *Note) {
 
 // isLanguage reports whether s is a value of xml:lang: an xs:language, or empty.
 func isLanguage(s string) bool {
-	s = trim(s)
+	s = markup.Trim(s)
 	for i, part := range strings.Split(s, "-") {
 		if (part == "" && s != "") || len(part) > 8 {
 			return false
@@ -269,7 +272,7 @@ func (v *validator) choices(a *Activities, list string, need bool) {
 	for i := range a.Values {
 		c := &a.Values[i]
 		switch {
-		case !isNCName(c.Name) || !isOneOf(c.Name, list):
+		case !markup.IsNCName(c.Name) || !isOneOf(c.Name, list):
 			v.report(c.Name, "unknown value")
 		case c.Text != "" && c.Name != "other":
 			v.report(c.Name, "has content")

@@ -5,6 +5,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/openblustar/blustar/pidf/internal/markup"
+	"github.com/openblustar/blustar/pidf/internal/xsd"
 )
 
 // parse sets v to what a text says. Canonical means that v is written just so; a text that is not is kept beside it.
@@ -15,27 +18,27 @@ func (d *decoder) parse(v any, s, name string, r Rule, values []string) (canonic
 		*v = d.str(s, name, r, values)
 		return *v != "" || r&(Need|Default) == Need && values == nil, true
 	case *time.Time:
-		t, c, zone, ok := parseTime(trim(s))
+		t, c, zone, ok := xsd.ParseTime(markup.Trim(s))
 		if !ok {
 			return false, false
 		}
 		if !zone {
-			d.warn("time " + trim(s) + " without a zone taken for UTC")
+			d.warn("time " + markup.Trim(s) + " without a zone taken for UTC")
 		}
 		*v = t
 		return c, true
 	case *bool:
-		t := trim(s)
+		t := markup.Trim(s)
 		*v = t == "true" || t == "1"
 		return t == "true", *v || t == "false" || t == "0"
 	case *int:
-		n, err := strconv.Atoi(trim(s))
+		n, err := strconv.Atoi(markup.Trim(s))
 		if err == nil {
 			*v = n
 		}
 		return isCanonical(s) && n != 0, err == nil
 	case **int:
-		n, err := strconv.Atoi(trim(s))
+		n, err := strconv.Atoi(markup.Trim(s))
 		if err == nil {
 			*v = &n
 		}
@@ -62,11 +65,11 @@ func (d *decoder) parse(v any, s, name string, r Rule, values []string) (canonic
 	return false, false
 }
 
-func trimPlus(s string) string { return strings.TrimPrefix(trim(s), "+") }
+func trimPlus(s string) string { return strings.TrimPrefix(markup.Trim(s), "+") }
 
 // isCanonical reports whether a number that could be read is written as strconv writes it.
 func isCanonical(s string) bool {
-	s = trim(s)
+	s = markup.Trim(s)
 	if rest, minus := strings.CutPrefix(s, "-"); minus {
 		return rest != "" && rest[0] != '0'
 	}
@@ -92,18 +95,18 @@ func (d *decoder) str(s, name string, r Rule, values []string) string {
 	case r&qvalue != 0:
 		return d.priority(s)
 	case r&Trim != 0:
-		t := trim(s)
+		t := markup.Trim(s)
 		if t != s {
 			d.warn("space around " + name + " removed")
 		}
 		return t
 	case len(values) == 0:
-		return collapse(s)
+		return markup.Collapse(s)
 	}
-	t := folded(collapse(s), values[0])
+	t := folded(markup.Collapse(s), values[0])
 	if t != s {
 		if name == "" {
-			_, name, _ = qualifiedName(strings.TrimPrefix(d.doc[d.from:], "<"))
+			_, name, _ = markup.QualifiedName(strings.TrimPrefix(d.Doc[d.From:], "<"))
 		}
 		d.warn(name + ": " + strconv.Quote(s) + " read as " + strconv.Quote(t))
 	}
@@ -139,7 +142,7 @@ func appendValue(dst []byte, v any) []byte {
 	case *string:
 		return append(dst, *v...)
 	case *time.Time:
-		return appendTime(dst, *v)
+		return xsd.AppendTime(dst, *v)
 	case *bool:
 		return strconv.AppendBool(dst, *v)
 	case *int:
@@ -162,9 +165,9 @@ func says(raw string, v any) bool {
 	quiet.warnings = make([]Warning, maxWarnings)
 	switch v := v.(type) {
 	case *string:
-		return *v == "" && trim(raw) == ""
+		return *v == "" && markup.Trim(raw) == ""
 	case *time.Time:
-		t, _, _, ok := parseTime(trim(raw))
+		t, _, _, ok := xsd.ParseTime(markup.Trim(raw))
 		return ok && t.Equal(*v)
 	case *bool:
 		var b bool
@@ -211,7 +214,7 @@ func copyValue(v any) {
 // priority normalizes a value of contact/priority, which is from 0 to 1 and has at most three decimals (RFC 3863
 // §4.1.5). Asterisk writes 0.800000, and with some locales 0,800000.
 func (d *decoder) priority(s string) string {
-	q := trim(s)
+	q := markup.Trim(s)
 	if q == "" || isPriority(q) {
 		return q
 	}

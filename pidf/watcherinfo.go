@@ -79,9 +79,9 @@ func (f *Fields) state(partial *bool) {
 	if *partial = state == "partial"; state != "" && !isOneOf(state, documentStates) {
 		f.d.warn("state " + state + " read as full")
 		f.x.hide().missing |= f.bit()
-		for i := range f.d.attrs {
-			if a := &f.d.attrs[i]; a.prefix == "" && a.local == "state" {
-				a.taken = false
+		for i := range f.d.Attrs {
+			if a := &f.d.Attrs[i]; a.Prefix == "" && a.Local == "state" {
+				a.Taken = false
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package pidf
+package markup
 
 import (
 	"bytes"
@@ -8,49 +8,49 @@ import (
 	"unicode/utf8"
 )
 
-// load makes data the document of d: one copy of it as UTF-8, from which all strings of the result are cut. It reads
+// Load makes data the document: one copy of it as UTF-8, from which all strings of the result are cut. It reads
 // the XML declaration, and sees to it that what follows holds no illegal character.
-func (d *decoder) load(data []byte) bool {
-	if len(data) > d.limits.Bytes {
-		d.fail(0, ErrTooLarge, "more bytes than the limit")
+func (s *Scanner) Load(data []byte, charset string) bool {
+	if len(data) > s.Limits.Bytes {
+		s.Fail(0, ErrTooLarge, "more bytes than the limit")
 		return false
 	}
 	wide, marked := false, false
 	switch {
 	case len(data) == 0:
-		d.fail(0, ErrSyntax, "no document")
+		s.Fail(0, ErrSyntax, "no document")
 		return false
 	case bytes.HasPrefix(data, []byte("\xEF\xBB\xBF")):
 		data, marked = data[3:], true
 	case bytes.HasPrefix(data, []byte("\xFF\xFE")), bytes.HasPrefix(data, []byte("<\x00")):
-		wide = d.loadUTF16(data, binary.LittleEndian)
+		wide = s.loadUTF16(data, binary.LittleEndian)
 	case bytes.HasPrefix(data, []byte("\xFE\xFF")), bytes.HasPrefix(data, []byte("\x00<")):
-		wide = d.loadUTF16(data, binary.BigEndian)
+		wide = s.loadUTF16(data, binary.BigEndian)
 	}
-	if d.err != nil {
+	if s.Err != nil {
 		return false
 	}
 	if !wide {
-		d.doc = string(data)
+		s.Doc = string(data)
 	}
-	if end := len(strings.TrimRight(d.doc, "\x00")); end < len(d.doc) {
-		d.doc, d.from = d.doc[:end], end
-		d.warn("zero bytes behind the document dropped")
+	if end := len(strings.TrimRight(s.Doc, "\x00")); end < len(s.Doc) {
+		s.Doc, s.From = s.Doc[:end], end
+		s.Warn("zero bytes behind the document dropped")
 	}
-	label, ok := d.xmlDeclaration()
+	label, ok := s.xmlDeclaration()
 	if !ok {
 		return false
 	}
-	if d.charset != "" && !marked {
-		label = d.charset
+	if charset != "" && !marked {
+		label = charset
 	}
-	return (wide || d.checkEncoding(label)) && d.checkCharacters()
+	return (wide || s.checkEncoding(label)) && s.checkCharacters()
 }
 
 // loadUTF16 reports success. Not even BluStar's own clients send UTF-16, but XML 1.0 §4.3.3 obliges readers to take it.
-func (d *decoder) loadUTF16(data []byte, order binary.ByteOrder) bool {
+func (s *Scanner) loadUTF16(data []byte, order binary.ByteOrder) bool {
 	if len(data)%2 != 0 {
-		d.fail(0, ErrEncoding, "an odd number of bytes in UTF-16")
+		s.Fail(0, ErrEncoding, "an odd number of bytes in UTF-16")
 		return false
 	}
 	dst := make([]byte, 0, len(data))
@@ -66,34 +66,34 @@ func (d *decoder) loadUTF16(data []byte, order binary.ByteOrder) bool {
 			}
 			i += 2
 			if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
-				d.doc = string(dst)
-				d.fail(len(dst), ErrEncoding, "half a character in UTF-16")
+				s.Doc = string(dst)
+				s.Fail(len(dst), ErrEncoding, "half a character in UTF-16")
 				return false
 			}
 		}
 		dst = utf8.AppendRune(dst, r)
 	}
-	d.doc = string(dst)
+	s.Doc = string(dst)
 	return true
 }
 
 // xmlDeclaration moves past the XML declaration (XML 1.0 §2.8) and returns the encoding that it names.
-func (d *decoder) xmlDeclaration() (encoding string, ok bool) {
-	start := len(d.doc) - len(trimLeft(d.doc))
-	rest := d.doc[start:]
+func (s *Scanner) xmlDeclaration() (encoding string, ok bool) {
+	start := len(s.Doc) - len(trimLeft(s.Doc))
+	rest := s.Doc[start:]
 	if !strings.HasPrefix(rest, "<?xml") || len(rest) < 6 || !isSpace(rest[5]) {
 		return "", true
 	}
 	if start > 0 {
-		d.from = start
-		d.warn("space before the XML declaration")
+		s.From = start
+		s.Warn("space before the XML declaration")
 	}
 	end := strings.Index(rest, "?>")
 	if end < 0 {
-		d.fail(start, ErrSyntax, "XML declaration without an end")
+		s.Fail(start, ErrSyntax, "XML declaration without an end")
 		return "", false
 	}
-	d.pos = start + end + 2
+	s.Pos = start + end + 2
 	fields := rest[len("<?xml"):end]
 	position := 0
 	for {
@@ -108,15 +108,15 @@ func (d *decoder) xmlDeclaration() (encoding string, ok bool) {
 		case good && name == "version" && position == 0 && isVersion(value):
 			position = 1
 			if value != "1.0" {
-				d.from = start
-				d.warn("XML version " + value + " read as 1.0")
+				s.From = start
+				s.Warn("XML version " + value + " read as 1.0")
 			}
 		case good && name == "encoding" && position == 1 && isEncodingName(value):
 			position, encoding = 2, value
 		case good && name == "standalone" && (position == 1 || position == 2) && (value == "yes" || value == "no"):
 			position = 3
 		default:
-			d.fail(start, ErrSyntax, "bad XML declaration")
+			s.Fail(start, ErrSyntax, "bad XML declaration")
 			return "", false
 		}
 		fields = tail
@@ -129,7 +129,7 @@ func isVersion(s string) bool {
 }
 
 func isEncodingName(s string) bool {
-	return isNCName(s) && s[0] != '_' && isASCII(s)
+	return IsNCName(s) && s[0] != '_' && isASCII(s)
 }
 
 // pseudoAttribute reads name = "value".
@@ -150,30 +150,30 @@ func pseudoAttribute(s string) (name, value, tail string, ok bool) {
 // checkEncoding sees to it that the document is UTF-8, whatever its declaration says: most products that label
 // their documents otherwise write UTF-8 all the same, and those that do mean ISO 8859-1 betray themselves with the
 // first character past ASCII.
-func (d *decoder) checkEncoding(label string) bool {
-	d.from = 0
-	if utf8.ValidString(d.doc) {
+func (s *Scanner) checkEncoding(label string) bool {
+	s.From = 0
+	if utf8.ValidString(s.Doc) {
 		switch strings.ToLower(label) {
 		case "", "utf-8", "utf8":
 			return true
 		case "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252":
-			if isASCII(d.doc) {
+			if isASCII(s.Doc) {
 				return true
 			}
 		}
-		d.warn("encoding " + label + " is really UTF-8")
+		s.Warn("encoding " + label + " is really UTF-8")
 		return true
 	}
 	switch strings.ToLower(label) {
 	case "iso-8859-1", "iso8859-1", "iso_8859-1", "latin1", "latin-1", "l1", "windows-1252", "cp1252":
-		d.pos += strings.Count(d.doc[:d.pos], "") - 1 - utf8.RuneCountInString(d.doc[:d.pos])
-		d.doc = fromWindows1252(d.doc)
-		d.warn("encoding " + label + " converted to UTF-8")
+		s.Pos += strings.Count(s.Doc[:s.Pos], "") - 1 - utf8.RuneCountInString(s.Doc[:s.Pos])
+		s.Doc = fromWindows1252(s.Doc)
+		s.Warn("encoding " + label + " converted to UTF-8")
 		return true
 	}
-	for i, r := range d.doc {
-		if _, n := utf8.DecodeRuneInString(d.doc[i:]); r == utf8.RuneError && n == 1 {
-			d.fail(i, ErrEncoding, "bytes that are no UTF-8")
+	for i, r := range s.Doc {
+		if _, n := utf8.DecodeRuneInString(s.Doc[i:]); r == utf8.RuneError && n == 1 {
+			s.Fail(i, ErrEncoding, "bytes that are no UTF-8")
 			break
 		}
 	}
@@ -209,30 +209,17 @@ func fromWindows1252(s string) string {
 
 // checkCharacters refuses what XML has no place for (XML 1.0 §2.2). The document is valid UTF-8, which leaves the
 // control characters, U+FFFE and U+FFFF.
-func (d *decoder) checkCharacters() bool {
-	for i := 0; i < len(d.doc); i++ {
-		c := d.doc[i]
+func (s *Scanner) checkCharacters() bool {
+	for i := 0; i < len(s.Doc); i++ {
+		c := s.Doc[i]
 		if c >= 0x20 && c != 0xEF || c == '\n' || c == '\r' || c == '\t' {
 			continue
 		}
-		if c == 0xEF && !strings.HasPrefix(d.doc[i:], "\uFFFE") && !strings.HasPrefix(d.doc[i:], "\uFFFF") {
+		if c == 0xEF && !strings.HasPrefix(s.Doc[i:], "\uFFFE") && !strings.HasPrefix(s.Doc[i:], "\uFFFF") {
 			continue
 		}
-		d.fail(i, ErrSyntax, "a character that XML does not allow")
+		s.Fail(i, ErrSyntax, "a character that XML does not allow")
 		return false
 	}
 	return true
-}
-
-// UTF8 converts an XML document of any kind to UTF-8, and returns it without its XML declaration: for parsers that take
-// nothing else. Charset is the parameter of its Content-Type, empty for none, and goes before what the document declares
-// (RFC 7303 §3). It reads UTF-8, UTF-16, US-ASCII and ISO-8859-1; a document that says otherwise and is UTF-8 all the
-// same is taken for that. The error is a [*SyntaxError].
-func UTF8(data []byte, charset string) ([]byte, error) {
-	d := newDecoder(Decoder{Limits: Limits{Bytes: -1}, Charset: charset})
-	defer d.release()
-	if !d.load(data) {
-		return nil, d.err
-	}
-	return []byte(d.doc[d.pos:]), nil
 }

@@ -1,10 +1,15 @@
-package pidf
+// Package xsd reads and writes values of the types of XML Schema.
+package xsd
 
-import "time"
+import (
+	"time"
 
-// parseTime reads an xs:dateTime (XML Schema Part 2 §3.2.7) of the years 1 to 9999, in UTC. Canonical says that
-// appendTime writes it just so, zone that it has one. The zero time would read as absent, so that it is none.
-func parseTime(s string) (t time.Time, canonical, zone, ok bool) {
+	"github.com/openblustar/blustar/pidf/internal/markup"
+)
+
+// ParseTime reads an xs:dateTime (XML Schema Part 2 §3.2.7) of the years 1 to 9999, in UTC. Canonical says that
+// AppendTime writes it just so, zone that it has one. The zero time would read as absent, so that it is none.
+func ParseTime(s string) (t time.Time, canonical, zone, ok bool) {
 	if len(s) < len("2006-01-02T15:04:05") || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' {
 		return
 	}
@@ -72,9 +77,9 @@ func daysIn(year, month int) int {
 	return 31
 }
 
-// isDateTime reports whether s is an xs:dateTime, of any year and with space around it.
-func isDateTime(s string) bool {
-	s = trim(s)
+// IsDateTime reports whether s is an xs:dateTime, of any year and with space around it.
+func IsDateTime(s string) bool {
+	s = markup.Trim(s)
 	rest := s
 	if rest != "" && rest[0] == '-' {
 		rest = rest[1:]
@@ -94,7 +99,7 @@ func isDateTime(s string) bool {
 	if year = year%400 + 400; year == 400 && n == 4 && rest[:4] == "0000" {
 		return false // there is no year 0 in XML Schema 1.0
 	}
-	_, _, _, ok := parseTime("0" + string(appendInt3(nil, year)) + rest[n:])
+	_, _, _, ok := ParseTime("0" + string(appendInt3(nil, year)) + rest[n:])
 	return ok
 }
 
@@ -102,8 +107,8 @@ func appendInt3(dst []byte, n int) []byte {
 	return append(dst, byte('0'+n/100), byte('0'+n/10%10), byte('0'+n%10))
 }
 
-// appendTime writes t in UTC, to the second.
-func appendTime(dst []byte, t time.Time) []byte {
+// AppendTime writes t in UTC, to the second.
+func AppendTime(dst []byte, t time.Time) []byte {
 	t = t.UTC()
 	year, month, day := t.Date()
 	if year < 0 || year > 9999 {

@@ -1,4 +1,4 @@
-package pidf
+package markup
 
 import (
 	"strings"
@@ -49,8 +49,8 @@ func reference(s string) (rune, int) {
 	return 0, 0
 }
 
-// appendText appends text with its references resolved and its line ends normalized (XML 1.0 §2.11).
-func appendText(dst []byte, text string, cdata bool) []byte {
+// AppendText appends text with its references resolved and its line ends normalized (XML 1.0 §2.11).
+func AppendText(dst []byte, text string, cdata bool) []byte {
 	for i := 0; i < len(text); {
 		c := text[i]
 		switch {
@@ -71,8 +71,8 @@ func appendText(dst []byte, text string, cdata bool) []byte {
 	return dst
 }
 
-// value returns the value of an attribute, white space in it normalized (XML 1.0 §3.3.3).
-func value(a *rawAttr) string {
+// Value returns the value of an attribute, white space in it normalized (XML 1.0 §3.3.3).
+func (a *Attr) Value() string {
 	if a.plain {
 		return a.raw
 	}

@@ -1,16 +1,16 @@
-package pidf
+package markup
 
 import (
 	"strings"
 	"unicode/utf8"
 )
 
-// appendEscaped appends s as character data.
-func appendEscaped(dst []byte, s string) []byte { return escape(dst, s, notInText) }
+// AppendEscaped appends s as character data.
+func AppendEscaped(dst []byte, s string) []byte { return escape(dst, s, notInText) }
 
-// appendAttr appends s as the value of an attribute in double quotes. White space but spaces is written as
+// AppendAttr appends s as the value of an attribute in double quotes. White space but spaces is written as
 // references, which normalization of attribute values leaves alone.
-func appendAttr(dst []byte, s string) []byte { return escape(dst, s, notInValue) }
+func AppendAttr(dst []byte, s string) []byte { return escape(dst, s, notInValue) }
 
 // The ASCII characters up to 63 that are written as references, one bit each: in a text, and in a value. All above are
 // written as they are.
@@ -63,4 +63,16 @@ func appendSpecial(dst []byte, s string) ([]byte, int) {
 	}
 	_, n := utf8.DecodeRuneInString(s)
 	return append(dst, "\uFFFD"...), n
+}
+
+// AppendBinding appends the declaration of a prefix, as an attribute.
+func AppendBinding(dst []byte, prefix, space string) []byte {
+	dst = append(dst, " xmlns"...)
+	if prefix != "" {
+		dst = append(dst, ':')
+		dst = append(dst, prefix...)
+	}
+	dst = append(dst, `="`...)
+	dst = AppendAttr(dst, space)
+	return append(dst, '"')
 }

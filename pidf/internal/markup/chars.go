@@ -1,4 +1,4 @@
-package pidf
+package markup
 
 import (
 	"strings"
@@ -12,7 +12,7 @@ const (
 	nameInnerLow  = 0x3FF<<'0' | 1<<'-' | 1<<'.'
 )
 
-func isNameStart(r rune) bool {
+func IsNameStart(r rune) bool {
 	if r < utf8.RuneSelf {
 		return r >= 64 && uint64(nameStartHigh)>>(r-64)&1 != 0
 	}
@@ -27,14 +27,14 @@ func isNameStart(r rune) bool {
 	return r == 0x200C || r == 0x200D || r >= 0x2070 && r <= 0x218F || r >= 0x10000 && r <= 0xEFFFF
 }
 
-func isNameInner(r rune) bool {
+func IsNameInner(r rune) bool {
 	if r < utf8.RuneSelf {
-		return isNameStart(r) || r < 64 && uint64(nameInnerLow)>>r&1 != 0
+		return IsNameStart(r) || r < 64 && uint64(nameInnerLow)>>r&1 != 0
 	}
-	return r == 0xB7 || r >= 0x300 && r <= 0x36F || r == 0x203F || r == 0x2040 || isNameStart(r)
+	return r == 0xB7 || r >= 0x300 && r <= 0x36F || r == 0x203F || r == 0x2040 || IsNameStart(r)
 }
 
-// isASCIIInner is isNameInner for a byte of its own, false for parts of others.
+// isASCIIInner is IsNameInner for a byte of its own, false for parts of others.
 func isASCIIInner(c byte) bool {
 	if c < 64 {
 		return uint64(nameInnerLow)>>c&1 != 0
@@ -48,12 +48,12 @@ func ncNameLen(s string) int {
 	for i < len(s) && isASCIIInner(s[i]) {
 		i++
 	}
-	if i > 0 && !isNameStart(rune(s[0])) {
+	if i > 0 && !IsNameStart(rune(s[0])) {
 		return 0
 	}
 	for i < len(s) && (s[i] >= utf8.RuneSelf || isASCIIInner(s[i])) {
 		r, size := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && size == 1 || i == 0 && !isNameStart(r) || !isNameInner(r) {
+		if r == utf8.RuneError && size == 1 || i == 0 && !IsNameStart(r) || !IsNameInner(r) {
 			break
 		}
 		i += size
@@ -61,15 +61,15 @@ func ncNameLen(s string) int {
 	return i
 }
 
-func isNCName(s string) bool { return s != "" && ncNameLen(s) == len(s) }
+func IsNCName(s string) bool { return s != "" && ncNameLen(s) == len(s) }
 
 // isChar reports whether XML allows r in a document (XML 1.0 §2.2).
 func isChar(r rune) bool {
 	return r >= 0x20 && r <= 0xD7FF || r == '\n' || r == '\t' || r == '\r' || r >= 0xE000 && r <= 0xFFFD || r >= 0x10000 && r <= 0x10FFFF
 }
 
-// isText reports whether s is UTF-8 and XML allows all of it in a document.
-func isText(s string) bool {
+// IsText reports whether s is UTF-8 and XML allows all of it in a document.
+func IsText(s string) bool {
 	for i, r := range s {
 		if r < utf8.RuneSelf && r >= ' ' {
 			continue
@@ -91,8 +91,8 @@ func trimLeft(s string) string {
 	return s
 }
 
-// trim removes XML's white space around s.
-func trim(s string) string {
+// Trim removes XML's white space around s.
+func Trim(s string) string {
 	s = trimLeft(s)
 	for s != "" && isSpace(s[len(s)-1]) {
 		s = s[:len(s)-1]
@@ -100,9 +100,9 @@ func trim(s string) string {
 	return s
 }
 
-// collapse is XML Schema's whiteSpace="collapse".
-func collapse(s string) string {
-	s = trim(s)
+// Collapse is XML Schema's whiteSpace="Collapse".
+func Collapse(s string) string {
+	s = Trim(s)
 	for i := 0; i < len(s); i++ {
 		if isSpace(s[i]) && (s[i] != ' ' || s[i+1] == ' ') {
 			return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r < utf8.RuneSelf && isSpace(byte(r)) }), " ")

@@ -1,4 +1,4 @@
-package pidf
+package markup
 
 import (
 	"slices"
@@ -7,20 +7,20 @@ import (
 
 // documentType refuses a document type declaration, but for those that products have from the time of drafts: they
 // declare nothing themselves, and what they point to is never fetched.
-func (s *scanner) documentType() tokenKind {
-	start := s.pos
-	rest := s.doc[s.pos+len("<!DOCTYPE"):]
+func (s *Scanner) documentType() Kind {
+	start := s.Pos
+	rest := s.Doc[s.Pos+len("<!DOCTYPE"):]
 	end := strings.IndexAny(rest, "[>")
-	if !s.allowDrafts || s.rootSeen || s.doctype != "" || end < 0 || rest[end] != '>' {
-		return s.fail(start, ErrDTD, "")
+	if !s.AllowDrafts || s.rootSeen || s.Doctype != "" || end < 0 || rest[end] != '>' {
+		return s.Fail(start, ErrDTD, "")
 	}
-	if s.doctype = draftType(rest[:end]); s.doctype == "" {
-		return s.fail(start, ErrDTD, "")
+	if s.Doctype = draftType(rest[:end]); s.Doctype == "" {
+		return s.Fail(start, ErrDTD, "")
 	}
-	s.pos += len("<!DOCTYPE") + end + 1
-	s.chars = ""
-	s.kind = tokText
-	return tokText
+	s.Pos += len("<!DOCTYPE") + end + 1
+	s.Chars = ""
+	s.Kind = Text
+	return Text
 }
 
 // draftType returns what a document type declaration without an internal subset stands for, PIDF or XPIDF; empty for
@@ -35,10 +35,4 @@ func draftType(declaration string) string {
 		return ""
 	}
 	return fields[4]
-}
-
-// isXPIDF reports whether a document without a namespace, whose root was just opened, is xpidf.
-func (d *decoder) isXPIDF() bool {
-	body := d.doc[d.pos:]
-	return d.doctype == "XPIDF" || (strings.Contains(body, "<presentity") || strings.Contains(body, "<atom")) && !strings.Contains(body, "<tuple")
 }

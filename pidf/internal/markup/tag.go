@@ -1,0 +1,213 @@
+package markup
+
+import (
+	"strconv"
+	"strings"
+)
+
+// startTag reads a start tag or an empty element (XML 1.0 §3.1).
+func (s *Scanner) startTag() Kind {
+	doc := s.Doc
+	i := s.Pos + 1
+	prefix, local, n := QualifiedName(doc[i:])
+	if n == 0 {
+		return s.Fail(s.Pos, ErrSyntax, "a < that starts no tag")
+	}
+	written := doc[i : i+n]
+	i += n
+	switch {
+	case len(s.Open) == 0 && s.rootSeen:
+		return s.Fail(s.Pos, ErrSyntax, "a second root element")
+	case len(s.Open) >= s.Limits.Depth:
+		return s.Fail(s.Pos, ErrTooDeep, "elements nest more than "+strconv.Itoa(s.Limits.Depth)+" deep")
+	case s.elements >= s.Limits.Elements:
+		return s.Fail(s.Pos, ErrTooMany, "more than "+strconv.Itoa(s.Limits.Elements)+" elements")
+	}
+	s.rootSeen = true
+	s.elements++
+	s.Open = append(s.Open, Open{written, len(s.Bindings)})
+	s.Attrs = s.Attrs[:0]
+
+	declarations := 0
+	for {
+		spaces := i
+		for i < len(doc) && isSpace(doc[i]) {
+			i++
+		}
+		if i >= len(doc) {
+			return s.Fail(s.Pos, ErrSyntax, "a tag without an end")
+		}
+		if doc[i] == '>' {
+			i++
+			break
+		}
+		if doc[i] == '/' {
+			if i+1 >= len(doc) || doc[i+1] != '>' {
+				return s.Fail(i, ErrSyntax, "a / in a tag")
+			}
+			s.SelfClosed = true
+			i += 2
+			break
+		}
+		if i == spaces {
+			return s.Fail(i, ErrSyntax, "no space before an attribute, or a bad name")
+		}
+		if declarations+len(s.Attrs) >= s.Limits.Attributes {
+			return s.Fail(i, ErrTooMany, "more than "+strconv.Itoa(s.Limits.Attributes)+" attributes")
+		}
+		at := i
+		var a Attr
+		if i, a = s.attribute(i); s.Err != nil {
+			return EOF
+		}
+		switch {
+		case a.Prefix == "xmlns":
+			s.bind(at, a.Local, a.Value())
+			declarations++
+		case a.Prefix == "" && a.Local == "xmlns":
+			s.bind(at, "", a.Value())
+			declarations++
+		default:
+			s.Attrs = append(s.Attrs, a)
+		}
+		if s.Err != nil {
+			return EOF
+		}
+	}
+
+	s.Name = Name{Prefix: prefix, Local: local}
+	if !s.resolve(s.Pos, &s.Name, true) {
+		return EOF
+	}
+	for k := range s.Attrs {
+		a := &s.Attrs[k]
+		if a.Prefix != "" && !s.resolve(s.Pos, &a.Name, false) {
+			return EOF
+		}
+		for j := range k {
+			if b := &s.Attrs[j]; b.Local == a.Local && b.Space == a.Space {
+				return s.Fail(s.Pos, ErrSyntax, "attribute "+a.Written()+" twice")
+			}
+		}
+	}
+	s.Pos = i
+	s.Kind = Start
+	return Start
+}
+
+// attribute reads name="value" at doc[i:] and returns the position after it.
+func (s *Scanner) attribute(i int) (int, Attr) {
+	var a Attr
+	doc := s.Doc
+	prefix, local, n := QualifiedName(doc[i:])
+	if n == 0 {
+		s.Fail(i, ErrSyntax, "an attribute with a bad name")
+		return i, a
+	}
+	a.Prefix, a.Local = prefix, local
+	i += n
+	for i < len(doc) && isSpace(doc[i]) {
+		i++
+	}
+	if i >= len(doc) || doc[i] != '=' {
+		s.Fail(i, ErrSyntax, "attribute "+a.Written()+" without a value")
+		return i, a
+	}
+	i++
+	for i < len(doc) && isSpace(doc[i]) {
+		i++
+	}
+	if i >= len(doc) || doc[i] != '"' && doc[i] != '\'' {
+		s.Fail(i, ErrSyntax, "the value of attribute "+a.Written()+" is not quoted")
+		return i, a
+	}
+	quote := doc[i]
+	i++
+	end := strings.IndexByte(doc[i:], quote)
+	if end < 0 {
+		s.Fail(i, ErrSyntax, "the value of attribute "+a.Written()+" does not end")
+		return i, a
+	}
+	a.raw = doc[i : i+end]
+	a.plain = true
+	for k := 0; k < len(a.raw); k++ {
+		switch a.raw[k] {
+		case '<':
+			s.Fail(i+k, ErrSyntax, "a < in the value of attribute "+a.Written())
+			return i, a
+		case '&', '\n', '\t', '\r':
+			a.plain = false
+		}
+	}
+	if !a.plain && !s.checkReferences(i, a.raw) {
+		return i, a
+	}
+	return i + end + 1, a
+}
+
+// QualifiedName splits the name that s starts with and returns its length, 0 where s starts with none
+// (Namespaces in XML 1.0 §4).
+func QualifiedName(s string) (prefix, local string, n int) {
+	n = ncNameLen(s)
+	if n == 0 || n == len(s) || s[n] != ':' {
+		return "", s[:n], n
+	}
+	m := ncNameLen(s[n+1:])
+	if m == 0 {
+		return "", "", 0
+	}
+	return s[:n], s[n+1 : n+1+m], n + 1 + m
+}
+
+// The namespaces of the prefixes xml and xmlns.
+const (
+	NSXML   = "http://www.w3.org/XML/1998/namespace"
+	NSXMLNS = "http://www.w3.org/2000/xmlns/"
+)
+
+// bind declares a prefix for the element that was opened last (Namespaces in XML 1.0 §3).
+func (s *Scanner) bind(offset int, prefix, space string) {
+	switch {
+	case prefix == "xmlns", space == NSXMLNS, (prefix == "xml") != (space == NSXML):
+		s.Fail(offset, ErrSyntax, "a declaration of a reserved prefix or namespace")
+		return
+	case prefix != "" && space == "":
+		s.Fail(offset, ErrSyntax, "prefix "+prefix+" bound to nothing")
+		return
+	case len(s.Bindings) >= maxBindings && s.Limits.Attributes < NoLimit:
+		s.Fail(offset, ErrTooMany, "more than "+strconv.Itoa(maxBindings)+" namespace declarations in scope")
+		return
+	}
+	for _, b := range s.Bindings[s.Open[len(s.Open)-1].Bindings:] {
+		if b.Prefix == prefix {
+			s.Fail(offset, ErrSyntax, "prefix "+prefix+" declared twice")
+			return
+		}
+	}
+	id, misspelt := s.Classify(space)
+	if misspelt {
+		s.Misspelt = space
+	}
+	s.Bindings = append(s.Bindings, Binding{Prefix: prefix, Space: space, ID: id})
+}
+
+// resolve finds the namespace of a name. An attribute without a prefix has none and is not asked about.
+func (s *Scanner) resolve(offset int, e *Name, isElement bool) bool {
+	for i := len(s.Bindings) - 1; i >= 0; i-- {
+		if b := &s.Bindings[i]; b.Prefix == e.Prefix {
+			b.serial = s.serial
+			e.Space, e.ID = b.Space, b.ID
+			return true
+		}
+	}
+	switch {
+	case e.Prefix == "xml":
+		e.Space, e.ID = NSXML, XML
+	case e.Prefix == "" && isElement:
+		s.bare = true
+	default:
+		s.Fail(offset, ErrSyntax, "unbound prefix "+e.Prefix)
+		return false
+	}
+	return true
+}
