@@ -9,7 +9,7 @@ import (
 // Bounds of a message that is read from the network.
 const (
 	maxMessage = 1 << 20  // bytes
-	maxFields  = 256      // each fold counts as one: joining them copies
+	maxFields  = 256      // each fold counts as one
 	maxLine    = 16 << 10 // bytes, folds included
 )
 
@@ -75,10 +75,16 @@ func parse(data []byte) (start string, h Header, body []byte, err error) {
 	if hasControl(start) {
 		return "", nil, nil, Errorf(400, "bad start line")
 	}
+	var folded []byte // the value of the last field, where it has several lines
 	for lines := 0; ; lines++ {
 		var line string
 		if line, rest, ok = cutLine(rest); !ok {
 			return start, h, nil, Errorf(400, "header without end")
+		}
+		fold := line != "" && (line[0] == ' ' || line[0] == '\t')
+		if !fold && len(folded) > 0 {
+			h[len(h)-1].Value = strings.TrimSpace(string(folded))
+			folded = folded[:0]
 		}
 		if line == "" {
 			break
@@ -86,13 +92,17 @@ func parse(data []byte) (start string, h Header, body []byte, err error) {
 		if len(line) > maxLine || lines == maxFields {
 			return start, h, nil, Errorf(513, "header too large")
 		}
-		if line[0] == ' ' || line[0] == '\t' {
+		if fold {
 			if len(h) == 0 {
 				return start, h, nil, Errorf(400, "fold before the first field")
 			}
-			last := &h[len(h)-1]
-			last.Value = strings.TrimSpace(last.Value + " " + strings.TrimSpace(line))
-			if len(last.Value) > maxLine {
+			if len(folded) == 0 {
+				folded = append(folded, h[len(h)-1].Value...)
+			}
+			if line = strings.TrimSpace(line); line != "" {
+				folded = append(append(folded, ' '), line...)
+			}
+			if len(folded) > maxLine {
 				return start, h, nil, Errorf(513, "header too large")
 			}
 			continue
@@ -131,7 +141,7 @@ func headEnd(data []byte) int {
 func cutBody(h Header, rest []byte) ([]byte, error) {
 	length, seen := len(rest), false
 	for _, f := range h {
-		if !strings.EqualFold(longName(f.Name), "Content-Length") {
+		if name := longName(f.Name); len(name) != len("Content-Length") || !strings.EqualFold(name, "Content-Length") {
 			continue
 		}
 		n, err := strconv.ParseUint(f.Value, 10, 31)

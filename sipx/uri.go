@@ -29,8 +29,10 @@ func ParseURI(s string) (URI, error) {
 	if len(s) > maxURI {
 		return URI{}, fmt.Errorf("sipx: URI of %d bytes, at most %d are taken", len(s), maxURI)
 	}
-	if i := strings.IndexFunc(s, notInURI); i >= 0 {
-		return URI{}, fmt.Errorf("sipx: URI %q: character %q", redacted(s), s[i])
+	for i := range len(s) {
+		if notInURI(s[i]) {
+			return URI{}, fmt.Errorf("sipx: URI %q: character %q", redacted(s), s[i])
+		}
 	}
 	scheme, rest, ok := strings.Cut(s, ":")
 	if !ok || rest == "" || !isToken(scheme) {
@@ -148,8 +150,8 @@ func (u URI) AppendTo(dst []byte) []byte {
 	return appendText(dst, u.Headers)
 }
 
-func notInURI(r rune) bool {
-	return r <= ' ' || r == 0x7f || r == '<' || r == '>' || r == '"'
+func notInURI(c byte) bool {
+	return c <= ' ' || c == 0x7f || c == '<' || c == '>' || c == '"'
 }
 
 // cutKeep cuts s before the first sep and keeps sep in the second part.
@@ -219,9 +221,9 @@ func isToken(s string) bool {
 }
 
 func isTokenByte(c byte) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+	switch c {
+	case '-', '.', '!', '%', '*', '_', '+', '`', '\'', '~':
 		return true
 	}
-	return strings.IndexByte("-.!%*_+`'~", c) >= 0
+	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9'
 }
