@@ -3,6 +3,7 @@ package stack
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"maps"
 	"net/netip"
 	"sync"
 	"time"
@@ -26,11 +27,10 @@ type answersPart struct {
 	max int
 
 	mu    sync.Mutex
-	open  map[uint64]struct{} // not answered yet
-	kept  map[uint64]spot     // where the answer is
-	pages []*page             // the oldest first
-	size  int                 // of the pages' data, in bytes
-	next  uint32              // number of the next page
+	known map[uint64]spot // where the answer is; the zero spot where there is none yet
+	pages []*page         // the oldest first
+	size  int             // of the pages' data, in bytes
+	last  uint32          // number of the newest page; the first is 1
 
 	// merged has the requests without a To tag by what copies of them have in
 	// common that came another way (RFC 3261 §8.2.2.2), and before those of the
@@ -64,7 +64,7 @@ func (a *answers) init(sockets []*socket, max int) {
 	for i := range a.parts {
 		p := &a.parts[i]
 		p.max = (max + shards - 1) / shards
-		p.open, p.kept = make(map[uint64]struct{}), make(map[uint64]spot)
+		p.known = make(map[uint64]spot)
 		p.merged, p.before = make(map[uint64]uint64), make(map[uint64]uint64)
 	}
 }
@@ -87,15 +87,18 @@ func (a *answers) admit(x *exchange) (v verdict, to netip.AddrPort, k *socket, d
 	if x.way.conn == nil {
 		p := &a.parts[x.hash%shards]
 		p.mu.Lock()
-		_, open := p.open[x.hash]
-		if to, k, data = p.find(a.sockets, x.hash); !open && data == nil {
-			p.open[x.hash] = struct{}{}
+		at, again := p.known[x.hash]
+		switch {
+		case !again:
+			p.known[x.hash] = spot{}
+		case at != spot{}:
+			to, k, data = p.read(a.sockets, at)
 		}
 		p.mu.Unlock()
 		switch {
 		case data != nil:
 			return isKept, to, k, data
-		case open:
+		case again:
 			return isOpen, to, k, nil
 		}
 	}
@@ -156,9 +159,8 @@ func (a *answers) keep(x *exchange, answer []byte) {
 	p := &a.parts[x.hash%shards]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.open, x.hash)
 	to := p.room(recordHead + len(answer))
-	p.kept[x.hash] = spot{p.next - 1, uint32(len(to.data))}
+	p.known[x.hash] = spot{p.last, uint32(len(to.data))}
 	ip := x.way.to.Addr().As16()
 	to.data = binary.BigEndian.AppendUint64(to.data, x.hash)
 	to.data = append(to.data, ip[:]...)
@@ -168,7 +170,7 @@ func (a *answers) keep(x *exchange, answer []byte) {
 	to.data = append(to.data, answer...)
 	to.end = time.Now().Add(timerF)
 	p.size += recordHead + len(answer)
-	for (len(p.kept) > p.max || p.size > p.max*answerSize) && len(p.pages) > 1 {
+	for (len(p.known) > p.max || p.size > p.max*answerSize) && len(p.pages) > 1 {
 		p.forget()
 	}
 }
@@ -194,18 +196,16 @@ func (p *answersPart) room(size int) *page {
 	}
 	fresh := &page{data: make([]byte, 0, max(size, pageSize))}
 	p.pages = append(p.pages, fresh)
-	p.next++
+	p.last++
 	return fresh
 }
 
-// find returns the answer to a request, and how to send it; p.mu is held.
-func (p *answersPart) find(sockets []*socket, hash uint64) (to netip.AddrPort, k *socket, data []byte) {
-	at, ok := p.kept[hash]
-	if !ok {
-		return to, nil, nil
-	}
-	first := p.next - uint32(len(p.pages))
-	record := p.pages[at.page-first].data[at.at:]
+// oldest returns the number of the oldest page.
+func (p *answersPart) oldest() uint32 { return p.last + 1 - uint32(len(p.pages)) }
+
+// read returns the answer that is at a spot, and how to send it; p.mu is held.
+func (p *answersPart) read(sockets []*socket, at spot) (to netip.AddrPort, k *socket, data []byte) {
+	record := p.pages[at.page-p.oldest()].data[at.at:]
 	ip := netip.AddrFrom16([16]byte(record[8:])).Unmap()
 	to = netip.AddrPortFrom(ip, binary.BigEndian.Uint16(record[24:]))
 	k = sockets[binary.BigEndian.Uint16(record[26:])]
@@ -214,11 +214,11 @@ func (p *answersPart) find(sockets []*socket, hash uint64) (to netip.AddrPort, k
 
 // forget drops the oldest page; p.mu is held.
 func (p *answersPart) forget() {
-	number := p.next - uint32(len(p.pages))
+	number := p.oldest()
 	for record := p.pages[0].data; len(record) > 0; {
 		hash := binary.BigEndian.Uint64(record)
-		if at, ok := p.kept[hash]; ok && at.page == number {
-			delete(p.kept, hash)
+		if at, ok := p.known[hash]; ok && at.page == number {
+			delete(p.known, hash)
 		}
 		record = record[recordHead+binary.BigEndian.Uint32(record[28:]):]
 	}
@@ -238,7 +238,7 @@ func (a *answers) expire(now time.Time) {
 		}
 		if had > 0 && len(p.pages) == 0 {
 			// A map does not shrink; a burst is not remembered for ever.
-			p.pages, p.kept = nil, make(map[uint64]spot)
+			p.pages, p.known = nil, maps.Clone(p.known) // those not answered yet
 		}
 		p.mu.Unlock()
 	}

@@ -183,8 +183,10 @@ func (x *exchange) Respond(res *sipx.Response) error {
 		if res.Status >= 200 && res.Status < 300 && x.req.Method != "OPTIONS" {
 			x.way.conn.accepted()
 		}
+		return x.way.send(buf)
 	}
-	return x.way.send(buf)
+	// To wake the writer would take longer than to send one datagram.
+	return x.way.socket.sendBy(1, x.way.to, buf, nil)
 }
 
 // render writes a response, with a tag where it needs one: always the same for one

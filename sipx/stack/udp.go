@@ -119,6 +119,11 @@ func (k *socket) receive() {
 // send has a datagram sent, after those sent before. It holds buf for as long as
 // it needs it.
 func (k *socket) send(to netip.AddrPort, buf *buffer, c *call) error {
+	return k.sendBy(flushAt, to, buf, c)
+}
+
+// sendBy is send where the caller empties the queue once it has that many datagrams.
+func (k *socket) sendBy(flushAt int, to netip.AddrPort, buf *buffer, c *call) error {
 	if to.Addr().Is6() && k.local.Addr().Is4() {
 		return errNoSocket
 	}

@@ -3,6 +3,7 @@ package stack
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"io"
 	"net"
 	"net/http"
@@ -39,6 +40,7 @@ type frames struct {
 	conn *conn
 	net  net.Conn
 	in   *bufio.Reader
+	part io.LimitedReader // of in: the payload of a frame
 	out  *bufio.Writer
 	msg  bytes.Buffer
 }
@@ -93,8 +95,9 @@ func (f *frames) read() ([]byte, error) {
 		}
 		at := f.msg.Len()
 		// As it comes: who only says that a message is long has no memory.
-		if _, err := io.CopyN(&f.msg, f.in, h.Length); err != nil {
-			return nil, err
+		f.part = io.LimitedReader{R: f.in, N: h.Length}
+		if n, err := f.msg.ReadFrom(&f.part); err != nil || n < h.Length {
+			return nil, cmp.Or(err, io.ErrUnexpectedEOF)
 		}
 		ws.Cipher(f.msg.Bytes()[at:], h.Mask, 0)
 		if h.Fin {
