@@ -178,7 +178,10 @@ func (cs *clients) join(m *member, own bool, user string) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := m.client
-	if own && !m.own {
+	if m.own {
+		return true
+	}
+	if own {
 		if !cs.roomLocked(c, user) {
 			cs.forgetLocked(c)
 			return false
@@ -192,7 +195,7 @@ func (cs *clients) join(m *member, own bool, user string) bool {
 			c.spoken = false // it starts
 		}
 	}
-	m.own = m.own || own
+	m.own = own
 	m.generation = c.generation
 	if !slices.Contains(c.dialogs, m) {
 		c.dialogs = append(c.dialogs, m)

@@ -43,6 +43,42 @@ func TestEntryAppearsForTwo(t *testing.T) {
 	})
 }
 
+// BSP-2.4-3, BSP-4.1-1: a client that two look-ups find at once has not come back by the
+// second: what it has published since the first was not its first PUBLISH.
+func TestClientFoundTwice(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var there atomic.Bool
+		w := newWorld(t, func(c *presence.Config) {
+			real := c.Directory
+			c.Directory = directory.Func(func(ctx context.Context, a directory.Address) (directory.Entry, error) {
+				if there.Load() && a.Value == "desk@example.com" {
+					time.Sleep(time.Second) // it has no entry, and is asked for each of the two
+				} else if !there.Load() {
+					return directory.Entry{}, directory.ErrNotFound
+				}
+				return real.Lookup(ctx, a)
+			})
+		})
+		e := w.client("tom", "192.0.2.8")
+		e.from = "sip:desk@example.com"
+		a, _ := e.subscribe("sip:tom@example.com")
+		b, _ := e.subscribe("sip:tom@example.com")
+		there.Store(true)
+		for _, s := range []*sub{a, b} {
+			req := s.e.request("SUBSCRIBE", "sip:192.0.2.1", "<"+s.uri+">;tag="+s.toTag, s.callID, 2, "", "Event: presence")
+			go w.send(req)
+			time.Sleep(500 * time.Millisecond)
+		}
+		time.Sleep(1200 * time.Millisecond)
+		require.Equal(t, 1, w.server.Stats().Clients, "by the first")
+		require.Equal(t, 200, e.publishAs("tom", "", bluStarBody("busy", "1")).Status)
+		time.Sleep(500 * time.Millisecond)
+		w.net.take()
+		require.Equal(t, 200, e.publishAs("tom", "", bluStarBody("busy", "2")).Status)
+		require.Equal(t, "2", a.one().note(t))
+	})
+}
+
 // BSP-2.1-8: that there was no entry is forgotten when the directory is down: it
 // may have one when it is back.
 func TestNobodyWhileDown(t *testing.T) {

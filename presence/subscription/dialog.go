@@ -310,20 +310,21 @@ func (w *Watch) leave() {
 	}
 }
 
-// Move has w watch another resource in a view from now on, which its watcher is shown.
-// It does nothing where w does not watch from, or has ended.
-func (w *Watch) Move(from, to Resource, v View) {
+// Move has w watch another resource in a view from now on, which its watcher is shown. It
+// does nothing, and reports false, where w does not watch from, or has ended.
+func (w *Watch) Move(from, to Resource, v View) bool {
 	d := w.dialog
 	d.mu.Lock()
 	if w.resource != from || w.removed || d.closed {
 		d.mu.Unlock()
-		return
+		return false
 	}
 	w.leave()
 	w.resource, w.view, w.shown = to, v, false
 	w.join()
 	d.mu.Unlock()
 	d.Show(w)
+	return true
 }
 
 // SetView has a watcher see a resource in another way from now on. It reports whether
