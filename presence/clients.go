@@ -282,29 +282,33 @@ func (cs *clients) enlivenLocked(c *client, user string) {
 
 // published is what a PUBLISH says about its client.
 type published struct {
-	user     string
-	expires  time.Time
-	spoke    bool                   // it had a body
-	services consolidation.Services // of that
+	services consolidation.Services // of its body, where it had one
 	status   bool                   // it had a status that counts for its client
 	out      bool                   // that was "signed out"
 }
 
-// publish notes a PUBLISH of a client, for which there was room.
-func (cs *clients) publish(c *client, p published) {
+// publish carries out the PUBLISH of a client, for which there was room. What it says
+// and that its client lives are one: another that ends as the last of their user before
+// or after it does not take it along.
+func (cs *clients) publish(c *client, p published, r publication.Request) (*publication.Contribution, error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	cs.enlivenLocked(c, p.user)
-	if p.spoke {
+	shared, err := cs.server.publications.Publish(r)
+	if err != nil {
+		return nil, err
+	}
+	cs.enlivenLocked(c, r.Presentity)
+	if r.Body {
 		c.spoken, c.services = true, p.services
 	}
 	if p.status {
 		c.out = p.out
 	}
 	cs.users[c.user].changed()
-	c.published = p.expires.UnixNano()
-	cs.server.deadlines.Set(&c.expiry, c, p.expires)
+	c.published = r.Expires.UnixNano()
+	cs.server.deadlines.Set(&c.expiry, c, r.Expires)
 	cs.server.journal.client(c.key)
+	return shared, nil
 }
 
 // Expired implements [deadline.Expirer]: the publication of a client has. A client
@@ -346,13 +350,13 @@ func (cs *clients) leave(d *subscription.Dialog) *client {
 	return nil
 }
 
-// end takes a client out and returns its dialogs and its user, and whether it was the
-// last client of that user.
-func (cs *clients) end(c *client) (dialogs []*member, user string, last bool) {
+// end takes a client out and returns its dialogs and its user. Where it was the last of
+// that user, what was published by it is gone.
+func (cs *clients) end(c *client) (dialogs []*member, user string) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if c.ended {
-		return nil, "", false
+		return nil, ""
 	}
 	c.ended = true
 	cs.server.deadlines.Remove(&c.expiry)
@@ -362,15 +366,16 @@ func (cs *clients) end(c *client) (dialogs []*member, user string, last bool) {
 		cs.server.journal.client(c.key)
 	}
 	if c.user == "" {
-		return dialogs, "", false
+		return dialogs, ""
 	}
 	u := cs.users[c.user]
 	u.live = slices.DeleteFunc(u.live, func(o *client) bool { return o == c })
-	if last = len(u.live) == 0; last {
+	if len(u.live) == 0 {
 		u.left = time.Now()
+		cs.server.publications.RemoveOne(c.user, publication.Shared)
 	}
 	u.changed()
-	return dialogs, c.user, last
+	return dialogs, c.user
 }
 
 // forgetUser drops what is remembered of a user without a client.
@@ -413,11 +418,10 @@ type departure struct {
 	closed []*subscription.Dialog
 }
 
-// takeOut ends a client: its subscriptions are closed, and where it was its user's last
-// what was published by it is gone (§2.2, §2.3). with, which may be nil, is a dialog that
+// takeOut ends a client and its subscriptions (§2.2, §2.3). with, which may be nil, is a dialog that
 // has been closed before.
 func (s *Server) takeOut(c *client, why string, with *subscription.Dialog) departure {
-	members, user, last := s.clients.end(c)
+	members, user := s.clients.end(c)
 	gone := departure{server: s, user: user}
 	if with != nil {
 		gone.closed = append(gone.closed, with)
@@ -431,9 +435,6 @@ func (s *Server) takeOut(c *client, why string, with *subscription.Dialog) depar
 		return gone
 	}
 	s.cfg.Logger.LogAttrs(s.ctx, slog.LevelInfo, "client ended", slog.String("user", user), slog.String("contact", c.key.contact()), slog.String("why", why))
-	if last {
-		s.publications.RemoveOne(user, publication.Shared)
-	}
 	return gone
 }
 

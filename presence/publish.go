@@ -218,11 +218,11 @@ func (s *Server) publishShared(pub *publishing, c *client) error {
 		s.clients.forget(c)
 		return sipx.Errorf(403, "too many clients of one user")
 	}
-	says := published{user: p.id, expires: pub.until}
+	var says published
 	var said *publication.Said
 	ignored := false
 	if pub.doc != nil {
-		says.spoke, says.services = true, servicesOf(pub.doc)
+		says.services = servicesOf(pub.doc)
 		if pub.said.Status != "" { // else its tuples alone say what the client can do, not what its user does
 			said = &pub.said
 		}
@@ -241,7 +241,7 @@ func (s *Server) publishShared(pub *publishing, c *client) error {
 			says.status, says.out = true, out
 		}
 	}
-	shared, err := s.publications.Publish(publication.Request{
+	shared, err := s.clients.publish(c, says, publication.Request{
 		Presentity: p.id, Address: pub.address, Owner: pub.owner, Rule: publication.Shared, IfMatch: pub.ifMatch, Expires: pub.until,
 		Said: said, Body: pub.doc != nil, CallID: pub.req.CallID, CSeq: pub.req.CSeq,
 	})
@@ -249,7 +249,6 @@ func (s *Server) publishShared(pub *publishing, c *client) error {
 		s.clients.forget(c)
 		return publishError(err)
 	}
-	s.clients.publish(c, says)
 	due := p.renew()
 	pub.accept(s, shared.ETag)
 	subscription.Notify(due)

@@ -43,6 +43,28 @@ func TestEntryAppearsForTwo(t *testing.T) {
 	})
 }
 
+// BSP-2.2-4: what a client publishes at the moment at which the user's other client signs
+// out stays.
+func TestPublishMeetsSignOut(t *testing.T) {
+	w := newWorld(t)
+	for range 500 {
+		last, other := w.client("tom", "192.0.2.8"), w.client("tom", "192.0.2.9")
+		require.Equal(t, 200, last.status("", "available", "").Status)
+		bye := last.request("PUBLISH", "sip:192.0.2.1", "<sip:tom@example.com>", "bye", 1, "", "Expires: 0", "Event: presence")
+		busy := other.request("PUBLISH", "sip:192.0.2.1", "<sip:tom@example.com>", "busy", 1, bluStarBody("busy", ""),
+			"Expires: 60", "Event: presence", "Content-Type: application/pidf+xml", "SIP-If-Match: old")
+		var both sync.WaitGroup
+		both.Go(func() { require.Equal(t, 200, w.send(bye).Status) })
+		both.Go(func() { require.Equal(t, 200, w.send(busy).Status) })
+		both.Wait()
+		list := w.server.Publications()
+		require.Len(t, list, 1)
+		require.Contains(t, []string{"busy", "available"}, list[0].Status, "the first PUBLISH of a client may be ignored")
+		require.Equal(t, 200, other.publish("", "", "Expires: 0").Status)
+		require.Empty(t, w.server.Publications())
+	}
+}
+
 // BSP-2.4-3, BSP-4.1-1: a client that two look-ups find at once has not come back by the
 // second: what it has published since the first was not its first PUBLISH.
 func TestClientFoundTwice(t *testing.T) {

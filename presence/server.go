@@ -42,8 +42,8 @@ const (
 //  2. presentities.mu
 //  3. subscription.Dialog.mu
 //  4. presentity.mu, which also guards the presentity's watchers; or pendings.mu
-//  5. one of clients.mu, publication.Store.mu, snapshot.mu, subscription.Registry.mu,
-//     and source.Table.mu with source.Source.mu below it
+//  5. one of clients.mu with a part of publication.Store below it, snapshot.mu,
+//     subscription.Registry.mu, and source.Table.mu with source.Source.mu below it
 //  6. the worker of the registry (ends.mu), the journal, and the locks of the deadline
 //     queues
 //
