@@ -303,8 +303,8 @@ func (m *model) checkShown() {
 		}
 		for _, w := range d.watches {
 			doc := tr.shown[w.entity]
-			if d.standard && d.list && tr.underWay > 0 || tr.waits() {
-				continue // it follows, once that was answered, or after the pause
+			if d.standard && d.list && tr.underWay > 0 || tr.waits() || d.detached {
+				continue // it follows, once that was answered, or after the pause, or over the next connection
 			}
 			want := m.ref.view(w.user, d.standard)
 			if doc == nil {

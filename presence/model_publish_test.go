@@ -94,7 +94,8 @@ func (r *reference) publish(ex exchange) (status int, etag string, ask []asked) 
 		}
 		if len(req.Body) > 0 {
 			doc := decoded(req.Body)
-			p.own, p.services, p.tuples = standardIn(doc, r.now), servicesIn(doc), len(doc.Tuples)
+			r.said++
+			p.own, p.services, p.tuples = standardIn(doc, r.said), servicesIn(doc), len(doc.Tuples)
 		}
 	}
 	u.pubs = append(slices.Clip(u.pubs), p)
@@ -133,7 +134,8 @@ func (r *reference) honor(req *sipx.Request, p *refPub) {
 	if aa.Note != nil {
 		note = strings.TrimSpace(aa.Note.Text)
 	}
-	p.own = refOwn{status: aa.Status, meaning: string(aa.Status), note: note, at: r.now}
+	r.said++
+	p.own = refOwn{status: aa.Status, meaning: string(aa.Status), note: note, at: r.said}
 }
 
 // published ends a client whose publication expired, if that is all it had.
@@ -154,8 +156,8 @@ func (r *reference) withdraw(user, etag string) {
 }
 
 // standardIn is what a document without aa: says (BSX-6).
-func standardIn(doc *pidf.Presence, now time.Time) refOwn {
-	o := refOwn{at: now, note: doc.Tuples[0].Notes[0].Text, meaning: "signed out", status: aa.StatusSignedOut}
+func standardIn(doc *pidf.Presence, at int) refOwn {
+	o := refOwn{at: at, note: doc.Tuples[0].Notes[0].Text, meaning: "signed out", status: aa.StatusSignedOut}
 	if doc.Tuples[0].Basic == pidf.Open {
 		o.meaning, o.status = "available", aa.StatusAvailable
 	}

@@ -21,6 +21,7 @@ import (
 // write, so that clone is cheap.
 type reference struct {
 	now     time.Time
+	said    int                        // how often anything was published
 	entries map[string]directory.Entry // by ID
 	ids     map[directory.Address]string
 
@@ -41,7 +42,7 @@ type refOwn struct {
 	meaning string
 	note    string
 	act     string // of a Standard publication: the activity, as published
-	at      time.Time
+	at      int    // the larger the newer
 }
 
 type refPub struct {
@@ -83,6 +84,8 @@ type refDialog struct {
 	expires           time.Time
 	seq               uint32
 	conn              uint64
+	detached          bool      // its connection ended with the process
+	grace             time.Time // … and until then it may come back
 	state             refState
 	reason            string // of its last NOTIFY
 	endedAt           time.Time
@@ -132,6 +135,7 @@ const (
 	refMin        = 60 * time.Second
 	refMax        = 300 * time.Second
 	refMaxPublish = 3600 * time.Second
+	refGrace      = 60 * time.Second
 	refServices   = "gam" // of a client that says nothing of its services
 )
 
@@ -168,6 +172,9 @@ func (r *reference) next(t time.Time) time.Time {
 	for _, d := range r.dialogs {
 		if d.state == refLive {
 			due(d.expires)
+			if d.detached {
+				due(d.grace)
+			}
 		}
 	}
 	for _, c := range r.clients {
@@ -204,7 +211,11 @@ func (r *reference) advance(t time.Time) {
 			}
 		}
 		for tag, d := range r.dialogs {
-			if d.state == refLive {
+			switch {
+			case d.state != refLive:
+			case d.detached && d.grace.Before(d.expires):
+				due(d.grace, func() { r.lost(tag, false) })
+			default:
 				due(d.expires, func() { r.finish(tag) })
 			}
 		}
@@ -330,7 +341,7 @@ func (r *reference) view(user string, standard bool) string {
 	if len(owns) == 0 && !alive { // BSP-2.4-8
 		owns = append(owns, refOwn{status: aa.StatusSignedOut, meaning: "signed out"})
 	}
-	slices.SortStableFunc(owns, func(a, b refOwn) int { return b.at.Compare(a.at) })
+	slices.SortStableFunc(owns, func(a, b refOwn) int { return b.at - a.at })
 	switch {
 	case alive: // BSP-3.2-8: that of a BluStar client alone
 		v.blustar = cmp.Or(blustar, v.blustar)

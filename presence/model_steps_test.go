@@ -1,6 +1,8 @@
 package presence_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -43,7 +45,7 @@ func (m *model) step() {
 			m.tracef("%s breaks its connection", p.host)
 			p.stack.CloseFlow(f)
 		}
-	case n < 92:
+	case n < 92, n < 95 && m.store != nil:
 		m.restart()
 	}
 	m.pass()
@@ -268,16 +270,79 @@ func (m *model) mood(p *peer) {
 	m.tracef("%s dark=%t answers %+v", p.host, dark, p.answer)
 }
 
-// restart ends the server, in order or by a crash, and starts another that knows
-// nothing of before.
+// restart ends the process, in order or by a crash, and starts another. That knows what
+// is in the store, or, without one, nothing of before.
 func (m *model) restart() {
 	old := m.tap
 	m.settle()
 	crash := m.rand.IntN(2) == 0
-	m.tracef("restart, crash=%t", crash)
-	old.finished.Store(true)
-	old.deaf.Store(crash)
-	m.stop(old)
+	m.tracef("restart, crash=%t, store=%t", crash, m.store != nil)
+	if m.store == nil {
+		old.finished.Store(true)
+		old.deaf.Store(crash)
+		m.stop(old)
+		m.forget()
+		m.cutStack()
+		m.boot(nil, old.dir)
+		time.Sleep(time.Millisecond)
+		return
+	}
+	for m.problem == "" && old.server.Load().Stats().StoreWaiting > 0 { // what may be lost is not the question here
+		time.Sleep(10 * time.Millisecond)
+		m.settle()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if crash {
+		old.finished.Store(true)
+		old.deaf.Store(true)
+		old.store.cut.Store(true)
+		cancel()
+		_ = old.server.Load().Shutdown(ctx)
+	} else {
+		old.leaving.Store(true)
+		if err := old.server.Load().Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			m.fail("shutdown: %v", err)
+		}
+		old.finished.Store(true)
+		m.settle()
+	}
+	m.cutStack()
+	down := time.Now()
+	for tag, d := range m.ref.dialogs {
+		d.detached = d.detached || d.conn != 0
+		d.conn, d.grace = 0, d.expires
+		m.ref.dialogs[tag] = d
+	}
+	time.Sleep(pick(m, time.Millisecond, time.Second, 20*time.Second, 20*time.Second+rand2(m.rand, 4*time.Minute)))
+	m.advance(time.Now())
 	m.boot(nil, old.dir)
-	time.Sleep(time.Millisecond)
+	m.resumed(down)
+	time.Sleep(time.Second) // until all have been told who are to be told something
+}
+
+// cutStack has the host of the server break its connections, and forget what it has sent.
+func (m *model) cutStack() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = m.stack.Shutdown(ctx)
+}
+
+// resumed notes that another process goes on with everything that there was when the one
+// before ended. Who was to be told of an end by that one is told nothing.
+func (m *model) resumed(down time.Time) {
+	for tag, d := range m.ref.dialogs {
+		tells := d.endedAt.After(down) && d.expires.After(m.ref.now) // its client ended, and it not by itself
+		switch {
+		case d.state == refLive:
+			d.grace = m.ref.now.Add(refGrace) // where it is detached
+		case d.detached, !tells:
+			d.state = refGone
+		}
+		if d.endedAt = (time.Time{}); tells {
+			d.endedAt = m.ref.now
+		}
+		m.ref.dialogs[tag] = d
+		m.trackers[tag].restarted(d.standard && d.list)
+	}
 }

@@ -110,7 +110,7 @@ func (r *reference) refresh(ex exchange, tag string, uris []string, list bool, g
 	case ex.req.CSeq <= d.seq:
 		return 500, nil
 	}
-	d.seq, d.conn = ex.req.CSeq, ex.req.Flow.Conn
+	d.seq, d.conn, d.detached = ex.req.CSeq, ex.req.Flow.Conn, false
 	r.dialogs[tag] = d
 	if granted == 0 {
 		r.finish(tag)
@@ -132,9 +132,6 @@ func (r *reference) refresh(ex exchange, tag string, uris []string, list bool, g
 		d.watches = watches
 	}
 	d.expires = r.now.Add(granted)
-	if c, ok := r.clients[d.client]; ok && d.hasClient {
-		d.generation = c.generation
-	}
 	r.dialogs[tag] = d
 	if !list {
 		for _, w := range d.watches {
@@ -143,9 +140,15 @@ func (r *reference) refresh(ex exchange, tag string, uris []string, list bool, g
 			}
 		}
 	}
+	d = r.dialogs[tag]
+	c, ok := r.clients[d.client]
+	if ok && d.hasClient { // it is in use, whoever has come back meanwhile
+		d.generation = c.generation
+		r.dialogs[tag] = d
+	}
 	if d.standard {
 		ask = append(ask, asked{tag, "", true})
-	} else if c := r.clients[r.dialogs[tag].client]; c.amcc {
+	} else if c.amcc {
 		for _, other := range c.dialogs {
 			ask = append(ask, asked{other, "", true})
 		}
@@ -193,6 +196,9 @@ func (r *reference) current(d refDialog) (c refClient, ok bool) {
 func (r *reference) end(tag string, state refState, reason string) (last bool) {
 	d := r.dialogs[tag]
 	d.state, d.reason, d.endedAt = state, reason, r.now
+	if d.detached {
+		d.state = refGone
+	}
 	r.dialogs[tag] = d
 	c, ok := r.clients[d.client]
 	if !ok || !d.hasClient {

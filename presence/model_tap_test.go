@@ -23,9 +23,11 @@ type tap struct {
 	server   atomic.Pointer[presence.Server]
 	sender   sipx.Sender
 	dir      directory.Directory
+	store    modelStore
 	down     atomic.Bool // the directory
+	leaving  atomic.Bool // the server shuts down: it refuses requests
 	deaf     atomic.Bool // nothing leaves: the process has crashed
-	finished atomic.Bool // the server is shutting down, or has
+	finished atomic.Bool // what passes is not judged any more
 
 	mu     sync.Mutex
 	events []event
@@ -72,7 +74,11 @@ func (t *tap) take() []event {
 
 // ServeSIP implements sipx.Handler.
 func (t *tap) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
-	if t.deaf.Load() {
+	switch {
+	case t.deaf.Load():
+		return
+	case t.leaving.Load():
+		t.server.Load().ServeSIP(ctx, w, req)
 		return
 	}
 	call := &tapped{ResponseWriter: w, tap: t, exchange: exchange{req: req, failed: map[directory.Address]bool{}}}
@@ -114,6 +120,21 @@ func (t *tap) Send(req *sipx.Request, done sipx.ResponseHandler) {
 
 func (t *tap) Contact(f sipx.Flow) string { return t.sender.Contact(f) }
 
+// modelStore is the store as one process has it.
+type modelStore struct {
+	*presence.MemoryStore
+	cut atomic.Bool // the process has crashed
+}
+
+func (s *modelStore) Apply(ctx context.Context, batch []presence.Write) ([]uint64, error) {
+	if s.cut.Load() {
+		return nil, errStoreCut
+	}
+	return s.MemoryStore.Apply(ctx, batch)
+}
+
+var errStoreCut = errors.New("the process is gone")
+
 var errDirectoryDown = errors.New("the directory is down")
 
 // Lookup implements directory.Directory.
@@ -137,6 +158,7 @@ func (t *tap) Lookup(ctx context.Context, a directory.Address) (directory.Entry,
 // tracker follows the NOTIFYs of one dialog as the server sent them.
 type tracker struct {
 	cseq        uint32
+	started     bool // another process speaks: the next CSeq is any that is larger
 	underWay    int
 	final       string // Subscription-State of the last
 	unreachable bool
@@ -168,6 +190,15 @@ func (t *tracker) waits() bool {
 }
 
 func newTracker() *tracker { return &tracker{shown: map[string]*trackedDoc{}} }
+
+// restarted notes that the process that sent what is under way is gone: another sends
+// it again, where nobody has acknowledged it. A list of RLMI begins anew.
+func (t *tracker) restarted(full bool) {
+	t.started, t.underWay, t.full, t.postponed = true, 0, time.Time{}, false
+	for _, d := range t.shown {
+		d.underWay, d.due, d.asked = false, false, full || !d.acked
+	}
+}
 
 // ask notes that documents were asked for.
 func (t *tracker) ask(a asked) {
@@ -216,10 +247,10 @@ func (t *tracker) sent(req *sipx.Request, at time.Time) error {
 	if t.final != "" {
 		return fmt.Errorf("NOTIFY %d follows the last one", req.CSeq)
 	}
-	if req.CSeq != t.cseq+1 {
+	if req.CSeq != t.cseq+1 && !(t.started && req.CSeq > t.cseq) {
 		return fmt.Errorf("NOTIFY %d follows NOTIFY %d", req.CSeq, t.cseq)
 	}
-	t.cseq = req.CSeq
+	t.cseq, t.started = req.CSeq, false
 	docs, err := documents(req)
 	if err != nil {
 		return err

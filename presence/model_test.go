@@ -88,6 +88,8 @@ type model struct {
 	weather  *weather
 	stack    *sipxtest.Stack
 	tap      *tap
+	store    *presence.MemoryStore // nil: a server that starts knows nothing
+	always   bool                  // it answers what is in the store
 	ref      *reference
 	trackers map[string]*tracker
 	peers    []*peer
@@ -140,11 +142,13 @@ func newModel(t *testing.T, seed uint64) *model {
 	m := &model{ctx: t.Context(), rand: rand.New(rand.NewPCG(seed, 0)), start: time.Now(), dialogs: map[string]*peerDialog{}}
 	m.weather = &weather{seed: seed, copies: map[string]int{}, due: map[string]time.Time{}}
 	m.network = sipxtest.NewNetwork(sipxtest.Config{OnPacket: m.weather.fate})
-	m.stack = m.network.NewStack("192.0.2.1:5060")
 	dir, err := directory.NewMemory(modelUsers)
 	require.NoError(t, err)
+	if m.rand.IntN(2) == 0 {
+		m.store, m.always = &presence.MemoryStore{}, m.rand.IntN(2) == 0
+	}
+	m.forget()
 	m.boot(t, dir)
-	m.serve(t, m.stack, handlerFunc{m})
 	n := 10
 	add := func(stack *sipxtest.Stack, name, user string, standard, tcp bool) *sipxtest.Stack {
 		host := fmt.Sprintf("192.0.2.%d", n)
@@ -153,7 +157,7 @@ func newModel(t *testing.T, seed uint64) *model {
 			host = fmt.Sprintf("192.0.2.%d", n)
 			stack = m.network.NewStack(host + ":5060")
 			m.stacks = append(m.stacks, stack)
-			m.serve(t, stack, sipx.HandlerFunc(m.ServeSIP))
+			m.serve(stack, sipx.HandlerFunc(m.ServeSIP))
 		}
 		p := &peer{m: m, name: name, contact: "sip:" + user + "@" + host + ":5060", stack: stack, host: host,
 			standard: standard, tcp: tcp, answer: peerAnswer{status: 200}, callID: fmt.Sprintf("p%d", len(m.peers))}
@@ -184,21 +188,31 @@ func (m *model) currentTap() *tap {
 	return m.tap
 }
 
-func (m *model) serve(t *testing.T, s *sipxtest.Stack, h sipx.Handler) {
+func (m *model) serve(s *sipxtest.Stack, h sipx.Handler) {
 	go func() { _ = s.Serve(context.Background(), h) }()
 }
 
-// boot starts a server that knows nothing.
+// boot starts a process.
 func (m *model) boot(t require.TestingT, dir directory.Directory) {
+	m.stack = m.network.NewStack("192.0.2.1:5060")
 	tp := &tap{sender: m.stack, dir: dir}
-	server, err := presence.New(presence.Config{Sender: tp, Directory: tp, Domains: []string{"example.com"}})
+	cfg := presence.Config{Sender: tp, Directory: tp, Domains: []string{"example.com"}}
+	if m.store != nil {
+		tp.store.MemoryStore = m.store
+		cfg.Store, cfg.StoreAlways = &tp.store, m.always
+	}
+	server, err := presence.New(cfg)
 	require.NoError(t, err)
 	tp.server.Store(server)
 	m.mu.Lock()
 	m.tap = tp
 	m.mu.Unlock()
-	m.ref, m.trackers = newReference(modelUsers), map[string]*tracker{}
+	require.NoError(t, server.Restore(m.own()))
+	m.serve(m.stack, handlerFunc{m})
 }
+
+// forget has nothing been said to the server.
+func (m *model) forget() { m.ref, m.trackers = newReference(modelUsers), map[string]*tracker{} }
 
 func (m *model) tracef(format string, args ...any) {
 	at := time.Now()
@@ -238,7 +252,7 @@ func (m *model) calm() {
 	defer m.mu.Unlock()
 	for tag, d := range m.ref.dialogs {
 		pd := m.dialogs[d.callID]
-		if d.state != refLive || pd == nil || pd.dead {
+		if d.state != refLive || d.detached || pd == nil || pd.dead {
 			continue
 		}
 		if tr := m.trackers[tag]; tr.underWay > 0 {

@@ -301,6 +301,41 @@ func TestRestartExpired(t *testing.T) {
 	})
 }
 
+// A client that ended while the server was down, with its own subscription although it
+// had published for longer, or with its publication, takes its other subscriptions along,
+// which are told so (§2.3).
+func TestRestartClientsEnded(t *testing.T) {
+	eachRestart(t, func(t *testing.T, end func(*durable)) {
+		d := newDurable(t)
+		var others []*sub
+		for i := range 20 {
+			host := fmt.Sprintf("192.0.2.%d", 10+i)
+			bob := d.client("bob", host)
+			if i%2 == 0 {
+				bob.subscribe("sip:bob@example.com", "Expires: 60")
+				require.Equal(t, 200, bob.status("", "busy", "").Status)
+			} else {
+				require.Equal(t, 200, bob.publish("", bluStarBody("busy", ""), "Expires: 60").Status)
+			}
+			other, _ := bob.subscribe("sip:ann@example.com")
+			others = append(others, other)
+		}
+		watcher, _ := d.client("ann", "192.0.2.7").subscribe("sip:bob@example.com")
+		d.net.take()
+		end(d)
+		time.Sleep(100 * time.Second)
+		d.start()
+		time.Sleep(presence.ResumeSpread)
+		sent := d.net.take()
+		for _, s := range others {
+			require.Len(t, s.of(sent), 1)
+			require.Equal(t, "terminated;reason=timeout", s.of(sent)[0].state())
+		}
+		require.Equal(t, "other:signed out", watcher.of(sent)[0].shown(t).activity)
+		require.Empty(t, d.server.Clients())
+	})
+}
+
 // BSX-11: a lifetime goes on by the clock on the wall while the server is down.
 func TestRestartLifetime(t *testing.T) {
 	eachRestart(t, func(t *testing.T, end func(*durable)) {

@@ -185,10 +185,14 @@ func (in *inventory) restore() {
 	for i := range in.clients {
 		s.clients.restore(in.clients[i].client(s), longest)
 	}
+	signedOut := make(map[*client]bool) // unless another subscription to their own address is left
 	for _, key := range slices.Sorted(maps.Keys(in.dialogs)) {
 		r, t := in.dialogs[key], in.turns[key]
 		if t == nil || time.Until(t.Expires) <= 0 {
 			in.lost = append(in.lost, recordKey{kindDialog, key})
+			if c := s.clients.get(clientKey(r.Client)); c != nil && r.Own && r.Generation == c.generation {
+				signedOut[c] = true
+			}
 			continue
 		}
 		d, err := in.dialog(r, t)
@@ -204,7 +208,7 @@ func (in *inventory) restore() {
 			in.lost = append(in.lost, recordKey{kindTurn, key})
 		}
 	}
-	for _, c := range s.clients.leftBehind() {
+	for _, c := range s.clients.leftBehind(signedOut) {
 		s.takeOut(c, "its subscription expired while the server was down", nil).announce(true)
 	}
 }
@@ -263,7 +267,6 @@ func (cs *clients) restore(c *client, longest time.Time) {
 	}
 	if c.published != 0 {
 		c.published = min(c.published, longest.UnixNano())
-		cs.server.deadlines.Set(&c.expiry, c, time.Unix(0, c.published))
 	}
 }
 
@@ -273,14 +276,19 @@ func (cs *clients) get(key clientKey) *client {
 	return cs.m[key]
 }
 
-// leftBehind are restored clients that nothing keeps alive any more.
-func (cs *clients) leftBehind() []*client {
+// leftBehind are restored clients that nothing keeps alive any more. Of those who were
+// signed out by the end of a subscription a publication alone does not (§2.3). The
+// publications of the others expire from now on: all their dialogs are there.
+func (cs *clients) leftBehind(signedOut map[*client]bool) []*client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	var list []*client
 	for _, c := range cs.m {
-		if len(c.dialogs) == 0 && c.user == "" || c.user != "" && !c.hasOwn() && c.published <= time.Now().UnixNano() {
+		over := signedOut[c] || c.published <= time.Now().UnixNano()
+		if len(c.dialogs) == 0 && c.user == "" || c.user != "" && !c.hasOwn() && over {
 			list = append(list, c)
+		} else if c.published != 0 {
+			cs.server.deadlines.Set(&c.expiry, c, time.Unix(0, c.published))
 		}
 	}
 	return list

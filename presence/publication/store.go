@@ -82,6 +82,11 @@ func (s *Store) Publish(r Request) (*Contribution, error) {
 	}
 	if r.Said != nil {
 		next.say(&r)
+		for _, c := range list { // no two at once: their order outlives the process
+			if !next.Received.After(c.Received) {
+				next.Received = c.Received.Add(1)
+			}
+		}
 	}
 	if next.Rule == Separate && r.Said != nil {
 		size := len(next.Body)
