@@ -17,13 +17,16 @@ import (
 	"github.com/openblustar/blustar/internal/rig"
 )
 
-// rigs are the servers that tests share. Tests that stop or freeze theirs, or lock
-// accounts, start one of their own.
+// rigs are the servers that tests share. A test that freezes or stops one undoes that, and
+// runs beside no other that needs it.
 var rigs rig.Pool
 
-// slapdRig and adRig return the servers that most tests use.
+// slapdRig and adRig return the servers that most tests use. Three wrong passwords lock
+// an account of the second.
 func slapdRig(t testing.TB) rig.Rig { return rigs.Get(t, "slapd", "--ppolicy", "--errors") }
-func adRig(t testing.TB) rig.Rig    { return rigs.Get(t, "ad", "--extra-users", "500", "--index-tel") }
+func adRig(t testing.TB) rig.Rig {
+	return rigs.Get(t, "ad", "--extra-users", "500", "--index-tel", "--lockout-threshold", "3")
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()

@@ -15,7 +15,7 @@ import (
 // name, and yet failures of both count together, so that guessing by turns does
 // not lock him out of the domain.
 func TestADFailuresOfAllNamesCountAsOne(t *testing.T) {
-	r := toxicRig(t, "ad") // locks after 3
+	r := adRig(t) // locks after 3
 	noLeaks(t)
 	users := open(t, adConfig(t, r))
 	v := adVerifier(t, r, func(c *ldapdir.ADConfig) { c.Users = users })

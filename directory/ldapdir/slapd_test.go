@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
-	"slices"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -214,35 +212,6 @@ func TestSlapdFailures(t *testing.T) {
 			}
 		})
 	}
-}
-
-// Of 100,000 users, a list of a hundred that are not known takes at most 5 searches
-// and 100 ms, and 1 ms once they are. See the benchmarks for how long it takes.
-func TestLargeDirectory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a directory of 100,000 users")
-	}
-	r := rigs.Get(t, "slapd", "--users", "100000", "--log-level", "0")
-	d := open(t, slapdConfig(t, r))
-	require.NoError(t, d.Ready(t.Context()))
-	var cold, cached []time.Duration
-	for round := range 10 {
-		var as []directory.Address
-		for i := range 100 {
-			as = append(as, address(t, fmt.Sprintf("sip:user%06d@example.test", round*9000+i*89)))
-		}
-		for _, durations := range []*[]time.Duration{&cold, &cached} {
-			start := time.Now()
-			for _, res := range d.LookupAll(t.Context(), as) {
-				require.NoError(t, res.Err)
-			}
-			*durations = append(*durations, time.Since(start))
-		}
-	}
-	require.LessOrEqual(t, d.Stats().Searches, uint64(5*10))
-	// The best of ten, for other tests run at the same time.
-	require.Less(t, slices.Min(cold), 100*time.Millisecond)
-	require.Less(t, slices.Min(cached), time.Millisecond)
 }
 
 func TestReady(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -37,21 +38,23 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// toxicRig returns a server that tests may freeze and stop, if they undo it: they
-// run one after the other.
+// toxicRig returns a server that tests freeze and stop: it has little time to lose by a
+// restart.
 func toxicRig(t testing.TB, kind string) rig.Rig {
 	if kind == "ad" {
-		return rigs.Get(t, kind, "--lockout-threshold", "3")
+		return adRig(t)
 	}
 	return rigs.Get(t, kind, "--threads", "2")
 }
 
-// eachRig runs a test against both servers.
+// eachRig runs a test against both servers, which takes its time in waiting.
 func eachRig(t *testing.T, test func(t *testing.T, r rig.Rig, cfg ldapdir.Config)) {
+	servers := map[string]rig.Rig{"slapd": toxicRig(t, "slapd"), "ad": toxicRig(t, "ad")}
+	noLeaks(t)
 	for kind, config := range map[string]func(testing.TB, rig.Rig) ldapdir.Config{"slapd": slapdConfig, "ad": adConfig} {
 		t.Run(kind, func(t *testing.T) {
-			r := toxicRig(t, kind)
-			noLeaks(t)
+			t.Parallel()
+			r := servers[kind]
 			cfg := config(t, r)
 			cfg.Timeout = time.Second
 			cfg.MaxBackoff = time.Second
@@ -194,10 +197,12 @@ func TestVerifierOutage(t *testing.T) {
 			return bindVerifier(t, r, func(c *ldapdir.BindConfig) { c.Timeout, c.MaxBackoff = time.Second, time.Second })
 		},
 	}
+	servers := map[string]rig.Rig{"slapd": toxicRig(t, "slapd"), "ad": toxicRig(t, "ad")}
+	noLeaks(t)
 	for kind, verifier := range verifiers {
 		t.Run(kind, func(t *testing.T) {
-			r := toxicRig(t, kind)
-			noLeaks(t)
+			t.Parallel()
+			r := servers[kind]
 			v := verifier(t, r)
 			c := credentials(t, "alice", r["USER_PW"])
 			_, err := v.Verify(t.Context(), c)
@@ -287,41 +292,38 @@ func TestRefusedBindPassword(t *testing.T) {
 // A caller in a hurry gets its own deadline's error, and takes the server away from
 // nobody.
 func TestImpatientCaller(t *testing.T) {
-	r := rig.Start(t, "slapd", "--errors")
-	noLeaks(t)
-	cfg := slapdConfig(t, r)
-	cfg.BaseDN = "cn=slow3,ou=RetCodes," + r["BASE_DN"]
-	d := open(t, cfg)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := d.Lookup(ctx, address(t, "sip:alice@example.test"))
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorIs(t, err, ldapdir.ErrUnavailable)
-	require.NotErrorIs(t, err, directory.ErrNotFound)
-	require.True(t, d.Stats().Up)
+	inBubble(t, nil, func(t *testing.T, f *fakeServer, d *ldapdir.Directory) {
+		_, err := lookup(t, d, "sip:bob@example.test")
+		require.NoError(t, err)
+		f.hangs.Store(true)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err = d.Lookup(ctx, address(t, "sip:alice@example.test"))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, ldapdir.ErrUnavailable)
+		require.NotErrorIs(t, err, directory.ErrNotFound)
+		require.True(t, d.Stats().Up)
+	})
 }
 
 // Close ends what is under way.
 func TestCloseWhileSearching(t *testing.T) {
-	r := rig.Start(t, "slapd", "--errors")
-	noLeaks(t)
-	cfg := slapdConfig(t, r)
-	cfg.BaseDN = "cn=slow30,ou=RetCodes," + r["BASE_DN"]
-	cfg.Timeout = time.Minute
-	d, err := ldapdir.New(cfg)
-	require.NoError(t, err)
-	got := make(chan error, 1)
-	go func() {
-		_, err := d.Lookup(context.Background(), address(t, "sip:alice@example.test"))
-		got <- err
-	}()
-	require.Eventually(t, func() bool { return d.Stats().Conns == 1 }, soon, time.Millisecond)
-	start := time.Now()
-	require.NoError(t, d.Close(t.Context()))
-	require.ErrorIs(t, <-got, ldapdir.ErrClosed)
-	require.Less(t, time.Since(start), 5*time.Second)
-	require.Zero(t, d.Stats().Conns)
-	_, err = lookup(t, d, "sip:bob@example.test")
-	require.ErrorIs(t, err, ldapdir.ErrClosed)
-	require.NoError(t, d.Close(t.Context()), "twice is fine")
+	inBubble(t, func(c *ldapdir.Config) { c.Timeout = time.Minute }, func(t *testing.T, f *fakeServer, d *ldapdir.Directory) {
+		f.hangs.Store(true)
+		got := make(chan error, 1)
+		go func() {
+			_, err := d.Lookup(context.Background(), address(t, "sip:alice@example.test"))
+			got <- err
+		}()
+		synctest.Wait()
+		require.Equal(t, 1, d.Stats().Conns)
+		start := time.Now()
+		require.NoError(t, d.Close(t.Context()))
+		require.ErrorIs(t, <-got, ldapdir.ErrClosed)
+		require.Zero(t, time.Since(start))
+		require.Zero(t, d.Stats().Conns)
+		_, err := lookup(t, d, "sip:bob@example.test")
+		require.ErrorIs(t, err, ldapdir.ErrClosed)
+		require.NoError(t, d.Close(t.Context()), "twice is fine")
+	})
 }
