@@ -24,9 +24,13 @@ type Config struct {
 	Sender    sipx.Sender         // sends NOTIFYs: usually the stack
 	Directory directory.Directory // who is this address?
 	Guard     Guard               // who sends this request? nil: everybody is let in
-	Policy    Policy              // what may a watcher see? nil: everything but the details of private appointments
-	Domains   []string            // served domains, for Request-URIs; none: the To address counts
-	Dialect   DialectMode         // default: told from each request
+	// ListedFrom refuses accounts whose address in From the directory does not have, by 403.
+	// Off by default: the clients of §4.1 write a number there that need not be listed. No
+	// account may write another user's address, in any case.
+	ListedFrom bool
+	Policy     Policy      // what may a watcher see? nil: everything but the details of private appointments
+	Domains    []string    // served domains, for Request-URIs; none: the To address counts
+	Dialect    DialectMode // default: told from each request
 	// UserAgents are the words that mark a User-Agent as one of BluStar, in any case.
 	// nil: "blustar" and "aastra 8000i".
 	UserAgents []string
@@ -71,7 +75,12 @@ type Config struct {
 	MaxClients       int            // live clients of one user, beyond it 403; default 32
 	MaxSources       int            // each of lines, calendars and external users that are held; default 200,000
 	MaxAppointments  int            // of one calendar; default 1000
-	MaxLookups       int            // directory look-ups under way, beyond it the directory counts as down; default 256; one account or source has a quarter
+	// MaxLookups bounds the directory look-ups under way; beyond it the directory counts as
+	// down. Each holds up a request, so it must be below the requests that the stack handles
+	// at a time: with MaxPending of package auth, there should be some left. One account or
+	// source has a quarter. Default 96, of the 256 requests of package stack; of another
+	// number that Sender tells (Handlers() int), the same part.
+	MaxLookups int
 
 	LookupTimeout time.Duration // for one look-up while a client waits; default 2 s
 	LookupRetry   time.Duration // first pause before a failed look-up is tried again; doubles up to 60 times this; default 1 s
@@ -131,7 +140,14 @@ func (c *Config) complete() error {
 	conf.Default(check, "MaxClients", &c.MaxClients, 32)
 	conf.Default(check, "MaxSources", &c.MaxSources, 200_000)
 	conf.Default(check, "MaxAppointments", &c.MaxAppointments, 1000)
-	conf.Default(check, "MaxLookups", &c.MaxLookups, 256)
+	handlers := 256
+	if s, ok := c.Sender.(interface{ Handlers() int }); ok {
+		handlers = s.Handlers()
+	}
+	conf.Default(check, "MaxLookups", &c.MaxLookups, max(1, handlers*3/8))
+	if c.MaxLookups >= handlers {
+		check.Failf("MaxLookups", "%d: not below the %d requests that are handled at a time", c.MaxLookups, handlers)
+	}
 	conf.Default(check, "LookupTimeout", &c.LookupTimeout, 2*time.Second)
 	conf.Default(check, "LookupRetry", &c.LookupRetry, time.Second)
 	conf.Default(check, "Linger", &c.Linger, 30*time.Second)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 )
@@ -113,6 +114,37 @@ func TestOnlyForOneself(t *testing.T) {
 	require.Equal(t, 200, tom.status("", "busy", "").Status)
 	g.decision = auth.Decision{Verdict: auth.Accept, Identity: auth.Identity{Account: "x", ID: "tom"}}
 	require.Equal(t, 200, tom.status("", "busy", "").Status, "the same directory entry")
+}
+
+// BSX-10: with ListedFrom no account is under an address that the directory does not have,
+// nor stays there when it is removed; who ends a subscription may do so.
+func TestListedFrom(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		gone := ""
+		w := newWorld(t, func(c *presence.Config) {
+			c.ListedFrom, c.Guard = true, &gate{decision: as(`DE\ann`)}
+			listed := c.Directory
+			c.Directory = directory.Func(func(ctx context.Context, a directory.Address) (directory.Entry, error) {
+				if a.Value == gone {
+					return directory.Entry{}, directory.ErrNotFound
+				}
+				return listed.Lookup(ctx, a)
+			})
+		})
+		_, res := w.client("unlisted", "192.0.2.7").subscribe("sip:tom@example.com")
+		require.Equal(t, 403, res.Status)
+		_, res = w.standard("unlisted", "192.0.2.7").subscribe("sip:tom@example.com")
+		require.Equal(t, 403, res.Status)
+		one, _ := w.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		two, _ := w.standard("ann", "192.0.2.8").subscribe("sip:tom@example.com")
+		require.Equal(t, 200, one.refresh().Status)
+		w.net.take()
+		gone = "ann@example.com"
+		require.Equal(t, 200, one.end().Status)
+		require.Equal(t, 403, two.refresh().Status)
+		require.Equal(t, "terminated;reason=rejected", two.one().state())
+		require.Zero(t, w.server.Stats().Subscriptions)
+	})
 }
 
 // BSP-2.4-7: a guard of the host may know users by the ID of their directory

@@ -13,6 +13,7 @@ import (
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
+	"github.com/openblustar/blustar/sipx/stack"
 )
 
 // flaky is a directory that can be down, or hang.
@@ -147,6 +148,22 @@ func TestHangingDirectoryIsBounded(t *testing.T) {
 			require.Equal(t, 200, (<-done).Status)
 		}
 	})
+}
+
+// BSX-8: look-ups never hold all the requests that the stack handles at a time.
+func TestMaxLookupsIsBelowTheHandlers(t *testing.T) {
+	s, err := stack.Listen(stack.Config{Listen: []string{"udp:127.0.0.1:0"}, MaxHandlers: 40})
+	require.NoError(t, err)
+	defer s.Shutdown(t.Context())
+	cfg := presence.Config{Sender: s, Directory: c0(t), MaxLookups: 40}
+	_, err = presence.New(cfg)
+	require.ErrorContains(t, err, "MaxLookups: 40: not below the 40 requests that are handled at a time")
+	for _, most := range []int{0, 39} {
+		cfg.MaxLookups = most
+		server, err := presence.New(cfg)
+		require.NoError(t, err)
+		require.NoError(t, server.Shutdown(t.Context()))
+	}
 }
 
 func c0(t *testing.T) directory.Directory {

@@ -236,7 +236,7 @@ func isAddressOf(a directory.Address, entry *directory.Entry) bool {
 func (s *Server) move(w *subscription.Watch, from *pending, to *presentity, entry *directory.Entry, sender directory.Result) {
 	d := w.Dialog()
 	m, _ := d.Data.(*member)
-	if sender.Err == nil && !mayActFor(s.identityOf(d), &sender.Entry) {
+	if s.mayBe(s.identityOf(d), sender) != nil {
 		if d.Close(subscription.ReasonRejected) {
 			s.dialogEnded(subscription.Ending{Dialog: d})
 		}

@@ -101,6 +101,47 @@ func TestStandardStatuses(t *testing.T) {
 	}
 }
 
+// BSP-3.2-8: aa:blustar is the last status of a BluStar client. That of another client
+// counts for what is consolidated, and is shown there while no BluStar client is live. A
+// BluStar PUBLISH without aa:blustar changes its tuples alone.
+func TestWhoseStatusIsShown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		watcher, _ := w.standard("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		latest := func() shown {
+			list := watcher.of(w.net.take())
+			require.NotEmpty(t, list)
+			return list[len(list)-1].shown(t)
+		}
+		phone := w.standard("tom", "192.0.2.9")
+		away := etag(phone.publish("", pidfBody("open", "<rpid:away/>", "")))
+		require.Equal(t, "away", latest().activity)
+		phone.publish(away, pidfBody("open", "<rpid:busy/>", ""))
+		now := latest()
+		require.Equal(t, "busy", now.activity)
+		require.Equal(t, "busy", now.blustar, "no BluStar client is live")
+
+		blu := w.client("tom", "192.0.2.8")
+		own, _ := blu.subscribe("sip:tom@example.com")
+		tag := etag(blu.status("", "available", "here"))
+		now = latest()
+		require.Equal(t, "busy", now.activity, "the other client's counts")
+		require.Equal(t, "available", now.blustar)
+
+		tuples := bluStarBody("", "")
+		tuples = tuples[:strings.Index(tuples, "<dm:person")] + "</presence>"
+		require.Equal(t, 200, blu.publish(tag, strings.Replace(tuples, "closed", "open", 1)).Status)
+		now = latest()
+		require.Equal(t, "gavmp", now.services)
+		require.Equal(t, "available", now.blustar)
+
+		require.Equal(t, 200, own.end().Status)
+		now = latest()
+		require.Equal(t, "busy", now.activity)
+		require.Equal(t, "busy", now.blustar)
+	})
+}
+
 // BSP-4.3-5, BSX-6: what the tuples of other clients open, p being one of those
 // themselves. A watcher that looks at
 // the first tuple alone, as baresip does, must not see a user online who is not.

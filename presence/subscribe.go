@@ -208,13 +208,23 @@ func (s *Server) whoAndWhat(ctx context.Context, sub *subscribing, uris []string
 			n++
 		}
 	}
-	if r := user.result; r.Err == nil && !mayActFor(sub.id, &r.Entry) {
-		return user, nil, errNotFrom
+	if err := s.mayBe(sub.id, user.result); err != nil {
+		return user, nil, err
 	}
 	return user, list, nil
 }
 
-var errNotFrom = sipx.Errorf(403, "From is another user's address")
+// mayBe returns an error where an account may not have an address in From of which the
+// directory said found.
+func (s *Server) mayBe(id auth.Identity, found directory.Result) error {
+	switch {
+	case found.Err == nil && !mayActFor(id, &found.Entry):
+		return sipx.Errorf(403, "From is another user's address")
+	case isNobody(found.Err) && !id.IsZero() && !id.AMCC && s.cfg.ListedFrom:
+		return sipx.Errorf(403, "the directory does not have the address in From")
+	}
+	return nil
+}
 
 // pins are presentities that a request uses.
 type pins struct {
@@ -296,6 +306,13 @@ func (s *Server) resubscribe(ctx context.Context, d *subscription.Dialog, sub *s
 		s.unsubscribed(d)
 		return nil
 	}
+	found := s.watcherNow(ctx, d, sub)
+	if err := s.mayBe(sub.id, found); err != nil { // not any more
+		if d.Close(subscription.ReasonRejected) {
+			s.dialogEnded(subscription.Ending{Dialog: d})
+		}
+		return err
+	}
 	var added []*subscription.Watch
 	if uris != nil {
 		var err error
@@ -305,7 +322,7 @@ func (s *Server) resubscribe(ctx context.Context, d *subscription.Dialog, sub *s
 	} else {
 		s.lookAgain(ctx, d, sub)
 	}
-	changed, ok := s.judgeAgain(ctx, d, sub)
+	changed, ok := s.judgeAgain(ctx, d, found)
 	if !ok {
 		return errNotAllowed
 	}
@@ -333,14 +350,19 @@ func (s *Server) resubscribe(ctx context.Context, d *subscription.Dialog, sub *s
 	return nil
 }
 
+// watcherNow is what the directory has for the watcher of a dialog. It is not asked where
+// that does not matter.
+func (s *Server) watcherNow(ctx context.Context, d *subscription.Dialog, sub *subscribing) directory.Result {
+	a, err := directory.ParseAddress(bareURI(d.Watcher()))
+	if err != nil || s.cfg.Policy == nil && !s.cfg.ListedFrom {
+		return directory.Result{Err: directory.ErrNotFound}
+	}
+	return s.lookupOne(ctx, partyOf(sub.req, sub.id), a)
+}
+
 // judgeAgain is judge for a refresh. Where the directory cannot tell who the watcher is,
 // everything stays as it was.
-func (s *Server) judgeAgain(ctx context.Context, d *subscription.Dialog, sub *subscribing) ([]*subscription.Watch, bool) {
-	if s.cfg.Policy == nil {
-		return nil, true
-	}
-	a, _ := directory.ParseAddress(bareURI(d.Watcher()))
-	found := s.lookupOne(ctx, partyOf(sub.req, sub.id), a)
+func (s *Server) judgeAgain(ctx context.Context, d *subscription.Dialog, found directory.Result) ([]*subscription.Watch, bool) {
 	if found.Err != nil && !isNobody(found.Err) {
 		return nil, true
 	}

@@ -204,7 +204,7 @@ func (d *Directory) search(ctx context.Context, as []directory.Address) ([]*ldap
 		BaseDN:       d.cfg.BaseDN,
 		Scope:        ldap.ScopeWholeSubtree,
 		DerefAliases: ldap.NeverDerefAliases,
-		SizeLimit:    4*len(as) + 100, // of which 100 may share a number
+		SizeLimit:    4*len(as) + 100,                      // of which 100 may share a number
 		TimeLimit:    int(d.hosts.timeout/time.Second) + 1, // Samba counts whole seconds, the one that has begun included
 		Filter:       d.mapping.build(as),
 		Attributes:   d.mapping.requested(),

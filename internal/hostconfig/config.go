@@ -71,7 +71,8 @@ type Auth struct {
 	AllowOldDigest    Allowed  `json:"allow_old_digest"`  // without qop (RFC 2069); likewise
 	DigestAlgorithms  []string `json:"digest_algorithms"` // as they are offered
 	RequireTLS        bool     `json:"require_tls"`
-	AnySource         bool     `json:"any_source"` // sessions may move between addresses
+	AnySource         bool     `json:"any_source"`  // sessions may move between addresses
+	ListedFrom        bool     `json:"listed_from"` // From must be in the directory
 	// SharedSources are addresses that many users have, of an SBC or a NAT: there,
 	// somebody's failures do not count against the others.
 	SharedSources []Network `json:"shared_sources"`

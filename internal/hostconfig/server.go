@@ -29,6 +29,7 @@ func (c *Config) Presence() presence.Config {
 		Domains:             c.Domains,
 		Dialect:             presence.DialectMode(without(c.Dialect, "auto")),
 		UserAgents:          c.Auth.UserAgents,
+		ListedFrom:          c.Auth.ListedFrom,
 		NAT:                 subscription.NATMode(without(c.NAT, "auto")),
 		AllStatuses:         c.AllStatuses,
 		NextAppointment:     c.NextAppointment,

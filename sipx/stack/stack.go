@@ -150,6 +150,9 @@ func (s *Stack) open(b binding) error {
 	return err
 }
 
+// Handlers returns how many requests are handled at a time, see [Config].
+func (s *Stack) Handlers() int { return s.cfg.MaxHandlers }
+
 // Listening implements [sipx.Stack].
 func (s *Stack) Listening() []sipx.Flow { return slices.Clone(s.listening) }
 
