@@ -52,6 +52,28 @@ func (g *Guard) openSession(client recordKey, s session) {
 	}
 }
 
+// EndSessions ends the sessions of all identities for which gone returns true, and returns
+// how many there were: for accounts that were removed, or have another password. Their
+// clients are asked to sign in again. gone is called once for each identity that has a
+// session, and may block.
+func (g *Guard) EndSessions(gone func(Identity) bool) int {
+	ended := make(map[Identity]bool)
+	g.sessions.drop(func(s session) bool {
+		ended[s.identity] = false
+		return false
+	})
+	for id := range ended {
+		ended[id] = gone(id)
+	}
+	keys := g.sessions.drop(func(s session) bool { return ended[s.identity] })
+	for _, key := range keys {
+		if g.cfg.KeepSession != nil {
+			g.cfg.KeepSession(session{}.record(key, time.Time{}))
+		}
+	}
+	return len(keys)
+}
+
 // SessionRecord is a session in a form that a store can keep over a restart.
 type SessionRecord struct {
 	// Key is 22 characters of the URL-safe base64 alphabet.

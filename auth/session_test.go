@@ -3,7 +3,9 @@ package auth_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -73,6 +75,32 @@ func TestSessionIsOfItsClient(t *testing.T) {
 		amcc.AMCC = true
 		require.Equal(t, auth.Challenge, f.Check(amcc).Verdict)
 	}
+}
+
+// BSX-10: the sessions of an account that was removed end, those of others go on, and
+// what was stored of them is to be forgotten.
+func TestEndSessions(t *testing.T) {
+	stored := make(map[string]time.Time)
+	f := newFixture(t, func(c *auth.Config) { c.KeepSession = func(r auth.SessionRecord) { stored[r.Key] = r.Expires } })
+	tom, bill := f.request("tom"), f.request("bill")
+	second := tom
+	second.Client += ";second"
+	for _, r := range []auth.Request{tom, second} {
+		require.Equal(t, auth.Accept, f.try(r, `DE\tom`, "secret").Verdict)
+	}
+	require.Equal(t, auth.Accept, f.try(bill, `DE\bill`, "other").Verdict)
+	asked := 0
+	require.Equal(t, 2, f.EndSessions(func(id auth.Identity) bool {
+		asked++
+		return id.Account == `de\tom`
+	}))
+	require.Equal(t, 2, asked)
+	require.Equal(t, auth.Challenge, f.Check(tom).Verdict)
+	require.Equal(t, auth.Challenge, f.Check(second).Verdict)
+	require.Equal(t, auth.Accept, f.Check(bill).Verdict)
+	kept := slices.DeleteFunc(slices.Collect(maps.Values(stored)), time.Time.IsZero)
+	require.Len(t, kept, 1)
+	require.Equal(t, auth.Accept, f.try(tom, `DE\tom`, "secret").Verdict, "it may sign in, if it can")
 }
 
 // Two users with one From, Contact and address: a success of the other ends the

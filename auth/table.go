@@ -104,6 +104,19 @@ func (t *table[V]) change(key recordKey, f func(*V)) {
 	}
 }
 
+// drop removes the records for which f returns true, and returns their keys.
+func (t *table[V]) drop(f func(V) bool) (keys []recordKey) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key, r := range t.records {
+		if f(r.value) {
+			t.remove(r)
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
 // count returns how many there are.
 func (t *table[V]) count() int {
 	t.mu.Lock()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 
+	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
 )
 
@@ -195,6 +196,30 @@ func (d *Directory) searchAll(ctx context.Context, as []directory.Address) []dir
 		}
 	}
 	return results
+}
+
+// HasAccount asks whether an entry has the account of an identity, now: nothing remembered
+// counts. The error is an [ErrUnavailable].
+func (d *Directory) HasAccount(ctx context.Context, id auth.Identity) (bool, error) {
+	name, err := auth.ParseName(id.Account)
+	if err != nil {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.hosts.timeout)
+	defer cancel()
+	m := d.mapping
+	res, err := d.pool.search(ctx, &ldap.SearchRequest{
+		BaseDN: d.cfg.BaseDN, Scope: ldap.ScopeWholeSubtree, SizeLimit: 10,
+		Filter:     fmt.Sprintf("(&%s(%s=%s))", m.filter, m.account, ldap.EscapeFilter(name.User)),
+		Attributes: []string{m.account, m.id},
+	})
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(res.Entries, func(e *ldap.Entry) bool {
+		entry, _ := entryID(e, m.id)
+		return auth.SameAccount(id, m.qualify(value(e, m.account)), entry)
+	}), nil
 }
 
 // search does one search. Entries may come with an error.

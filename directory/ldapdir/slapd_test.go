@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"testing"
 
+	"github.com/go-ldap/ldap/v3"
 	"github.com/stretchr/testify/require"
 
+	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/directory/directorytest"
 	"github.com/openblustar/blustar/directory/ldapdir"
@@ -212,6 +214,42 @@ func TestSlapdFailures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// BSX-10: an account that was removed is found out, whatever is remembered; a directory
+// that does not answer says nothing about it.
+func TestHasAccount(t *testing.T) {
+	r := slapdRig(t)
+	cfg := slapdConfig(t, r)
+	cfg.Domain = "CORP"
+	d := open(t, cfg)
+	admin, err := ldap.DialURL(r["URL"])
+	require.NoError(t, err)
+	defer admin.Close()
+	require.NoError(t, admin.Bind(r["ADMIN_DN"], r["ADMIN_PW"]))
+	dn := "cn=Leaver (x)," + r["PEOPLE_DN"]
+	add := ldap.NewAddRequest(dn, nil)
+	for name, value := range map[string]string{"objectClass": "inetOrgPerson", "cn": "Leaver (x)", "sn": "x", "uid": "leaver", "mail": "leaver@example.test"} {
+		add.Attribute(name, []string{value})
+	}
+	require.NoError(t, admin.Add(add))
+	leaver := auth.Identity{Account: `corp\leaver`}
+	has := func(d *ldapdir.Directory, id auth.Identity) bool {
+		found, err := d.HasAccount(t.Context(), id)
+		require.NoError(t, err)
+		return found
+	}
+	require.True(t, has(d, leaver))
+	require.False(t, has(d, auth.Identity{Account: `other\leaver`}))
+	require.False(t, has(d, auth.Identity{Account: `corp\lea*`}))
+	_, err = lookup(t, d, "sip:leaver@example.test")
+	require.NoError(t, err)
+	require.NoError(t, admin.Del(ldap.NewDelRequest(dn, nil)))
+	require.False(t, has(d, leaver))
+	require.True(t, has(d, auth.Identity{Account: `corp\alice`}))
+	cfg.URLs = []string{"ldaps://127.0.0.1:1"}
+	_, err = open(t, cfg).HasAccount(t.Context(), leaver)
+	require.ErrorIs(t, err, ldapdir.ErrUnavailable)
 }
 
 func TestReady(t *testing.T) {

@@ -156,6 +156,7 @@ func (s *server) reload(ctx context.Context) error {
 		}
 	}
 	s.presence.ApplyPolicy(ctx)
+	s.endSessions(endedBy(before, f))
 	s.log.Info("reloaded", "users", f.size(), "accounts", f.accounts.Len())
 	return nil
 }

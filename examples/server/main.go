@@ -12,7 +12,7 @@
 // The files of this folder follow the way through the program: config.go (the
 // configuration, with internal/hostconfig), backends.go (directory, accounts, TLS),
 // wire.go (the parts put together), serve.go (start and shutdown), api.go (the
-// console), metrics.go, files.go (what is read again).
+// console), metrics.go, files.go (what is read again), sessions.go (whose sign-in ends).
 package main
 
 import (

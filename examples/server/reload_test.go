@@ -20,6 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/internal/hostconfig"
 	"github.com/openblustar/blustar/presence/client"
 )
@@ -178,6 +179,66 @@ func TestListenFlags(t *testing.T) {
 	require.NotEmpty(t, p.listening("tcp"))
 	require.Equal(t, 200, p.request("GET", "/healthz", "").status, "it asks the server by SIP")
 	require.Contains(t, p.request("GET", "/", "").body, "<title>Presence</title>")
+}
+
+// BSX-10: who is removed, or has another password, has to sign in again: from the reload
+// on, and where nobody reloads as soon as the sessions are looked through.
+func TestReloadEndsSessions(t *testing.T) {
+	read := func(users, accounts string) *inputs {
+		folder := files(t, map[string]string{"users.json": users, "accounts.json": accounts,
+			"server.json": `{"directory":{"file":"users.json"},"accounts":"accounts.json"}`})
+		c, err := loadConfig(filepath.Join(folder, "server.json"), overrides{})
+		require.NoError(t, err)
+		in, err := c.read()
+		require.NoError(t, err)
+		return in
+	}
+	hash, err := auth.HashPassword([]byte("another"))
+	require.NoError(t, err)
+	all := accountsJSON(t)
+	var list struct {
+		Accounts []auth.Account `json:"accounts"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(all), &list))
+	with := func(change func(*auth.Account) bool) string {
+		kept := list
+		kept.Accounts = nil
+		for _, a := range list.Accounts {
+			if change(&a) {
+				kept.Accounts = append(kept.Accounts, a)
+			}
+		}
+		text, err := json.Marshal(kept)
+		require.NoError(t, err)
+		return string(text)
+	}
+	tom, ann := auth.Identity{Account: `de\tom`}, auth.Identity{Account: `de\ann`}
+	before := read(usersJSON, all)
+	for name, after := range map[string]*inputs{
+		"account removed": read(usersJSON, with(func(a *auth.Account) bool { return a.Account != `DE\tom` })),
+		"another password": read(usersJSON, with(func(a *auth.Account) bool {
+			if a.Account == `DE\tom` {
+				a.PasswordHash = hash
+			}
+			return true
+		})),
+		"user removed": read(strings.Replace(usersJSON, `"id":"tom"`, `"id":"thomas"`, 1), all),
+	} {
+		gone := endedBy(before, after)
+		require.True(t, gone(tom), name)
+		require.False(t, gone(ann), name)
+	}
+	require.False(t, endedBy(before, read(usersJSON, all))(tom))
+
+	folder := files(t, map[string]string{"users.json": usersJSON, "accounts.json": all, "server.json": `{"listen":["udp:127.0.0.1:0"],
+		"domains":["example.com"],"directory":{"file":"users.json"},"accounts":"accounts.json","http":{"listen":"127.0.0.1:0"}}`})
+	p := start(t, "-config", filepath.Join(folder, "server.json"))
+	phone := p.phone("udp", tomURI, `DE\tom`, canary)
+	require.NoError(t, phone.SignIn(t.Context()))
+	require.Contains(t, p.request("GET", "/metrics", "").body, `blustar_auth_held{kind="session"} 1`)
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "accounts.json"), []byte(with(func(a *auth.Account) bool { return a.Account != `DE\tom` })), 0o600))
+	require.Equal(t, 204, p.request("POST", "/v1/reload", "").status)
+	require.Contains(t, p.request("GET", "/metrics", "").body, `blustar_auth_held{kind="session"} 0`)
 }
 
 // BSX-16: a policy that has changed takes effect on those who watch already, by signal and

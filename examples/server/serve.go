@@ -76,7 +76,10 @@ func (s *server) run(ctx context.Context, e env) error {
 	fmt.Fprintln(status, "ready")
 	notifySystemd("READY=1")
 
+	sweeping, stop := context.WithCancel(ctx)
+	running.Go(func() { s.sweepSessions(sweeping) })
 	err := s.wait(ctx, e.hangup, failed)
+	stop()
 	s.stopping.Store(true)
 	notifySystemd("STOPPING=1")
 	s.log.Info("shutting down")
