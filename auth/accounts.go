@@ -25,8 +25,7 @@ type Account struct {
 	// PasswordHash is a bcrypt hash, see HashPassword. "" is for an account
 	// that has a Digest secret alone.
 	PasswordHash string `json:"password_hash,omitempty"`
-	// AMCC makes it an account for mobile client controllers, and for nobody
-	// else (§2.11).
+	// AMCC makes it an account for mobile client controllers, and for nobody else (§2.11).
 	AMCC bool `json:"amcc,omitempty"`
 	// DigestHA1 lets the account authenticate by Digest.
 	DigestHA1 *DigestHA1 `json:"digest_ha1,omitempty"`
@@ -90,8 +89,7 @@ func (a Account) check() error {
 	return nil
 }
 
-// LoadAccounts makes local accounts of an accounts file. The error names the
-// file.
+// LoadAccounts makes local accounts of an accounts file. The error names the file.
 func LoadAccounts(path string) (*LocalAccounts, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -112,9 +110,8 @@ func LoadAccounts(path string) (*LocalAccounts, error) {
 // of clients that use Digest, and of everybody where there is no directory. It
 // does not change once made, and is safe for concurrent use.
 //
-// Names compare without regard to case. An account without a domain takes any:
-// "tom" is found by DE\tom and tom@example.com, where those are not listed
-// themselves.
+// Names compare without regard to case. An account without a domain takes any: "tom" is found
+// by DE\tom and tom@example.com, where those are not listed themselves.
 type LocalAccounts struct {
 	byName     map[Name]Account
 	realms     []string
@@ -130,8 +127,7 @@ var (
 	_ DigestAccounts = (*LocalAccounts)(nil)
 )
 
-// NewLocalAccounts checks the accounts. The error names the one that is wrong
-// or listed twice.
+// NewLocalAccounts checks the accounts. The error names the one that is wrong or listed twice.
 func NewLocalAccounts(list []Account) (*LocalAccounts, error) {
 	l := &LocalAccounts{byName: make(map[Name]Account, len(list)), cpus: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	realms, algorithms := make(map[string]bool), make(map[Algorithm]bool)
@@ -203,8 +199,7 @@ func (l *LocalAccounts) find(n Name) (Account, Name, bool) {
 	return a, name, ok
 }
 
-// Verify implements [Verifier]. An account that does not exist takes the time of
-// one that does.
+// Verify implements [Verifier]. An account that does not exist takes the time of one that does.
 func (l *LocalAccounts) Verify(ctx context.Context, c Credentials) (Identity, error) {
 	select {
 	case l.cpus <- struct{}{}:

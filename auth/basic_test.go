@@ -12,16 +12,16 @@ import (
 // insists; then they open a session.
 func TestBasic(t *testing.T) {
 	for _, c := range []struct {
-		basic  auth.Basic
+		basic  auth.Where
 		secure bool
 		want   auth.Verdict
 	}{
-		{auth.BasicOff, false, auth.Challenge},
-		{auth.BasicOff, true, auth.Challenge},
-		{auth.BasicTLS, false, auth.Challenge},
-		{auth.BasicTLS, true, auth.Accept},
-		{auth.BasicInsecure, false, auth.Accept},
-		{auth.BasicInsecure, true, auth.Accept},
+		{auth.Nowhere, false, auth.Challenge},
+		{auth.Nowhere, true, auth.Challenge},
+		{auth.OverTLS, false, auth.Challenge},
+		{auth.OverTLS, true, auth.Accept},
+		{auth.Anywhere, false, auth.Accept},
+		{auth.Anywhere, true, auth.Accept},
 	} {
 		f := newFixture(t, func(cfg *auth.Config) { cfg.Basic = c.basic })
 		f.verifier.passwords[`de\ptest`] = `h51%3k5$k3h`
@@ -42,7 +42,7 @@ func TestBasic(t *testing.T) {
 }
 
 func TestBasicForms(t *testing.T) {
-	f := newFixture(t, func(c *auth.Config) { c.Basic = auth.BasicInsecure })
+	f := newFixture(t, func(c *auth.Config) { c.Basic = auth.Anywhere })
 	f.verifier.passwords = map[string]string{
 		`de\tom`: "secret", `de\a`: `x"y`, `de\b`: `back\`, `de\c`: `b\d`, "u@x.example": ":a:b",
 	}
@@ -75,7 +75,7 @@ func TestBasicForms(t *testing.T) {
 
 // BSP-2.10-11 wins over BSP-4.3-7.
 func TestBasicRequireTLS(t *testing.T) {
-	f := newFixture(t, func(c *auth.Config) { c.Basic, c.RequireTLS = auth.BasicInsecure, true })
+	f := newFixture(t, func(c *auth.Config) { c.Basic, c.RequireTLS = auth.Anywhere, true })
 	r := f.request("tom")
 	r.Authorization = []string{`Basic username="DE\tom:secret"`}
 	require.ErrorIs(t, f.Check(r).Reason, auth.ErrTLSRequired)

@@ -39,7 +39,7 @@ func TestChallengeKeys(t *testing.T) {
 // BSP-2.10-3, BSP-2.10-6: other clients' keys are not good, and neither is one that
 // was replaced long ago.
 func TestOnlyOwnKeys(t *testing.T) {
-	for name, cipher := range auth.StandardCiphers() {
+	for name, cipher := range ciphers {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFixture(t, func(c *auth.Config) { c.Cipher = cipher })
@@ -66,7 +66,7 @@ func TestOnlyOwnKeys(t *testing.T) {
 // BSP-2.10-3: the key before stays good for 32 s after it was replaced. A client
 // that sends several requests at once is let in by each of its answers, in any order.
 func TestParallelAnswers(t *testing.T) {
-	for name, cipher := range auth.StandardCiphers() {
+	for name, cipher := range ciphers {
 		for _, order := range [][]int{{0, 1, 2, 3}, {3, 2, 1, 0}} {
 			t.Run(fmt.Sprint(name, order), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {

@@ -7,8 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/openblustar/blustar/auth/internal/tuz"
 )
@@ -16,32 +14,24 @@ import (
 // Cipher encrypts credentials under the key of a challenge: Encrypt is the
 // client's half, Decrypt the server's.
 //
-// The key is the value of X-BSS-auth. Decrypt returns [ErrWrongKey] where it can
-// tell that the text was not encrypted with this key, and [ErrMalformed] where
-// the text is no output of this cipher; neither counts against anybody. The
-// plaintext that it returns is the caller's, who wipes it. Implementations are
-// safe for concurrent use and do not keep what they are given.
+// The key is the value of X-BSS-auth. Decrypt returns [ErrWrongKey] where it can tell that the
+// text was not encrypted with this key, and [ErrMalformed] where the text is no output of this
+// cipher; neither counts against anybody. The plaintext that it returns is the caller's, who
+// wipes it. Implementations are safe for concurrent use and do not keep what they are given.
 type Cipher interface {
 	Encrypt(key string, plaintext []byte) ([]byte, error)
 	Decrypt(key string, ciphertext []byte) ([]byte, error)
 }
 
-// Ciphers is a set of ciphers by their configured name. A host may add its own
-// to the map that [StandardCiphers] returns.
-type Ciphers map[string]Cipher
-
-// StandardCiphers returns a new map of this package's ciphers: "tuz" and
-// "aes-gcm".
-func StandardCiphers() Ciphers {
-	return Ciphers{"tuz": Tuz{}, "aes-gcm": AESGCM{}}
-}
-
-// Lookup returns the cipher of that name. The error lists the names.
-func (c Ciphers) Lookup(name string) (Cipher, error) {
-	if found := c[name]; found != nil {
-		return found, nil
+// CipherNamed returns one of this package's ciphers, "tuz" or "aes-gcm".
+func CipherNamed(name string) (Cipher, error) {
+	switch name {
+	case "tuz":
+		return Tuz{}, nil
+	case "aes-gcm":
+		return AESGCM{}, nil
 	}
-	return nil, fmt.Errorf("auth: no cipher %q, only %q", name, slices.Sorted(maps.Keys(c)))
+	return nil, fmt.Errorf(`auth: no cipher %q, only "tuz" and "aes-gcm"`, name)
 }
 
 // Tuz is the vendor's cipher, that of encrypted configuration files (.tuz), as §2.10

@@ -1,15 +1,14 @@
 package auth
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/openblustar/blustar/internal/conf"
 )
 
 // Mode says who must authenticate.
@@ -19,49 +18,28 @@ type Mode string
 const (
 	// ModeRequired: everybody.
 	ModeRequired Mode = "required"
-	// ModeOptional: the clients whose User-Agent says that they can
-	// ([Config.Capable]), and whoever brings credentials. Others are accepted
-	// without an identity.
+	// ModeOptional: the clients whose User-Agent says that they can ([Config.Capable]), and
+	// whoever brings credentials. Others are accepted without an identity.
 	ModeOptional Mode = "optional"
 	// ModeOff: nobody. Everything is accepted without an identity, also with
 	// credentials, which are not looked at.
 	ModeOff Mode = "off"
 )
 
-// Basic says where credentials in the clear, `Authorization: Basic realm="",
-// uri="…",username="domain\user:password"`, are accepted (§4.3).
-type Basic string
+// Where says on which transports something is accepted.
+type Where string
 
-// The values of [Config.Basic].
+// The values of Where.
 const (
-	// BasicOff: nowhere. The header is ignored. This is the default.
-	BasicOff Basic = ""
-	// BasicTLS: over TLS and WSS.
-	BasicTLS Basic = "tls"
-	// BasicInsecure: on every transport, where everybody on the way can read
-	// them. [Config.RequireTLS] still wins.
-	BasicInsecure Basic = "insecure"
+	Nowhere  Where = ""         // the default
+	OverTLS  Where = "tls"      // over TLS and WSS
+	Anywhere Where = "insecure" // on every transport; [Config.RequireTLS] still wins
 )
 
-// OldDigest says where Digest without qop is accepted, as RFC 2069 had it and old
-// telephones and Pidgin still have it: MD5, without a count and without a nonce of the
-// client. Each of our nonces is good for one such request, so that nobody can send it
-// again; but who can change messages on the way can have any client answer so.
-type OldDigest string
+func (w Where) has(secure bool) bool { return w == Anywhere || w == OverTLS && secure }
 
-// The values of [Config.OldDigest].
-const (
-	// OldDigestOff: nowhere. This is the default.
-	OldDigestOff OldDigest = ""
-	// OldDigestTLS: over TLS and WSS.
-	OldDigestTLS OldDigest = "tls"
-	// OldDigestInsecure: on every transport. [Config.RequireTLS] still wins.
-	OldDigestInsecure OldDigest = "insecure"
-)
-
-// Config is what a [Guard] is made of. Its zero value, with a Verifier, is good
-// to run. Durations and bounds below zero are refused, but for MaxFailures. A
-// Guard keeps a copy.
+// Config is what a [Guard] is made of. Its zero value, with a Verifier, is good to run.
+// Durations and bounds below zero are refused, but for MaxFailures. A Guard keeps a copy.
 type Config struct {
 	// Mode is who must authenticate. Default ModeRequired.
 	Mode Mode
@@ -74,13 +52,15 @@ type Config struct {
 	// no secret for any of Algorithms, where it says so (Algorithms() []Algorithm),
 	// means none: Digest is neither offered nor looked at.
 	Digest DigestAccounts
-	// Algorithms are those that Digest is offered with, in this order; others are not
-	// taken. Default: SHA-256 and MD5, as RFC 8760 §2.3 wants it. There are clients that
-	// give up where one of them is unknown to them. Those for which there is no
-	// secret are left out.
+	// Algorithms are those that Digest is offered with, in this order; others are not taken.
+	// Default: SHA-256 and MD5, as RFC 8760 §2.3 wants it. There are clients that give up where
+	// one of them is unknown to them. Those for which there is no secret are left out.
 	Algorithms []Algorithm
-	// OldDigest is off by default. It needs MD5 among Algorithms.
-	OldDigest OldDigest
+	// OldDigest accepts Digest without qop, as RFC 2069 had it and old telephones and Pidgin
+	// still have it: MD5, without a count and without a nonce of the client. Each of our nonces
+	// is good for one such request, so that nobody can send it again; but who can change
+	// messages on the way can have any client answer so. It needs MD5 among Algorithms.
+	OldDigest Where
 	// Cipher of X-BSS-rauth. Default Tuz.
 	Cipher Cipher
 	// Realm of Digest challenges. Default: the realm of the Digest accounts,
@@ -94,11 +74,12 @@ type Config struct {
 	// only; a client elsewhere gets a 403 with a Warning that says so, before
 	// it has sent anything. Where it is off, that is logged as a warning once.
 	RequireTLS bool
-	// Basic is off by default.
-	Basic Basic
+	// Basic accepts credentials in the clear, `Authorization: Basic realm="",
+	// uri="…",username="domain\user:password"` (§4.3), which everybody on the way can read
+	// where it is not TLS.
+	Basic Where
 
-	// ChallengeLifetime is how long a key or a nonce can be answered.
-	// Default 5 minutes.
+	// ChallengeLifetime is how long a key or a nonce can be answered. Default 5 minutes.
 	ChallengeLifetime time.Duration
 	// SessionLifetime is how long a success lasts. Default 8 hours.
 	SessionLifetime time.Duration
@@ -115,9 +96,8 @@ type Config struct {
 	// MaxSourceFailures of a source, likewise. Several users of one address may
 	// mistype. Default 5 times MaxFailures, at most 1000.
 	MaxSourceFailures int
-	// FailureWindow is how long after the last failure they are forgotten.
-	// Keep it at or above the directory's reset time ("reset account lockout
-	// counter after"). Default 15 minutes.
+	// FailureWindow is how long after the last failure they are forgotten. Keep it at or above
+	// the directory's reset time ("reset account lockout counter after"). Default 15 minutes.
 	FailureWindow time.Duration
 	// SharedSources are networks from which many users come behind one address
 	// (an SBC, a NAT). Failures are not counted by source there, only by
@@ -151,36 +131,52 @@ type Config struct {
 	// several goroutines at once, within [Guard.Check], and so must not block.
 	KeepSession func(SessionRecord)
 
-	// Logger gets sign-ins and refusals at info, throttling and failures of the
-	// verifier at warn, the rest at debug level. Of the refusals of one source for
-	// one reason, it gets the first of each minute and then how many there were. nil
-	// is silent. A slow handler holds up nothing: lines that it cannot take in time are
-	// dropped, and counted in Stats.
+	// Logger gets sign-ins and refusals at info, throttling and failures of the verifier at
+	// warn, the rest at debug level. Of the refusals of one source for one reason, it gets the
+	// first of each minute and then how many there were. nil is silent. A slow handler holds up
+	// nothing: lines that it cannot take in time are dropped, and counted in Stats.
 	Logger *slog.Logger
-	// OnDecision, if it is not nil, is called for each decision, for metrics and
-	// audit: within [Guard.Check], by several goroutines at once, and so must be
-	// quick.
+	// OnDecision, if it is not nil, is called for each decision, for metrics and audit: within
+	// [Guard.Check], by several goroutines at once, and so must be quick.
 	OnDecision func(Event)
 }
 
 // withDefaults fills in the defaults and checks the rest.
 func (c Config) withDefaults() (Config, error) {
-	c.Mode = cmp.Or(c.Mode, ModeRequired)
-	c.ChallengeLifetime = cmp.Or(c.ChallengeLifetime, 5*time.Minute)
-	c.SessionLifetime = cmp.Or(c.SessionLifetime, 8*time.Hour)
-	c.MaxFailures = cmp.Or(c.MaxFailures, 4)
-	c.MaxSourceFailures = cmp.Or(c.MaxSourceFailures, 5*c.MaxFailures)
-	c.FailureWindow = cmp.Or(c.FailureWindow, 15*time.Minute)
-	c.KnownLifetime = cmp.Or(c.KnownLifetime, 7*24*time.Hour)
-	c.VerifyTimeout = cmp.Or(c.VerifyTimeout, 10*time.Second)
-	c.MaxVerifications = cmp.Or(c.MaxVerifications, 128)
-	c.MaxPending = cmp.Or(c.MaxPending, 128)
-	c.RetryAfter = cmp.Or(c.RetryAfter, 5*time.Second)
-	c.MaxRecords = cmp.Or(c.MaxRecords, 100_000)
+	check := conf.Of("auth: Config")
+	conf.Or(&c.Mode, ModeRequired)
+	conf.OneOf(check, "Mode", c.Mode, ModeRequired, ModeOptional, ModeOff)
+	check.Require("Verifier", c.Verifier != nil || c.Mode == ModeOff)
+	conf.OneOf(check, "Basic", c.Basic, Nowhere, OverTLS, Anywhere)
+	conf.OneOf(check, "OldDigest", c.OldDigest, Nowhere, OverTLS, Anywhere)
+	conf.Default(check, "ChallengeLifetime", &c.ChallengeLifetime, 5*time.Minute)
+	conf.Default(check, "SessionLifetime", &c.SessionLifetime, 8*time.Hour)
+	conf.Or(&c.MaxFailures, 4)
+	conf.Or(&c.MaxSourceFailures, 5*c.MaxFailures)
+	if c.MaxFailures > 0 {
+		conf.Within(check, "MaxFailures", c.MaxFailures, 1, 100)
+		conf.Within(check, "MaxSourceFailures", c.MaxSourceFailures, 1, 1000)
+	}
+	conf.Default(check, "FailureWindow", &c.FailureWindow, 15*time.Minute)
+	conf.Default(check, "KnownLifetime", &c.KnownLifetime, 7*24*time.Hour)
+	conf.Default(check, "VerifyTimeout", &c.VerifyTimeout, 10*time.Second)
+	conf.Default(check, "MaxVerifications", &c.MaxVerifications, 128)
+	conf.Default(check, "MaxPending", &c.MaxPending, 128)
+	conf.Default(check, "RetryAfter", &c.RetryAfter, 5*time.Second)
+	conf.Default(check, "MaxRecords", &c.MaxRecords, 100_000)
+	c.Algorithms = slices.Clone(c.Algorithms)
 	if len(c.Algorithms) == 0 {
 		c.Algorithms = []Algorithm{SHA256, MD5}
 	}
-	c.Algorithms = slices.Clone(c.Algorithms)
+	for i, a := range c.Algorithms {
+		conf.OneOf(check, "Algorithms", a, SHA256, MD5)
+		if slices.Contains(c.Algorithms[:i], a) {
+			check.Failf("Algorithms", "%s twice", a)
+		}
+	}
+	if c.OldDigest != Nowhere && !slices.Contains(c.Algorithms, MD5) {
+		check.Failf("OldDigest", "needs MD5 among Algorithms")
+	}
 	if c.Cipher == nil {
 		c.Cipher = Tuz{}
 	}
@@ -201,55 +197,8 @@ func (c Config) withDefaults() (Config, error) {
 			c.Realm = r.Realms()[0]
 		}
 	}
-	return c, c.check()
-}
-
-func (c Config) check() error {
-	var errs []error
-	switch c.Mode {
-	case ModeRequired, ModeOptional:
-		if c.Verifier == nil {
-			errs = append(errs, fmt.Errorf("auth: mode %s needs a Verifier", c.Mode))
-		}
-	case ModeOff:
-	default:
-		errs = append(errs, fmt.Errorf("auth: unknown mode %q", c.Mode))
-	}
-	if c.Basic != BasicOff && c.Basic != BasicTLS && c.Basic != BasicInsecure {
-		errs = append(errs, fmt.Errorf("auth: unknown value %q of Basic", c.Basic))
-	}
-	if c.OldDigest != OldDigestOff && c.OldDigest != OldDigestTLS && c.OldDigest != OldDigestInsecure {
-		errs = append(errs, fmt.Errorf("auth: unknown value %q of OldDigest", c.OldDigest))
-	}
-	if c.OldDigest != OldDigestOff && !slices.Contains(c.Algorithms, MD5) {
-		errs = append(errs, errors.New("auth: OldDigest needs MD5 among Algorithms"))
-	}
-	for i, a := range c.Algorithms {
-		if a != SHA256 && a != MD5 {
-			errs = append(errs, fmt.Errorf("auth: unknown algorithm %q in Algorithms", a))
-		} else if slices.Contains(c.Algorithms[:i], a) {
-			errs = append(errs, fmt.Errorf("auth: algorithm %s is twice in Algorithms", a))
-		}
-	}
-	for name, d := range map[string]time.Duration{
-		"ChallengeLifetime": c.ChallengeLifetime, "SessionLifetime": c.SessionLifetime, "FailureWindow": c.FailureWindow,
-		"KnownLifetime": c.KnownLifetime, "VerifyTimeout": c.VerifyTimeout, "RetryAfter": c.RetryAfter,
-	} {
-		if d < 0 {
-			errs = append(errs, fmt.Errorf("auth: %s is negative", name))
-		}
-	}
-	if c.MaxVerifications < 0 || c.MaxPending < 0 || c.MaxRecords < 0 {
-		errs = append(errs, errors.New("auth: MaxVerifications, MaxPending or MaxRecords is negative"))
-	}
-	if c.MaxFailures > 100 || c.MaxSourceFailures > 1000 {
-		errs = append(errs, errors.New("auth: MaxFailures is above 100 or MaxSourceFailures above 1000"))
-	}
-	if c.MaxFailures > 0 && c.MaxSourceFailures < 0 {
-		errs = append(errs, errors.New("auth: MaxSourceFailures is negative"))
-	}
 	if strings.ContainsAny(c.Realm, "\"\\\r\n") {
-		errs = append(errs, errors.New("auth: Realm holds a quote, a backslash or a line end"))
+		check.Failf("Realm", "%q holds a quote, a backslash or a line end", c.Realm)
 	}
-	return errors.Join(errs...)
+	return c, check.Err()
 }

@@ -44,10 +44,9 @@ func NewCredentials(name string, password []byte) (Credentials, error) {
 	return Credentials{Name: n, Password: NewSecret(bytes.Clone(password))}, nil
 }
 
-// ParseCredentials reads `domain\username:password` (§2.10). The first colon
-// ends the name; a password may hold colons and backslashes. Text that is not UTF-8
-// is read as Windows-1252. Errors are those of [NewCredentials]. The input is not
-// kept: wiping it is the caller's.
+// ParseCredentials reads `domain\username:password` (§2.10). The first colon ends the name; a
+// password may hold colons and backslashes. Text that is not UTF-8 is read as Windows-1252.
+// Errors are those of [NewCredentials]. The input is not kept: wiping it is the caller's.
 func ParseCredentials(text []byte) (Credentials, error) {
 	if !utf8.Valid(text) {
 		text = fromWindows1252(text)
@@ -134,8 +133,7 @@ func decrypt(with Cipher, key string, sealed []byte) (Credentials, error) {
 	return ParseCredentials(text)
 }
 
-// decodeRauth undoes the base64, tolerating folds, spaces and absent padding
-// (BSP-2.10-4).
+// decodeRauth undoes the base64, tolerating folds, spaces and absent padding (BSP-2.10-4).
 func decodeRauth(rauth string) ([]byte, error) {
 	if len(rauth) > maxRauth {
 		return nil, fmt.Errorf("%w: X-BSS-rauth longer than %d bytes", ErrMalformed, maxRauth)

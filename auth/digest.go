@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,14 +25,10 @@ const (
 )
 
 func (a Algorithm) hash(text string) string {
-	var h hash.Hash
 	if a == MD5 {
-		h = md5.New()
-	} else {
-		h = sha256.New()
+		return fmt.Sprintf("%x", md5.Sum([]byte(text)))
 	}
-	h.Write([]byte(text))
-	return hex.EncodeToString(h.Sum(nil))
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(text)))
 }
 
 // HA1 returns the Digest secret of an account: the hash of
@@ -58,14 +53,12 @@ type DigestAccount struct {
 	Identity Identity
 }
 
-// DigestAccounts knows the secrets of the accounts that may authenticate by
-// Digest.
+// DigestAccounts knows the secrets of the accounts that may authenticate by Digest.
 //
-// DigestAccount returns an error that wraps [ErrBadCredentials] for an unknown
-// account, and for one that has no secret for this realm and algorithm
-// ([ErrNoDigest]): clients are told the same. Any other error says that it cannot
-// tell. It is called by several goroutines at once, and must answer without delay:
-// there is no time-out of its own.
+// DigestAccount returns an error that wraps [ErrBadCredentials] for an unknown account, and for
+// one that has no secret for this realm and algorithm ([ErrNoDigest]): clients are told the
+// same. Any other error says that it cannot tell. It is called by several goroutines at once,
+// and must answer without delay: there is no time-out of its own.
 //
 // It may have two more methods, Realms() []string and Algorithms() []Algorithm, which
 // return what there are secrets for; see [Config]. They are called once.
@@ -206,17 +199,13 @@ func (g *Guard) checkDigest(ctx context.Context, r *Request) outcome {
 // addressOf is the address of record of a SIP or tel URI, as far as two spellings of
 // one Request-URI go: without parameters, port and password, in lower case.
 func addressOf(uri string) string {
-	uri = strings.ToLower(uri)
+	uri = strings.TrimPrefix(strings.TrimPrefix(strings.ToLower(uri), "sips:"), "sip:")
 	if i := strings.IndexAny(uri, ";?"); i >= 0 {
 		uri = uri[:i]
 	}
-	user, host := "", uri
-	if i := strings.LastIndexByte(uri, '@'); i >= 0 {
-		user, _, _ = strings.Cut(strings.TrimPrefix(strings.TrimPrefix(uri[:i], "sips:"), "sip:"), ":")
-		host = uri[i+1:]
-	} else {
-		host = strings.TrimPrefix(strings.TrimPrefix(uri, "sips:"), "sip:")
-	}
+	at := strings.LastIndexByte(uri, '@')
+	user, _, _ := strings.Cut(uri[:max(at, 0)], ":")
+	host := uri[at+1:]
 	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') && !strings.HasPrefix(host, "tel:") {
 		host = host[:i]
 	}
@@ -238,7 +227,7 @@ func (g *Guard) findDigest(r *Request) (digestResponse, error) {
 		case d.realm != g.cfg.Realm:
 		case !slices.Contains(g.cfg.Algorithms, d.algorithm):
 			found = fmt.Errorf("%w: Digest algorithm that was not offered", ErrMalformed)
-		case d.old() && !(d.algorithm == MD5 && (g.cfg.OldDigest == OldDigestInsecure || g.cfg.OldDigest == OldDigestTLS && r.Secure)):
+		case d.old() && !(d.algorithm == MD5 && g.cfg.OldDigest.has(r.Secure)):
 			found = fmt.Errorf("%w: Digest without qop", ErrMalformed)
 		default:
 			return d, nil

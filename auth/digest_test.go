@@ -354,15 +354,15 @@ func TestOldDigest(t *testing.T) {
 		return r
 	}
 	for _, tt := range []struct {
-		allowed auth.OldDigest
+		allowed auth.Where
 		secure  bool
 		want    auth.Verdict
 	}{
-		{auth.OldDigestOff, true, auth.Challenge},
-		{auth.OldDigestTLS, false, auth.Challenge},
-		{auth.OldDigestTLS, true, auth.Accept},
-		{auth.OldDigestInsecure, false, auth.Accept},
-		{auth.OldDigestInsecure, true, auth.Accept},
+		{auth.Nowhere, true, auth.Challenge},
+		{auth.OverTLS, false, auth.Challenge},
+		{auth.OverTLS, true, auth.Accept},
+		{auth.Anywhere, false, auth.Accept},
+		{auth.Anywhere, true, auth.Accept},
 	} {
 		t.Run(fmt.Sprintf("%q secure=%t", tt.allowed, tt.secure), func(t *testing.T) {
 			f, r := newDigest(t, func(c *auth.Config) { c.OldDigest = tt.allowed })
@@ -418,7 +418,7 @@ func TestDigestAlgorithms(t *testing.T) {
 	for _, bad := range []auth.Config{
 		{Algorithms: []auth.Algorithm{"SHA-512"}},
 		{Algorithms: []auth.Algorithm{auth.MD5, auth.MD5}},
-		{Algorithms: []auth.Algorithm{auth.SHA256}, OldDigest: auth.OldDigestTLS},
+		{Algorithms: []auth.Algorithm{auth.SHA256}, OldDigest: auth.OverTLS},
 		{OldDigest: "yes"},
 	} {
 		bad.Mode = auth.ModeOff

@@ -18,31 +18,28 @@
 //
 // # The challenge
 //
-// A request without credentials gets a 401 with X-BSS-auth: 56 digits from a
-// cryptographic source, new each time. The client encrypts
-// `domain\username:password` with that key and repeats its request with
-// X-BSS-rauth. The last key of a client is good until its lifetime ends. The keys
-// before it stay good for 32 seconds after they were replaced, three at most: a
-// client may send several requests at once, and a 401 to right credentials makes it
-// ask its user.
+// A request without credentials gets a 401 with X-BSS-auth: 56 digits from a cryptographic
+// source, new each time. The client encrypts `domain\username:password` with that key and
+// repeats its request with X-BSS-rauth. The last key of a client is good until its lifetime
+// ends. The keys before it stay good for 32 seconds after they were replaced, three at most: a
+// client may send several requests at once, and a 401 to right credentials makes it ask its
+// user.
 //
 // A client that does not say which of the two it speaks ([Request.Digest]) is
 // offered X-BSS and, if there are accounts for it, Digest.
 //
-// A client is [Request.Client], its From and Contact, at the address that the
-// request came from. A key or a nonce is good for the address that it was sent to.
-// So who answers one is there, and who knows another's From and Contact can neither
-// replace its key nor use its session from elsewhere ([Config.AnySource] changes
-// that).
+// A client is [Request.Client], its From and Contact, at the address that the request came
+// from. A key or a nonce is good for the address that it was sent to. So who answers one is
+// there, and who knows another's From and Contact can neither replace its key nor use its
+// session from elsewhere ([Config.AnySource] changes that).
 //
 // # Sessions
 //
-// Credentials that the [Verifier] accepts open a session for the client and the
-// account. Until its lifetime ends, requests without credentials are accepted. So
-// are requests with the very credentials that opened it, also after their key has
-// gone. Others are decrypted and verified as usual. A success replaces the session,
-// anything else leaves it alone. Credentials are never stored: a session has a keyed
-// digest of the encrypted text, in memory.
+// Credentials that the [Verifier] accepts open a session for the client and the account. Until
+// its lifetime ends, requests without credentials are accepted. So are requests with the very
+// credentials that opened it, also after their key has gone. Others are decrypted and verified
+// as usual. A success replaces the session, anything else leaves it alone. Credentials are
+// never stored: a session has a keyed digest of the encrypted text, in memory.
 //
 // A session belongs to the kind of flow that opened it: a datagram, a connection, or
 // TLS. One of TLS is good on its own connection alone. A success of another account
@@ -94,10 +91,9 @@
 // RequireTLS. Then credentials are neither asked for nor taken elsewhere; the
 // client sees a 403 with a Warning. Without it, the guard warns once in the log.
 //
-// Passwords are in a [Secret] that prints as [Redacted], and are overwritten after
-// use, as far as the runtime makes no copies of its own. Errors of a verifier
-// that show the password are withheld. Whether an account exists, or has a Digest
-// secret, is the same answer to strangers.
+// Passwords are in a [Secret] that prints as [Redacted], and are overwritten after use, as far
+// as the runtime makes no copies of its own. Errors of a verifier that show the password are
+// withheld. Whether an account exists, or has a Digest secret, is the same answer to strangers.
 //
 // # Bounds
 //

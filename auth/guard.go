@@ -23,9 +23,8 @@ const (
 	HeaderRauth = "X-BSS-rauth"
 )
 
-// Guard decides whether requests come from whom they should. Make one with
-// [New]. It is safe for concurrent use, and has goroutines only while a
-// [Verifier] is being asked.
+// Guard decides whether requests come from whom they should. Make one with [New]. It is safe
+// for concurrent use, and has goroutines only while a [Verifier] is being asked.
 type Guard struct {
 	cfg        Config
 	secret     [32]byte // of this guard alone
@@ -41,8 +40,7 @@ type Guard struct {
 	digests            *places
 }
 
-// New makes a guard of a configuration. The error names every field that is
-// wrong.
+// New makes a guard of a configuration. The error names every field that is wrong.
 func New(cfg Config) (*Guard, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -102,7 +100,7 @@ func (g *Guard) Check(ctx context.Context, r Request) Decision {
 func (g *Guard) decide(ctx context.Context, r *Request) outcome {
 	hasRauth := r.hasRauth()
 	basic, hasBasic := "", false
-	if !hasRauth && (g.cfg.Basic == BasicInsecure || g.cfg.Basic == BasicTLS && r.Secure) {
+	if !hasRauth && g.cfg.Basic.has(r.Secure) {
 		basic, hasBasic = authorization.Find(r.Authorization, "Basic")
 	}
 	hasDigest := false
@@ -249,9 +247,8 @@ func phrase(reason error) string {
 	return ""
 }
 
-// sessionKey is the key of a client's session. That of a datagram is not good for a
-// connection, nor the other way round: who forges a datagram could try all ports that
-// a Contact may have.
+// sessionKey is the key of a client's session. That of a datagram is not good for a connection,
+// nor the other way round: who forges a datagram could try all ports that a Contact may have.
 func (g *Guard) sessionKey(r *Request) recordKey {
 	switch {
 	case r.Secure:

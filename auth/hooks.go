@@ -23,8 +23,7 @@ type Event struct {
 	Verdict Verdict
 	// Client and Method are those of the request.
 	Client, Method string
-	// Account is the account that signed in or tried to, normalized; "" where
-	// none is known.
+	// Account is the account that signed in or tried to, normalized; "" where none is known.
 	Account string
 	AMCC    bool
 	Source  netip.Addr

@@ -136,14 +136,14 @@ func TestWarnsOnce(t *testing.T) {
 // Every mistake in a configuration is named at the start.
 func TestNewRefuses(t *testing.T) {
 	for want, cfg := range map[string]auth.Config{
-		"needs a Verifier": {},
-		"unknown mode":     {Mode: "always"},
-		"Basic":            {Mode: auth.ModeOff, Basic: "yes"},
-		"SessionLifetime":  {Mode: auth.ModeOff, SessionLifetime: -1},
-		"MaxVerifications": {Mode: auth.ModeOff, MaxVerifications: -1},
-		"MaxFailures":      {Mode: auth.ModeOff, MaxFailures: 101},
-		"MaxRecords":       {Mode: auth.ModeOff, MaxRecords: -1},
-		"Realm":            {Mode: auth.ModeOff, Realm: `a"b`},
+		"Config.Verifier: missing":       {},
+		"want required, optional or off": {Mode: "always"},
+		"Basic":                          {Mode: auth.ModeOff, Basic: "yes"},
+		"SessionLifetime":                {Mode: auth.ModeOff, SessionLifetime: -1},
+		"MaxVerifications":               {Mode: auth.ModeOff, MaxVerifications: -1},
+		"MaxFailures":                    {Mode: auth.ModeOff, MaxFailures: 101},
+		"MaxRecords":                     {Mode: auth.ModeOff, MaxRecords: -1},
+		"Realm":                          {Mode: auth.ModeOff, Realm: `a"b`},
 	} {
 		_, err := auth.New(cfg)
 		require.ErrorContains(t, err, want)

@@ -28,8 +28,7 @@ func nonceKey(g *Guard, nonce string, r *Request) recordKey {
 	return keyOf("nonce", nonce, text(r.Source))
 }
 
-// useNonce enters a count, and returns false where it was there already or is too old
-// to know.
+// useNonce enters a count, and returns false where it was there already or is too old to know.
 func (g *Guard) useNonce(nonce recordKey, count uint32) (fresh bool) {
 	g.nonces.change(nonce, func(u *nonceUses) { fresh = u.add(count) })
 	return fresh

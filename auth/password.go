@@ -9,10 +9,9 @@ import (
 // maxBcrypt is what bcrypt can hash; it would ignore the rest.
 const maxBcrypt = 72
 
-// HashPassword returns the bcrypt hash of a password for an accounts file. It
-// takes some 50 ms by design. The error wraps [ErrMalformed] where no account
-// can have the password: empty, longer than 72 bytes, not UTF-8, or with control
-// characters.
+// HashPassword returns the bcrypt hash of a password for an accounts file. It takes some 50 ms
+// by design. The error wraps [ErrMalformed] where no account can have the password: empty,
+// longer than 72 bytes, not UTF-8, or with control characters.
 func HashPassword(password []byte) (string, error) {
 	if err := checkPassword(password); err != nil {
 		return "", err

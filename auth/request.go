@@ -65,10 +65,9 @@ type Identity struct {
 // IsZero reports whether nobody was identified.
 func (i Identity) IsZero() bool { return i == Identity{} }
 
-// SameAccount reports whether an authenticated identity is the account of a
-// directory entry (§2.4): the identifiers are equal, or the accounts are,
-// whatever their case. Where the entry's account names no domain, only the
-// user part is compared. Empty values equal nothing.
+// SameAccount reports whether an authenticated identity is the account of a directory entry
+// (§2.4): the identifiers are equal, or the accounts are, whatever their case. Where the
+// entry's account names no domain, only the user part is compared. Empty values equal nothing.
 func SameAccount(identity Identity, account, entryID string) bool {
 	if identity.ID != "" && strings.EqualFold(identity.ID, entryID) {
 		return true
@@ -139,14 +138,12 @@ type HeaderField struct{ Name, Value string }
 // Decision is the answer of the guard.
 type Decision struct {
 	Verdict Verdict
-	// Identity is set with Accept; it is zero where the mode let the client in
-	// unauthenticated.
+	// Identity is set with Accept; it is zero where the mode let the client in unauthenticated.
 	Identity Identity
 	// Header is to be put into the answer: X-BSS-auth or WWW-Authenticate in a
 	// 401, a Warning that the client may show in a 403.
 	Header []HeaderField
-	// Phrase is a reason phrase for a 403, which clients show; "" leaves it to the
-	// host.
+	// Phrase is a reason phrase for a 403, which clients show; "" leaves it to the host.
 	Phrase string
 	// RetryAfter is set with Unavailable, and with Forbid after too many failures.
 	RetryAfter time.Duration

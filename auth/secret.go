@@ -24,8 +24,7 @@ func NewSecret(b []byte) Secret {
 	return Secret{b: &p}
 }
 
-// Reveal returns the bytes themselves, not a copy. Do not keep them: they are
-// zeroed by Wipe.
+// Reveal returns the bytes themselves, not a copy. Do not keep them: they are zeroed by Wipe.
 func (s Secret) Reveal() []byte {
 	if s.b == nil {
 		return nil

@@ -127,7 +127,7 @@ func TestCanary(t *testing.T) {
 				hook := func(e auth.Event) { events = append(events, e) }
 				kept := ""
 				f := newFixture(t, func(c *auth.Config) {
-					c.Basic = auth.BasicInsecure
+					c.Basic = auth.Anywhere
 					c.KeepSession = func(r auth.SessionRecord) { kept += r.Key + string(r.Value) }
 					c.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 					c.OnDecision = hook

@@ -86,8 +86,7 @@ type SessionRecord struct {
 	Expires time.Time
 }
 
-// sessionVersion tells the values of this version of the package from those of
-// others.
+// sessionVersion tells the values of this version of the package from those of others.
 const sessionVersion = 1
 
 type storedSession struct {

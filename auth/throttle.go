@@ -42,8 +42,7 @@ type failures struct {
 // attempt is whom credentials count against.
 type attempt struct {
 	account recordKey
-	// source is zero where failures are not counted by source. owner is the source
-	// in any case.
+	// source is zero where failures are not counted by source. owner is the source in any case.
 	source, owner recordKey
 	// client is the account at this source with this From.
 	client recordKey

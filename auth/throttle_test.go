@@ -277,7 +277,7 @@ func TestShareOfPlaces(t *testing.T) {
 
 // BSP-4.3-7, BSX-10: a datagram with Basic credentials proves nothing of its source.
 func TestBasicOfAnySource(t *testing.T) {
-	f := newFixture(t, func(c *auth.Config) { c.Basic = auth.BasicInsecure })
+	f := newFixture(t, func(c *auth.Config) { c.Basic = auth.Anywhere })
 	r := f.from("192.0.2.1")
 	for i := range 30 {
 		r.Authorization = []string{fmt.Sprintf(`Basic username="DE\x%d:wrong"`, i)}

@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// checks are the verifications of one kind of account. Users and controllers have
-// one each, so that a directory that hangs does not keep controllers waiting, which
-// do not need it.
+// checks are the verifications of one kind of account. Users and controllers have one each, so
+// that a directory that hangs does not keep controllers waiting, which do not need it.
 type checks struct {
 	lane     string
 	verifier Verifier
@@ -102,8 +101,7 @@ func (g *Guard) join(ctx context.Context, k *checks, a attempt, c Credentials) (
 	if f := k.flights[key]; f != nil {
 		return f, nil
 	}
-	// A flight may outlive the request that began it, so their number is bounded
-	// as well.
+	// A flight may outlive the request that began it, so their number is bounded as well.
 	if len(k.flights) >= g.cfg.MaxPending {
 		return nil, ErrBusy
 	}
@@ -175,10 +173,10 @@ func (g *Guard) ask(ctx context.Context, v Verifier, c Credentials) (identity Id
 		return identity, nil
 	case prints(err, c.Password):
 		// A verifier that prints the password must not make the log print it.
-		if reason, ok := errors.AsType[*refusal](err); ok {
-			return Identity{}, reason
-		}
 		if errors.Is(err, ErrBadCredentials) {
+			if why, ok := errors.AsType[*reason](err); ok && why.of != nil {
+				return Identity{}, why
+			}
 			return Identity{}, ErrBadCredentials
 		}
 		return Identity{}, fmt.Errorf("%w: error withheld, it holds the password", ErrUnavailable)

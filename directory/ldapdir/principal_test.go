@@ -19,7 +19,7 @@ func TestADFailuresOfAllNamesCountAsOne(t *testing.T) {
 	noLeaks(t)
 	users := open(t, adConfig(t, r))
 	v := adVerifier(t, r, func(c *ldapdir.ADConfig) { c.Users = users })
-	guard, err := auth.New(auth.Config{Verifier: v, MaxFailures: 2, Basic: auth.BasicInsecure})
+	guard, err := auth.New(auth.Config{Verifier: v, MaxFailures: 2, Basic: auth.Anywhere})
 	require.NoError(t, err)
 	attempt := 0
 	try := func(name, password string) auth.Decision {

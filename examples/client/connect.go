@@ -43,7 +43,7 @@ func (o *options) connect(e env, change func(*client.Config)) (*session, error) 
 		return nil, err
 	}
 	cfg := client.Config{Server: server, Address: o.as, ContactUser: o.contactUser, Standard: o.standard}
-	if cfg.Cipher, err = auth.StandardCiphers().Lookup(o.cipher); err != nil {
+	if cfg.Cipher, err = auth.CipherNamed(o.cipher); err != nil {
 		return nil, usageError("-cipher: " + err.Error())
 	}
 	roots, err := o.tls()

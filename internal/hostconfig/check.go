@@ -108,7 +108,7 @@ func (c *Config) checkChoices() error {
 	if c.Auth.AllowOldDigest != "" && len(c.Auth.DigestAlgorithms) > 0 && !slices.Contains(c.Auth.DigestAlgorithms, string(auth.MD5)) {
 		return Wrong("auth.allow_old_digest", "needs MD5 in auth.digest_algorithms")
 	}
-	if _, err := auth.StandardCiphers().Lookup(c.Auth.Cipher); err != nil {
+	if _, err := auth.CipherNamed(c.Auth.Cipher); err != nil {
 		return Wrong("auth.cipher", "%s", strictjson.Printable(strings.TrimPrefix(err.Error(), "auth: ")))
 	}
 	return nil

@@ -54,7 +54,7 @@ func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
 // Guard is what the file says of who is let in: not who checks passwords.
 func (c *Config) Guard() (auth.Config, error) {
-	cipher, err := auth.StandardCiphers().Lookup(c.Auth.Cipher)
+	cipher, err := auth.CipherNamed(c.Auth.Cipher)
 	if err != nil {
 		return auth.Config{}, err
 	}
@@ -73,11 +73,11 @@ func (c *Config) Guard() (auth.Config, error) {
 	return auth.Config{
 		Mode:              auth.Mode(c.Auth.Mode),
 		Algorithms:        algorithms,
-		OldDigest:         auth.OldDigest(c.Auth.AllowOldDigest),
+		OldDigest:         auth.Where(c.Auth.AllowOldDigest),
 		Cipher:            cipher,
 		RequireTLS:        c.Auth.RequireTLS,
 		AnySource:         c.Auth.AnySource,
-		Basic:             auth.Basic(c.Auth.AllowBasic),
+		Basic:             auth.Where(c.Auth.AllowBasic),
 		ChallengeLifetime: time.Duration(c.Auth.ChallengeLifetime),
 		SessionLifetime:   time.Duration(c.Auth.Session),
 		MaxFailures:       failures,
