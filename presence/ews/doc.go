@@ -29,7 +29,7 @@
 // stream: they are a group, whose first mailbox is the anchor. All requests of a
 // group carry its address and the affinity cookie, so that they get to the mailbox
 // server that has the subscriptions. An event has the calendar read again, half a
-// second later, and then at most every five seconds. Without one it is read every
+// second later, and then at most every second and a half. Without one it is read every
 // [Config.Resync].
 //
 // Where there is no stream, or it has ended and cannot be opened again, calendars

@@ -63,6 +63,21 @@
 // A user is found by the mail address of the directory entry, as principal name or as a mail
 // address; that is remembered for a day, and for an hour that there is none.
 //
+// # Lines in Teams
+//
+// A [Writer] shows in Teams who speaks on a line of the PBX. [Writer.Monitors] has it told by the
+// monitors of a presence server:
+//
+//	writer, err := teams.NewWriter(msgraph.WriterConfig{})
+//	…
+//	lines, external := writer.Monitors(pbx)
+//	server, err := presence.New(presence.Config{Lines: lines, External: external, …})
+//	…
+//	err = writer.Serve(ctx)
+//
+// What is written comes back when Teams is read, and is not taken for a call of the user. So a call
+// of Teams that begins within half a minute after one of the PBX shows a little later.
+//
 // # Failures
 //
 // Whom Graph tells when to come back (Retry-After) waits for that long: a mailbox alone for its
