@@ -97,7 +97,7 @@ func start(t *testing.T, config string) *program {
 		}
 	})
 	require.Eventually(t, func() bool { return strings.Contains(p.printed(), "ready\n") || len(p.ended) > 0 },
-		20*time.Second, 5*time.Millisecond)
+		time.Minute, 5*time.Millisecond)
 	require.Contains(t, p.printed(), "ready\n")
 	return p
 }

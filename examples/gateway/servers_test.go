@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/openblustar/blustar/internal/fakeews"
 	"github.com/openblustar/blustar/internal/fakegraph"
+	"github.com/openblustar/blustar/internal/rig"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -56,7 +56,7 @@ func (c *child) start() {
 	c.cmd = exec.Command(timeout, append([]string{"300"}, c.args...)...)
 	c.cmd.Stdout, c.cmd.Stderr = &c.log, &c.log
 	require.NoError(c.t, c.cmd.Start())
-	require.Eventually(c.t, c.ready, 20*time.Second, 20*time.Millisecond, "%s is not ready", c.args[0])
+	require.Eventually(c.t, c.ready, time.Minute, 20*time.Millisecond, "%s is not ready", c.args[0])
 }
 
 // stop ends it, and with it what it has in memory.
@@ -89,15 +89,11 @@ func newPBX(t *testing.T) *pbx {
 	if modules, _ := filepath.Glob("/usr/lib*/*/kamailio/modules/presence_dialoginfo.so"); err != nil || len(modules) == 0 {
 		missing(t, "Kamailio (Debian: kamailio, kamailio-presence-modules)")
 	}
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	require.NoError(t, err)
-	port := conn.LocalAddr().(*net.UDPAddr).Port
-	require.NoError(t, conn.Close())
-	p := &pbx{uri: sipx.URI{Scheme: "sip", Host: "127.0.0.1", Port: port}}
+	p := &pbx{uri: sipx.URI{Scheme: "sip", Host: rig.Address(t), Port: 5060}}
 	p.sender = newStack(t, silent)
 	folder := t.TempDir()
 	p.child = child{t: t, ready: p.answers, args: []string{
-		program, "-f", "../../presence/dialoginfo/testdata/kamailio.cfg", "-l", "udp:127.0.0.1:" + strconv.Itoa(port),
+		program, "-f", "../../presence/dialoginfo/testdata/kamailio.cfg", "-l", "udp:" + p.uri.Host + ":5060",
 		"-P", folder + "/pid", "-Y", folder, "-m", "64", "-M", "8", "-DD", "-E",
 	}}
 	t.Cleanup(p.stop)
@@ -164,10 +160,7 @@ func newCalendars(t *testing.T) *calendars {
 	if err != nil {
 		missing(t, "radicale (Debian: radicale)")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	c := &calendars{host: l.Addr().String(), client: http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	require.NoError(t, l.Close())
+	c := &calendars{host: net.JoinHostPort(rig.Address(t), "8080"), client: http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	folder := t.TempDir()
 	for name, text := range map[string]string{
 		"users":  "alice:alice\npresence:" + calendarPassword + "\n",

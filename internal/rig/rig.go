@@ -224,6 +224,17 @@ func installed(kind, scripts string) error {
 	return err
 }
 
+// Address returns a loopback address of the test's own, where every port is free, also
+// again after a server on it has ended. The test is skipped, or fails, where there is none.
+func Address(t testing.TB) string {
+	t.Helper()
+	address, err := freeAddress()
+	if err != nil {
+		unavailable(t, err)
+	}
+	return address
+}
+
 // freeAddress returns a loopback address of our own. Other tests do the same, at
 // the same time perhaps: there are millions.
 func freeAddress() (string, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/rig"
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/caldav"
@@ -43,10 +44,7 @@ func startServer(t *testing.T, program, home string, back int, args func(folder,
 		}
 		t.Skip(program + " is not installed")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	host := l.Addr().String()
-	require.NoError(t, l.Close())
+	host := net.JoinHostPort(rig.Address(t), "8080")
 	transport := &http.Transport{}
 	r := &davServer{t: t, host: host, home: home, back: back, client: &http.Client{Transport: transport}}
 	r.args = append([]string{path}, args(t.TempDir(), host)...)
@@ -75,8 +73,8 @@ func startRadicale(t *testing.T) *davServer {
 // a series that began before the range that it is asked for, as RFC 4791 §9.9 wants.
 func startXandikos(t *testing.T) *davServer {
 	return startServer(t, "xandikos", "/tom/calendars/", 0, func(folder, host string) []string {
-		_, port, _ := net.SplitHostPort(host)
-		return []string{"-d", folder, "--defaults", "--current-user-principal", "/tom/", "-l", "127.0.0.1", "-p", port}
+		address, port, _ := net.SplitHostPort(host)
+		return []string{"-d", folder, "--defaults", "--current-user-principal", "/tom/", "-l", address, "-p", port}
 	})
 }
 

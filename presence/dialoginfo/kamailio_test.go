@@ -5,11 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/auth"
+	loopback "github.com/openblustar/blustar/internal/rig"
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/dialoginfo"
@@ -27,11 +26,11 @@ import (
 )
 
 // A kamailio is Kamailio's presence server, as a PBX whose telephones PUBLISH
-// their dialogs. It runs from testdata/kamailio.cfg on a free port of its own.
+// their dialogs. It runs from testdata/kamailio.cfg at an address of its own.
 type kamailio struct {
 	t       *testing.T
 	program string
-	port    int
+	host    string
 	defines []string
 	stack   *stack.Stack // the telephones' and the monitor's
 	monitor *dialoginfo.Monitor
@@ -42,7 +41,7 @@ type kamailio struct {
 
 // newKamailio starts one, with a monitor beside it.
 func newKamailio(t *testing.T, change func(*dialoginfo.Config), defines ...string) *kamailio {
-	k := &kamailio{t: t, program: findKamailio(t), port: freePort(t), defines: defines}
+	k := &kamailio{t: t, program: findKamailio(t), host: loopback.Address(t), defines: defines}
 	var err error
 	k.stack, err = stack.Listen(stack.Config{
 		Listen:             []string{"udp:127.0.0.1:0"},
@@ -51,7 +50,7 @@ func newKamailio(t *testing.T, change func(*dialoginfo.Config), defines ...strin
 	require.NoError(t, err)
 	cfg := dialoginfo.Config{
 		Sender:  k.stack,
-		PBX:     sipx.URI{Scheme: "sip", Host: "127.0.0.1", Port: k.port},
+		PBX:     sipx.URI{Scheme: "sip", Host: k.host, Port: 5060},
 		From:    sipx.URI{Scheme: "sip", User: "presence", Host: "127.0.0.1"},
 		Expires: 4 * time.Second,
 	}
@@ -91,19 +90,12 @@ func findKamailio(t *testing.T) string {
 	return ""
 }
 
-func freePort(t *testing.T) int {
-	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	require.NoError(t, err)
-	defer conn.Close()
-	return conn.LocalAddr().(*net.UDPAddr).Port
-}
-
 // start starts Kamailio and waits until it answers. Should the test be killed,
 // Kamailio ends by itself after five minutes.
 func (k *kamailio) start() {
 	dir := k.t.TempDir()
 	args := []string{"300", k.program, "-f", "testdata/kamailio.cfg", "-P", dir + "/pid", "-Y", dir,
-		"-l", "udp:127.0.0.1:" + strconv.Itoa(k.port), "-m", "64", "-M", "8", "-DD", "-E"}
+		"-l", "udp:" + k.host + ":5060", "-m", "64", "-M", "8", "-DD", "-E"}
 	for _, d := range k.defines {
 		args = append(args, "-A", d)
 	}
@@ -113,7 +105,7 @@ func (k *kamailio) start() {
 	require.Eventually(k.t, func() bool {
 		res, err := k.do("OPTIONS", "ping", nil)
 		return err == nil && res.Status == 200
-	}, 20*time.Second, 50*time.Millisecond, "Kamailio does not answer")
+	}, time.Minute, 50*time.Millisecond, "Kamailio does not answer")
 }
 
 // stop ends it, and with it all that it knew.
@@ -127,7 +119,7 @@ func (k *kamailio) stop() {
 
 // do sends a request about a device.
 func (k *kamailio) do(method, device string, body []byte, fields ...sipx.Field) (*sipx.Response, error) {
-	uri := sipx.URI{Scheme: "sip", User: device, Host: "127.0.0.1", Port: k.port}
+	uri := sipx.URI{Scheme: "sip", User: device, Host: k.host, Port: 5060}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	return sipx.Do(ctx, k.stack, &sipx.Request{
@@ -208,7 +200,7 @@ func (k *kamailio) watch(device string) *fadingLamp {
 
 func (k *kamailio) eventually(l *fadingLamp, want aa.LineState) {
 	k.t.Helper()
-	require.Eventually(k.t, func() bool { return l.shows() == want }, 20*time.Second, 10*time.Millisecond, "want %s", want)
+	require.Eventually(k.t, func() bool { return l.shows() == want }, time.Minute, 10*time.Millisecond, "want %s", want)
 }
 
 // TestKamailio shows line states through a presence server that is not ours
