@@ -156,7 +156,8 @@ func (s *server) reload(ctx context.Context) error {
 		}
 	}
 	s.presence.ApplyPolicy(ctx)
-	s.endSessions(endedBy(before, f))
+	ended := endedBy(before, f)
+	s.endSessions(func(id auth.Identity) bool { return ended(id) || s.backends.gone(ctx, id) })
 	s.log.Info("reloaded", "users", f.size(), "accounts", f.accounts.Len())
 	return nil
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/go-ldap/ldap/v3"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
 
@@ -54,6 +56,58 @@ func (p *program) eventually(path string, status int) {
 			require.FailNow(p.t, path, "still %d %s", a.status, a.body)
 		}
 	}
+}
+
+// Passwords by bind at a real OpenLDAP (auth.ldap), BSP-2.10-7, BSP-2.10-8: the right one
+// signs in; whoever guesses locks nobody out there; a policy goes by an attribute of the
+// watcher (BSX-16); and who is removed there has no session from the next look on (BSX-10).
+func TestSignInByBind(t *testing.T) {
+	slapd := rig.Start(t, "slapd", "--ppolicy") // which locks an account after 5
+	admin, err := ldap.DialURL(slapd["URL"])
+	require.NoError(t, err)
+	defer admin.Close()
+	require.NoError(t, admin.Bind(slapd["ADMIN_DN"], slapd["ADMIN_PW"]))
+	dn := func(uid string) string {
+		res, err := admin.Search(&ldap.SearchRequest{BaseDN: slapd["BASE_DN"], Scope: ldap.ScopeWholeSubtree, Filter: "(uid=" + uid + ")"})
+		require.NoError(t, err)
+		require.Len(t, res.Entries, 1)
+		return res.Entries[0].DN
+	}
+	bob := dn("bob")
+	sales := ldap.NewModifyRequest(bob, nil)
+	sales.Replace("departmentNumber", []string{"Sales"})
+	require.NoError(t, admin.Modify(sales))
+
+	policy := filepath.Join(t.TempDir(), "policy.json")
+	require.NoError(t, os.WriteFile(policy, []byte(`{"rules":[{"watchers":["group:sales"],"sight":"no-lines"}]}`), 0o600))
+	p := serveLDAP(t, map[string]any{
+		"url": slapd["URL_TLS"], "ca_file": slapd["CA_FILE"], "bind_dn": slapd["BIND_DN"], "base_dn": slapd["BASE_DN"],
+		"sip_attributes": []string{slapd["SIP_ATTR"], "mail"}, "group_attributes": []string{"departmentNumber"},
+	}, slapd["BIND_PW"], map[string]any{"auth": map[string]any{"ldap": true}, "policy": policy})
+	address := func(user string) string { return "sip:" + user + "@" + slapd["SIP_DOMAIN"] }
+	pw := slapd["USER_PW"]
+	alice := p.phone("udp", address("alice"), "alice", pw)
+	require.NoError(t, alice.SignIn(t.Context()))
+	number := alice.hears(address("alice"), "herself", func(s client.Summary) bool { return len(s.Lines) > 0 }).Summary().Lines[0].DN
+	require.Equal(t, 204, p.request("PUT", "/v1/lines/"+number, `{"state":"busy"}`).status)
+	watcher := p.phone("udp", address("bob"), "bob", pw)
+	require.NoError(t, watcher.Watch(t.Context(), address("alice")))
+	watcher.hears(address("alice"), "busy, and not why", is("busy", "Busy"))
+
+	for range 8 {
+		guess := p.phone("udp", address("carol"), "carol", "guess")
+		require.Error(t, guess.SignIn(t.Context()))
+	}
+	user, err := ldap.DialURL(slapd["URL"])
+	require.NoError(t, err)
+	defer user.Close()
+	require.NoError(t, user.Bind(dn("carol"), pw), "is not locked")
+
+	require.Contains(t, p.request("GET", "/metrics", "").body, `blustar_auth_held{kind="session"} 2`)
+	require.NoError(t, admin.Del(ldap.NewDelRequest(bob, nil)))
+	require.Equal(t, 204, p.request("POST", "/v1/reload", "").status)
+	require.Contains(t, p.request("GET", "/metrics", "").body, `blustar_auth_held{kind="session"} 1`)
+	require.NotContains(t, p.stderr.String(), pw)
 }
 
 // With a real OpenLDAP: BSP-2.1-1, BSP-2.1-2, BSP-2.1-5; it starts while the
