@@ -63,12 +63,10 @@ type Config struct {
 	OldDigest Where
 	// Cipher of X-BSS-rauth. Default Tuz.
 	Cipher Cipher
-	// Realm of Digest challenges. Default: the realm of the Digest accounts,
-	// where they have exactly one and say so (Realms() []string), else
-	// "blustar". Accounts of other realms cannot authenticate by Digest.
+	// Realm of Digest challenges. Default: that of the Digest accounts, where they have exactly
+	// one and say so (Realms() []string), else "blustar". Accounts of others have no Digest.
 	Realm string
-	// Capable says by the User-Agent whether a client can authenticate, for
-	// ModeOptional. Default: DefaultCapable.
+	// Capable tells clients that can authenticate, for ModeOptional. Default: DefaultCapable.
 	Capable func(userAgent string) bool
 	// RequireTLS accepts credentials, and asks for them, over TLS and WSS
 	// only; a client elsewhere gets a 403 with a Warning that says so, before
@@ -109,12 +107,11 @@ type Config struct {
 
 	// VerifyTimeout bounds one call of a verifier. Default 10 seconds.
 	VerifyTimeout time.Duration
-	// MaxVerifications bounds the calls of verifiers that are under way at the same
-	// time, MaxPending the requests that wait for one. Whoever is beyond them is told
-	// to try again. Each holds for users, for mobile client controllers, and for
-	// Digest. No account and no source has more than a quarter of MaxPending, but
-	// for controllers. Keep MaxPending below the number of requests that the host
-	// handles at a time, since each holds up one. Both are 128 by default.
+	// MaxVerifications bounds the calls of verifiers under way, MaxPending the requests that
+	// wait for one; whoever is beyond them is told to try again. Each holds for users, for
+	// mobile client controllers, and for Digest. No account and no source has more than a
+	// quarter of MaxPending, but for controllers. Keep it below the requests that the host
+	// handles at a time, each of which it holds up. Both are 128 by default.
 	MaxVerifications int
 	MaxPending       int
 	// RetryAfter of the Decision where nobody could tell. Default 5 seconds.
@@ -125,10 +122,10 @@ type Config struct {
 	// sixteenth of the challenges and failures, and no account of the sessions.
 	// Default 100,000, which take some 100 MB when all are full.
 	MaxRecords int
-	// KeepSession, if it is not nil, is called for each session that begins or ends
-	// early, but for those of TLS and WSS, which end with their connection. A host that stores the records
-	// gives them back by [Guard.RestoreSession] after a restart. It is called by
-	// several goroutines at once, within [Guard.Check], and so must not block.
+	// KeepSession, if it is not nil, is called for each session that begins or ends early, but
+	// for those of TLS and WSS, which end with their connection. A host that stores the records
+	// gives them back by [Guard.RestoreSession] after a restart. It is called by several
+	// goroutines at once, within calls of the guard, and so must not block.
 	KeepSession func(SessionRecord)
 
 	// Logger gets sign-ins and refusals at info, throttling and failures of the verifier at

@@ -17,10 +17,8 @@ import (
 
 // The header fields of §2.10.
 const (
-	// HeaderAuth carries the challenge in a 401.
-	HeaderAuth = "X-BSS-auth"
-	// HeaderRauth carries the encrypted credentials in a request.
-	HeaderRauth = "X-BSS-rauth"
+	HeaderAuth  = "X-BSS-auth"  // the challenge in a 401
+	HeaderRauth = "X-BSS-rauth" // the encrypted credentials in a request
 )
 
 // Guard decides whether requests come from whom they should. Make one with [New]. It is safe

@@ -103,34 +103,25 @@ const (
 	Unavailable
 )
 
-// String names the verdict in lower case.
-func (v Verdict) String() string {
-	switch v {
-	case Accept:
-		return "accept"
-	case Challenge:
-		return "challenge"
-	case Forbid:
-		return "forbid"
-	case Unavailable:
-		return "unavailable"
+// verdicts are the name and the SIP status of each; the first is what none of them has.
+var verdicts = [...]struct {
+	name   string
+	status int
+}{{"none", 403}, {"accept", 0}, {"challenge", 401}, {"forbid", 403}, {"unavailable", 503}}
+
+func (v Verdict) known() Verdict {
+	if v < 0 || int(v) >= len(verdicts) {
+		return 0
 	}
-	return "none"
+	return v
 }
 
-// StatusCode returns the SIP status of the answer: 401, 403, 503, and 0 for
-// Accept, whose answer is the host's.
-func (v Verdict) StatusCode() int {
-	switch v {
-	case Accept:
-		return 0
-	case Challenge:
-		return 401
-	case Unavailable:
-		return 503
-	}
-	return 403
-}
+// String names the verdict in lower case.
+func (v Verdict) String() string { return verdicts[v.known()].name }
+
+// StatusCode returns the SIP status of the answer: 401, 403, 503, and 0 for Accept, whose
+// answer is the host's.
+func (v Verdict) StatusCode() int { return verdicts[v.known()].status }
 
 // HeaderField is one header field of an answer.
 type HeaderField struct{ Name, Value string }

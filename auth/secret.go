@@ -51,17 +51,11 @@ func (s Secret) Wipe() {
 // String returns [Redacted].
 func (Secret) String() string { return Redacted }
 
-// GoString returns [Redacted].
-func (Secret) GoString() string { return Redacted }
-
 // Format writes [Redacted] for every verb.
 func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, Redacted) }
 
 // LogValue returns [Redacted].
 func (Secret) LogValue() slog.Value { return slog.StringValue(Redacted) }
 
-// MarshalJSON returns [Redacted] as a JSON string.
-func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + Redacted + `"`), nil }
-
-// MarshalText returns [Redacted].
+// MarshalText returns [Redacted], for JSON too.
 func (Secret) MarshalText() ([]byte, error) { return []byte(Redacted), nil }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -66,12 +67,31 @@ func (g *Guard) EndSessions(gone func(Identity) bool) int {
 		ended[id] = gone(id)
 	}
 	keys := g.sessions.drop(func(s session) bool { return ended[s.identity] })
+	g.forget(keys...)
+	return len(keys)
+}
+
+// forget tells the store of sessions that have ended.
+func (g *Guard) forget(keys ...recordKey) {
 	for _, key := range keys {
 		if g.cfg.KeepSession != nil {
 			g.cfg.KeepSession(session{}.record(key, time.Time{}))
 		}
 	}
-	return len(keys)
+}
+
+// Disown ends the session that a request was accepted within, because its account is not
+// the one that From claims: who knows a user's From and Contact can sign in with them as
+// somebody else, from behind the same address. It returns what to answer: a challenge, or,
+// where the request brought credentials, that it is forbidden.
+func (g *Guard) Disown(ctx context.Context, r Request) Decision {
+	key := g.sessionKey(&r)
+	g.sessions.update(key, recordKey{}, time.Time{}, func(s session, _ bool) (session, bool) { return s, false })
+	g.forget(key)
+	if r.hasRauth() || len(r.Authorization) > 0 {
+		return Decision{Verdict: Forbid, Reason: ErrNotPermitted}
+	}
+	return g.decision(ctx, &r, outcome{verdict: Challenge, reason: ErrNoCredentials})
 }
 
 // SessionRecord is a session in a form that a store can keep over a restart.

@@ -103,6 +103,23 @@ func TestEndSessions(t *testing.T) {
 	require.Equal(t, auth.Accept, f.try(tom, `DE\tom`, "secret").Verdict, "it may sign in, if it can")
 }
 
+// BSX-10: an impostor's session is not in the way of the user whose From, Contact and
+// address it has: the host disowns it, and the user is asked.
+func TestDisown(t *testing.T) {
+	var stored auth.SessionRecord
+	f := newFixture(t, func(c *auth.Config) { c.KeepSession = func(r auth.SessionRecord) { stored = r } })
+	r := f.request("tom")
+	require.Equal(t, auth.Accept, f.try(r, `DE\bill`, "other").Verdict)
+	require.Equal(t, `de\bill`, f.Check(r).Identity.Account)
+	d := f.Disown(t.Context(), r)
+	require.Equal(t, auth.Challenge, d.Verdict)
+	require.True(t, stored.Expires.IsZero())
+	answer := f.answer(r, d, `DE\tom`, "secret")
+	require.Equal(t, `de\tom`, f.Check(answer).Identity.Account)
+	require.Equal(t, auth.Forbid, f.Disown(t.Context(), answer).Verdict, "who says who they are is not asked again")
+	require.Equal(t, auth.Challenge, f.Check(r).Verdict)
+}
+
 // Two users with one From, Contact and address: a success of the other ends the
 // session, so that nobody is taken for somebody else. Both are asked again.
 func TestSessionOfTwoUsers(t *testing.T) {

@@ -45,13 +45,40 @@ func (s *Server) check(ctx context.Context, x *exchange, contact sipx.Address, d
 	for v := range req.Header.Values("Authorization") {
 		r.Authorization = append(r.Authorization, v)
 	}
+	x.asked, x.digest = r, d.Digest
 	decision := s.cfg.Guard.Check(ctx, r)
 	if decision.Verdict == auth.Accept {
 		return decision.Identity, nil
 	}
+	return auth.Identity{}, s.notLetIn(x, decision)
+}
+
+// disowner is what a [Guard] may be, too.
+type disowner interface {
+	// Disown ends the session that a request came within, since its account is not the
+	// one that From or the dialog is of, and returns the answer: a challenge where the
+	// request had no credentials.
+	Disown(ctx context.Context, r auth.Request) auth.Decision
+}
+
+// notOneself is the error for a request whose account is not the one that it is about, by
+// From or by its dialog. Who shares From, Contact and address with an impostor is asked to
+// sign in, not refused for what the impostor did.
+func (s *Server) notOneself(ctx context.Context, x *exchange, err error) error {
+	if g, ok := s.cfg.Guard.(disowner); ok {
+		if d := g.Disown(ctx, x.asked); d.Verdict == auth.Challenge {
+			return s.notLetIn(x, d)
+		}
+	}
+	return err
+}
+
+// notLetIn is the guard's answer as an error.
+func (s *Server) notLetIn(x *exchange, decision auth.Decision) error {
+	req := x.req
 	res := sipx.NewResponse(decision.Verdict.StatusCode())
 	res.Reason = decision.Phrase
-	if decision.Verdict == auth.Challenge && !d.Digest { // as printed in §2.10
+	if decision.Verdict == auth.Challenge && !x.digest { // as printed in §2.10
 		res.Header.Add("Contact", s.cfg.Sender.Contact(req.Flow))
 		if v := req.Header.Get("Expires"); v != "" {
 			res.Header.Add("Expires", v)
@@ -65,9 +92,9 @@ func (s *Server) check(ctx context.Context, x *exchange, contact sipx.Address, d
 	for _, f := range decision.Header {
 		res.Header.Add(f.Name, f.Value)
 	}
-	s.cfg.Logger.Debug("not let in", "status", res.Status, "method", req.Method, "client", r.Client,
-		"source", r.Source.String(), "reason", decision.Reason)
-	return auth.Identity{}, &refused{res}
+	s.cfg.Logger.Debug("not let in", "status", res.Status, "method", req.Method, "client", x.asked.Client,
+		"source", x.asked.Source.String(), "reason", decision.Reason)
+	return &refused{res}
 }
 
 // party is whose part of the bounds a request takes: that of the account, else of the

@@ -13,6 +13,7 @@ import (
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/sipx"
 )
 
 // gate is a guard under the test's control: it lets in whom it is told.
@@ -114,6 +115,51 @@ func TestOnlyForOneself(t *testing.T) {
 	require.Equal(t, 200, tom.status("", "busy", "").Status)
 	g.decision = auth.Decision{Verdict: auth.Accept, Identity: auth.Identity{Account: "x", ID: "tom"}}
 	require.Equal(t, 200, tom.status("", "busy", "").Status, "the same directory entry")
+}
+
+// BSX-10: whoever signs in under another user's From and Contact, from behind the same
+// address, is not in that user's way: the user is asked to sign in, and not refused.
+func TestImpostorBehindTheSameAddress(t *testing.T) {
+	accounts := auth.VerifierFunc(func(_ context.Context, c auth.Credentials) (auth.Identity, error) {
+		return auth.Identity{Account: c.Name.String()}, nil
+	})
+	guard, err := auth.New(auth.Config{Verifier: accounts})
+	require.NoError(t, err)
+	w := newWorld(t, func(c *presence.Config) { c.Guard = guard })
+	as := func(account string, send func(*endpoint) *sipx.Response) (first, second int) {
+		e := w.client("tom", "192.0.2.8") // From and Contact are tom's
+		res := send(e)
+		first = res.Status
+		if key := res.Header.Get("X-BSS-auth"); first == 401 {
+			c, err := auth.NewCredentials(account, []byte("x"))
+			require.NoError(t, err)
+			rauth, err := c.Encrypt(auth.Tuz{}, key)
+			require.NoError(t, err)
+			e.header = []string{"X-BSS-rauth: " + rauth}
+			second = send(e).Status
+		}
+		return first, second
+	}
+	subscribe := func(e *endpoint) *sipx.Response {
+		_, res := e.subscribe("sip:tom@example.com")
+		return res
+	}
+	publish := func(e *endpoint) *sipx.Response { return e.status("", "busy", "") }
+	own := func(e *endpoint) *sipx.Response { // which From does not tell
+		return e.w.send(e.request("PUBLISH", "sip:192.0.2.1:5060", "<sip:ann@example.com>", "p", 1, bluStarBody("busy", ""),
+			"Event: presence", "Expires: 300", "Content-Type: application/pidf+xml"))
+	}
+	for _, send := range []func(*endpoint) *sipx.Response{subscribe, publish} {
+		first, second := as(`DE\ann`, own)
+		require.Equal(t, []int{401, 200}, []int{first, second}, "a session of ann's")
+		first, second = as(`DE\tom`, send)
+		require.Equal(t, []int{401, 200}, []int{first, second}, "tom is asked")
+		first, second = as(`DE\ann`, send)
+		require.Equal(t, []int{200, 0}, []int{first, second}, "tom's session")
+		guard.EndSessions(func(auth.Identity) bool { return true })
+		first, second = as(`DE\ann`, send)
+		require.Equal(t, []int{401, 403}, []int{first, second}, "ann is not tom")
+	}
 }
 
 // BSX-10: with ListedFrom no account is under an address that the directory does not have,

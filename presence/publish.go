@@ -79,7 +79,11 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 		return err
 	}
 	if !mayActFor(id, &entry) {
-		return sipx.Errorf(403, "that is another user's presence")
+		err := sipx.Errorf(403, "that is another user's presence")
+		if bareURI(req.From.URI) == pub.address {
+			return s.notOneself(ctx, x, err)
+		}
+		return err
 	}
 	pub.p = s.presentities.pin(&entry)
 	defer s.presentities.unpin(pub.p)

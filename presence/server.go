@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/internal/shard"
 	"github.com/openblustar/blustar/pidf"
@@ -130,6 +131,9 @@ type exchange struct {
 	sent     []byte // its body, as it came
 	began    time.Time
 	answered bool
+
+	asked  auth.Request // what the guard was asked, if it was
+	digest bool         // the client is not one of BluStar
 }
 
 // ServeSIP implements [sipx.Handler].

@@ -209,7 +209,7 @@ func (s *Server) whoAndWhat(ctx context.Context, sub *subscribing, uris []string
 		}
 	}
 	if err := s.mayBe(sub.id, user.result); err != nil {
-		return user, nil, err
+		return user, nil, s.notOneself(ctx, sub.exchange, err)
 	}
 	return user, list, nil
 }
@@ -285,7 +285,7 @@ func (s *Server) items(ctx context.Context, sub *subscribing, user watched, list
 // resubscribe refreshes or ends a subscription.
 func (s *Server) resubscribe(ctx context.Context, d *subscription.Dialog, sub *subscribing) error {
 	if who := d.Account(); who != "" && !strings.EqualFold(who, whoIs(sub.id)) {
-		return sipx.Errorf(403, "the subscription is somebody else's")
+		return s.notOneself(ctx, sub.exchange, sipx.Errorf(403, "the subscription is somebody else's"))
 	}
 	var uris []string
 	if len(sub.req.Body) > 0 { // Require: recipient-list-subscribe without a body changes no list
