@@ -178,45 +178,52 @@ func (cs *clients) join(m *member, own bool, user string) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := m.client
-	if m.own {
+	switch {
+	case m.own:
 		return true
+	case own && !cs.roomLocked(c, user):
+		cs.forgetLocked(c)
+		return false
 	}
-	if own {
-		if !cs.roomLocked(c, user) {
-			cs.forgetLocked(c)
-			return false
-		}
-		cs.enlivenLocked(c, user)
-		switch {
-		case c.comesBack(m):
-			c.generation++
-			c.spoken = false
-		case !c.hasOwn():
-			c.spoken = false // it starts
-		}
-	}
-	m.own = own
-	m.generation = c.generation
 	if !slices.Contains(c.dialogs, m) {
 		c.dialogs = append(c.dialogs, m)
+		m.generation = c.generation
+	}
+	if own {
+		cs.enlivenLocked(c, user)
+		before, after := c.sameOwn(m)
+		switch {
+		case after: // it is of a life before
+			m.generation = c.generation - 1
+		case before: // it has come back
+			c.generation++
+			m.generation, c.spoken = c.generation, false
+		default:
+			m.generation, c.spoken = c.generation, c.spoken && c.hasOwn()
+		}
+		m.own = true
 	}
 	cs.server.journal.mark(clientEntry(c.key), (*wholeEntry)(m.dialog))
 	return true
 }
 
-// comesBack reports whether an own subscription tells that the client has started
-// again: it has such a one already. A PC client has two, its address and its list;
-// that it opens another list, before it ends the one that it had, tells nothing where
-// it has a subscription to its address. clients.mu is held.
-func (c *client) comesBack(m *member) bool {
-	same, address := false, false
+// sameOwn reports whether a client has an own subscription as m already, opened before it
+// or after it: whichever comes second tells that the client has started again. A PC
+// client has two, its address and its list; that it opens another list, before it ends
+// the one that it had, tells nothing where it has a subscription to its address.
+// clients.mu is held.
+func (c *client) sameOwn(m *member) (before, after bool) {
 	for _, o := range c.dialogs {
-		if o.own && o.generation == c.generation && o != m {
-			same = same || o.dialog.IsList() == m.dialog.IsList()
-			address = address || !o.dialog.IsList()
+		switch {
+		case !o.own || o.generation != c.generation || o == m:
+		case m.dialog.IsList() && !o.dialog.IsList():
+			return false, false
+		case o.dialog.IsList() == m.dialog.IsList():
+			before = before || o.dialog.Serial() < m.dialog.Serial()
+			after = after || o.dialog.Serial() > m.dialog.Serial()
 		}
 	}
-	return same && (!m.dialog.IsList() || !address)
+	return before, after
 }
 
 // hasOwn reports whether a client has a subscription to its own address, of those

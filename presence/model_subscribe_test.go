@@ -72,26 +72,32 @@ func (r *reference) join(tag string, d *refDialog, ex exchange) {
 // that subscribes to its own address once more has come back: what it had before is
 // no longer its life.
 func (r *reference) enter(c *refClient, tag string, d *refDialog) {
-	if d.own {
-		c.user, c.alive = d.watches[0].user, true
-		same, address := false, false
-		for _, other := range c.dialogs {
-			if o := r.dialogs[other]; other != tag && o.own && o.generation == c.generation {
-				same, address = same || o.list == d.list, address || !o.list
-			}
-		}
-		switch {
-		case same && (!d.list || !address):
-			c.generation++
-			c.started = false
-		case !r.hasOwn(*c):
-			c.started = false
-		}
-	}
 	if !slices.Contains(c.dialogs, tag) {
 		c.dialogs = append(slices.Clip(c.dialogs), tag)
+		d.generation = c.generation
 	}
-	d.generation = c.generation
+	if !d.own {
+		return
+	}
+	c.user, c.alive = d.watches[0].user, true
+	own, before, after, address := false, false, false, false
+	for _, other := range c.dialogs {
+		if o := r.dialogs[other]; other != tag && o.own && o.generation == c.generation {
+			own, address = true, address || !o.list
+			if o.list == d.list {
+				before, after = before || o.serial < d.serial, after || o.serial > d.serial
+			}
+		}
+	}
+	switch again := !d.list || !address; {
+	case again && after:
+		d.generation = c.generation - 1
+	case again && before:
+		c.generation++
+		d.generation, c.started = c.generation, false
+	default:
+		d.generation, c.started = c.generation, c.started && own
+	}
 }
 
 // hasOwn reports whether a client has a subscription to its own address.
