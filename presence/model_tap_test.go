@@ -194,7 +194,7 @@ func newTracker() *tracker { return &tracker{shown: map[string]*trackedDoc{}} }
 // restarted notes that the process that sent what is under way is gone: another sends
 // it again, where nobody has acknowledged it. A list of RLMI begins anew.
 func (t *tracker) restarted(full bool) {
-	t.started, t.underWay, t.full, t.postponed = true, 0, time.Time{}, false
+	t.started, t.underWay, t.full, t.postponed, t.answered = true, 0, time.Time{}, false, time.Time{}
 	for _, d := range t.shown {
 		d.underWay, d.due, d.asked = false, false, full || !d.acked
 	}
@@ -255,7 +255,9 @@ func (t *tracker) sent(req *sipx.Request, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	t.underWay++
+	if t.underWay++; t.answered.IsZero() && t.underWay > 1 || t.underWay > 3 && req.Flow.Conn == 0 { // BSX-9
+		return fmt.Errorf("NOTIFY %d is one of %d under way", req.CSeq, t.underWay)
+	}
 	if strings.HasPrefix(state, "terminated") {
 		t.final = state
 		if t.underWay > 1 {
