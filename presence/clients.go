@@ -63,6 +63,7 @@ type member struct {
 
 	// Guarded by clients.mu.
 	own        bool  // subscribes to its user's own address
+	judged     bool  // whether it does is settled: by what it was opened with, once that was found
 	generation int32 // of the client, when it last opened or refreshed the dialog
 }
 
@@ -170,18 +171,24 @@ func (cs *clients) forgetLocked(c *client) {
 	}
 }
 
+// judge reports whether a dialog has yet to be judged as its client's own, which is done
+// once: what else its list begins with later changes nothing.
+func (cs *clients) judge(m *member) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	first := !m.judged
+	m.judged = true
+	return first
+}
+
 // join adds a dialog to its client, or tells more of one that is in it already. own
-// tells that it subscribes to the address of its user, which it does from then on: what
-// else its list begins with later changes nothing. join reports false where that user
+// tells that it subscribes to the address of its user. It reports false where that user
 // has too many live clients.
 func (cs *clients) join(m *member, own bool, user string) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := m.client
-	switch {
-	case m.own:
-		return true
-	case own && !cs.roomLocked(c, user):
+	if own && !cs.roomLocked(c, user) {
 		cs.forgetLocked(c)
 		return false
 	}

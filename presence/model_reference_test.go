@@ -80,6 +80,7 @@ type refDialog struct {
 	from              directory.Address
 	serial            int // in the order in which they were opened
 	hasClient, own    bool
+	judged            bool // whether it is
 	generation        int
 	expires           time.Time
 	seq               uint32

@@ -61,6 +61,7 @@ func (r *reference) join(tag string, d *refDialog, ex exchange) {
 	from, user := r.locate(ex.req.From.URI.String(), ex)
 	d.from = from
 	if first := d.watches[0]; first.user[0] != '?' {
+		d.judged = true
 		d.own = user == first.user || user[0] == '?' && (from == first.address || c.user == "" || c.user == first.user)
 	}
 	c.amcc = strings.HasPrefix(at.contact, "sip:fmc@")
@@ -135,6 +136,7 @@ func (r *reference) refresh(ex exchange, tag string, uris []string, list bool, g
 				ask = append(ask, asked{tag, uri, true})
 			}
 		}
+		d.judged = d.judged || watches[0].address != d.watches[0].address
 		d.watches = watches
 	}
 	d.expires = r.now.Add(granted)
@@ -178,7 +180,8 @@ func (r *reference) resolve(a directory.Address) (ask []asked) {
 				ask = append(ask, asked{tag, w.entity, false})
 			}
 		}
-		if c, ok := r.clients[d.client]; ok && d.hasClient && first && !d.own {
+		if c, ok := r.clients[d.client]; ok && d.hasClient && first && !d.judged {
+			d.judged = true
 			if id := r.ids[d.from]; id != "" {
 				d.own = id == to
 			} else {

@@ -242,7 +242,7 @@ func (s *Server) move(w *subscription.Watch, from *pending, to *presentity, entr
 		}
 		return
 	}
-	if !w.Move(from, to, s.viewOf(d, entry, sender)) || m == nil || m.client == nil || d.Watches()[0] != w {
+	if !w.Move(from, to, s.viewOf(d, entry, sender)) || m == nil || m.client == nil || d.Watches()[0] != w || !s.clients.judge(m) {
 		return
 	}
 	own := s.owns(m.client, sender, entry)

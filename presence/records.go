@@ -196,6 +196,7 @@ type dialogRecord struct {
 	Source     netip.Prefix `json:"source,omitzero"`
 	Client     string       `json:"client,omitempty"` // its key, where it is one's
 	Own        bool         `json:"own,omitempty"`
+	Judged     bool         `json:"judged,omitempty"`
 	Generation int32        `json:"generation,omitempty"`
 }
 
@@ -234,7 +235,7 @@ func (e *wholeEntry) record(s *Server) Write {
 	}
 	if m, ok := d.Data.(*member); ok && m.client != nil {
 		s.clients.mu.Lock()
-		v.Client, v.Own, v.Generation = string(m.client.key), m.own, m.generation
+		v.Client, v.Own, v.Judged, v.Generation = string(m.client.key), m.own, m.judged, m.generation
 		s.clients.mu.Unlock()
 	}
 	w.Value = value(v)

@@ -236,7 +236,7 @@ func (in *inventory) dialog(r *dialogRecord, t *turnRecord) (*subscription.Dialo
 		if c == nil {
 			return nil, errors.New("its client is not there")
 		}
-		m = &member{client: c, own: r.Own, generation: r.Generation}
+		m = &member{client: c, own: r.Own, judged: r.Judged, generation: r.Generation}
 		o.Data, o.Pulse = m, &c.pulse
 	}
 	for _, uri := range r.Entities {

@@ -117,7 +117,7 @@ func (s *Server) open(ctx context.Context, sub *subscribing) error {
 		Data: sub.dialect,
 	}
 	if sub.dialect.ClientLife && !sub.pack.watchers && sub.expires > 0 {
-		m = &member{client: s.clientOf(sub.req, sub.contact, sub.id, pinned.id(0))}
+		m = &member{client: s.clientOf(sub.req, sub.contact, sub.id, pinned.id(0)), judged: found[0].result.Err == nil}
 		opening.Data, opening.Pulse = m, &m.client.pulse
 	}
 	d, err := s.registry.Open(opening)
@@ -406,8 +406,8 @@ func (s *Server) lookAgain(ctx context.Context, d *subscription.Dialog, sub *sub
 
 // replaceList makes d watch exactly uris (§4.2) and returns the new ones.
 func (s *Server) replaceList(ctx context.Context, d *subscription.Dialog, sub *subscribing, uris []string) ([]*subscription.Watch, error) {
-	have := make(map[string]*subscription.Watch)
-	for _, w := range d.Watches() {
+	have, before := make(map[string]*subscription.Watch), d.Watches()
+	for _, w := range before {
 		have[watchKey(w.Entity())] = w
 	}
 	items := make([]subscription.Item, len(uris))
@@ -430,6 +430,9 @@ func (s *Server) replaceList(ctx context.Context, d *subscription.Dialog, sub *s
 			items[i] = added[n]
 			n++
 		}
+	}
+	if m, ok := d.Data.(*member); ok && (len(uris) == 0 || len(before) == 0 || watchKey(uris[0]) != watchKey(before[0].Entity())) {
+		s.clients.judge(m) // by what it was opened with, which is not there any more
 	}
 	watches, err := d.SetItems(items)
 	if err != nil {
