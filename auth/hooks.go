@@ -39,6 +39,8 @@ type Stats struct {
 	Challenges, Sessions, Failures, Known, Nonces int
 	// Calls of verifiers under way, and requests that wait for a check.
 	Verifying, Pending int
+	// The most that there may be: of those two, and of each that is held.
+	MaxVerifying, MaxPending, MaxRecords int
 
 	// Decisions so far: accepted; 401 without a verifier having refused anything,
 	// since there were no credentials, or a key or nonce that has gone; 401 or 403
@@ -67,6 +69,9 @@ func (g *Guard) Stats() Stats {
 		Known:         g.throttle.known.count(),
 		Nonces:        g.nonces.count(),
 		Verifying:     int(g.counters.verifying.Load()),
+		MaxVerifying:  cap(g.users.slots) + cap(g.controllers.slots),
+		MaxPending:    3 * g.cfg.MaxPending, // of users, controllers and Digest
+		MaxRecords:    g.cfg.MaxRecords,
 		Pending:       g.users.places.count() + g.controllers.places.count() + g.digests.count(),
 		Accepted:      g.counters.accepted.Load(),
 		Challenged:    g.counters.challenged.Load(),

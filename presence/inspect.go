@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/publication"
+	"github.com/openblustar/blustar/sipx"
 )
 
 // View is what is known about one presentity now.
@@ -71,13 +73,15 @@ type UserInfo struct {
 	Entity   string               `json:"entity"` // the preferred address
 	Status   consolidation.Status `json:"status"`
 	Note     string               `json:"note"`
-	Since    time.Time            `json:"since"` // of what watchers see
+	Since    time.Time            `json:"since"`                // of what watchers see
+	Next     time.Time            `json:"next_change,omitzero"` // when it may change by itself; zero for never
 	Watchers int                  `json:"watchers"`
 }
 
 // Users lists the users whom the server holds, in no order.
 func (s *Server) Users() []UserInfo {
 	var list []UserInfo
+	now := time.Now()
 	for _, p := range s.presentities.of.Values() {
 		snap := p.current.Load()
 		if snap == nil {
@@ -85,7 +89,7 @@ func (s *Server) Users() []UserInfo {
 		}
 		list = append(list, UserInfo{
 			ID: p.id, Name: entryOf(&snap.state).DisplayName, Entity: snap.entity,
-			Status: snap.result.Status, Note: snap.result.Note, Since: snap.at, Watchers: int(p.watching.Load()),
+			Status: snap.result.Status, Note: snap.result.Note, Since: snap.at, Next: snap.state.NextChange(now), Watchers: int(p.watching.Load()),
 		})
 	}
 	return list
@@ -104,6 +108,10 @@ type SubscriptionInfo struct {
 	Flow      string    `json:"flow"`
 	UnderWay  int       `json:"under_way"` // NOTIFYs without an answer
 	Expires   time.Time `json:"expires"`
+	// Notified is when the last NOTIFY was sent of which the outcome is known, and Answer
+	// what the watcher said to it: "200 OK", or "no answer".
+	Notified time.Time `json:"notified,omitzero"`
+	Answer   string    `json:"answer,omitempty"`
 }
 
 // Subscriptions lists the live subscriptions, the oldest first.
@@ -114,6 +122,13 @@ func (s *Server) Subscriptions() []SubscriptionInfo {
 		info := SubscriptionInfo{
 			ID: d.Tag(), Watcher: bareURI(d.Watcher()), Account: d.Account(), Contact: i.Contact.String(), Dialect: d.Style().Name,
 			Event: i.Event, Flow: i.Flow.String(), UnderWay: i.UnderWay, Expires: i.Expires,
+			Notified: i.Notified,
+		}
+		switch {
+		case i.Answer != 0:
+			info.Answer = strconv.Itoa(i.Answer) + " " + sipx.StatusText(i.Answer)
+		case !i.Notified.IsZero():
+			info.Answer = "no answer"
 		}
 		if m, ok := d.Data.(*member); ok {
 			s.clients.mu.Lock()
@@ -131,6 +146,7 @@ func (s *Server) Subscriptions() []SubscriptionInfo {
 // ClientInfo describes a live client.
 type ClientInfo struct {
 	User          string    `json:"user"`    // ID of the directory entry
+	Entity        string    `json:"entity"`  // the user's preferred address
 	Account       string    `json:"account"` // who was authenticated
 	Contact       string    `json:"contact"`
 	UserAgent     string    `json:"user_agent"`
@@ -157,6 +173,9 @@ func (s *Server) Clients() []ClientInfo {
 		}
 	}
 	s.clients.mu.Unlock()
+	for i := range list {
+		list[i].Entity = s.preferred(list[i].User)
+	}
 	slices.SortFunc(list, func(a, b ClientInfo) int {
 		return cmp.Or(strings.Compare(a.User, b.User), strings.Compare(a.Contact, b.Contact))
 	})
@@ -166,6 +185,7 @@ func (s *Server) Clients() []ClientInfo {
 // PublicationInfo describes a live publication.
 type PublicationInfo struct {
 	Presentity string    `json:"presentity"` // ID of the directory entry
+	Entity     string    `json:"entity"`     // the user's preferred address
 	ETag       string    `json:"etag"`
 	Dialect    string    `json:"dialect"`
 	Status     string    `json:"status"`
@@ -180,7 +200,7 @@ func (s *Server) Publications() []PublicationInfo {
 	var list []PublicationInfo
 	for _, c := range s.publications.All() {
 		info := PublicationInfo{
-			Presentity: c.Presentity, ETag: c.ETag, Status: string(c.Status), Note: c.Note,
+			Presentity: c.Presentity, Entity: s.preferred(c.Presentity), ETag: c.ETag, Status: string(c.Status), Note: c.Note,
 			Owner: c.Owner, Received: c.Received, Expires: c.Expires,
 		}
 		switch c.Rule {
@@ -198,6 +218,16 @@ func (s *Server) Publications() []PublicationInfo {
 		list = append(list, info)
 	}
 	return list
+}
+
+// preferred is the preferred address of a user who is held; empty for others.
+func (s *Server) preferred(id string) string {
+	if p := s.presentities.of.Get(id); p != nil {
+		if snap := p.current.Load(); snap != nil {
+			return snap.entity
+		}
+	}
+	return ""
 }
 
 // Stats counts what the server holds.
@@ -236,6 +266,9 @@ func (s *Server) Stats() Stats {
 	s.pendings.mu.Unlock()
 	return st
 }
+
+// MaxSubscriptions returns how many addresses may be watched: the bound of [Stats].Watches.
+func (s *Server) MaxSubscriptions() int { return s.cfg.MaxSubscriptions }
 
 // unixTime is a moment in nanoseconds of Unix time, where 0 is none.
 func unixTime(at int64) time.Time {

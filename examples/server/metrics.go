@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/openblustar/blustar/presence/console"
 	"github.com/openblustar/blustar/presence/promstats"
 )
 
@@ -22,8 +23,7 @@ func newMetrics(c *promstats.Collector) http.Handler {
 func (s *server) measure() {
 	p := promstats.Parts{
 		Server: s.presence, Guard: s.guard, Stack: s.stack, Directory: s.backends.ldap,
-		Certificate: s.backends.leaf, Listeners: s.stream.Listeners,
-		Limits: map[string]int{"watches": s.cfg.Limits.MaxSubscriptions},
+		Certificate: s.backends.leaf, Listeners: s.stream.Listeners, MaxListeners: console.MaxListeners,
 	}
 	s.metrics.Watch(p)
 }

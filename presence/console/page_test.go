@@ -15,6 +15,8 @@ import (
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/console"
+	"github.com/openblustar/blustar/sipx"
+	"github.com/openblustar/blustar/sipx/sipxtest"
 )
 
 // busy is a line in a call.
@@ -60,6 +62,8 @@ func TestPageShows(t *testing.T) {
 	b.until(`document.querySelectorAll("tbody tr").length === 6 && document.querySelector("#stream").dataset.state === "live"`)
 	row := `[...document.querySelectorAll("tbody tr")].find((r) => r.innerText.includes("Tom Hanks"))`
 	require.Contains(t, b.eval(row+".innerText"), "busy")
+	require.Equal(t, float64(2), b.eval(row+`.querySelectorAll("time").length`), "since when, and until when at least")
+	require.Contains(t, b.text(), "of at most 200000")
 	b.keep("users")
 
 	w.put("/v1/lines/2720", `{"state":"busy"}`) // by the stream, in its row
@@ -95,6 +99,40 @@ func TestPageShows(t *testing.T) {
 		b.until(`document.body.dataset.loaded === "#/` + view + `"`)
 		require.Contains(t, b.text(), "none")
 	}
+}
+
+// Who watches, and what they said to the last NOTIFY; everything leads to its user.
+func TestPageShowsWatchers(t *testing.T) {
+	w := newWorld(t, staff(), nil)
+	answered := make(chan *sipx.Response, 2)
+	for _, user := range []string{"sean.connery", "ada.lovelace"} {
+		w.server.ServeSIP(t.Context(), answer{answered}, sipxtest.NewRequest(`SUBSCRIBE sip:`+user+`@example.com SIP/2.0
+From: <sip:tom.hanks@example.com>;tag=`+user+`
+To: <sip:`+user+`@example.com>
+Call-ID: `+user+`
+CSeq: 1 SUBSCRIBE
+Contact: <sip:tom.hanks@192.0.2.7>
+Event: presence
+Expires: 300
+Content-Length: 0
+
+`))
+		require.Equal(t, 200, (<-answered).Status)
+	}
+	b := newTab(t, w.web.URL+"/#/subscriptions", 1200, 700)
+	b.until(`document.querySelectorAll("tbody tr").length === 2`)
+	b.until(`[...document.querySelectorAll("tbody tr")].every((r) => r.innerText.includes("200 OK, "))`)
+	b.keep("subscriptions")
+	b.eval(`[...document.querySelectorAll("tbody a")].find((a) => a.innerText.includes("sean")).click()`)
+	b.until(`document.querySelector("#view h1").innerText === "Sean Connery" && document.body.innerText.includes("200 OK")`)
+}
+
+// answer takes the answer to a request.
+type answer struct{ to chan *sipx.Response }
+
+func (a answer) Respond(res *sipx.Response) error {
+	a.to <- res
+	return nil
 }
 
 // Text from elsewhere is text: nothing of it runs, whoever wrote it.

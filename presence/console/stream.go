@@ -14,11 +14,13 @@ import (
 	"github.com/openblustar/blustar/presence/consolidation"
 )
 
+// MaxListeners is how many may listen to a [Stream] at a time. Beyond, /v1/events is 503.
+const MaxListeners = 64
+
 const (
-	maxListeners = 64               // of /v1/events at a time
-	maxQueue     = 1024             // events that wait for one of them
-	heartbeat    = 15 * time.Second // between comments that show that the server is there
-	writeTime    = 10 * time.Second // for a listener to take what is sent
+	maxQueue  = 1024             // events that wait for one of them
+	heartbeat = 15 * time.Second // between comments that show that the server is there
+	writeTime = 10 * time.Second // for a listener to take what is sent
 
 	maxRemembered = 10_000 // users whose last changes are kept
 	maxTimeline   = 20     // changes that are kept of each
@@ -135,7 +137,7 @@ func (s *Stream) Close() {
 func (s *Stream) join() (queue chan []byte, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.listeners) >= maxListeners {
+	if s.closed || len(s.listeners) >= MaxListeners {
 		return nil, false
 	}
 	if s.listeners == nil {

@@ -18,7 +18,7 @@ func TestSlowListener(t *testing.T) {
 	require.True(t, ok)
 	quick, ok := s.join()
 	require.True(t, ok)
-	for range maxListeners - 2 {
+	for range MaxListeners - 2 {
 		_, ok = s.join()
 		require.True(t, ok)
 	}

@@ -153,7 +153,7 @@ func (c *Console) getSummary(w http.ResponseWriter, _ *http.Request) error {
 	}
 	s := c.cfg.Server.Stats()
 	writeJSON(w, http.StatusOK, map[string]any{
-		"statuses": statuses, "subscriptions": s.Subscriptions, "watches": s.Watches, "clients": s.Clients,
+		"statuses": statuses, "subscriptions": s.Subscriptions, "watches": s.Watches, "max_watches": c.cfg.Server.MaxSubscriptions(), "clients": s.Clients,
 		"publications": s.Publications, "pending": s.Pending, "notifies_under_way": s.UnderWay, "listeners": c.cfg.Stream.Listeners(),
 	})
 	return nil

@@ -26,11 +26,9 @@ type Parts struct {
 	Directory *ldapdir.Directory
 	// Certificate is the one that TLS clients are shown now.
 	Certificate func() *x509.Certificate
-	// Listeners counts those of the event stream.
-	Listeners func() int
-	// Limits are bounds that the host has set, by the name of a gauge without prefix:
-	// "watches", "connections".
-	Limits map[string]int
+	// Listeners counts those of the event stream, MaxListeners is how many there may be.
+	Listeners    func() int
+	MaxListeners int
 }
 
 // Collector is a [prometheus.Collector]. It is safe for concurrent use.
@@ -192,6 +190,6 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		m.Collect(ch)
 	}
 	if p := c.parts.Load(); p != nil {
-		(&scrape{ch, p.Limits}).parts(p)
+		(&scrape{ch}).parts(p)
 	}
 }

@@ -45,9 +45,8 @@ func TestMetrics(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = sip.Shutdown(context.Background()) })
 	m.Watch(promstats.Parts{
-		Server: server, Guard: guard, Stack: sip, Listeners: func() int { return 3 },
+		Server: server, Guard: guard, Stack: sip, Listeners: func() int { return 3 }, MaxListeners: 64,
 		Certificate: func() *x509.Certificate { return &x509.Certificate{NotAfter: time.Unix(1e9, 0)} },
-		Limits:      map[string]int{"watches": 200_000},
 	})
 
 	hooks.Changed(presence.Change{})
@@ -75,7 +74,7 @@ blustar_notifies_total{outcome="timeout"} 1
 # TYPE blustar_requests_total counter
 blustar_requests_total{method="SUBSCRIBE",status="200"} 1
 blustar_requests_total{method="other",status="501"} 1
-# HELP blustar_watches_limit The most that blustar_watches may be: what comes beyond is refused.
+# HELP blustar_watches_limit The most that blustar_watches may be: what comes beyond is refused or makes room.
 # TYPE blustar_watches_limit gauge
 blustar_watches_limit 200000
 # HELP blustar_event_clients HTTP clients that listen to the stream of presence changes.
@@ -92,6 +91,9 @@ blustar_auth_refusals_total{reason="bad_password"} 1
 	names := map[string]bool{}
 	for _, f := range all {
 		names[f.GetName()] = true
+	}
+	for _, bounded := range []string{"watches", "event_clients", "auth_held", "auth_verifying", "auth_pending", "connections", "sip_pending", "sip_running", "sip_waiting"} {
+		require.True(t, names["blustar_"+bounded] && names["blustar_"+bounded+"_limit"], bounded)
 	}
 	for _, want := range []string{"blustar_build_info", "blustar_notify_duration_seconds", "blustar_sip_received_bytes_total", "blustar_connections"} {
 		require.True(t, names[want], want)

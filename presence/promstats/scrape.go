@@ -6,8 +6,7 @@ import (
 
 // scrape writes the snapshots of all parts.
 type scrape struct {
-	ch     chan<- prometheus.Metric
-	limits map[string]int
+	ch chan<- prometheus.Metric
 }
 
 func (s *scrape) value(kind prometheus.ValueType, name, help string, v float64, labels ...string) {
@@ -18,12 +17,19 @@ func (s *scrape) value(kind prometheus.ValueType, name, help string, v float64, 
 	s.ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("blustar_"+name, help, names, nil), kind, v, values...)
 }
 
-// held is a gauge, with its limit beside it where that is known.
+// held is a gauge.
 func (s *scrape) held(name, help string, n int, labels ...string) {
 	s.value(prometheus.GaugeValue, name, help, float64(n), labels...)
-	if limit, ok := s.limits[name]; ok && len(labels) == 0 {
-		s.value(prometheus.GaugeValue, name+"_limit", "The most that blustar_"+name+" may be: what comes beyond is refused.", float64(limit))
-	}
+}
+
+// bounded is a gauge with its limit beside it.
+func (s *scrape) bounded(name, help string, n, limit int) {
+	s.held(name, help, n)
+	s.limit(name, limit)
+}
+
+func (s *scrape) limit(name string, limit int) {
+	s.value(prometheus.GaugeValue, name+"_limit", "The most that blustar_"+name+" may be: what comes beyond is refused or makes room.", float64(limit))
 }
 
 func (s *scrape) total(name, help string, n uint64, labels ...string) {
@@ -35,7 +41,7 @@ func (s *scrape) parts(p *Parts) {
 		s.server(p)
 	}
 	if p.Listeners != nil {
-		s.held("event_clients", "HTTP clients that listen to the stream of presence changes.", p.Listeners())
+		s.bounded("event_clients", "HTTP clients that listen to the stream of presence changes.", p.Listeners(), p.MaxListeners)
 	}
 	if p.Guard != nil {
 		s.guard(p)
@@ -56,7 +62,7 @@ func (s *scrape) parts(p *Parts) {
 func (s *scrape) server(p *Parts) {
 	n := p.Server.Stats()
 	s.held("subscriptions", "Live subscriptions of watchers (SIP dialogs).", n.Subscriptions)
-	s.held("watches", "Addresses that are watched, over all subscriptions.", n.Watches)
+	s.bounded("watches", "Addresses that are watched, over all subscriptions.", n.Watches, p.Server.MaxSubscriptions())
 	s.held("clients", "BluStar clients that are signed in.", n.Clients)
 	s.held("presentities", "Users whom the presence server holds in memory.", n.Presentities)
 	s.held("pending_addresses", "Watched addresses without an entry in the directory, or for which it could not be asked.", n.Pending)
@@ -73,8 +79,9 @@ func (s *scrape) guard(p *Parts) {
 	}{{"challenge", n.Challenges}, {"session", n.Sessions}, {"failure", n.Failures}, {"nonce", n.Nonces}, {"known", n.Known}} {
 		s.held("auth_held", "What the authentication remembers, by kind: challenges, sessions, failures, Digest nonces, known users.", k.n, "kind", k.kind)
 	}
-	s.held("auth_verifying", "Checks of passwords that are under way.", n.Verifying)
-	s.held("auth_pending", "SIP requests that wait for a check of their credentials.", n.Pending)
+	s.limit("auth_held", n.MaxRecords)
+	s.bounded("auth_verifying", "Checks of passwords that are under way.", n.Verifying, n.MaxVerifying)
+	s.bounded("auth_pending", "SIP requests that wait for a check of their credentials.", n.Pending, n.MaxPending)
 	for _, d := range []struct {
 		decision string
 		n        uint64
@@ -85,10 +92,10 @@ func (s *scrape) guard(p *Parts) {
 
 func (s *scrape) stack(p *Parts) {
 	n := p.Stack.Stats()
-	s.held("connections", "Open SIP connections over TCP, TLS and WebSocket.", n.Connections)
-	s.held("sip_pending", "SIP requests that were sent and wait for their response.", n.Pending)
-	s.held("sip_running", "SIP requests that are being handled.", n.Running)
-	s.held("sip_waiting", "SIP requests that wait to be handled.", n.Waiting)
+	s.bounded("connections", "Open SIP connections over TCP, TLS and WebSocket.", n.Connections, n.MaxConnections)
+	s.bounded("sip_pending", "SIP requests that were sent and wait for their response.", n.Pending, n.MaxPending)
+	s.bounded("sip_running", "SIP requests that are being handled.", n.Running, n.MaxRunning)
+	s.bounded("sip_waiting", "SIP requests that wait to be handled.", n.Waiting, n.MaxWaiting)
 	s.held("sip_queued", "SIP messages that wait to be taken by the network.", n.Queued)
 	s.total("sip_malformed_total", "SIP messages that could not be parsed.", n.Malformed)
 	s.total("sip_strays_total", "SIP responses that no request waited for, most of them repeated.", n.Strays)

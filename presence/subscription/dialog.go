@@ -46,9 +46,11 @@ type Dialog struct {
 	localSeq    uint32
 	remoteSeq   uint32
 	version     uint32 // of the next body that counts
-	underWay    int32  // NOTIFYs without a final response
-	unreachable int64  // since when the network has not reached the watcher, Unix time; 0 where it has
+	unreachable uint32 // since when the network has not reached the watcher, Unix time; 0 where it has
 	listedAt    int64  // when everything was last asked for and shown, Unix time in nanoseconds
+	answeredAt  uint32 // when the last NOTIFY with an outcome was sent, Unix time; 0 before
+	answer      int16  // its status code; 0 where there was no answer
+	underWay    int16  // NOTIFYs without a final response: no more than a window
 	tries       int8   // pauses in a row
 	coding      coding // of large bodies
 	state       dialogState

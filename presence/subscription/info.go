@@ -13,11 +13,22 @@ type Info struct {
 	Flow     sipx.Flow
 	UnderWay int // NOTIFYs without an outcome
 	Expires  time.Time
+	// Notified is when the last NOTIFY was sent of which the outcome is known, to the second;
+	// zero before there is one. Answer is its status code, 0 where no answer came.
+	Notified time.Time
+	Answer   int
 }
 
 // Info returns what a listing shows of the dialog.
 func (d *Dialog) Info() Info {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return Info{Event: d.common.Value().event, Contact: d.target.URI(), Flow: d.flow.Flow(), UnderWay: int(d.underWay), Expires: time.Unix(0, d.expires)}
+	i := Info{
+		Event: d.common.Value().event, Contact: d.target.URI(), Flow: d.flow.Flow(), UnderWay: int(d.underWay), Expires: time.Unix(0, d.expires),
+		Answer: int(d.answer),
+	}
+	if d.answeredAt != 0 {
+		i.Notified = time.Unix(int64(d.answeredAt), 0)
+	}
+	return i
 }

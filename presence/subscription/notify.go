@@ -1,6 +1,7 @@
 package subscription
 
 import (
+	"math"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -138,7 +139,7 @@ func (d *Dialog) room() bool {
 	case d.flow.conn != 0:
 		window = max(window, reliableWindow)
 	}
-	return int(d.underWay) < window
+	return int(d.underWay) < min(window, math.MaxInt16) // more are not counted
 }
 
 // nextNotify makes the next NOTIFY that may leave now, or returns nil. d.mu is

@@ -48,7 +48,9 @@ func (f *finalNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err er
 // dialog. It is called with d.mu held and releases it.
 func (d *Dialog) settled(res *sipx.Response, err error, v verdict, sentAt int64) {
 	d.underWay--
+	d.answeredAt, d.answer = uint32(sentAt/int64(time.Second)), 0
 	if res != nil {
+		d.answer = int16(res.Status)
 		d.proven = true
 		d.pulse.beat()
 	}
@@ -88,8 +90,8 @@ func (d *Dialog) again(v verdict, asked time.Duration, sentAt int64) verdict {
 	case v != unreachable:
 		d.unreachable = 0
 	case d.unreachable == 0:
-		d.unreachable = now
-	case now-d.unreachable > int64(maxUnreachable/time.Second):
+		d.unreachable = uint32(now)
+	case now-int64(d.unreachable) > int64(maxUnreachable/time.Second):
 		return gone
 	}
 	switch {

@@ -10,6 +10,8 @@ type Stats struct {
 	Running     int // requests that a handler works on
 	Waiting     int // requests that wait for a handler
 	Queued      int // messages that wait to be taken by the system
+	// The most that there may be of the first four: see [Config].
+	MaxConnections, MaxPending, MaxRunning, MaxWaiting int
 
 	Malformed     uint64 // messages that could not be parsed
 	Strays        uint64 // responses to nothing that waits, most of them repeated
@@ -50,7 +52,8 @@ type counters struct {
 func (s *Stack) Stats() Stats {
 	c := &s.stats
 	st := Stats{
-		Pending:       int(s.pending.count.Load()),
+		Pending:    int(s.pending.count.Load()),
+		MaxPending: s.cfg.MaxPending, MaxConnections: s.cfg.MaxConnections, MaxRunning: s.cfg.MaxHandlers, MaxWaiting: s.cfg.MaxWaiting,
 		Malformed:     c.malformed.Load(),
 		Strays:        c.strays.Load(),
 		Absorbed:      c.absorbed.Load(),

@@ -33,7 +33,12 @@ async function call(path, options) {
 }
 const get = async (path, signal) => (await call(path, { signal })).json();
 
-const time = (s) => s && !s.startsWith("0001") ? element("time", { datetime: s, title: s }, new Date(s).toLocaleString([], { dateStyle: "short", timeStyle: "medium" })) : "";
+// time shows a moment, without the date where that is today.
+function time(s) {
+  if (!s || s.startsWith("0001")) return "";
+  const at = new Date(s), today = at.toDateString() === new Date().toDateString();
+  return element("time", { datetime: s, title: s }, today ? at.toLocaleTimeString() : at.toLocaleString([], { dateStyle: "short", timeStyle: "medium" }));
+}
 const status = (s) => element("span", { class: "status", "data-status": s }, s);
 const userLink = (entity, text) => element("a", { href: "#/users/" + encodeURIComponent(entity) }, text || entity);
 
@@ -83,13 +88,13 @@ const users = {
     if (this.query) p.set("q", this.query);
     if (this.status) p.set("status", this.status);
     const [page, sum] = await Promise.all([get("v1/users?" + p, signal), get("v1/summary", signal)]);
-    const counts = [["clients", sum.clients], ["subscriptions", sum.subscriptions], ["watched addresses", sum.watches],
+    const counts = [["clients", sum.clients], ["subscriptions", sum.subscriptions], ["watched addresses", sum.watches, sum.max_watches],
       ["publications", sum.publications], ...Object.entries(sum.statuses).sort()];
-    this.counts.replaceChildren(...counts.map(([name, n]) => element("li", null, element("b", null, String(n)), " " + name)));
+    this.counts.replaceChildren(...counts.map(([name, n, most]) => element("li", null, element("b", null, String(n)), " " + name + (most ? ` of at most ${most}` : ""))));
     this.rows.clear();
     const t = table("Users", [
       ["User", (u) => u.entity ? userLink(u.entity, u.name || u.entity) : u.name || u.id], ["Status", (u) => status(u.status)], ["Note", (u) => u.note],
-      ["Since", (u) => time(u.since)], ["Watchers", (u) => String(u.watchers || "")], ["Address", (u) => u.entity],
+      ["Since", (u) => time(u.since)], ["Changes by itself", (u) => time(u.next_change)], ["Watchers", (u) => String(u.watchers || "")], ["Address", (u) => u.entity],
     ], page.items, (line, u) => this.rows.set(u.entity, line));
     this.list.replaceChildren(t, pager(page, (offset) => { this.offset = offset; refresh(); }));
   },
@@ -105,7 +110,7 @@ const users = {
       void line.offsetWidth;
       line.classList.add("fresh");
     }
-    if (!line || this.status) soon(2000);
+    soon(2000); // when it changes next, and whether it belongs here
   },
 };
 
@@ -153,16 +158,23 @@ function user(entity) {
 
 const services = (c) => ["audio", "video", "message"].filter((s) => c[s]).join(", ");
 const clientTable = (rows) => table("Clients", [
-  ["Contact", (c) => c.contact], ["Account", (c) => c.account], ["User", (c) => c.user], ["Software", (c) => c.user_agent],
+  ["Contact", (c) => c.contact], ["Account", (c) => c.account], ["User", (c) => c.entity ? userLink(c.entity, c.user) : c.user], ["Software", (c) => c.user_agent],
   ["Since", (c) => time(c.since)], ["Services", services],
 ], rows);
+const several = (list) => {
+  const box = element("span");
+  list.slice(0, 3).forEach((entity, i) => box.append(i ? ", " : "", userLink(entity)));
+  if (list.length > 3) box.append(` and ${list.length - 3} more`);
+  return box;
+};
+const lastNotify = (s) => s.notified ? element("span", { class: /^2/.test(s.answer) ? "" : "bad" }, s.answer + ", ", time(s.notified)) : "";
 const subscriptionTable = (rows) => table("Subscriptions", [
   ["Watcher", (s) => s.watcher], ["Account", (s) => s.account], ["Event", (s) => s.event],
-  ["Watches", (s) => (s.resources || []).slice(0, 3).join(", ") + ((s.resources || []).length > 3 ? ` and ${s.resources.length - 3} more` : "")],
-  ["Flow", (s) => s.flow], ["NOTIFYs under way", (s) => String(s.under_way || "")], ["Until", (s) => time(s.expires)],
+  ["Watches", (s) => several(s.resources || [])],
+  ["Flow", (s) => s.flow], ["Last NOTIFY", lastNotify], ["Under way", (s) => String(s.under_way || "")], ["Until", (s) => time(s.expires)],
 ], rows);
 const publicationTable = (rows) => table("Publications", [
-  ["User", (p) => p.presentity], ["Status", (p) => p.status], ["Note", (p) => p.note], ["From", (p) => p.owner],
+  ["User", (p) => p.entity ? userLink(p.entity, p.presentity) : p.presentity], ["Status", (p) => p.status], ["Note", (p) => p.note], ["From", (p) => p.owner],
   ["Received", (p) => time(p.received)], ["Until", (p) => time(p.expires)],
 ], rows);
 
