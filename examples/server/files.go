@@ -87,6 +87,11 @@ func (b *backends) Lookup(ctx context.Context, a directory.Address) (directory.E
 	return b.files.Load().users.Lookup(ctx, a)
 }
 
+// Peek implements [directory.Immediate]: the users are in memory.
+func (b *backends) Peek(a directory.Address) (directory.Result, bool) {
+	return b.files.Load().users.Peek(a)
+}
+
 // accounts are the local ones, as they were read last.
 type accounts struct{ *backends }
 

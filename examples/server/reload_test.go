@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/internal/hostconfig"
 	"github.com/openblustar/blustar/presence/client"
 )
@@ -171,6 +172,21 @@ func TestReview(t *testing.T) {
 func TestDemoSharesLoopback(t *testing.T) {
 	_, stdout, _ := call(t, "", "check")
 	require.Contains(t, stdout, "no source in 127.0.0.0/8, ::1/128")
+}
+
+// BSX-4: a directory in a file is at hand: a gateway that publishes for many takes no
+// part of the look-ups that one source may have under way.
+func TestFileDirectoryIsAtHand(t *testing.T) {
+	users, err := directory.NewMemory([]directory.Entry{{ID: "tom", SIP: []string{"tom@example.com"}}})
+	require.NoError(t, err)
+	b := new(backends)
+	b.files.Store(&inputs{users: users})
+	address, err := directory.ParseAddress("sip:tom@example.com")
+	require.NoError(t, err)
+	require.Implements(t, (*directory.Immediate)(nil), b)
+	r, known := b.Peek(address)
+	require.True(t, known)
+	require.Equal(t, "tom", r.Entry.ID)
 }
 
 // The flags stand in place of the configuration.
