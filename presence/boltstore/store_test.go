@@ -3,12 +3,15 @@ package boltstore_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +27,10 @@ import (
 func TestMain(m *testing.M) {
 	if path := os.Getenv("BOLTSTORE_TEST_HOLD"); path != "" {
 		hold(path)
+		return
+	}
+	if path := os.Getenv("BOLTSTORE_TEST_FILL"); path != "" {
+		fillUp(path)
 		return
 	}
 	goleak.VerifyTestMain(m)
@@ -226,6 +233,58 @@ func TestFull(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 	require.Len(t, contents(t, open(t, path)), len(want)+1)
+}
+
+// fillUp is the process of TestFullForReal. Its files may be of 1 MB at most, as if the disk
+// had no more, until it raises that.
+func fillUp(path string) {
+	limit := func(bytes uint64) {
+		var l syscall.Rlimit
+		must(syscall.Getrlimit(syscall.RLIMIT_FSIZE, &l))
+		l.Cur = min(bytes, l.Max)
+		must(syscall.Setrlimit(syscall.RLIMIT_FSIZE, &l))
+	}
+	put := func(s *boltstore.Store, i int) error {
+		_, err := s.Apply(context.Background(), []presence.Write{{Kind: "k", Key: fmt.Sprintf("%08d", i), Value: make([]byte, 64<<10)}})
+		return err
+	}
+	limit(1 << 20)
+	s, err := boltstore.Open(path)
+	must(err)
+	n := 0
+	for err == nil && n < 1000 {
+		if err = put(s, n); err == nil {
+			n++
+		}
+	}
+	if !errors.Is(err, boltstore.ErrFull) {
+		must(fmt.Errorf("after %d: %v", n, err))
+	}
+	limit(1 << 40)
+	must(put(s, n))
+	must(s.Close())
+	fmt.Println(n + 1)
+}
+
+func must(err error) {
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+// A disk that is full is an error; everything that was taken before is there, and the
+// store goes on once there is room (BSX-11).
+func TestFullForReal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "BOLTSTORE_TEST_FILL="+path)
+	out, err := cmd.Output()
+	require.NoError(t, err, string(out))
+	n, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	require.NoError(t, err, string(out))
+	require.Greater(t, n, 1)
+	require.Len(t, contents(t, open(t, path)), n)
 }
 
 // A backup taken while the store is written is a store with what was there at one
