@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -208,19 +209,22 @@ func (l *LocalAccounts) Verify(ctx context.Context, c Credentials) (Identity, er
 	}
 	defer func() { <-l.cpus }()
 
-	a, name, ok := l.find(c.Name)
-	reason := ErrBadPassword
-	if !ok || a.AMCC != c.AMCC || a.PasswordHash == "" {
-		a.PasswordHash, ok, reason = noPassword(l.cost), false, ErrUnknownAccount
-	}
+	hash, name, reason := l.hash(c)
 	password := c.Password.Reveal()
-	if len(password) > maxBcrypt {
-		password, ok = password[:maxBcrypt], false
+	tooLong := len(password) > maxBcrypt
+	if err := bcrypt.CompareHashAndPassword(hash, password[:min(len(password), maxBcrypt)]); err != nil || tooLong {
+		return Identity{}, cmp.Or(reason, ErrBadPassword)
 	}
-	if err := bcrypt.CompareHashAndPassword([]byte(a.PasswordHash), password); err != nil || !ok {
-		return Identity{}, reason
+	return Identity{Account: name.String(), AMCC: c.AMCC}, reason
+}
+
+// hash returns what to compare a password with, in any case.
+func (l *LocalAccounts) hash(c Credentials) ([]byte, Name, error) {
+	a, name, ok := l.find(c.Name)
+	if !ok || a.AMCC != c.AMCC || a.PasswordHash == "" {
+		return []byte(noPassword(l.cost)), Name{}, ErrUnknownAccount
 	}
-	return Identity{Account: name.String(), AMCC: a.AMCC}, nil
+	return []byte(a.PasswordHash), name, nil
 }
 
 // DigestAccount implements [DigestAccounts]. The username must be the account as

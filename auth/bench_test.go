@@ -98,3 +98,18 @@ func BenchmarkDecrypt(b *testing.B) {
 		})
 	}
 }
+
+// A wrong password of an account that exists, and of one that does not.
+func BenchmarkVerify(b *testing.B) {
+	accounts, err := auth.NewLocalAccounts([]auth.Account{{Account: "tom", PasswordHash: hashOfCost(b, 4)}})
+	require.NoError(b, err)
+	for _, name := range []string{"tom", "nobody"} {
+		c, err := auth.NewCredentials(name, []byte("wrong"))
+		require.NoError(b, err)
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				_, _ = accounts.Verify(b.Context(), c)
+			}
+		})
+	}
+}

@@ -68,9 +68,8 @@ type Config struct {
 	Realm string
 	// Capable tells clients that can authenticate, for ModeOptional. Default: DefaultCapable.
 	Capable func(userAgent string) bool
-	// RequireTLS accepts credentials, and asks for them, over TLS and WSS
-	// only; a client elsewhere gets a 403 with a Warning that says so, before
-	// it has sent anything. Where it is off, that is logged as a warning once.
+	// RequireTLS accepts credentials, and asks for them, over TLS and WSS only. A client
+	// elsewhere gets a 403 with a Warning that says so. Off, it is a warning in the log.
 	RequireTLS bool
 	// Basic accepts credentials in the clear, `Authorization: Basic realm="",
 	// uri="…",username="domain\user:password"` (§4.3), which everybody on the way can read
@@ -81,10 +80,9 @@ type Config struct {
 	ChallengeLifetime time.Duration
 	// SessionLifetime is how long a success lasts. Default 8 hours.
 	SessionLifetime time.Duration
-	// AnySource lets a session be used from other addresses and connections than
-	// those that opened it, for a proxy with several of them. Failures are then not
-	// counted by source. Off by default, so that knowing a client's From and Contact
-	// is not enough to use its session, or to replace its key.
+	// AnySource lets a session be used from other addresses and connections than those that
+	// opened it, for a proxy with several of them. Failures are then not counted by source, and
+	// who knows a client's From and Contact can use its session, or replace its key.
 	AnySource bool
 
 	// MaxFailures of an account, after which its next attempt is forbidden. Keep it
@@ -97,9 +95,8 @@ type Config struct {
 	// FailureWindow is how long after the last failure they are forgotten. Keep it at or above
 	// the directory's reset time ("reset account lockout counter after"). Default 15 minutes.
 	FailureWindow time.Duration
-	// SharedSources are networks from which many users come behind one address
-	// (an SBC, a NAT). Failures are not counted by source there, only by
-	// account. An IPv6 source is its /64 otherwise.
+	// SharedSources are networks from which many users come behind one address (an SBC, a
+	// NAT). Failures are counted by account alone there.
 	SharedSources []netip.Prefix
 	// KnownLifetime is how long a user stays known to an account at a source after a
 	// success. Default 7 days; see the package documentation on throttling.
