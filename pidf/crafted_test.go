@@ -210,6 +210,23 @@ func TestDeclaredOnce(t *testing.T) {
 	require.Equal(t, `<x:y xmlns:x="urn:x:with-a-long-name"/>`, p.Extensions[0].XML())
 }
 
+// What is written is at most three times as large as what was read, whatever had to be escaped.
+func TestSize(t *testing.T) {
+	for name, inner := range map[string]string{
+		"CDATA":         `<note><![CDATA[` + strings.Repeat("<&", 1000) + `]]></note>`,
+		"CDATA, closed": `<note><![CDATA[` + strings.Repeat("<&", 1000) + `]]]]><![CDATA[>` + strings.Repeat("&", 1000) + `]]></note>`,
+		"leaves":        strings.Repeat(`<tuple id="a"><status/><dm:deviceID><![CDATA[&&&&&&]]></dm:deviceID></tuple>`, 50),
+		"quotes":        `<note xml:lang="en" x='` + strings.Repeat(`"`, 1000) + `' y="1">n</note><tuple id='` + strings.Repeat(`"`, 1000) + `'><status/></tuple>`,
+		"both quotes":   `<note x='` + strings.Repeat(`"&#39;`, 1000) + `'>n</note>`,
+		"greater":       `<note>` + strings.Repeat(">", 1000) + `</note>`,
+	} {
+		doc := body(inner)
+		p := roundTrip(t, doc)
+		require.LessOrEqual(t, len(p.Append(nil, pidf.BluStarDialect)), 3*len(doc), name)
+		require.LessOrEqual(t, len(p.Append(nil, pidf.StandardDialect)), 3*len(doc), name)
+	}
+}
+
 // The root binds no more prefixes than a decoder takes by default.
 func TestManyPrefixes(t *testing.T) {
 	var b strings.Builder

@@ -273,8 +273,8 @@ func (w *writer) content(name span, text string) {
 
 // attr writes an attribute.
 func (w *writer) attr(name, value string) {
-	b := append(append(append(w.b, ' '), name...), '=', '"')
-	w.b = append(markup.AppendAttr(b, value), '"')
+	b := append(append(append(w.b, ' '), name...), '=')
+	w.b = markup.AppendQuoted(b, value)
 }
 
 // write writes the child whose turn it is.
@@ -288,10 +288,11 @@ func (f *Fields) element(name span, x *Extra, fields func(*Fields)) {
 	x0, left, own0, allow, i, n := f.x, f.left, f.own, f.allow, f.i, f.n
 	f.x, f.own, f.i, f.n = x, own, 0, 0
 	f.spare = false
+	if left != nil {
+		f.left = nil
+	}
 	if len(x.Extensions) > 0 {
 		f.left = f.arrange(x, fields)
-	} else if left != nil {
-		f.left = nil
 	}
 	f.ns, f.open, f.allow, f.i, f.n = own, true, false, 0, 0
 	f.mode, f.spare = writing, x.hidden == nil
@@ -597,7 +598,7 @@ func (w *writer) attrs(x *Extra) {
 		default:
 			name = w.attrPrefix(a) + ":" + name
 		}
-		if !bytes.Contains(w.b[tag:], []byte(" "+name+`="`)) {
+		if !markup.HasAttr(w.b[tag:], name) {
 			w.attr(name, a.Value)
 		}
 	}

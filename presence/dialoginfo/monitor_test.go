@@ -1,6 +1,7 @@
 package dialoginfo_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -175,15 +176,19 @@ func TestNotifyIsChecked(t *testing.T) {
 		status int
 		shown  string
 	}{
-		"good":                {func(r *sipx.Request) {}, 200, "busy"},
-		"another event":       {func(r *sipx.Request) { r.Header[0].Value = "presence" }, 489, ""},
-		"no state":            {func(r *sipx.Request) { r.Header[1].Name = "X-State" }, 400, ""},
-		"another Call-ID":     {func(r *sipx.Request) { r.CallID = "other" }, 481, ""},
-		"another From tag":    {func(r *sipx.Request) { r.From = r.From.WithTag("other") }, 481, ""},
-		"old CSeq":            {func(r *sipx.Request) { r.CSeq = 2 }, 500, ""},
-		"the same CSeq":       {func(r *sipx.Request) { r.CSeq = 3 }, 200, ""},
-		"another method":      {func(r *sipx.Request) { r.Method = "OPTIONS" }, 405, ""},
-		"another type":        {func(r *sipx.Request) { r.Header[3].Value = "application/pidf+xml" }, 415, "unknown"},
+		"good":             {func(r *sipx.Request) {}, 200, "busy"},
+		"another event":    {func(r *sipx.Request) { r.Header[0].Value = "presence" }, 489, ""},
+		"no state":         {func(r *sipx.Request) { r.Header[1].Name = "X-State" }, 400, ""},
+		"another Call-ID":  {func(r *sipx.Request) { r.CallID = "other" }, 481, ""},
+		"another From tag": {func(r *sipx.Request) { r.From = r.From.WithTag("other") }, 481, ""},
+		"old CSeq":         {func(r *sipx.Request) { r.CSeq = 2 }, 500, ""},
+		"the same CSeq":    {func(r *sipx.Request) { r.CSeq = 3 }, 200, ""},
+		"another method":   {func(r *sipx.Request) { r.Method = "OPTIONS" }, 405, ""},
+		"another type":     {func(r *sipx.Request) { r.Header[3].Value = "application/pidf+xml" }, 415, "unknown"},
+		"a charset (BSP-3-6)": {func(r *sipx.Request) {
+			r.Header[3].Value += ";charset=ISO-8859-1"
+			r.Body = bytes.Replace(r.Body, []byte("</state>"), []byte("</state><local><identity display='J\xF6rgen'>sip:200@pbx.example</identity></local>"), 1)
+		}, 200, "busy"},
 		"not XML":             {func(r *sipx.Request) { r.Body = []byte("busy") }, 400, "unknown"},
 		"too large":           {func(r *sipx.Request) { r.Body = make([]byte, 4097) }, 413, "unknown"},
 		"a state of no RFC":   {func(r *sipx.Request) { r.Header[1].Value = "lively" }, 200, "busy"},

@@ -5,12 +5,30 @@ import (
 	"unicode/utf8"
 )
 
-// AppendEscaped appends s as character data.
-func AppendEscaped(dst []byte, s string) []byte { return escape(dst, s, notInText) }
+// AppendEscaped appends s as character data, so that it takes at most three times its space, or what it took as a CDATA
+// section.
+func AppendEscaped(dst []byte, s string) []byte {
+	from := len(dst)
+	dst = escape(dst, s, notInText)
+	if n := len(dst) - from; n > 3*len(s) && n > len(s)+len("<![CDATA[]]>") && IsText(s) && !strings.Contains(s, "\r") {
+		dst = append(dst[:from], "<![CDATA["...)
+		dst = append(dst, strings.ReplaceAll(s, "]]>", "]]]]><![CDATA[>")...)
+		dst = append(dst, "]]>"...)
+	}
+	return dst
+}
 
 // AppendAttr appends s as the value of an attribute in double quotes. White space but spaces is written as
 // references, which normalization of attribute values leaves alone.
 func AppendAttr(dst []byte, s string) []byte { return escape(dst, s, notInValue) }
+
+// AppendQuoted appends s as the value of an attribute, in single quotes where it holds mostly double ones.
+func AppendQuoted(dst []byte, s string) []byte {
+	if strings.IndexByte(s, '"') < 0 || strings.Count(s, `"`) <= strings.Count(s, "'") {
+		return append(AppendAttr(append(dst, '"'), s), '"')
+	}
+	return append(escape(append(dst, '\''), s, notInValue&^(1<<'"')|1<<'\''), '\'')
+}
 
 // The ASCII characters up to 63 that are written as references, one bit each: in a text, and in a value. All above are
 // written as they are.
@@ -54,6 +72,8 @@ func appendSpecial(dst []byte, s string) ([]byte, int) {
 		return append(dst, "&gt;"...), 1
 	case '"':
 		return append(dst, "&quot;"...), 1
+	case '\'':
+		return append(dst, "&apos;"...), 1
 	case '\n':
 		return append(dst, "&#10;"...), 1
 	case '\t':

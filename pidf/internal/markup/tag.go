@@ -1,6 +1,7 @@
 package markup
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 )
@@ -210,4 +211,24 @@ func (s *Scanner) resolve(offset int, e *Name, isElement bool) bool {
 		return false
 	}
 	return true
+}
+
+// HasAttr reports whether a start tag, of which the end is missing, has an attribute.
+func HasAttr(tag []byte, written string) bool {
+	for {
+		i := bytes.IndexByte(tag, '=')
+		if i < 0 || i+1 >= len(tag) {
+			return false
+		}
+		name := tag[bytes.LastIndexByte(tag[:i], ' ')+1 : i]
+		if string(name) == written {
+			return true
+		}
+		value := tag[i+2:]
+		end := bytes.IndexByte(value, tag[i+1])
+		if end < 0 {
+			return false
+		}
+		tag = value[end+1:]
+	}
 }
