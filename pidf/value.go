@@ -161,8 +161,6 @@ func appendValue(dst []byte, v any) []byte {
 
 // says reports whether a text says what v is set to: then it can be written instead.
 func says(raw string, v any) bool {
-	var quiet decoder
-	quiet.warnings = make([]Warning, maxWarnings)
 	switch v := v.(type) {
 	case *string:
 		return *v == "" && markup.Trim(raw) == ""
@@ -170,31 +168,27 @@ func says(raw string, v any) bool {
 		t, _, _, ok := xsd.ParseTime(markup.Trim(raw))
 		return ok && t.Equal(*v)
 	case *bool:
-		var b bool
-		_, ok := quiet.parse(&b, raw, "", 0, nil)
-		return ok && b == *v
+		return reads(raw, *v)
 	case *int:
-		var n int
-		_, ok := quiet.parse(&n, raw, "", 0, nil)
-		return ok && n == *v
+		return reads(raw, *v)
 	case **int:
-		var n *int
-		_, ok := quiet.parse(&n, raw, "", 0, nil)
-		return ok && *v != nil && *n == **v
+		return *v != nil && reads(raw, **v)
 	case *uint32:
-		var n uint32
-		_, ok := quiet.parse(&n, raw, "", 0, nil)
-		return ok && n == *v
+		return reads(raw, *v)
 	case *uint64:
-		var n uint64
-		_, ok := quiet.parse(&n, raw, "", 0, nil)
-		return ok && n == *v
+		return reads(raw, *v)
 	case **time.Duration:
-		var n *time.Duration
-		_, ok := quiet.parse(&n, raw, "", 0, nil)
-		return ok && *v != nil && *n == **v
+		return *v != nil && reads(raw, uint64(max(0, **v)/time.Second))
 	}
 	return false
+}
+
+// reads reports whether a text is read as v.
+func reads[T comparable](raw string, v T) bool {
+	var d decoder
+	var got T
+	_, ok := d.parse(&got, raw, "", 0, nil)
+	return ok && got == v
 }
 
 // copyValue makes v share nothing with the original.

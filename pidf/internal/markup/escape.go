@@ -22,12 +22,14 @@ func AppendEscaped(dst []byte, s string) []byte {
 // references, which normalization of attribute values leaves alone.
 func AppendAttr(dst []byte, s string) []byte { return escape(dst, s, notInValue) }
 
-// AppendQuoted appends s as the value of an attribute, in single quotes where it holds mostly double ones.
+// AppendQuoted appends s as the value of an attribute with its quotes: single ones where s is mostly double ones.
 func AppendQuoted(dst []byte, s string) []byte {
-	if strings.IndexByte(s, '"') < 0 || strings.Count(s, `"`) <= strings.Count(s, "'") {
-		return append(AppendAttr(append(dst, '"'), s), '"')
+	from := len(dst)
+	dst = append(AppendAttr(append(dst, '"'), s), '"')
+	if len(dst)-from > 3*len(s)+2 {
+		dst = append(escape(append(dst[:from], '\''), s, notInValue&^(1<<'"')|1<<'\''), '\'')
 	}
-	return append(escape(append(dst, '\''), s, notInValue&^(1<<'"')|1<<'\''), '\'')
+	return dst
 }
 
 // The ASCII characters up to 63 that are written as references, one bit each: in a text, and in a value. All above are
