@@ -162,9 +162,9 @@ func (c *collector) extra(f *Fields, x *Extra) {
 		case e.value != nil:
 			c.child(f, e.name.Local, e.value)
 		case e.name.Local != "":
-			c.say(e.name.String(), canonical(e))
+			c.say(e.name.String(), markup.Canonical(trusted(e.XML())))
 		case isStrayText(e):
-			text = append(text, strayText(e.xml)...)
+			text = append(text, markup.Compact(e.xml)...)
 		}
 	}
 	c.maybe("text()", string(text))
@@ -173,46 +173,4 @@ func (c *collector) extra(f *Fields, x *Extra) {
 			c.in(l.name, func() { c.attrs(l.attrs) })
 		}
 	}
-}
-
-// strayText returns a text between elements without its white space.
-func strayText(xml string) string {
-	xml, cdata := strings.CutPrefix(xml, "<![CDATA[")
-	if cdata {
-		xml = strings.TrimSuffix(xml, "]]>")
-	}
-	return strings.Join(strings.Fields(string(markup.AppendText(nil, xml, cdata))), "")
-}
-
-// canonical writes an element so that it does not depend on prefixes, the order of attributes, comments and white
-// space between elements.
-func canonical(e *Extension) string {
-	s := trusted(e.XML())
-	var b []byte
-	for s.Next() != markup.EOF {
-		switch s.Kind {
-		case markup.Start:
-			b = append(b, '<')
-			b = append(b, Name{s.Name.Space, s.Name.Local}.String()...)
-			slices.SortFunc(s.Attrs, func(x, y markup.Attr) int {
-				return cmp.Or(strings.Compare(x.Space, y.Space), strings.Compare(x.Local, y.Local))
-			})
-			for i := range s.Attrs {
-				a := &s.Attrs[i]
-				b = append(b, ' ')
-				b = append(b, Name{a.Space, a.Local}.String()...)
-				b = append(b, '=', '"')
-				b = markup.AppendAttr(b, a.Value())
-				b = append(b, '"')
-			}
-			b = append(b, '>')
-		case markup.End:
-			b = append(b, "</>"...)
-		case markup.Text:
-			if s.CDATA || markup.Trim(s.Chars) != "" {
-				b = markup.AppendEscaped(b, string(markup.AppendText(nil, s.Chars, s.CDATA)))
-			}
-		}
-	}
-	return string(b)
 }

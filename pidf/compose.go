@@ -3,9 +3,7 @@ package pidf
 import (
 	"encoding/xml"
 	"errors"
-	"io"
 	"slices"
-	"strconv"
 
 	"github.com/openblustar/blustar/pidf/internal/markup"
 )
@@ -53,84 +51,19 @@ func (p Presence) MarshalXML(e *xml.Encoder, _ xml.StartElement) error {
 // UnmarshalXML reads the document inside a document of encoding/xml, with the default limits and without types of
 // extensions.
 func (p *Presence) UnmarshalXML(d *xml.Decoder, start xml.StartElement) error {
-	var c copier
-	c.start(start)
-	for len(c.open) > 0 {
-		token, err := d.Token()
-		switch {
-		case errors.Is(err, io.EOF):
-			return io.ErrUnexpectedEOF
-		case err != nil:
-			return err
-		case len(c.b) > defaultBytes:
-			return &SyntaxError{Place: Place{Line: 1, Column: 1}, Kind: ErrTooLarge}
-		case len(c.open) > defaultDepth:
-			return &SyntaxError{Place: Place{Line: 1, Column: 1}, Kind: ErrTooDeep}
-		}
-		switch t := token.(type) {
-		case xml.StartElement:
-			c.start(t)
-		case xml.EndElement:
-			c.end()
-		case xml.CharData:
-			c.b = markup.AppendEscaped(c.b, string(t))
-		case xml.Comment:
-			c.b = append(append(append(c.b, "<!--"...), t...), "-->"...)
-		}
+	doc, err := markup.Copy(d, start, markup.Limits(Limits{}.withDefaults()))
+	if e, ok := errors.AsType[*markup.Error](err); ok {
+		return syntaxError(e)
 	}
-	q, err := Decode(c.b)
+	if err != nil {
+		return err
+	}
+	q, err := Decode(doc)
 	if err != nil {
 		return err
 	}
 	*p = *q
 	return nil
-}
-
-// copier writes the tokens of encoding/xml, which knows namespaces and forgets prefixes.
-type copier struct {
-	b    []byte
-	open []string // local names
-	n    int      // prefixes that were made
-}
-
-func (c *copier) start(t xml.StartElement) {
-	c.b = append(append(c.b, '<'), t.Name.Local...)
-	c.b = markup.AppendBinding(c.b, "", t.Name.Space)
-	var own []markup.Binding
-	for _, a := range t.Attr {
-		if a.Name.Space == "xmlns" { // values may mention it
-			own = append(own, markup.Binding{Prefix: a.Name.Local, Space: a.Value})
-			c.b = markup.AppendBinding(c.b, a.Name.Local, a.Value)
-		}
-	}
-	for _, a := range t.Attr {
-		name := a.Name.Local
-		switch {
-		case a.Name.Space == "xmlns" || a.Name.Space == "" && name == "xmlns":
-			continue
-		case a.Name.Space == markup.NSXML:
-			name = "xml:" + name
-		case a.Name.Space != "":
-			i := slices.IndexFunc(own, func(b markup.Binding) bool { return b.Space == a.Name.Space })
-			if i < 0 {
-				c.n++
-				i = len(own)
-				own = append(own, markup.Binding{Prefix: "_" + strconv.Itoa(c.n), Space: a.Name.Space})
-				c.b = markup.AppendBinding(c.b, own[i].Prefix, a.Name.Space)
-			}
-			name = own[i].Prefix + ":" + name
-		}
-		c.b = append(append(append(c.b, ' '), name...), `="`...)
-		c.b = append(markup.AppendAttr(c.b, a.Value), '"')
-	}
-	c.b = append(c.b, '>')
-	c.open = append(c.open, t.Name.Local)
-}
-
-func (c *copier) end() {
-	last := len(c.open) - 1
-	c.b = append(append(append(c.b, "</"...), c.open[last]...), '>')
-	c.open = c.open[:last]
 }
 
 // Document is a document that [Decoder.Read] tells by its root element: a *Presence, *ResourceLists, *ListInfo or
@@ -151,7 +84,7 @@ func (c Decoder) Read(data []byte) (Document, error) {
 		d.skipMisc()
 	}
 	if d.Err != nil {
-		return nil, d.failed()
+		return nil, syntaxError(d.Err)
 	}
 	read := func(doc Document, err error) (Document, error) {
 		if err != nil {

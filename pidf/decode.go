@@ -37,7 +37,7 @@ func (c Decoder) Decode(data []byte) (*Presence, error) {
 	p := new(Presence)
 	d.presence(p, data, c.Charset)
 	if d.Err != nil {
-		return nil, d.failed()
+		return nil, syntaxError(d.Err)
 	}
 	p.Warnings = d.warnings
 	return p, nil
@@ -92,12 +92,6 @@ func (d *decoder) release() {
 	*s = scratch{}
 	s.Classify, s.Warn = classify, warn
 	decoders.Put(s)
-}
-
-// failed returns the error of a document that cannot be read.
-func (d *decoder) failed() error {
-	e := d.Err
-	return &SyntaxError{Place{e.Line, e.Column, e.Element}, e.Kind, e.Detail}
 }
 
 // classify returns the number of a namespace, and whether it is a spelling that is not its own.
@@ -190,7 +184,7 @@ func (c Decoder) document(data []byte, space nsID, name string, x *Extra, prolog
 		}
 	}
 	if d.Err != nil {
-		return nil, d.failed()
+		return nil, syntaxError(d.Err)
 	}
 	return d.warnings, nil
 }
@@ -317,7 +311,7 @@ func UTF8(data []byte, charset string) ([]byte, error) {
 	d := newDecoder(Decoder{Limits: Limits{Bytes: -1}})
 	defer d.release()
 	if !d.Load(data, charset) {
-		return nil, d.failed()
+		return nil, syntaxError(d.Err)
 	}
 	return []byte(d.Doc[d.Pos:]), nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/openblustar/blustar/pidf/internal/markup"
 )
@@ -94,7 +93,7 @@ const manyIdentifiers = 32
 func (w *writer) uniqueID(id, otherwise string) {
 	u := &w.ids
 	from := len(w.b)
-	w.b = appendNCName(w.b, id, otherwise)
+	w.b = markup.AppendNCName(w.b, id, otherwise)
 	base := len(w.b)
 	if w.hasID(w.b[from:]) {
 		n := max(2, u.next[string(w.b[from:])])
@@ -160,25 +159,4 @@ func (w *writer) reserve(e *Extension) {
 			}
 		}
 	}
-}
-
-// appendNCName replaces what an NCName cannot hold by hyphens: "global service" becomes "global-service", "200" "_200".
-func appendNCName(dst []byte, id, otherwise string) []byte {
-	if id == "" {
-		return append(dst, otherwise...)
-	}
-	for i, r := range id {
-		switch {
-		case i == 0 && !markup.IsNameStart(r):
-			dst = append(dst, '_')
-			if markup.IsNameInner(r) {
-				dst = utf8.AppendRune(dst, r)
-			}
-		case markup.IsNameInner(r):
-			dst = utf8.AppendRune(dst, r)
-		default:
-			dst = append(dst, '-')
-		}
-	}
-	return dst
 }

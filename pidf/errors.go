@@ -60,3 +60,7 @@ type Warning struct {
 
 // String returns something like "line 3, column 7, in <dm:person>: duplicate timestamp kept as an extension".
 func (w Warning) String() string { return w.Place.String() + ": " + w.Text }
+
+func syntaxError(e *markup.Error) error {
+	return &SyntaxError{Place{e.Line, e.Column, e.Element}, e.Kind, e.Detail}
+}

@@ -75,12 +75,12 @@ func ParseExtension(xml string) (Extension, error) {
 	d := newDecoder(Decoder{})
 	defer d.release()
 	if !d.Load([]byte(xml), "") {
-		return Extension{}, d.failed()
+		return Extension{}, syntaxError(d.Err)
 	}
 	d.skipMisc()
 	if d.Kind != markup.Start {
 		if d.Err != nil {
-			return Extension{}, d.failed()
+			return Extension{}, syntaxError(d.Err)
 		}
 		return Extension{}, ErrExtension
 	}
@@ -88,7 +88,7 @@ func ParseExtension(xml string) (Extension, error) {
 	d.keep(&x, 0)
 	d.skipMisc()
 	if d.Err != nil {
-		return Extension{}, d.failed()
+		return Extension{}, syntaxError(d.Err)
 	}
 	e := x.Extensions[0]
 	e.place = atAnyEnd

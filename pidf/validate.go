@@ -173,7 +173,7 @@ func allows(v any, text string, r Rule, values []string) bool {
 	case *string:
 		return len(values) == 0 && r&qvalue == 0 || len(values) > 0 && isOneOf(text, values[0])
 	case *uint32:
-		return isInteger(text, 0) && len(strings.TrimLeft(text, "+0")) < 10
+		return xsd.IsInteger(text, 0) && len(strings.TrimLeft(text, "+0")) < 10
 	}
 	least := 0
 	switch v.(type) {
@@ -182,17 +182,7 @@ func allows(v any, text string, r Rule, values []string) bool {
 			least = 1
 		}
 	}
-	return isInteger(text, least)
-}
-
-// isInteger reports whether s is an xs:integer: from 1 if least is that, from 0, or any.
-func isInteger(s string, least int) bool {
-	digits := strings.TrimLeft(s, "+-")
-	if digits == "" || len(s)-len(digits) > 1 || strings.Trim(digits, "0123456789") != "" {
-		return false
-	}
-	zero := strings.Trim(digits, "0") == ""
-	return least < 0 || zero && least == 0 || !zero && s[0] != '-'
+	return xsd.IsInteger(text, least)
 }
 
 // name adds an identifier to the step of its element.
@@ -230,28 +220,12 @@ func (v *validator) xmlID(id string) {
 }
 
 func (v *validator) note(step string, n *Note) {
-	if !isLanguage(n.Lang) {
+	if !xsd.IsLanguage(n.Lang) {
 		v.report(step+"/@xml:lang", strconv.Quote(n.Lang)+" is no language")
 	}
 	if n.Extra != nil {
 		v.attrs(step+"/", n.Extra.Attrs)
 	}
-}
-
-// isLanguage reports whether s is a value of xml:lang: an xs:language, or empty.
-func isLanguage(s string) bool {
-	s = markup.Trim(s)
-	for i, part := range strings.Split(s, "-") {
-		if (part == "" && s != "") || len(part) > 8 {
-			return false
-		}
-		for _, c := range []byte(part) {
-			if !(c|0x20 >= 'a' && c|0x20 <= 'z') && !(i > 0 && c >= '0' && c <= '9') {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // unread reports a child that its field could not take.

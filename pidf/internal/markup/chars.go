@@ -12,7 +12,7 @@ const (
 	nameInnerLow  = 0x3FF<<'0' | 1<<'-' | 1<<'.'
 )
 
-func IsNameStart(r rune) bool {
+func isNameStart(r rune) bool {
 	if r < utf8.RuneSelf {
 		return r >= 64 && uint64(nameStartHigh)>>(r-64)&1 != 0
 	}
@@ -27,14 +27,14 @@ func IsNameStart(r rune) bool {
 	return r == 0x200C || r == 0x200D || r >= 0x2070 && r <= 0x218F || r >= 0x10000 && r <= 0xEFFFF
 }
 
-func IsNameInner(r rune) bool {
+func isNameInner(r rune) bool {
 	if r < utf8.RuneSelf {
-		return IsNameStart(r) || r < 64 && uint64(nameInnerLow)>>r&1 != 0
+		return isNameStart(r) || r < 64 && uint64(nameInnerLow)>>r&1 != 0
 	}
-	return r == 0xB7 || r >= 0x300 && r <= 0x36F || r == 0x203F || r == 0x2040 || IsNameStart(r)
+	return r == 0xB7 || r >= 0x300 && r <= 0x36F || r == 0x203F || r == 0x2040 || isNameStart(r)
 }
 
-// isASCIIInner is IsNameInner for a byte of its own, false for parts of others.
+// isASCIIInner is isNameInner for a byte of its own, false for parts of others.
 func isASCIIInner(c byte) bool {
 	if c < 64 {
 		return uint64(nameInnerLow)>>c&1 != 0
@@ -48,12 +48,12 @@ func ncNameLen(s string) int {
 	for i < len(s) && isASCIIInner(s[i]) {
 		i++
 	}
-	if i > 0 && !IsNameStart(rune(s[0])) {
+	if i > 0 && !isNameStart(rune(s[0])) {
 		return 0
 	}
 	for i < len(s) && (s[i] >= utf8.RuneSelf || isASCIIInner(s[i])) {
 		r, size := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && size == 1 || i == 0 && !IsNameStart(r) || !IsNameInner(r) {
+		if r == utf8.RuneError && size == 1 || i == 0 && !isNameStart(r) || !isNameInner(r) {
 			break
 		}
 		i += size
@@ -109,4 +109,25 @@ func Collapse(s string) string {
 		}
 	}
 	return s
+}
+
+// AppendNCName replaces what an NCName cannot hold by hyphens: "global service" becomes "global-service", "200" "_200".
+func AppendNCName(dst []byte, id, otherwise string) []byte {
+	if id == "" {
+		return append(dst, otherwise...)
+	}
+	for i, r := range id {
+		switch {
+		case i == 0 && !isNameStart(r):
+			dst = append(dst, '_')
+			if isNameInner(r) {
+				dst = utf8.AppendRune(dst, r)
+			}
+		case isNameInner(r):
+			dst = utf8.AppendRune(dst, r)
+		default:
+			dst = append(dst, '-')
+		}
+	}
+	return dst
 }

@@ -26,6 +26,9 @@ type Error struct {
 	Detail       string
 }
 
+// Error returns the kind and the detail; package pidf adds the place.
+func (e *Error) Error() string { return e.Kind.Error() + ": " + e.Detail }
+
 // Limits bound what a Scanner takes; NoLimit is for none.
 type Limits struct{ Bytes, Depth, Elements, Attributes int }
 

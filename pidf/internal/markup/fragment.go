@@ -88,4 +88,4 @@ func mentions(xml, prefix string) bool {
 }
 
 // isNameByte reports whether c can be part of a qualified name.
-func isNameByte(c byte) bool { return c >= utf8.RuneSelf || c == ':' || IsNameInner(rune(c)) }
+func isNameByte(c byte) bool { return c >= utf8.RuneSelf || c == ':' || isNameInner(rune(c)) }
