@@ -21,7 +21,7 @@
 //	presence/msgraph          appointments from Exchange Online, presence from Teams (Microsoft Graph)
 //	presence/boltstore        state in a file, so that a restart is not noticed
 //	presence/natsstore        … and on NATS, for machines that stand by (a module of its own)
-//	pidf                      presence documents, resource lists; pidf/aa: the vendor's elements
+//	pidf                      presence documents, resource lists; pidf/aa: the vendor's elements; pidf/related: multipart
 //	auth                      X-BSS-auth challenge, credential ciphers, sessions, throttling, Digest
 //	directory                 who is this address? in memory, from a file
 //	directory/ldapdir         … and from LDAP and Active Directory, with its passwords
