@@ -28,7 +28,6 @@ func (k clientKey) contact() string { return string(k[strings.LastIndexByte(stri
 // pulse. It is live, and opens its user's services, while it has a subscription to
 // its own address or a publication.
 type client struct {
-	server    *Server
 	key       clientKey
 	user      string         // whose client it is: ID of a directory entry; "" until that is known
 	id        *auth.Identity // nil where nobody was authenticated
@@ -36,8 +35,8 @@ type client struct {
 	since     int64 // Unix time in nanoseconds
 	pulse     subscription.Pulse
 	dialogs   []*member
-	published int64 // when its publication expires, Unix time in nanoseconds; zero where it has none
-	expiry    deadline.Item
+	published int64         // when its publication expires, Unix time in nanoseconds; zero where it has none
+	expiry    *clientExpiry // nil where it never had one: most only watch
 	// generation counts how often the client has come back without having ended:
 	// what is left from before tells nothing about it any more.
 	generation int32
@@ -141,7 +140,7 @@ func (cs *clients) find(text []byte, user string, id auth.Identity) *client {
 			return c
 		}
 	}
-	c := &client{server: cs.server, key: key, since: time.Now().UnixNano(), services: defaultServices()}
+	c := &client{key: key, since: time.Now().UnixNano(), services: defaultServices()}
 	if !id.IsZero() {
 		kept := id
 		c.id = &kept
@@ -319,16 +318,30 @@ func (cs *clients) publish(c *client, p published, r publication.Request) (*publ
 		c.out = p.out
 	}
 	cs.users[c.user].changed()
-	c.published = r.Expires.UnixNano()
-	cs.server.deadlines.Set(&c.expiry, c, r.Expires)
+	cs.expireLocked(c, r.Expires)
 	cs.server.journal.client(c.key)
 	return shared, nil
 }
 
-// Expired implements [deadline.Expirer]: the publication of a client has. A client
-// that only publishes ends with it.
-func (c *client) Expired() {
-	cs := &c.server.clients
+// clientExpiry is when the publication of a client expires.
+type clientExpiry struct {
+	deadline.Item
+	server *Server
+	client *client
+}
+
+// expireLocked has the publication of a client expire.
+func (cs *clients) expireLocked(c *client, at time.Time) {
+	c.published = at.UnixNano()
+	if c.expiry == nil {
+		c.expiry = &clientExpiry{server: cs.server, client: c}
+	}
+	cs.server.deadlines.Set(&c.expiry.Item, c.expiry, at)
+}
+
+// Expired implements [deadline.Expirer]. A client that only publishes ends with it.
+func (e *clientExpiry) Expired() {
+	c, cs := e.client, &e.server.clients
 	cs.mu.Lock()
 	over := !c.ended && c.published != 0 && c.published <= time.Now().UnixNano()
 	if over {
@@ -338,7 +351,7 @@ func (c *client) Expired() {
 	}
 	cs.mu.Unlock()
 	if over {
-		c.server.takeOut(c, "its publication expired", nil).announce(true)
+		e.server.takeOut(c, "its publication expired", nil).announce(true)
 	}
 }
 
@@ -373,7 +386,9 @@ func (cs *clients) end(c *client) (dialogs []*member, user string) {
 		return nil, ""
 	}
 	c.ended = true
-	cs.server.deadlines.Remove(&c.expiry)
+	if c.expiry != nil {
+		cs.server.deadlines.Remove(&c.expiry.Item)
+	}
 	dialogs, c.dialogs = c.dialogs, nil
 	if cs.m[c.key] == c {
 		delete(cs.m, c.key)

@@ -165,9 +165,9 @@ func (e clientEntry) record(s *Server) Write {
 	return w
 }
 
-func (r *clientRecord) client(s *Server) *client {
+func (r *clientRecord) client() *client {
 	c := &client{
-		server: s, key: clientKey(r.Key), user: r.User, amcc: r.AMCC, userAgent: unique.Make(r.UserAgent), since: r.Since.UnixNano(),
+		key: clientKey(r.Key), user: r.User, amcc: r.AMCC, userAgent: unique.Make(r.UserAgent), since: r.Since.UnixNano(),
 		services: r.Services, out: r.Out, spoken: r.Spoken, generation: r.Generation,
 	}
 	if id := (auth.Identity{Account: r.Account, ID: string(r.ID), DN: r.DN, AMCC: r.Controller}); !id.IsZero() {

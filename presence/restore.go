@@ -183,7 +183,7 @@ func (in *inventory) restore() {
 		}
 	}
 	for i := range in.clients {
-		s.clients.restore(in.clients[i].client(s), longest)
+		s.clients.restore(in.clients[i].client(), longest)
 	}
 	signedOut := make(map[*client]bool) // unless another subscription to their own address is left
 	for _, key := range slices.Sorted(maps.Keys(in.dialogs)) {
@@ -288,7 +288,7 @@ func (cs *clients) leftBehind(signedOut map[*client]bool) []*client {
 		if len(c.dialogs) == 0 && c.user == "" || c.user != "" && !c.hasOwn() && over {
 			list = append(list, c)
 		} else if c.published != 0 {
-			cs.server.deadlines.Set(&c.expiry, c, time.Unix(0, c.published))
+			cs.expireLocked(c, time.Unix(0, c.published))
 		}
 	}
 	return list
