@@ -255,9 +255,8 @@ type standing struct {
 	others bool // another client of its user is signed in
 }
 
-func (cs *clients) standing(c *client, user string) standing {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
+// standingLocked tells how c stands with a user.
+func (cs *clients) standingLocked(c *client, user string) standing {
 	return standing{
 		room: cs.roomLocked(c, user), spoken: c.spoken && !c.ended,
 		others: slices.ContainsFunc(cs.liveLocked(user), func(o *client) bool { return o != c && !o.out }),
@@ -514,7 +513,7 @@ func (cs *clients) current(m *member) *client {
 }
 
 // clientOf finds or makes the client that sends a request, of a user who may be "".
-func (s *Server) clientOf(req *sipx.Request, contact sipx.Address, id auth.Identity, user string) *client {
+func (s *Server) clientOf(req *sipx.Request, contact sipx.Address, id auth.Identity, user string) (*client, standing) {
 	var buffer [256]byte
 	key := appendClientKey(buffer[:0], req, contact, id)
 	s.clients.mu.Lock()
@@ -524,7 +523,7 @@ func (s *Server) clientOf(req *sipx.Request, contact sipx.Address, id auth.Ident
 		c.userAgent = unique.Make(req.Header.Get("User-Agent"))
 	}
 	c.amcc = contact.URI.User == amccUser || id.AMCC
-	return c
+	return c, s.clients.standingLocked(c, user)
 }
 
 // appendClientKey writes the [clientKey] of who sends a request.

@@ -101,7 +101,8 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 		pub.ifMatch = "" // an old one: a status and an end count all the same (§2.4, §2.2)
 	}
 	if pub.dialect.SharedPublication {
-		return s.publishShared(pub, s.clientOf(req, pub.contact, id, pub.p.id))
+		c, stands := s.clientOf(req, pub.contact, id, pub.p.id)
+		return s.publishShared(pub, c, stands)
 	}
 	return s.publishOwn(pub)
 }
@@ -205,7 +206,7 @@ var statuses = []aa.Status{
 
 // publishShared handles the PUBLISH of one of the clients that share a publication
 // (§2.4, §2.8).
-func (s *Server) publishShared(pub *publishing, c *client) error {
+func (s *Server) publishShared(pub *publishing, c *client, stands standing) error {
 	p := pub.p
 	if pub.expires == 0 { // it signs out (§2.2), before it gets its 200: what it sends next is another life
 		etag := "0"
@@ -217,7 +218,6 @@ func (s *Server) publishShared(pub *publishing, c *client) error {
 		gone.announce(false)
 		return nil
 	}
-	stands := s.clients.standing(c, p.id)
 	if !stands.room {
 		s.clients.forget(c)
 		return sipx.Errorf(403, "too many clients of one user")

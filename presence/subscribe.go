@@ -117,7 +117,8 @@ func (s *Server) open(ctx context.Context, sub *subscribing) error {
 		Data: sub.dialect,
 	}
 	if sub.dialect.ClientLife && !sub.pack.watchers && sub.expires > 0 {
-		m = &member{client: s.clientOf(sub.req, sub.contact, sub.id, pinned.id(0)), judged: found[0].result.Err == nil}
+		m = &member{judged: found[0].result.Err == nil}
+		m.client, _ = s.clientOf(sub.req, sub.contact, sub.id, pinned.id(0))
 		opening.Data, opening.Pulse = m, &m.client.pulse
 	}
 	d, err := s.registry.Open(opening)

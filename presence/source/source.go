@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/openblustar/blustar/internal/backoff"
@@ -19,14 +20,20 @@ type Source[V any] struct {
 	table *Table[V]
 	key   string
 
+	kept atomic.Pointer[kept[V]] // nobody changes it; nil before the first; set with mu held
+
 	mu        sync.Mutex
-	value     Value[V]
-	known     bool
 	listeners []Listener
 	watching  int
 	stop      context.CancelFunc // of the running monitor
 	fade      deadline.Item
 	linger    deadline.Item
+}
+
+// kept is a value, and whether it is one.
+type kept[V any] struct {
+	value Value[V]
+	known bool
 }
 
 // Watched is what sources of all kinds have in common.
@@ -43,11 +50,12 @@ type Watched interface {
 func (src *Source[V]) Key() string { return src.key }
 
 // Read returns the value and whether there is one. Of one that has been cleared the
-// time of that change is left.
+// time of that change is left. It takes no lock.
 func (src *Source[V]) Read() (v Value[V], known bool) {
-	src.mu.Lock()
-	defer src.mu.Unlock()
-	return src.value, src.known
+	if k := src.kept.Load(); k != nil {
+		return k.value, k.known
+	}
+	return v, false
 }
 
 // Leave implements [Watched].
@@ -65,7 +73,7 @@ func (src *Source[V]) Leave(l Listener) {
 // dropIfIdle forgets a source that says nothing and interests nobody. Both locks
 // are held.
 func (src *Source[V]) dropIfIdle() {
-	if !src.known && len(src.listeners) == 0 && src.watching == 0 && src.stop == nil {
+	if _, known := src.Read(); !known && len(src.listeners) == 0 && src.watching == 0 && src.stop == nil {
 		delete(src.table.sources, src.key)
 	}
 }
@@ -75,23 +83,23 @@ func (src *Source[V]) take(v V, owner Owner) []Listener {
 	now := time.Now()
 	src.mu.Lock()
 	defer src.mu.Unlock()
-	changed := src.value.Changed
-	if !src.known || !src.table.cfg.Equal(src.value.Value, v) {
-		changed = now
+	next := Value[V]{Value: v, Owner: owner, Received: now, Changed: now}
+	if old, known := src.Read(); known && src.table.cfg.Equal(old.Value, v) {
+		next.Changed = old.Changed
 	}
-	src.value, src.known = Value[V]{Value: v, Owner: owner, Received: now, Changed: changed}, true
-	src.fadeAfter(src.table.cfg.Lifetime(v))
+	src.set(next, true, src.table.cfg.Lifetime(v))
 	src.changed()
 	return slices.Clone(src.listeners)
 }
 
 // clear makes the value unknown, where still says so; nil stands for always. It
 // tells the listeners and reports whether there was a value.
-func (src *Source[V]) clear(still func() bool) bool {
+func (src *Source[V]) clear(still func(Value[V]) bool) bool {
 	src.table.mu.Lock()
 	src.mu.Lock()
 	var told []Listener
-	had := src.known && (still == nil || still())
+	v, had := src.Read()
+	had = had && (still == nil || still(v))
 	if had {
 		told = src.forget()
 	}
@@ -104,8 +112,7 @@ func (src *Source[V]) clear(still func() bool) bool {
 
 // forget makes the value unknown and returns who is to be told. src.mu is held.
 func (src *Source[V]) forget() []Listener {
-	src.value, src.known = Value[V]{Changed: time.Now()}, false
-	src.fadeAfter(0)
+	src.set(Value[V]{Changed: time.Now()}, false, 0)
 	src.changed()
 	return slices.Clone(src.listeners)
 }
@@ -116,15 +123,16 @@ func (src *Source[V]) changed() {
 	}
 }
 
-// fadeAfter has the value cleared after d; 0 for never. src.mu is held.
-func (src *Source[V]) fadeAfter(d time.Duration) {
-	src.value.Expires = time.Time{}
-	if d <= 0 {
+// set makes v the value, which is cleared after d; 0 for never. src.mu is held.
+func (src *Source[V]) set(v Value[V], known bool, d time.Duration) {
+	v.Expires = time.Time{}
+	if d > 0 {
+		v.Expires = time.Now().Add(d)
+		src.table.deadlines.Set(&src.fade, (*fading[V])(src), v.Expires)
+	} else {
 		src.table.deadlines.Remove(&src.fade)
-		return
 	}
-	src.value.Expires = time.Now().Add(d)
-	src.table.deadlines.Set(&src.fade, (*fading[V])(src), src.value.Expires)
+	src.kept.Store(&kept[V]{v, known})
 }
 
 // fading is a source whose value is to fade.
@@ -135,7 +143,7 @@ type fading[V any] Source[V]
 func (f *fading[V]) Expired() {
 	src := (*Source[V])(f)
 	src.table.start(func() {
-		src.clear(func() bool { return !src.value.Expires.IsZero() && time.Until(src.value.Expires) <= 0 })
+		src.clear(func(v Value[V]) bool { return !v.Expires.IsZero() && time.Until(v.Expires) <= 0 })
 	})
 }
 
@@ -181,7 +189,7 @@ func (src *Source[V]) stopMonitor() {
 	if src.watching == 0 && src.stop != nil {
 		src.stop()
 		src.stop = nil
-		if src.known && src.value.Owner == Monitored {
+		if v, known := src.Read(); known && v.Owner == Monitored {
 			told = src.forget() // nobody looks after it any more
 		}
 		src.dropIfIdle()
@@ -213,9 +221,8 @@ func (src *Source[V]) run(ctx context.Context) {
 		}
 		cfg.Logger.Log(ctx, level, "monitor ended, will be started again", "kind", cfg.Name, "key", src.key, "error", err, "pause", wait)
 		src.mu.Lock()
-		expires := src.value.Expires
-		if src.known && src.value.Owner == Monitored && (expires.IsZero() || time.Until(expires) > cfg.Grace) {
-			src.fadeAfter(cfg.Grace)
+		if v, known := src.Read(); known && v.Owner == Monitored && (v.Expires.IsZero() || time.Until(v.Expires) > cfg.Grace) {
+			src.set(v, true, cfg.Grace)
 		}
 		src.mu.Unlock()
 		if backoff.Sleep(ctx, wait) != nil {

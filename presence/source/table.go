@@ -124,7 +124,7 @@ func (t *Table[V]) Set(key string, v V) error {
 // Restore sets a value as it was in a former run, unless there is one by now or it
 // has faded meanwhile. Nobody is told.
 func (t *Table[V]) Restore(key string, v Value[V]) error {
-	left := time.Until(v.Expires)
+	left := time.Until(v.Expires) // far below zero where it does not fade
 	if !v.Expires.IsZero() && left <= 0 {
 		return nil
 	}
@@ -136,11 +136,8 @@ func (t *Table[V]) Restore(key string, v Value[V]) error {
 	}
 	src.mu.Lock()
 	defer src.mu.Unlock()
-	if !src.known {
-		src.value, src.known = v, true
-		if !v.Expires.IsZero() {
-			src.fadeAfter(left)
-		}
+	if _, known := src.Read(); !known {
+		src.set(v, true, max(0, left))
 	}
 	return nil
 }
