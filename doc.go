@@ -108,9 +108,9 @@
 //     (subscription/outcome.go) on the goroutine of the socket: it sends what has become due
 //     meanwhile, pauses the dialog, or gives it to the worker that ends it.
 //
-// From step 2 to step 6 presence and its rooms take 19 locks, none of them for longer than
-// a look into a table, and one more for each source of the user. Guard and directory have
-// their own. In step 7 it is four for each watch, and a fifth where watches share the
+// From step 2 to step 6 presence and its rooms take seven locks, none of them for longer
+// than a look into a table. Guard and directory have their own. In step 7 it is three for
+// each watch, with the outcome of its NOTIFY, and a fourth where watches share the
 // document.
 //
 // # References

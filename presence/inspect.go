@@ -15,8 +15,8 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// View is what is known about one presentity now.
-type View struct {
+// Inspection is what is known about one presentity now.
+type Inspection struct {
 	Entity string // the address that was asked for
 	State  consolidation.State
 	Result consolidation.Result
@@ -27,14 +27,14 @@ type View struct {
 
 // Presence returns what watchers of an address (a sip or tel URI, or user@host)
 // are shown. The error wraps [directory.ErrNotFound] where it has no entry.
-func (s *Server) Presence(ctx context.Context, address string) (View, error) {
+func (s *Server) Presence(ctx context.Context, address string) (Inspection, error) {
 	p, entity, err := s.inspected(ctx, address)
 	if err != nil {
-		return View{}, err
+		return Inspection{}, err
 	}
 	defer s.presentities.unpin(p)
 	snap := p.current.Load()
-	return View{Entity: entity, State: snap.state, Result: snap.result, Document: snap.document(viewOf(consolidation.SightOthers, bluStar))}, nil
+	return Inspection{Entity: entity, State: snap.state, Result: snap.result, Document: snap.document(viewOf(consolidation.SightOthers, bluStar))}, nil
 }
 
 // Explain tells why an address is shown as it is. The error wraps

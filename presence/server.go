@@ -40,23 +40,24 @@ const (
 // only locks that stand below it.
 //
 //  1. presentity.forwarding; and presentity.once, in which a presentity is made
-//  2. presentities.mu
+//  2. the part of presentities.of that a presentity belongs to
 //  3. subscription.Dialog.mu
 //  4. presentity.mu, which also guards the presentity's watchers; or pendings.mu
-//  5. one of clients.mu with a part of publication.Store below it, snapshot.mu,
+//  5. one of clients.mu with a part of publication.Store.of below it, snapshot.mu,
 //     subscription.Registry.mu, and source.Table.mu with source.Source.mu below it
 //  6. the worker of the registry (ends.mu), the journal, and the locks of the deadline
 //     queues
 //
 // Server.life and lookups.mu stand alone: nothing is taken while they are held. A
 // deadline queue calls its items one after another, without the lock of number 6; what
-// such a call may wait for, it leaves to a goroutine.
+// such a call may wait for, it leaves to a goroutine. A snapshot, an entry, the value of a
+// source and what the clients of a user are together are read without a lock.
 //
 // The host is called without a lock, with these exceptions. The forwarding controller
 // is called with presentity.forwarding held, so that calls about one user come one at a
 // time. The rules are asked with presentity.once held when a presentity is made; who
 // needs that presentity waits. Config.Decorate may be called with numbers 3 and 5 held
-// (Dialog.mu, snapshot.mu). The sender is called without any of them.
+// (Dialog.mu, snapshot.mu). The sender and the hooks are called without any of them.
 type Server struct {
 	cfg     Config
 	started time.Time

@@ -62,7 +62,7 @@ func (c *Console) getPresence(w http.ResponseWriter, r *http.Request) error {
 }
 
 // addressed returns the document as a watcher of the address that was asked for gets it.
-func addressed(v presence.View) *pidf.Presence {
+func addressed(v presence.Inspection) *pidf.Presence {
 	doc := *v.Document
 	doc.Entity, doc.Persons = v.Entity, slices.Clone(doc.Persons)
 	for i := range doc.Persons {
@@ -73,7 +73,7 @@ func addressed(v presence.View) *pidf.Presence {
 	return &doc
 }
 
-func newPresenceJSON(v presence.View) presenceJSON {
+func newPresenceJSON(v presence.Inspection) presenceJSON {
 	p := presenceJSON{
 		Entity:   v.Entity,
 		Status:   v.Result.Status,

@@ -75,7 +75,7 @@ func TestPrefers(t *testing.T) {
 // BSP-2.1-7: one document, for a watcher by SIP and one by telephone number.
 func TestAddressed(t *testing.T) {
 	doc := &pidf.Presence{Entity: "sip:a@example.com", Persons: []pidf.Person{{ID: "sip:a@example.com"}, {ID: "other"}}}
-	got := addressed(presence.View{Entity: "tel:200", Document: doc})
+	got := addressed(presence.Inspection{Entity: "tel:200", Document: doc})
 	require.Equal(t, &pidf.Presence{Entity: "tel:200", Persons: []pidf.Person{{ID: "tel:200"}, {ID: "other"}}}, got)
 	require.Equal(t, "sip:a@example.com", doc.Persons[0].ID, "the document is shared")
 }

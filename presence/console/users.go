@@ -86,7 +86,7 @@ const (
 )
 
 // entryOf is the directory's entry behind a view.
-func entryOf(v presence.View) directory.Entry {
+func entryOf(v presence.Inspection) directory.Entry {
 	if e, ok := v.State.Entry.(*directory.Entry); ok {
 		return *e
 	}
