@@ -248,21 +248,6 @@ func (cs *clients) refreshed(m *member) {
 	}
 }
 
-// standing is how a client that publishes stands.
-type standing struct {
-	room   bool // it is live, or may become so
-	spoken bool // it has published since it began
-	others bool // another client of its user is signed in
-}
-
-// standingLocked tells how c stands with a user.
-func (cs *clients) standingLocked(c *client, user string) standing {
-	return standing{
-		room: cs.roomLocked(c, user), spoken: c.spoken && !c.ended,
-		others: slices.ContainsFunc(cs.liveLocked(user), func(o *client) bool { return o != c && !o.out }),
-	}
-}
-
 // room reports whether a client is live, or may become so.
 func (cs *clients) room(c *client, user string) bool {
 	cs.mu.Lock()
@@ -292,34 +277,49 @@ func (cs *clients) enlivenLocked(c *client, user string) {
 	}
 }
 
-// published is what a PUBLISH says about its client.
-type published struct {
-	services consolidation.Services // of its body, where it had one
-	status   bool                   // it had a status that counts for its client
-	out      bool                   // that was "signed out"
-}
+// errManyClients is what a client is told that there is no room for.
+var errManyClients = sipx.Errorf(403, "too many clients of one user")
 
-// publish carries out the PUBLISH of a client, for which there was room. What it says
-// and that its client lives are one: another that ends as the last of their user before
-// or after it does not take it along.
-func (cs *clients) publish(c *client, p published, r publication.Request) (*publication.Contribution, error) {
+// publish carries out the PUBLISH of a client, which can do services. The first that it
+// sends since it began is ignored where its user has said something elsewhere: a client
+// that starts must not overwrite that (§2.4).
+//
+// All of it is one step: a client that ends as the last of its user, before or after it,
+// neither takes it along nor leaves it in the dark about what there is.
+func (cs *clients) publish(c *client, services consolidation.Services, r publication.Request) (shared *publication.Contribution, ignored bool, err error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	shared, err := cs.server.publications.Publish(r)
-	if err != nil {
-		return nil, err
+	if !cs.roomLocked(c, r.Presentity) {
+		return nil, false, errManyClients
+	}
+	said := r.Said
+	if said != nil {
+		switch {
+		case r.IfMatch == "" && (!c.spoken || c.ended) && cs.server.publications.One(r.Presentity, publication.Shared) != nil:
+			said, r.Said, ignored = nil, nil, true
+		case said.Status == statusSignedOut && cs.othersLocked(c, r.Presentity):
+			r.Said = nil // it speaks of this client: the user is there with another (§4.3)
+		}
+	}
+	if shared, err = cs.server.publications.Publish(r); err != nil {
+		return nil, false, err
 	}
 	cs.enlivenLocked(c, r.Presentity)
 	if r.Body {
-		c.spoken, c.services = true, p.services
+		c.spoken, c.services = true, services
 	}
-	if p.status {
-		c.out = p.out
+	if said != nil {
+		c.out = said.Status == statusSignedOut
 	}
 	cs.users[c.user].changed()
 	cs.expireLocked(c, r.Expires)
 	cs.server.journal.client(c.key)
-	return shared, nil
+	return shared, ignored, nil
+}
+
+// othersLocked reports whether another client of the user is signed in.
+func (cs *clients) othersLocked(c *client, user string) bool {
+	return slices.ContainsFunc(cs.liveLocked(user), func(o *client) bool { return o != c && !o.out })
 }
 
 // clientExpiry is when the publication of a client expires.
@@ -513,7 +513,7 @@ func (cs *clients) current(m *member) *client {
 }
 
 // clientOf finds or makes the client that sends a request, of a user who may be "".
-func (s *Server) clientOf(req *sipx.Request, contact sipx.Address, id auth.Identity, user string) (*client, standing) {
+func (s *Server) clientOf(req *sipx.Request, contact sipx.Address, id auth.Identity, user string) *client {
 	var buffer [256]byte
 	key := appendClientKey(buffer[:0], req, contact, id)
 	s.clients.mu.Lock()
@@ -523,7 +523,7 @@ func (s *Server) clientOf(req *sipx.Request, contact sipx.Address, id auth.Ident
 		c.userAgent = unique.Make(req.Header.Get("User-Agent"))
 	}
 	c.amcc = contact.URI.User == amccUser || id.AMCC
-	return c, s.clients.standingLocked(c, user)
+	return c
 }
 
 // appendClientKey writes the [clientKey] of who sends a request.

@@ -101,8 +101,7 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 		pub.ifMatch = "" // an old one: a status and an end count all the same (§2.4, §2.2)
 	}
 	if pub.dialect.SharedPublication {
-		c, stands := s.clientOf(req, pub.contact, id, pub.p.id)
-		return s.publishShared(pub, c, stands)
+		return s.publishShared(pub, s.clientOf(req, pub.contact, id, pub.p.id))
 	}
 	return s.publishOwn(pub)
 }
@@ -206,7 +205,7 @@ var statuses = []aa.Status{
 
 // publishShared handles the PUBLISH of one of the clients that share a publication
 // (§2.4, §2.8).
-func (s *Server) publishShared(pub *publishing, c *client, stands standing) error {
+func (s *Server) publishShared(pub *publishing, c *client) error {
 	p := pub.p
 	if pub.expires == 0 { // it signs out (§2.2), before it gets its 200: what it sends next is another life
 		etag := "0"
@@ -218,34 +217,15 @@ func (s *Server) publishShared(pub *publishing, c *client, stands standing) erro
 		gone.announce(false)
 		return nil
 	}
-	if !stands.room {
-		s.clients.forget(c)
-		return sipx.Errorf(403, "too many clients of one user")
-	}
-	var says published
+	var services consolidation.Services
 	var said *publication.Said
-	ignored := false
 	if pub.doc != nil {
-		says.services = servicesOf(pub.doc)
+		services = servicesOf(pub.doc)
 		if pub.said.Status != "" { // else its tuples alone say what the client can do, not what its user does
 			said = &pub.said
 		}
 	}
-	if said != nil {
-		out := said.Status == statusSignedOut
-		switch {
-		case pub.ifMatch == "" && !stands.spoken && s.publications.One(p.id, publication.Shared) != nil:
-			// A client that starts must not overwrite what its user said elsewhere
-			// (§2.4). It is told what is shown.
-			said, ignored = nil, true
-		case out && stands.others:
-			said = nil // of this client: the user is there with another (§4.3)
-			fallthrough
-		default:
-			says.status, says.out = true, out
-		}
-	}
-	shared, err := s.clients.publish(c, says, publication.Request{
+	shared, ignored, err := s.clients.publish(c, services, publication.Request{
 		Presentity: p.id, Address: pub.address, Owner: pub.owner, Rule: publication.Shared, IfMatch: pub.ifMatch, Expires: pub.until,
 		Said: said, Body: pub.doc != nil, CallID: pub.req.CallID, CSeq: pub.req.CSeq,
 	})

@@ -118,7 +118,7 @@ func (s *Server) open(ctx context.Context, sub *subscribing) error {
 	}
 	if sub.dialect.ClientLife && !sub.pack.watchers && sub.expires > 0 {
 		m = &member{judged: found[0].result.Err == nil}
-		m.client, _ = s.clientOf(sub.req, sub.contact, sub.id, pinned.id(0))
+		m.client = s.clientOf(sub.req, sub.contact, sub.id, pinned.id(0))
 		opening.Data, opening.Pulse = m, &m.client.pulse
 	}
 	d, err := s.registry.Open(opening)
