@@ -95,6 +95,7 @@ type peerDialog struct {
 	uri   string
 	list  bool
 	toTag string
+	told  string // the server's tag in what it was told last
 	seq   uint32
 	dead  bool
 	held  map[string]heldDoc
@@ -130,6 +131,9 @@ func (d *peerDialog) take(req *sipx.Request) {
 	if strings.HasPrefix(req.Header.Get("Subscription-State"), "terminated") {
 		d.dead = true
 		return
+	}
+	if tag := req.From.Tag(); tag != d.told { // its SUBSCRIBE came again, to a server that knew nothing of the first
+		d.told, d.held = tag, map[string]heldDoc{}
 	}
 	for _, doc := range docs {
 		if d.held[doc.Entity].cseq < req.CSeq {
