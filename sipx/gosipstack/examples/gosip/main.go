@@ -20,7 +20,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx"
@@ -72,15 +72,15 @@ func startServer() (*presence.Server, gosip.Server, *stack.Stack, error) {
 
 	// The rest of the traffic is gosip's: here, calls for Tom's telephone.
 	calls := gosipstack.NewServer(sockets, gosip.ServerConfig{Host: "127.0.0.1"}, nil, nil)
-	line := func(state pidf.LineState) gosip.RequestHandler {
+	line := func(state aa.LineState) gosip.RequestHandler {
 		return func(req sip.Request, _ sip.ServerTransaction) {
 			_ = server.Feed().SetLine(context.Background(), "2719", presence.LineState{State: state})
 			_, _ = calls.RespondOnRequest(req, 200, "OK", "", nil)
 		}
 	}
 	for method, handler := range map[sip.RequestMethod]gosip.RequestHandler{
-		sip.INVITE: line(pidf.LineBusy),
-		sip.BYE:    line(pidf.LineIdle),
+		sip.INVITE: line(aa.LineBusy),
+		sip.BYE:    line(aa.LineIdle),
 		sip.ACK:    func(sip.Request, sip.ServerTransaction) {},
 	} {
 		if err := calls.OnRequest(method, handler); err != nil {
