@@ -89,7 +89,7 @@
 //
 //  1. sipx/stack reads and parses the request on the goroutine of the socket, and hands it
 //     to the lane of its sender. That is the only hand-off before the NOTIFYs.
-//  2. Server.ServeSIP (presence/server.go) screens the request, and publish
+//  2. Server.ServeSIP (presence/serve.go) screens the request, and publish
 //     (presence/publish.go) tells the dialect, asks the guard who it is, and looks the user
 //     up in the directory.
 //  3. The presentity of the user is pinned: it stays in memory for the request.

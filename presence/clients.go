@@ -10,7 +10,9 @@ import (
 	"unique"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/internal/deadline"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/subscription"
@@ -297,7 +299,7 @@ func (cs *clients) publish(c *client, services consolidation.Services, r publica
 		switch {
 		case r.IfMatch == "" && (!c.spoken || c.ended) && cs.server.publications.One(r.Presentity, publication.Shared) != nil:
 			said, r.Said, ignored = nil, nil, true
-		case said.Status == statusSignedOut && cs.othersLocked(c, r.Presentity):
+		case said.Status == aa.StatusSignedOut && cs.othersLocked(c, r.Presentity):
 			r.Said = nil // it speaks of this client: the user is there with another (§4.3)
 		}
 	}
@@ -309,7 +311,7 @@ func (cs *clients) publish(c *client, services consolidation.Services, r publica
 		c.spoken, c.services = true, services
 	}
 	if said != nil {
-		c.out = said.Status == statusSignedOut
+		c.out = said.Status == aa.StatusSignedOut
 	}
 	cs.users[c.user].changed()
 	cs.expireLocked(c, r.Expires)
@@ -553,4 +555,47 @@ func contactKey(u sipx.URI) string {
 func appendContact(dst []byte, u sipx.URI) []byte {
 	u.Params, u.Headers = "", ""
 	return u.AppendTo(dst)
+}
+
+// owns reports whether the entry of the first address of a dialog is the client's own
+// user (BSP-4.1-1): that of the authenticated account; where nobody was authenticated,
+// that of From; where From has none, that of the first address that the Contact
+// subscribes to. It is judged once the directory has answered.
+//
+// Whom the last of these alone makes a client is one only where there is room for it.
+func (s *Server) owns(c *client, from directory.Result, entry *directory.Entry) bool {
+	s.clients.mu.Lock()
+	id, amcc, user := c.identity(), c.amcc, c.user
+	s.clients.mu.Unlock()
+	switch {
+	case !id.IsZero() && !amcc:
+		return auth.SameAccount(id, entry.Account, entry.ID)
+	case from.Err == nil:
+		return from.Entry.ID == entry.ID
+	}
+	return user == entry.ID || user == "" && s.clients.room(c, entry.ID)
+}
+
+// isKnown reports whether a request without a User-Agent, which an SBC may have taken
+// away, is of a client that was told by its credentials and has them no more in each
+// request: a live one of that account and Contact.
+func (s *Server) isKnown(req *sipx.Request, contact sipx.Address, id auth.Identity) bool {
+	return s.cfg.Dialect == DialectAuto && !id.IsZero() && req.Header.Get("User-Agent") == "" && !contact.URI.IsZero() &&
+		s.clients.get(clientKey(appendClientKey(nil, req, contact, id))) != nil
+}
+
+func (cs *clients) get(key clientKey) *client {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.m[key]
+}
+
+// identityOf is who opened a dialog.
+func (s *Server) identityOf(d *subscription.Dialog) auth.Identity {
+	if m, ok := d.Data.(*member); ok && m.client != nil {
+		s.clients.mu.Lock()
+		defer s.clients.mu.Unlock()
+		return m.client.identity()
+	}
+	return auth.Identity{Account: d.Account(), ID: d.Account()}
 }

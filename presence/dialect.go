@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/subscription"
@@ -103,22 +102,11 @@ func (s *Server) dialectOf(req *sipx.Request, contact sipx.Address) *Dialect {
 	return standard
 }
 
-// isKnown reports whether a request without a User-Agent, which an SBC may have taken
-// away, is of a client that was told by its credentials and has them no more in each
-// request: a live one of that account and Contact.
-func (s *Server) isKnown(req *sipx.Request, contact sipx.Address, id auth.Identity) bool {
-	return s.cfg.Dialect == DialectAuto && !id.IsZero() && req.Header.Get("User-Agent") == "" && !contact.URI.IsZero() &&
-		s.clients.get(clientKey(appendClientKey(nil, req, contact, id))) != nil
-}
-
 // marked reports whether a User-Agent holds one of the words that BluStar clients
 // have in theirs.
 func (s *Server) marked(userAgent string) bool {
 	return slices.ContainsFunc(s.cfg.UserAgents, func(word string) bool { return containsFold(userAgent, word) })
 }
-
-// amccUser is the user part of the Contact of an AMCC (§2.11).
-const amccUser = "fmc"
 
 func hasBSSHeader(h sipx.Header) bool {
 	for i := range h {
@@ -146,4 +134,12 @@ func containsFold(s, sub string) bool {
 		}
 	}
 	return false
+}
+
+// dialectOfDialog returns the dialect that a dialog was opened in.
+func dialectOfDialog(d *subscription.Dialog) *Dialect {
+	if dialect, ok := d.Data.(*Dialect); ok {
+		return dialect
+	}
+	return bluStar // only its clients are members
 }

@@ -23,19 +23,8 @@ type Feed struct{ server *Server }
 // Feed returns the server's feed.
 func (s *Server) Feed() Feed { return Feed{s} }
 
-// InputError says which field of a value is wrong.
-type InputError struct {
-	Field  string
-	Reason string
-}
-
-func (e *InputError) Error() string { return fmt.Sprintf("presence: %s: %s", e.Field, e.Reason) }
-
 // ErrTooMany says that a bound of [Config] is reached.
 var ErrTooMany = source.ErrTooMany
-
-// maxText bounds each text of a source's value, in bytes.
-const maxText = 1024
 
 // SetLine sets the state of the device with this directory number, written in any
 // way that [directory.ParseTel] reads: "2719", "tel:2719", "+49 89 1234-20". A

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/presence/publication"
+	"github.com/openblustar/blustar/presence/subscription"
 )
 
 // journal writes what has changed to the store: it collects what is to be written, for
@@ -365,4 +367,37 @@ func (j *journal) stats() (waiting int, errors uint64, failing bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return len(j.dirty) + len(j.graves), j.errors, j.failing
+}
+
+// client notes a change of a client.
+func (j *journal) client(key clientKey) {
+	if j != nil {
+		j.mark(clientEntry(key))
+	}
+}
+
+// published notes a change of what is published.
+func (j *journal) published(before, after *publication.Contribution) {
+	for _, c := range []*publication.Contribution{before, after} {
+		if c != nil {
+			j.mark(publicationEntry{c.Presentity, c.Number})
+		}
+	}
+}
+
+// dialog notes a change of a dialog. Its two records are worth nothing without each
+// other; the one that changes is the one that expires.
+func (j *journal) dialog(d *subscription.Dialog, whole bool) {
+	j.mark((*turnEntry)(d))
+	if whole {
+		j.mark((*wholeEntry)(d))
+	}
+}
+
+// source returns what notes a change of a value of that kind.
+func (j *journal) source(kind string) func(key string) {
+	if j == nil {
+		return nil
+	}
+	return func(key string) { j.mark(sourceEntry{kind, key}) }
 }

@@ -11,8 +11,7 @@ import (
 // in order, nested lists flattened, duplicates dropped. list tells whether there
 // is one. An entry without a URI names nobody; a list may have none at all (RFC 4826
 // §3.1) where one NOTIFY is for the whole list.
-func (s *Server) listOf(sub *subscribing) (uris []string, list bool, err error) {
-	req := sub.req
+func (s *Server) listOf(req *sipx.Request, dialect *Dialect) (uris []string, list bool, err error) {
 	if len(req.Body) == 0 {
 		if req.Header.HasToken("Require", extRecipientList) {
 			return nil, false, sipx.Errorf(400, "recipient-list-subscribe without a list")
@@ -45,7 +44,7 @@ func (s *Server) listOf(sub *subscribing) (uris []string, list bool, err error) 
 		seen[key] = true
 		uris = append(uris, uri)
 	}
-	if len(uris) == 0 && sub.dialect.Style.Lists == nil {
+	if len(uris) == 0 && dialect.Style.Lists == nil {
 		return nil, true, sipx.Errorf(400, "resource-lists: no entry")
 	}
 	return uris, true, nil

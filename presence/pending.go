@@ -1,18 +1,14 @@
 package presence
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/internal/backoff"
 	"github.com/openblustar/blustar/internal/deadline"
-	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
@@ -124,12 +120,6 @@ func (p *pending) ask() {
 	if p.asking = !isNobody(result.Err); p.asking && len(p.watches) > 0 {
 		p.askLater()
 	}
-}
-
-// isNobody reports whether a look-up says that an address has no entry, rather than
-// that the directory could not be asked.
-func isNobody(err error) bool {
-	return errors.Is(err, directory.ErrNotFound) || errors.Is(err, directory.ErrAmbiguous)
 }
 
 // resolve moves all that watch an address to the entry that it turned out to have, in the
@@ -253,101 +243,5 @@ func (s *Server) move(w *subscription.Watch, from *pending, to *presentity, entr
 		s.dialogEnded(subscription.Ending{Dialog: d, Cause: subscription.Refused})
 	case own:
 		to.update()
-	}
-}
-
-// identityOf is who opened a dialog.
-func (s *Server) identityOf(d *subscription.Dialog) auth.Identity {
-	if m, ok := d.Data.(*member); ok && m.client != nil {
-		s.clients.mu.Lock()
-		defer s.clients.mu.Unlock()
-		return m.client.identity()
-	}
-	return auth.Identity{Account: d.Account(), ID: d.Account()}
-}
-
-// unknownSnapshot is what watchers of an address without an entry are shown.
-func (s *Server) unknownSnapshot() *snapshot {
-	return &snapshot{server: s, at: time.Now(), result: consolidation.Result{Status: consolidation.StatusUnknown, Rule: "unknown"}}
-}
-
-// lookupOne is lookup for one address.
-func (s *Server) lookupOne(ctx context.Context, who party, a directory.Address) directory.Result {
-	if r, known := s.peek(a); known {
-		return r
-	}
-	return s.lookup(ctx, who, []directory.Address{a})[0]
-}
-
-// peek returns what the directory has at hand.
-func (s *Server) peek(a directory.Address) (r directory.Result, known bool) {
-	if d, ok := s.cfg.Directory.(directory.Immediate); ok {
-		r, known = d.Peek(a)
-	}
-	return r, known && (r.Err == nil || errors.Is(r.Err, directory.ErrNotFound))
-}
-
-// lookup asks the directory, bounded in time and number; who asks has a part of that.
-// What the directory has at hand takes no part.
-func (s *Server) lookup(ctx context.Context, who party, as []directory.Address) []directory.Result {
-	results := make([]directory.Result, len(as))
-	known := true
-	for i := 0; i < len(as) && known; i++ {
-		results[i], known = s.peek(as[i])
-	}
-	if known {
-		return results
-	}
-	if !s.lookups.enter(who) {
-		for i := range results {
-			results[i] = directory.Result{Err: errBusy}
-		}
-		return results
-	}
-	defer s.lookups.leave(who)
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.LookupTimeout)
-	defer cancel()
-	results = directory.LookupAll(ctx, s.cfg.Directory, as)
-	for i, r := range results {
-		if r.Err != nil && !errors.Is(r.Err, directory.ErrNotFound) {
-			s.cfg.Logger.Warn("directory look-up", "address", as[i].String(), "error", r.Err)
-		}
-	}
-	return results
-}
-
-var errBusy = errors.New("presence: too many directory look-ups under way")
-
-// lookups bounds the look-ups under way: all of them, and those of one account or
-// source. The server's own, of nobody, have the whole.
-type lookups struct {
-	mu         sync.Mutex
-	most, each int
-	running    int
-	of         map[party]int
-}
-
-func (l *lookups) enter(who party) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.running >= l.most || who != (party{}) && l.of[who] >= l.each {
-		return false
-	}
-	l.running++
-	if who != (party{}) {
-		l.of[who]++
-	}
-	return true
-}
-
-func (l *lookups) leave(who party) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.running--
-	if who == (party{}) {
-		return
-	}
-	if l.of[who]--; l.of[who] == 0 {
-		delete(l.of, who)
 	}
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/subscription"
 )
@@ -31,21 +30,6 @@ type Watcher struct {
 	Entry *directory.Entry
 
 	open bool // the directory cannot tell
-}
-
-// Decoration is a document on its way to watchers. The host can add elements to it.
-type Decoration struct {
-	Entry    directory.Entry
-	Sight    consolidation.Sight // of those who will see it
-	Result   consolidation.Result
-	Document *pidf.Presence // to be changed; Entity and the ID of the first person are set afterwards
-}
-
-func entryOf(s *consolidation.State) directory.Entry {
-	if entry, ok := s.Entry.(*directory.Entry); ok {
-		return *entry
-	}
-	return directory.Entry{}
 }
 
 // watcher is who an identity with this address in From is, of which the directory said

@@ -9,6 +9,7 @@ import (
 
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/internal/deadline"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/source"
@@ -280,7 +281,7 @@ func (p *presentity) gather(now time.Time) *snapshot {
 			forward = c
 			continue
 		case publication.Shared:
-			if !of.in && c.Status != statusSignedOut {
+			if !of.in && c.Status != aa.StatusSignedOut {
 				continue // of clients that have all signed out since
 			}
 		case publication.Separate:
@@ -294,7 +295,7 @@ func (p *presentity) gather(now time.Time) *snapshot {
 		since := p.server.clients.since(p.user)
 		st.Published = append(st.Published, consolidation.Published{
 			Provenance: consolidation.Provenance{Owner: "server", Received: since},
-			Status:     statusSignedOut, Timestamp: since,
+			Status:     aa.StatusSignedOut, Timestamp: since,
 		})
 	}
 	for _, src := range p.lines {

@@ -16,8 +16,6 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-const statusSignedOut = aa.StatusSignedOut
-
 // publishing is a PUBLISH on its way through the server.
 type publishing struct {
 	*exchange
@@ -195,12 +193,6 @@ func (s *Server) saidOf(doc *pidf.Presence, said *publication.Said) error {
 		return sipx.Errorf(413, "a note is longer than %d bytes", s.cfg.MaxNote)
 	}
 	return nil
-}
-
-// statuses are those of the schema.
-var statuses = []aa.Status{
-	aa.StatusAvailable, aa.StatusBusy, aa.StatusAway, aa.StatusDoNotDisturb, aa.StatusSignedOut,
-	aa.StatusInactive, aa.StatusBeRightBack, aa.StatusOther, aa.StatusUnknown,
 }
 
 // publishShared handles the PUBLISH of one of the clients that share a publication

@@ -113,15 +113,6 @@ func (r *publicationRecord) contribution() publication.Contribution {
 	}
 }
 
-// published notes a change of what is published.
-func (j *journal) published(before, after *publication.Contribution) {
-	for _, c := range []*publication.Contribution{before, after} {
-		if c != nil {
-			j.mark(publicationEntry{c.Presentity, c.Number})
-		}
-	}
-}
-
 // clientRecord is a client.
 type clientRecord struct {
 	Key        string                 `json:"key"`
@@ -142,13 +133,6 @@ type clientRecord struct {
 
 // clientEntry names one client.
 type clientEntry string
-
-// client notes a change of a client.
-func (j *journal) client(key clientKey) {
-	if j != nil {
-		j.mark(clientEntry(key))
-	}
-}
 
 func (e clientEntry) record(s *Server) Write {
 	sum := sha256.Sum256([]byte(e)) // of any length
@@ -256,15 +240,6 @@ func (e *turnEntry) record(s *Server) Write {
 	return w
 }
 
-// dialog notes a change of a dialog. Its two records are worth nothing without each
-// other; the one that changes is the one that expires.
-func (j *journal) dialog(d *subscription.Dialog, whole bool) {
-	j.mark((*turnEntry)(d))
-	if whole {
-		j.mark((*wholeEntry)(d))
-	}
-}
-
 func (r *dialogRecord) subscription(t *turnRecord) subscription.Record {
 	digests := make([]uint64, len(t.Digests)/8)
 	for i := range digests {
@@ -311,14 +286,6 @@ func sourceValue[V any](t *source.Table[V], key string) ([]byte, time.Time) {
 		return nil, time.Time{}
 	}
 	return value(sourceRecord[V]{v.Value, v.Owner, v.Received.Round(0), v.Changed.Round(0), v.Expires.Round(0)}), v.Expires
-}
-
-// source returns what notes a change of a value of that kind.
-func (j *journal) source(kind string) func(key string) {
-	if j == nil {
-		return nil
-	}
-	return func(key string) { j.mark(sourceEntry{kind, key}) }
 }
 
 // KeepSession writes a session of the guard to the store, or its end. It is for

@@ -73,3 +73,11 @@ func retryAfter() string { return strconv.Itoa(5 + rand.IntN(11)) }
 func (s *Server) badEvent() error {
 	return &refused{sipx.NewResponse(489, sipx.Field{Name: "Allow-Events", Value: s.events()})}
 }
+
+func (s *Server) events() string {
+	const always = eventPresence + ", " + eventWatchers
+	if s.cfg.Forward != nil {
+		return always + ", " + eventLyncForwarding
+	}
+	return always
+}

@@ -1,9 +1,11 @@
 package presence
 
 import (
+	"log/slog"
 	"strings"
 	"time"
 
+	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -37,4 +39,50 @@ func accepts(h sipx.Header, media string) bool {
 		}
 	}
 	return false
+}
+
+// exchange is a request on its way through the server.
+type exchange struct {
+	server   *Server
+	w        sipx.ResponseWriter
+	req      *sipx.Request
+	sent     []byte // its body, as it came
+	began    time.Time
+	answered bool
+
+	asked  auth.Request // what the guard was asked, if it was
+	digest bool         // the client is not one of BluStar
+}
+
+// logged writes an address without the password that a URI may have.
+func logged(u sipx.URI) string {
+	u.User, _, _ = strings.Cut(u.User, ":")
+	return bareURI(u)
+}
+
+// answer sends the response, and reports whether it is the one that was asked for: a
+// success that is to be in the store first, and is not, is a 503.
+func (x *exchange) answer(res *sipx.Response) (as bool) {
+	x.answered = true
+	s, req := x.server, x.req
+	if as = true; res.Status < 300 && req.Method != "OPTIONS" {
+		if err := s.journal.wait(s.ctx); err != nil {
+			res, as = overloaded("not stored"), false
+		}
+	}
+	level := slog.LevelDebug
+	if res.Status >= 500 {
+		level = slog.LevelWarn
+	}
+	if s.cfg.Logger.Enabled(s.ctx, level) {
+		s.cfg.Logger.Log(s.ctx, level, "request", "method", req.Method, "from", logged(req.From.URI), "to", logged(req.To.URI),
+			"flow", req.Flow.String(), "call_id", req.CallID, "status", res.Status, "reason", res.ReasonPhrase())
+	}
+	if err := x.w.Respond(res); err != nil {
+		s.cfg.Logger.Debug("response was not sent", "call_id", req.CallID, "error", err)
+	}
+	if hook := s.cfg.Hooks.Request; hook != nil {
+		hook(req.Method, res.Status, time.Since(x.began))
+	}
+	return as
 }

@@ -25,10 +25,7 @@ import (
 // document has changed meanwhile have been sent it: they are not all told at once.
 const ResumeSpread = 10 * time.Second
 
-const (
-	resumePace  = 5 * time.Millisecond // between NOTIFYs, where that is enough
-	lookupBatch = 50                   // addresses in one look-up after a restart
-)
+const resumePace = 5 * time.Millisecond // between NOTIFYs, where that is enough
 
 // Restore reads [Config.Store], and goes on with everything that is in it. It is to be
 // called once, before the stack serves: until it has returned, requests are answered
@@ -268,12 +265,6 @@ func (cs *clients) restore(c *client, longest time.Time) {
 	if c.published != 0 {
 		c.published = min(c.published, longest.UnixNano())
 	}
-}
-
-func (cs *clients) get(key clientKey) *client {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	return cs.m[key]
 }
 
 // leftBehind are restored clients that nothing keeps alive any more. Of those who were

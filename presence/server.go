@@ -2,20 +2,16 @@ package presence
 
 import (
 	"context"
-	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/internal/shard"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/source"
 	"github.com/openblustar/blustar/presence/subscription"
-	"github.com/openblustar/blustar/sipx"
 )
 
 // Names on the wire.
@@ -122,132 +118,4 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	return s, s.newSources()
-}
-
-// exchange is a request on its way through the server.
-type exchange struct {
-	server   *Server
-	w        sipx.ResponseWriter
-	req      *sipx.Request
-	sent     []byte // its body, as it came
-	began    time.Time
-	answered bool
-
-	asked  auth.Request // what the guard was asked, if it was
-	digest bool         // the client is not one of BluStar
-}
-
-// ServeSIP implements [sipx.Handler].
-func (s *Server) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
-	x := &exchange{server: s, w: w, req: req, sent: req.Body, began: time.Now()}
-	defer s.requests.leave()
-	if !s.requests.enter() {
-		x.answer(comingBack("shutting down"))
-		return
-	}
-	if !s.journal.ready() {
-		x.answer(comingBack("starting"))
-		return
-	}
-	if err := s.serve(ctx, x); err != nil && !x.answered {
-		x.answer(s.refusal(req, err))
-	}
-}
-
-// FlowClosed implements [sipx.FlowObserver]: the dialogs on a connection end with
-// it.
-func (s *Server) FlowClosed(f sipx.Flow) { s.registry.FlowClosed(f) }
-
-// logged writes an address without the password that a URI may have.
-func logged(u sipx.URI) string {
-	u.User, _, _ = strings.Cut(u.User, ":")
-	return bareURI(u)
-}
-
-// answer sends the response, and reports whether it is the one that was asked for: a
-// success that is to be in the store first, and is not, is a 503.
-func (x *exchange) answer(res *sipx.Response) (as bool) {
-	x.answered = true
-	s, req := x.server, x.req
-	if as = true; res.Status < 300 && req.Method != "OPTIONS" {
-		if err := s.journal.wait(s.ctx); err != nil {
-			res, as = overloaded("not stored"), false
-		}
-	}
-	level := slog.LevelDebug
-	if res.Status >= 500 {
-		level = slog.LevelWarn
-	}
-	if s.cfg.Logger.Enabled(s.ctx, level) {
-		s.cfg.Logger.Log(s.ctx, level, "request", "method", req.Method, "from", logged(req.From.URI), "to", logged(req.To.URI),
-			"flow", req.Flow.String(), "call_id", req.CallID, "status", res.Status, "reason", res.ReasonPhrase())
-	}
-	if err := x.w.Respond(res); err != nil {
-		s.cfg.Logger.Debug("response was not sent", "call_id", req.CallID, "error", err)
-	}
-	if hook := s.cfg.Hooks.Request; hook != nil {
-		hook(req.Method, res.Status, time.Since(x.began))
-	}
-	return as
-}
-
-// serve handles a request. An error is answered by refusal.
-func (s *Server) serve(ctx context.Context, x *exchange) error {
-	if err := s.screen(x.req); err != nil {
-		return err
-	}
-	if err := s.expand(x); err != nil {
-		return err
-	}
-	switch x.req.Method {
-	case "SUBSCRIBE":
-		return s.subscribe(ctx, x)
-	case "PUBLISH":
-		return s.publish(ctx, x)
-	case "OPTIONS":
-		x.answer(sipx.NewResponse(200,
-			sipx.Field{Name: "Allow", Value: allowedMethods},
-			sipx.Field{Name: "Allow-Events", Value: s.events()},
-			sipx.Field{Name: "Accept", Value: typePIDF + ", " + typeResourceLists},
-			sipx.Field{Name: "Accept-Encoding", Value: contentCodings},
-			sipx.Field{Name: "Supported", Value: extRecipientList + ", " + extEventList}))
-		return nil
-	case "NOTIFY":
-		// It belongs to a subscriber that was on this stack before a restart, and
-		// ends that subscription (RFC 6665 §4.1.3).
-		if x.req.To.Tag() != "" {
-			return sipx.Errorf(481, "")
-		}
-	}
-	return &refused{sipx.NewResponse(405, sipx.Field{Name: "Allow", Value: allowedMethods})}
-}
-
-// screen refuses what no method takes (BSP-4-5, RFC 3261 §8.2).
-func (s *Server) screen(req *sipx.Request) error {
-	switch req.URI.Scheme {
-	case "sip", "sips", "tel":
-	default:
-		return sipx.Errorf(416, "")
-	}
-	var unknown []string
-	for option := range req.Header.Tokens("Require") {
-		if !strings.EqualFold(option, extRecipientList) && !strings.EqualFold(option, extEventList) {
-			unknown = append(unknown, option)
-		}
-	}
-	if unknown != nil {
-		return &refused{sipx.NewResponse(420, sipx.Field{Name: "Unsupported", Value: strings.Join(unknown, ", ")})}
-	}
-	if len(req.Body) > s.cfg.MaxBody {
-		return sipx.Errorf(413, "")
-	}
-	return nil
-}
-
-func (s *Server) events() string {
-	const always = eventPresence + ", " + eventWatchers
-	if s.cfg.Forward != nil {
-		return always + ", " + eventLyncForwarding
-	}
-	return always
 }

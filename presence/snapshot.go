@@ -9,6 +9,7 @@ import (
 	"time"
 	"weak"
 
+	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/publication"
@@ -343,4 +344,24 @@ func servicesOf(doc *pidf.Presence) consolidation.Services {
 // defaultServices are those of a client that published no tuples (§4.3).
 func defaultServices() consolidation.Services {
 	return consolidation.Services{Global: true, Audio: true, Message: true}
+}
+
+// Decoration is a document on its way to watchers. The host can add elements to it.
+type Decoration struct {
+	Entry    directory.Entry
+	Sight    consolidation.Sight // of those who will see it
+	Result   consolidation.Result
+	Document *pidf.Presence // to be changed; Entity and the ID of the first person are set afterwards
+}
+
+func entryOf(s *consolidation.State) directory.Entry {
+	if entry, ok := s.Entry.(*directory.Entry); ok {
+		return *entry
+	}
+	return directory.Entry{}
+}
+
+// unknownSnapshot is what watchers of an address without an entry are shown.
+func (s *Server) unknownSnapshot() *snapshot {
+	return &snapshot{server: s, at: time.Now(), result: consolidation.Result{Status: consolidation.StatusUnknown, Rule: "unknown"}}
 }

@@ -261,3 +261,20 @@ func equalCalendar(a, b CalendarState) bool {
 			x.From.Equal(y.From) && x.End.Equal(y.End) && x.AllDay == y.AllDay && x.Private == y.Private
 	})
 }
+
+// InputError says which field of a value is wrong.
+type InputError struct {
+	Field  string
+	Reason string
+}
+
+func (e *InputError) Error() string { return fmt.Sprintf("presence: %s: %s", e.Field, e.Reason) }
+
+// maxText bounds each text of a source's value, in bytes.
+const maxText = 1024
+
+// statuses are those of the schema.
+var statuses = []aa.Status{
+	aa.StatusAvailable, aa.StatusBusy, aa.StatusAway, aa.StatusDoNotDisturb, aa.StatusSignedOut,
+	aa.StatusInactive, aa.StatusBeRightBack, aa.StatusOther, aa.StatusUnknown,
+}

@@ -82,7 +82,7 @@ func (s *Server) subscribe(ctx context.Context, x *exchange) error {
 
 // open makes a new subscription.
 func (s *Server) open(ctx context.Context, sub *subscribing) error {
-	uris, list, err := s.listOf(sub)
+	uris, list, err := s.listOf(sub.req, sub.dialect)
 	if err != nil {
 		return err
 	}
@@ -153,25 +153,6 @@ func (s *Server) open(ctx context.Context, sub *subscribing) error {
 	d.Start()
 	subscription.Notify(due)
 	return nil
-}
-
-// owns reports whether the entry of the first address of a dialog is the client's own
-// user (BSP-4.1-1): that of the authenticated account; where nobody was authenticated,
-// that of From; where From has none, that of the first address that the Contact
-// subscribes to. It is judged once the directory has answered.
-//
-// Whom the last of these alone makes a client is one only where there is room for it.
-func (s *Server) owns(c *client, from directory.Result, entry *directory.Entry) bool {
-	s.clients.mu.Lock()
-	id, amcc, user := c.identity(), c.amcc, c.user
-	s.clients.mu.Unlock()
-	switch {
-	case !id.IsZero() && !amcc:
-		return auth.SameAccount(id, entry.Account, entry.ID)
-	case from.Err == nil:
-		return from.Entry.ID == entry.ID
-	}
-	return user == entry.ID || user == "" && s.clients.room(c, entry.ID)
 }
 
 // watched is an address to be watched with what the directory said.
@@ -292,7 +273,7 @@ func (s *Server) resubscribe(ctx context.Context, d *subscription.Dialog, sub *s
 	if len(sub.req.Body) > 0 { // Require: recipient-list-subscribe without a body changes no list
 		var list bool
 		var err error
-		if uris, list, err = s.listOf(sub); err != nil {
+		if uris, list, err = s.listOf(sub.req, sub.dialect); err != nil {
 			return err
 		}
 		if list && !(d.IsList() && sub.dialect.ListInRefresh) {
@@ -442,13 +423,6 @@ func (s *Server) replaceList(ctx context.Context, d *subscription.Dialog, sub *s
 	return watches, nil
 }
 
-func watchKey(uri string) string {
-	if a, err := directory.ParseAddress(uri); err == nil {
-		return a.String()
-	}
-	return uri
-}
-
 // overload is the error for the peer of what the registry refuses.
 func (s *Server) overload(err error) error {
 	switch {
@@ -460,10 +434,22 @@ func (s *Server) overload(err error) error {
 	return err
 }
 
-// dialectOfDialog returns the dialect that a dialog was opened in.
-func dialectOfDialog(d *subscription.Dialog) *Dialect {
-	if dialect, ok := d.Data.(*Dialect); ok {
-		return dialect
+// localURI is what NOTIFYs come From: the address subscribed to.
+func (s *Server) localURI(sub *subscribing) sipx.URI {
+	if sub.dialect.Style.FromEntity && !isList(sub.req) {
+		if u := sub.req.URI; s.serves(u) {
+			return u
+		}
 	}
-	return bluStar // only its clients are members
+	return sub.req.To.URI
+}
+
+// mayWatchWatchers allows a user to see their own watchers, and nobody else's
+// (RFC 3857 §4.5).
+func mayWatchWatchers(id auth.Identity, user, presentity watched) error {
+	if presentity.result.Err != nil || user.result.Err != nil ||
+		user.result.Entry.ID != presentity.result.Entry.ID || !mayActFor(id, &presentity.result.Entry) {
+		return sipx.Errorf(403, "watcher information is for the presentity alone")
+	}
+	return nil
 }

@@ -6,18 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/sipx"
 )
-
-// localURI is what NOTIFYs come From: the address subscribed to.
-func (s *Server) localURI(sub *subscribing) sipx.URI {
-	if sub.dialect.Style.FromEntity && !isList(sub.req) {
-		if u := sub.req.URI; s.serves(u) {
-			return u
-		}
-	}
-	return sub.req.To.URI
-}
 
 // presentityURI is whom a single SUBSCRIBE wants to watch (BSP-2.1-3).
 func (s *Server) presentityURI(req *sipx.Request) string {
@@ -45,3 +36,13 @@ func appendBare(dst []byte, u sipx.URI) []byte {
 }
 
 func seconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
+
+func watchKey(uri string) string {
+	if a, err := directory.ParseAddress(uri); err == nil {
+		return a.String()
+	}
+	return uri
+}
+
+// amccUser is the user part of the Contact of an AMCC (§2.11).
+const amccUser = "fmc"

@@ -9,11 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence/subscription"
-	"github.com/openblustar/blustar/sipx"
 )
 
 // watchers is who watches a presentity, as something to be watched itself (RFC 3857).
@@ -44,16 +42,6 @@ const (
 	// written.
 	watcherSize = 80
 )
-
-// mayWatchWatchers allows a user to see their own watchers, and nobody else's
-// (RFC 3857 §4.5).
-func mayWatchWatchers(id auth.Identity, user, presentity watched) error {
-	if presentity.result.Err != nil || user.result.Err != nil ||
-		user.result.Entry.ID != presentity.result.Entry.ID || !mayActFor(id, &presentity.result.Entry) {
-		return sipx.Errorf(403, "watcher information is for the presentity alone")
-	}
-	return nil
-}
 
 // Current implements [subscription.Resource].
 func (w *watchers) Current() subscription.State {

@@ -129,3 +129,32 @@ func consolidate(rules []Rule, state *State, claims []Claim, now time.Time) Resu
 	}
 	return r
 }
+
+// note returns the user's free text: of what they published, that which the rules
+// put first, the newest among equals (BSX-6); next to a status that has none, the
+// text of another. claims are those of s.
+func (s *State) note(rules []Rule, claims []Claim, now time.Time) string {
+	newest, several := "", false
+	for i := range s.Published {
+		switch note := s.Published[i].note(now); {
+		case note == "":
+		case newest == "":
+			newest = note
+		default:
+			several = true
+		}
+	}
+	if !several {
+		return newest
+	}
+	for i := range rules {
+		for j := range claims {
+			if p := claims[j].published; p != nil && rules[i].Match(&claims[j], s) {
+				if note := p.note(now); note != "" {
+					return note
+				}
+			}
+		}
+	}
+	return newest
+}

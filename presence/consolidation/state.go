@@ -74,35 +74,6 @@ func (a Services) Or(b Services) Services {
 	return Services{a.Global || b.Global, a.Audio || b.Audio, a.Video || b.Video, a.Message || b.Message}
 }
 
-// note returns the user's free text: of what they published, that which the rules
-// put first, the newest among equals (BSX-6); next to a status that has none, the
-// text of another. claims are those of s.
-func (s *State) note(rules []Rule, claims []Claim, now time.Time) string {
-	newest, several := "", false
-	for i := range s.Published {
-		switch note := s.Published[i].note(now); {
-		case note == "":
-		case newest == "":
-			newest = note
-		default:
-			several = true
-		}
-	}
-	if !several {
-		return newest
-	}
-	for i := range rules {
-		for j := range claims {
-			if p := claims[j].published; p != nil && rules[i].Match(&claims[j], s) {
-				if note := p.note(now); note != "" {
-					return note
-				}
-			}
-		}
-	}
-	return newest
-}
-
 // NextChange returns when the state next says something else by itself: the start
 // or the end of an appointment or an activity, or the expiry of a value; zero for
 // never. What a publication says is not known to expire: its store tells.

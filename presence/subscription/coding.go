@@ -74,11 +74,3 @@ func (p *compressors) compress(c coding, body []byte) []byte {
 	p[c].Put(w)
 	return b.Bytes()
 }
-
-// encode compresses a body that is large, where its watcher takes that. d.mu is held.
-func (d *Dialog) encode(n *notification) {
-	if d.coding != identity && len(n.Body) >= leastCoded {
-		n.Body = d.registry.compressors.compress(d.coding, n.Body)
-		n.Header = append(n.Header, sipx.Field{Name: "Content-Encoding", Value: codingNames[d.coding]})
-	}
-}

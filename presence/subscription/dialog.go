@@ -405,3 +405,25 @@ func (d *Dialog) weight() int { return max(1, len(d.watches)) }
 func (d *Dialog) newWatch(item Item) *Watch {
 	return &Watch{dialog: d, entity: strings.Clone(item.Entity), resource: item.Resource, view: item.View}
 }
+
+// pack keeps what identifies a dialog, and its target, in one string.
+func (d *Dialog) pack(callID string, local sipx.URI, localTag string, remote sipx.URI, remoteTag string, target sipx.URI) {
+	var b strings.Builder
+	b.Grow(len(callID) + size(local) + size(remote) + size(target) + 2*len(tagParam) + len(localTag) + len(remoteTag))
+	d.callID = join(&b, callID)
+	d.local = end{packURI(&b, local), join(&b, tagParam, localTag)}
+	d.remote = end{packURI(&b, remote), join(&b, tagParam, remoteTag)}
+	d.target = packURI(&b, target)
+}
+
+// changed tells the host that the record of the dialog is another one now. d.mu is
+// held.
+func (d *Dialog) changed(whole bool) {
+	if f := d.registry.cfg.Events.Changed; f != nil && !d.fetch {
+		f(d, whole)
+	}
+}
+
+// seqStep is how far ahead of the CSeq in use the one in a Turn is. A dialog that has
+// used half of them tells so; numbers may be left out (RFC 3261 §12.2.2).
+const seqStep = 1 << 12

@@ -2,8 +2,6 @@ package subscription
 
 import (
 	"math"
-	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/openblustar/blustar/sipx"
@@ -228,16 +226,6 @@ func (w *Watch) shows(state State) {
 	}
 }
 
-// acknowledged notes the outcome of the NOTIFY that showed the newest of w, and reports
-// whether the watcher has now something else than before. d.mu is held.
-func (w *Watch) acknowledged(v verdict) bool {
-	if v != delivered || w.acked == w.digest {
-		return false
-	}
-	w.acked = w.digest
-	return true
-}
-
 func (d *Dialog) body(w *Watch, state State) []byte {
 	s := Showing{View: w.view, Entity: w.entity, Serial: d.version}
 	if !d.list {
@@ -284,22 +272,55 @@ func (d *Dialog) notifyHead(why Reason) *notification {
 	return n
 }
 
-const activeExpires = "active;expires="
-
-// activeTexts keeps the Subscription-State of each number of seconds once it was
-// written: the watchers of one resource differ in nothing else.
-type activeTexts []atomic.Pointer[string]
-
-func (t activeTexts) text(left time.Duration) string {
-	n := max(0, int(left.Round(time.Second)/time.Second))
-	if n < len(t) {
-		if text := t[n].Load(); text != nil {
-			return *text
-		}
+// encode compresses a body that is large, where its watcher takes that. d.mu is held.
+func (d *Dialog) encode(n *notification) {
+	if d.coding != identity && len(n.Body) >= leastCoded {
+		n.Body = d.registry.compressors.compress(d.coding, n.Body)
+		n.Header = append(n.Header, sipx.Field{Name: "Content-Encoding", Value: codingNames[d.coding]})
 	}
-	text := activeExpires + strconv.Itoa(n)
-	if n < len(t) {
-		t[n].Store(&text)
+}
+
+// wake is the end of a pause. A dialog has at most one; few have any.
+type wake struct {
+	timer *time.Timer
+	all   bool // show everything
+}
+
+// wakeAfter has the dialog go on after a while. d.mu is held.
+func (d *Dialog) wakeAfter(wait time.Duration, all bool) {
+	if w := d.wake; w != nil && w.timer.Stop() {
+		all = all || w.all
 	}
-	return text
+	w := &wake{all: all}
+	w.timer = time.AfterFunc(wait, func() { d.wakeUp(w) })
+	d.wake = w
+}
+
+func (d *Dialog) wakeUp(w *wake) {
+	d.mu.Lock()
+	if d.wake != w || d.state == dialogEnded {
+		d.mu.Unlock()
+		return
+	}
+	d.wake = nil
+	d.pausing = false
+	if w.all {
+		d.mu.Unlock()
+		d.ShowAll()
+	} else {
+		d.flushLocked()
+	}
+}
+
+// finalNotify is a dialog whose last NOTIFY is under way: whatever becomes of
+// it, that was that.
+type finalNotify Dialog
+
+func (f *finalNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
+	d := (*Dialog)(f)
+	if d.fetch {
+		d.Drop() // it has taken its part of the bounds until now
+	}
+	d.registry.observe(res, 0, err)
+	d.registry.sendDone()
 }

@@ -3,7 +3,6 @@ package subscription
 import (
 	"errors"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/openblustar/blustar/sipx"
@@ -29,19 +28,6 @@ func (w *Watch) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
 		d.changed(false)
 	}
 	d.settled(res, err, verdict, w.sentAt)
-}
-
-// finalNotify is a dialog whose last NOTIFY is under way: whatever becomes of
-// it, that was that.
-type finalNotify Dialog
-
-func (f *finalNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
-	d := (*Dialog)(f)
-	if d.fetch {
-		d.Drop() // it has taken its part of the bounds until now
-	}
-	d.registry.observe(res, 0, err)
-	d.registry.sendDone()
 }
 
 // settled goes on after an outcome: with what is due, or with the end of the
@@ -106,69 +92,8 @@ func (d *Dialog) again(v verdict, asked time.Duration, sentAt int64) verdict {
 	return notNow
 }
 
-// Pulse is when what is behind one or several dialogs last answered a NOTIFY. The
-// zero Pulse never did. It is safe for concurrent use.
-type Pulse struct{ at atomic.Int64 } // Unix time in nanoseconds
-
-func (p *Pulse) beat() {
-	if p != nil {
-		p.at.Store(time.Now().UnixNano())
-	}
-}
-
-// since reports whether there was an answer after a moment.
-func (p *Pulse) since(at int64) bool { return p != nil && p.at.Load() > at }
-
 // maxUnreachable is how long the network may fail to reach a watcher.
 const maxUnreachable = time.Minute
-
-// wake is the end of a pause. A dialog has at most one; few have any.
-type wake struct {
-	timer *time.Timer
-	all   bool // show everything
-}
-
-// wakeAfter has the dialog go on after a while. d.mu is held.
-func (d *Dialog) wakeAfter(wait time.Duration, all bool) {
-	if w := d.wake; w != nil && w.timer.Stop() {
-		all = all || w.all
-	}
-	w := &wake{all: all}
-	w.timer = time.AfterFunc(wait, func() { d.wakeUp(w) })
-	d.wake = w
-}
-
-func (d *Dialog) wakeUp(w *wake) {
-	d.mu.Lock()
-	if d.wake != w || d.state == dialogEnded {
-		d.mu.Unlock()
-		return
-	}
-	d.wake = nil
-	d.pausing = false
-	if w.all {
-		d.mu.Unlock()
-		d.ShowAll()
-	} else {
-		d.flushLocked()
-	}
-}
-
-func (r *Registry) observe(res *sipx.Response, took time.Duration, err error) {
-	switch {
-	case errors.Is(err, sipx.ErrTooLarge):
-		r.cfg.Logger.Warn("a watcher cannot be told: the document is larger than a message may be", "error", err)
-	case err != nil:
-		r.cfg.Logger.Debug("NOTIFY failed", "error", err)
-	}
-	if r.cfg.Events.Notified != nil {
-		status := 0
-		if res != nil {
-			status = res.Status
-		}
-		r.cfg.Events.Notified(status, took, err)
-	}
-}
 
 func outcome(res *sipx.Response, err error) string {
 	if err != nil {
@@ -215,4 +140,14 @@ func judge(res *sipx.Response, err error) (verdict, time.Duration) {
 		return notNow, min(time.Duration(after)*time.Second, 5*time.Minute)
 	}
 	return delivered, 0
+}
+
+// acknowledged notes the outcome of the NOTIFY that showed the newest of w, and reports
+// whether the watcher has now something else than before. d.mu is held.
+func (w *Watch) acknowledged(v verdict) bool {
+	if v != delivered || w.acked == w.digest {
+		return false
+	}
+	w.acked = w.digest
+	return true
 }

@@ -2,7 +2,10 @@ package subscription
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 	"unique"
 
 	"github.com/openblustar/blustar/sipx"
@@ -61,16 +64,6 @@ type end struct {
 
 const tagParam = ";tag="
 
-// pack keeps what identifies a dialog, and its target, in one string.
-func (d *Dialog) pack(callID string, local sipx.URI, localTag string, remote sipx.URI, remoteTag string, target sipx.URI) {
-	var b strings.Builder
-	b.Grow(len(callID) + size(local) + size(remote) + size(target) + 2*len(tagParam) + len(localTag) + len(remoteTag))
-	d.callID = join(&b, callID)
-	d.local = end{packURI(&b, local), join(&b, tagParam, localTag)}
-	d.remote = end{packURI(&b, remote), join(&b, tagParam, remoteTag)}
-	d.target = packURI(&b, target)
-}
-
 func size(u sipx.URI) int { return len(u.User) + len(u.Host) + len(u.Params) + len(u.Headers) }
 
 func (e end) tag() string           { return e.params[len(tagParam):] }
@@ -85,13 +78,6 @@ type common struct {
 }
 
 var rfcStyle Style
-
-func (r *Registry) common(p *Package, s *Style, event string, f sipx.Flow) unique.Handle[common] {
-	if s == nil {
-		s = &rfcStyle
-	}
-	return unique.Make(common{p, s, event, r.cfg.Sender.Contact(f)})
-}
 
 // packedFlow is a flow; of what it has in common with others there is one copy.
 type packedFlow struct {
@@ -113,4 +99,24 @@ func packFlow(f sipx.Flow) packedFlow {
 func (p packedFlow) Flow() sipx.Flow {
 	c := p.common.Value()
 	return sipx.Flow{Transport: c.transport, Local: c.local, Remote: p.remote, Conn: p.conn}
+}
+
+const activeExpires = "active;expires="
+
+// activeTexts keeps the Subscription-State of each number of seconds once it was
+// written: the watchers of one resource differ in nothing else.
+type activeTexts []atomic.Pointer[string]
+
+func (t activeTexts) text(left time.Duration) string {
+	n := max(0, int(left.Round(time.Second)/time.Second))
+	if n < len(t) {
+		if text := t[n].Load(); text != nil {
+			return *text
+		}
+	}
+	text := activeExpires + strconv.Itoa(n)
+	if n < len(t) {
+		t[n].Store(&text)
+	}
+	return text
 }

@@ -41,18 +41,6 @@ type Turn struct {
 	Digests []uint64
 }
 
-// seqStep is how far ahead of the CSeq in use the one in a Turn is. A dialog that has
-// used half of them tells so; numbers may be left out (RFC 3261 §12.2.2).
-const seqStep = 1 << 12
-
-// changed tells the host that the record of the dialog is another one now. d.mu is
-// held.
-func (d *Dialog) changed(whole bool) {
-	if f := d.registry.cfg.Events.Changed; f != nil && !d.fetch {
-		f(d, whole)
-	}
-}
-
 // Record returns what is to be written down of a dialog, and false for one that has
 // ended.
 func (d *Dialog) Record() (Record, bool) {

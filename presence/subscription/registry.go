@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"github.com/openblustar/blustar/internal/conf"
 	"github.com/openblustar/blustar/internal/deadline"
@@ -442,5 +443,28 @@ func (r *Registry) carryOut(e Ending) {
 		r.cfg.Events.Ended(e)
 	case e.Cause == Expired:
 		e.Dialog.Farewell()
+	}
+}
+
+func (r *Registry) common(p *Package, s *Style, event string, f sipx.Flow) unique.Handle[common] {
+	if s == nil {
+		s = &rfcStyle
+	}
+	return unique.Make(common{p, s, event, r.cfg.Sender.Contact(f)})
+}
+
+func (r *Registry) observe(res *sipx.Response, took time.Duration, err error) {
+	switch {
+	case errors.Is(err, sipx.ErrTooLarge):
+		r.cfg.Logger.Warn("a watcher cannot be told: the document is larger than a message may be", "error", err)
+	case err != nil:
+		r.cfg.Logger.Debug("NOTIFY failed", "error", err)
+	}
+	if r.cfg.Events.Notified != nil {
+		status := 0
+		if res != nil {
+			status = res.Status
+		}
+		r.cfg.Events.Notified(status, took, err)
 	}
 }

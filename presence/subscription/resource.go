@@ -1,5 +1,10 @@
 package subscription
 
+import (
+	"sync/atomic"
+	"time"
+)
+
 // Package is an event package (RFC 6665 §7): a value.
 type Package struct {
 	Name      string // as in Event: "presence"
@@ -94,3 +99,16 @@ type Entry struct {
 	Entity string
 	Body   []byte
 }
+
+// Pulse is when what is behind one or several dialogs last answered a NOTIFY. The
+// zero Pulse never did. It is safe for concurrent use.
+type Pulse struct{ at atomic.Int64 } // Unix time in nanoseconds
+
+func (p *Pulse) beat() {
+	if p != nil {
+		p.at.Store(time.Now().UnixNano())
+	}
+}
+
+// since reports whether there was an answer after a moment.
+func (p *Pulse) since(at int64) bool { return p != nil && p.at.Load() > at }
