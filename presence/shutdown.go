@@ -15,9 +15,9 @@ import (
 // monitors and timers. With a [Store] that works it leaves subscriptions as they are,
 // for [Server.Restore] in the next process, and nobody is told anything. Whether the
 // store works shows within half of the time. Requests that come meanwhile are answered
-// 503. Call it before the stack's Shutdown, which carries those NOTIFYs. After it no goroutine of the
-// server is left, but for those that a host holds up beyond the end of ctx; later
-// calls return at once. The error is ctx's where it cut the waiting short.
+// 503. Call it before the stack's Shutdown, which carries those NOTIFYs. After it no
+// goroutine of the server is left, but for those that a host holds up beyond the end of
+// ctx; later calls return at once. The error is ctx's where it cut the waiting short.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.life.Lock()
 	first := !s.closing

@@ -154,9 +154,6 @@ func (d *Dialog) Style() *Style { return d.common.Value().style }
 // IsList reports whether a list was subscribed to.
 func (d *Dialog) IsList() bool { return d.list }
 
-// IsFetch reports whether the dialog ends once it has shown everything.
-func (d *Dialog) IsFetch() bool { return d.fetch }
-
 // Account returns who opened the dialog: the account of [Opening].
 func (d *Dialog) Account() string {
 	if d.account == nil {

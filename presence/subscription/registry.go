@@ -146,18 +146,13 @@ func (c *Config) complete() error {
 // Find returns the live dialog that an in-dialog request belongs to, or nil: a
 // request for it is answered 481.
 func (r *Registry) Find(req *sipx.Request) *Dialog {
-	d := r.ByTag(req.To.Tag())
+	r.mu.Lock()
+	d := r.byTag[req.To.Tag()]
+	r.mu.Unlock()
 	if d == nil || d.callID != req.CallID || d.remote.tag() != req.From.Tag() {
 		return nil
 	}
 	return d
-}
-
-// ByTag returns the live dialog with our tag, or nil.
-func (r *Registry) ByTag(tag string) *Dialog {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.byTag[tag]
 }
 
 // HasEnded reports whether an in-dialog request is for a dialog that has ended in the
