@@ -85,9 +85,8 @@ type Config struct {
 	// who knows a client's From and Contact can use its session, or replace its key.
 	AnySource bool
 
-	// MaxFailures of an account, after which its next attempt is forbidden. Keep it
-	// below the lock-out threshold of the directory. Default 4, at most 100;
-	// negative means no throttling.
+	// MaxFailures of an account, after which its next attempt is forbidden. Keep it below the
+	// lock-out threshold of the directory. Default 4, at most 100; negative: no throttling.
 	MaxFailures int
 	// MaxSourceFailures of a source, likewise. Several users of one address may
 	// mistype. Default 5 times MaxFailures, at most 1000.
@@ -114,21 +113,18 @@ type Config struct {
 	// RetryAfter of the Decision where nobody could tell. Default 5 seconds.
 	RetryAfter time.Duration
 
-	// MaxRecords bounds what the guard remembers: challenges, sessions, failures,
-	// known users, and Digest nonces that were used, each. No source has more than a
-	// sixteenth of the challenges and failures, and no account of the sessions.
-	// Default 100,000, which take some 100 MB when all are full.
+	// MaxRecords bounds what the guard remembers: challenges, sessions, failures, known users,
+	// and Digest nonces, each. No source has more than a sixteenth of the challenges and failures,
+	// no account of the sessions. Default 100,000, which take some 100 MB when all are full.
 	MaxRecords int
 	// KeepSession, if it is not nil, is called for each session that begins or ends early, but
-	// for those of TLS and WSS, which end with their connection. A host that stores the records
-	// gives them back by [Guard.RestoreSession] after a restart. It is called by several
-	// goroutines at once, within calls of the guard, and so must not block.
+	// those of TLS and WSS. A host that stores the records gives them back by
+	// [Guard.RestoreSession] after a restart. Called as OnDecision is.
 	KeepSession func(SessionRecord)
 
-	// Logger gets sign-ins and refusals at info, throttling and failures of the verifier at
-	// warn, the rest at debug level. Of the refusals of one source for one reason, it gets the
-	// first of each minute and then how many there were. nil is silent. A slow handler holds up
-	// nothing: lines that it cannot take in time are dropped, and counted in Stats.
+	// Logger gets sign-ins and refusals at info, throttling and failures of the verifier at warn,
+	// the rest at debug level; of the refusals of one source for one reason the first of each
+	// minute, and a count. nil is silent. Lines that a slow handler cannot take are dropped.
 	Logger *slog.Logger
 	// OnDecision, if it is not nil, is called for each decision, for metrics and audit: within
 	// [Guard.Check], by several goroutines at once, and so must be quick.

@@ -53,10 +53,9 @@ func (g *Guard) openSession(client recordKey, s session) {
 	}
 }
 
-// EndSessions ends the sessions of all identities for which gone returns true, and returns
-// how many there were: for accounts that were removed, or have another password. Their
-// clients are asked to sign in again. gone is called once for each identity that has a
-// session, and may block.
+// EndSessions ends the sessions of all identities for which gone returns true, and returns how
+// many: for accounts that were removed, or have another password. gone is called once for each
+// identity that has a session, and may block.
 func (g *Guard) EndSessions(gone func(Identity) bool) int {
 	ended := make(map[Identity]bool)
 	g.sessions.drop(func(s session) bool {
