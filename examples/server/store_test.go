@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -20,7 +23,7 @@ func TestStore(t *testing.T) {
 	configuration := func(listen string) string {
 		return `"store": {"file": "` + file + `"}, "listen": ["` + listen + `"]`
 	}
-	p := serveUsers(t, configuration("udp:127.0.0.1:0"))
+	p := serveUsers(t, configuration("udp:" + ownHost() + ":0"))
 	listen := "udp:" + p.listening("udp")
 	tom := p.phone("udp", tomURI, `DE\tom`, canary)
 	ann := p.phone("udp", annURI, `DE\ann`, canary)
@@ -58,4 +61,45 @@ func TestStore(t *testing.T) {
 	data, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.NotContains(t, string(data), canary, "no password is on disk (BSP-2.10-7)")
+}
+
+// BSX-13: after a restart without a store, what our client subscribed to and published
+// is there again within seconds.
+func TestRestartWithoutStore(t *testing.T) {
+	for _, transport := range []string{"udp", "tcp"} { // those that it dials; tls is as tcp
+		t.Run(transport, func(t *testing.T) {
+			host := ownHost()
+			p := serveUsers(t, `"listen": ["`+transport+":"+host+`:0"]`)
+			listen := transport + ":" + p.listening(transport)
+			tom := p.phone(transport, tomURI, `DE\tom`, canary)
+			ann := p.phone(transport, annURI, `DE\ann`, canary)
+			require.NoError(t, tom.SignIn(t.Context()))
+			require.NoError(t, tom.Publish(t.Context(), client.Publication{Status: aa.StatusBusy, Note: "before"}))
+			require.NoError(t, ann.Watch(t.Context(), tomURI))
+			ann.hears(tomURI, "the status", is("busy", "before"))
+			require.Zero(t, p.stop())
+			for len(ann.heard) > 0 {
+				<-ann.heard
+			}
+
+			p = serveUsers(t, `"listen": ["`+listen+`"]`)
+			back := time.After(time.Minute) // seconds, on a machine that is not busy
+			for found := false; !found; {
+				select {
+				case n := <-ann.heard:
+					found = n.Entity == tomURI && is("busy", "before")(n.Summary())
+				case <-back:
+					require.FailNow(t, "the status is not there again", "%v", p.object("/v1/presence/"+tomURI))
+				}
+			}
+			require.NoError(t, tom.Publish(t.Context(), client.Publication{Status: aa.StatusBusy, Note: "after"}))
+			ann.hears(tomURI, "the next status", is("busy", "after"))
+		})
+	}
+}
+
+// ownHost is a loopback address that no other test has: a port of it is free when a
+// server comes back to it.
+func ownHost() string {
+	return fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
 }

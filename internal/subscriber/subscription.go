@@ -47,6 +47,7 @@ type Loss struct {
 	Lasts  bool          // the dialog goes on, and the SUBSCRIBE is tried again
 	Gone   bool          // a dialog that was open has ended
 	Steady bool          // the dialog has lasted for a while; a new one follows, soon
+	Began  time.Time     // when the dialog did; zero for one that was not opened
 	Asked  time.Duration // how long the notifier asks to wait; a new dialog follows then
 
 	stands bool // the dialog is there, for a Farewell
@@ -101,6 +102,7 @@ type Subscription struct {
 	notifies chan notify
 	asks     chan *ask
 	soon     chan time.Duration        // holds the last call of Soon
+	again    chan struct{}             // holds a call of Again
 	done     chan struct{}             // closed when Run has returned
 	flow     atomic.Pointer[sipx.Flow] // the connection of the last NOTIFY
 	leaving  atomic.Bool
@@ -115,6 +117,7 @@ type Subscription struct {
 	sent    time.Time     // when the last SUBSCRIBE was
 	expires time.Time     // when the dialog does, unless refreshed
 	kept    bool          // a SUBSCRIBE was accepted, so there is something to keep
+	told    bool          // the notifier has said how long to wait for the next dialog
 	stale   bool          // full state is needed
 	resyncs int           // how often it was asked for, in a row
 	backoff backoff.Backoff
@@ -158,6 +161,7 @@ func New(cfg Config, w Watcher) *Subscription {
 		notifies: make(chan notify),
 		asks:     make(chan *ask),
 		soon:     make(chan time.Duration, 1),
+		again:    make(chan struct{}, 1),
 		done:     make(chan struct{}),
 		lasts:    cfg.Expires,
 		backoff:  backoff.Backoff{First: minRetry, Max: maxRetry},
@@ -210,6 +214,10 @@ func (s *Subscription) Run(ctx context.Context) error {
 			if s.exchange == nil && s.dialog != nil {
 				s.next.sooner(d)
 			}
+		case <-s.again:
+			if s.exchange == nil && s.dialog == nil && s.kept && !s.told {
+				s.next.sooner(0)
+			}
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -244,6 +252,15 @@ func (s *Subscription) Forget() {
 func (s *Subscription) Soon(d time.Duration) {
 	select {
 	case s.soon <- d:
+	default:
+	}
+}
+
+// Again has the next dialog opened now, where one has ended and the notifier has not asked
+// for the pause: it is there again. Any goroutine may call it.
+func (s *Subscription) Again() {
+	select {
+	case s.again <- struct{}{}:
 	default:
 	}
 }
@@ -442,6 +459,7 @@ func (s *Subscription) retry(err error, asked time.Duration) error {
 // pause that was asked for; at once, where that may help and the dialog had lasted; else
 // with back-off, so that no failure can become a storm.
 func (s *Subscription) lost(loss Loss, atOnce bool) error {
+	loss.Began = s.since
 	if !loss.stands {
 		s.drop()
 	}
@@ -453,6 +471,7 @@ func (s *Subscription) lost(loss Loss, atOnce bool) error {
 		return err
 	}
 	s.drop()
+	s.told = loss.Asked > 0
 	if loss.Steady {
 		s.backoff.Reset()
 	}

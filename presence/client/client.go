@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/backoff"
 	"github.com/openblustar/blustar/internal/conf"
 	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/pidf/aa"
@@ -148,7 +150,7 @@ type Client struct {
 	self      *subscription
 	list      *subscription
 	addresses []string
-	doubted   time.Time // when the server was last found to have forgotten us
+	doubted   time.Time // when everything was last refreshed, or will be, as the server may have forgotten it
 }
 
 // New checks cfg and makes a Client. It sends nothing yet.
@@ -240,34 +242,61 @@ func (c *Client) Abandon() {
 func (c *Client) flowClosed(f sipx.Flow) {
 	held := c.subscriptions()
 	if c.cfg.Flow == f || held.self != nil && held.self.Uses(f) || held.list != nil && held.list.Uses(f) {
-		c.refreshNow()
+		c.refreshNow(nil)
 	}
 }
 
 // doubtPause is the least time between two doubts whether the server knows the client.
 const doubtPause = 10 * time.Second
 
-// forgotten is told that the server has forgotten a subscription or a publication that
-// had lasted. It may have been restarted, so the others are refreshed now (BSX-13).
-func (c *Client) forgotten() {
+// forgotten is told that the server has forgotten a subscription, or a publication where
+// s is nil, which began then. It may have been restarted, so the others are refreshed:
+// now or, where that was done a moment ago, in a while. What is older than that was lost
+// by the same restart.
+func (c *Client) forgotten(s *subscription, began time.Time) {
 	now := time.Now()
 	c.mu.Lock()
-	again := now.Sub(c.doubted) < doubtPause
-	c.doubted = now
-	c.mu.Unlock()
-	if !again {
-		c.refreshNow()
+	pause := max(0, doubtPause-now.Sub(c.doubted))
+	if c.doubted.After(now) || pause > 0 && began.Before(c.doubted) {
+		c.mu.Unlock()
+		return
 	}
+	if pause > 0 {
+		pause += rand.N(doubtPause / 2) // many clients of one server have the same doubt
+	}
+	c.doubted = now.Add(pause)
+	c.mu.Unlock()
+	if pause == 0 {
+		c.refreshNow(s)
+		return
+	}
+	c.wg.Go(func() {
+		if backoff.Sleep(c.life, pause) == nil {
+			c.refreshNow(s)
+		}
+	})
 }
 
-// refreshNow has everything refreshed that the client keeps alive.
-func (c *Client) refreshNow() {
+// found is told that s is there again, after it was lost without a word from the server.
+// The others may have been lost too, and need not wait for their next try.
+func (c *Client) found(s *subscription) {
+	held := c.subscriptions()
+	for _, o := range []*subscription{held.self, held.list} {
+		if o != nil && o != s {
+			o.Again()
+		}
+	}
+	c.forgotten(s, time.Time{})
+}
+
+// refreshNow has everything refreshed that the client keeps alive, but for one.
+func (c *Client) refreshNow(but *subscription) {
 	if c.life.Err() != nil {
 		return
 	}
 	held := c.subscriptions()
 	for _, s := range []*subscription{held.self, held.list} {
-		if s != nil {
+		if s != nil && s != but {
 			s.Soon(0)
 		}
 	}

@@ -89,7 +89,7 @@ func (ps *publications) keepPresence(p Publication, lasts time.Duration) {
 				return lasts, err
 			}
 			ps.etag = "" // the server has lost it: begin again
-			c.forgotten()
+			c.forgotten(nil, time.Time{})
 		}
 		return ps.put(ctx, p)
 	})

@@ -318,3 +318,21 @@ func status(method string, status int, fields ...sipx.Field) func(*sipx.Request)
 }
 
 func field(name, value string) sipx.Field { return sipx.Field{Name: name, Value: value} }
+
+// away has the server reached by nobody for a while, and then until somebody has
+// subscribed again.
+func (s *server) away(d time.Duration) {
+	s.network.Blackhole("192.0.2.1", true)
+	time.Sleep(d)
+	s.seen("")
+	s.network.Blackhole("192.0.2.1", false)
+	for range 600 {
+		time.Sleep(time.Second)
+		s.mu.Lock()
+		back := len(s.dialogs) > 0
+		s.mu.Unlock()
+		if back {
+			return
+		}
+	}
+}

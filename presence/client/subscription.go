@@ -34,6 +34,7 @@ type subscription struct {
 	list   []string // the addresses of a list subscription, nil for another
 	given  []string // those that the server has
 	giving bool     // the last SUBSCRIBE had the list
+	missed bool     // lost without a word from the server, and not found again yet
 }
 
 // run starts a subscription, which sends nothing before [subscription.ask]. Its fields
@@ -108,6 +109,10 @@ func (s *subscription) Request(req *sipx.Request, opens bool, lifetime time.Dura
 
 // Accepted implements [subscriber.Watcher].
 func (s *subscription) Accepted() {
+	if s.missed {
+		s.missed = false
+		s.c.found(s)
+	}
 	if !s.giving {
 		return
 	}
@@ -137,8 +142,10 @@ func (s *subscription) Lost(loss subscriber.Loss) error {
 		s.deliver(Notification{Entity: s.to.String(), Own: s.own, State: Terminated, Err: err, Received: time.Now()})
 		return err
 	}
-	if loss.Gone && loss.Steady && (!byNotify || ended.Reason == "deactivated") {
-		s.c.forgotten()
+	if loss.Gone && (!byNotify || ended.Reason == "deactivated") {
+		s.c.forgotten(s, loss.Began)
+	} else {
+		s.missed = s.missed || !loss.Lasts
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -488,19 +489,23 @@ func TestCSeqRestart(t *testing.T) {
 // asks for all of them.
 func TestServerThatWasRestarted(t *testing.T) {
 	for name, restart := range map[string]func(*server){
-		"it ends one subscription":    func(*server) {},
-		"one refresh is answered 481": func(s *server) { time.Sleep(250 * time.Second) },
-		"a connection is closed":      func(s *server) { s.stack.CloseFlow(s.stack.Flows()[0]) },
+		"it ends one subscription":       func(*server) {},
+		"it ends one that is young":      func(*server) {},
+		"one refresh is answered 481":    func(*server) { time.Sleep(250 * time.Second) },
+		"a connection is closed":         func(s *server) { s.stack.CloseFlow(s.stack.Flows()[0]) },
+		"it was away until they expired": func(s *server) { s.away(10 * time.Minute) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			change := func(cfg *client.Config) { cfg.Server.Params = ";transport=tcp" }
 			run(t, change, func(t *testing.T, s *server, c *client.Client, in *inbox) {
 				require.NoError(t, c.Watch(t.Context(), ann))
 				require.NoError(t, c.Publish(t.Context(), client.Publication{Status: aa.StatusBusy, AsDefault: true}))
-				time.Sleep(40 * time.Second)
+				if name != "it ends one that is young" {
+					time.Sleep(40 * time.Second)
+				}
 				s.seen("")
 				own, list := s.open()
-				if name == "it ends one subscription" {
+				if strings.HasPrefix(name, "it ends") {
 					s.notify(own, "terminated;reason=deactivated", "")
 				}
 				s.mu.Lock()
@@ -514,7 +519,7 @@ func TestServerThatWasRestarted(t *testing.T) {
 					return nil
 				})
 				restart(s)
-				time.Sleep(3 * time.Second)
+				time.Sleep(4 * time.Second)
 				opened, published := 0, 0
 				for _, req := range s.seen("") {
 					switch {
@@ -531,4 +536,32 @@ func TestServerThatWasRestarted(t *testing.T) {
 			})
 		})
 	}
+}
+
+// BSX-13: a server that is restarted twice in a row is found twice.
+func TestServerThatIsRestartedTwice(t *testing.T) {
+	run(t, nil, func(t *testing.T, s *server, c *client.Client, in *inbox) {
+		require.NoError(t, c.Watch(t.Context(), ann))
+		require.NoError(t, c.Publish(t.Context(), client.Publication{Status: aa.StatusBusy, AsDefault: true}))
+		for range 2 {
+			time.Sleep(4 * time.Second)
+			s.seen("")
+			own, list := s.open()
+			s.notify(own, "terminated;reason=deactivated", "")
+			s.notify(list, "terminated;reason=deactivated", "")
+			s.mu.Lock()
+			clear(s.dialogs)
+			s.mu.Unlock()
+		}
+		time.Sleep(20 * time.Second)
+		published := 0
+		for _, req := range s.seen("PUBLISH") {
+			require.NotEmpty(t, req.Header.Get("SIP-If-Match"))
+			published++
+		}
+		require.Equal(t, 1, published, "after the second time")
+		own, list := s.open()
+		require.NotEmpty(t, own)
+		require.NotEmpty(t, list)
+	})
 }
