@@ -23,7 +23,7 @@ func TestStore(t *testing.T) {
 	configuration := func(listen string) string {
 		return `"store": {"file": "` + file + `"}, "listen": ["` + listen + `"]`
 	}
-	p := serveUsers(t, configuration("udp:" + ownHost() + ":0"))
+	p := serveUsers(t, configuration("udp:"+ownHost()+":0"))
 	listen := "udp:" + p.listening("udp")
 	tom := p.phone("udp", tomURI, `DE\tom`, canary)
 	ann := p.phone("udp", annURI, `DE\ann`, canary)
