@@ -25,5 +25,8 @@ func (s *server) measure() {
 		Server: s.presence, Guard: s.guard, Stack: s.stack, Directory: s.backends.ldap,
 		Certificate: s.backends.leaf, Listeners: s.stream.Listeners, MaxListeners: console.MaxListeners,
 	}
+	if s.store != nil {
+		p.Store = s.store
+	}
 	s.metrics.Watch(p)
 }

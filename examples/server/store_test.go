@@ -46,6 +46,7 @@ func TestStore(t *testing.T) {
 	require.Empty(t, ann.heard, "nothing has changed")
 	require.NoError(t, tom.Publish(t.Context(), client.Publication{Status: aa.StatusBusy, Note: "after"}))
 	ann.hears(tomURI, "the next status", is("busy", "after"))
+	require.Contains(t, p.request("GET", "/metrics", "").body, "blustar_store_failing 0\n")
 	require.NotContains(t, p.request("GET", "/metrics", "").body, `status="401"`, "nobody is asked for a password again")
 
 	// it belongs to one process, and the copy is a store

@@ -29,6 +29,8 @@ type Parts struct {
 	// Listeners counts those of the event stream, MaxListeners is how many there may be.
 	Listeners    func() int
 	MaxListeners int
+	// Store is where the server keeps its records, such as a *boltstore.Store.
+	Store interface{ Size() int64 }
 }
 
 // Collector is a [prometheus.Collector]. It is safe for concurrent use.

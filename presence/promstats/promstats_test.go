@@ -45,7 +45,7 @@ func TestMetrics(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = sip.Shutdown(context.Background()) })
 	m.Watch(promstats.Parts{
-		Server: server, Guard: guard, Stack: sip, Listeners: func() int { return 3 }, MaxListeners: 64,
+		Server: server, Store: file(4096), Guard: guard, Stack: sip, Listeners: func() int { return 3 }, MaxListeners: 64,
 		Certificate: func() *x509.Certificate { return &x509.Certificate{NotAfter: time.Unix(1e9, 0)} },
 	})
 
@@ -74,6 +74,9 @@ blustar_notifies_total{outcome="timeout"} 1
 # TYPE blustar_requests_total counter
 blustar_requests_total{method="SUBSCRIBE",status="200"} 1
 blustar_requests_total{method="other",status="501"} 1
+# HELP blustar_store_size_bytes Size of the store on disk.
+# TYPE blustar_store_size_bytes gauge
+blustar_store_size_bytes 4096
 # HELP blustar_watches_limit The most that blustar_watches may be: what comes beyond is refused or makes room.
 # TYPE blustar_watches_limit gauge
 blustar_watches_limit 200000
@@ -86,7 +89,7 @@ blustar_certificate_expiry_timestamp_seconds 1e+09
 # HELP blustar_auth_refusals_total SIP requests that were not let in, by reason: bad_password, throttled and so on. A first request without credentials is none.
 # TYPE blustar_auth_refusals_total counter
 blustar_auth_refusals_total{reason="bad_password"} 1
-`), "blustar_notifies_total", "blustar_requests_total", "blustar_watches_limit", "blustar_event_clients",
+`), "blustar_notifies_total", "blustar_requests_total", "blustar_store_size_bytes", "blustar_watches_limit", "blustar_event_clients",
 		"blustar_certificate_expiry_timestamp_seconds", "blustar_auth_refusals_total"))
 	names := map[string]bool{}
 	for _, f := range all {
@@ -95,10 +98,15 @@ blustar_auth_refusals_total{reason="bad_password"} 1
 	for _, bounded := range []string{"watches", "event_clients", "auth_held", "auth_verifying", "auth_pending", "connections", "sip_pending", "sip_running", "sip_waiting"} {
 		require.True(t, names["blustar_"+bounded] && names["blustar_"+bounded+"_limit"], bounded)
 	}
-	for _, want := range []string{"blustar_build_info", "blustar_notify_duration_seconds", "blustar_sip_received_bytes_total", "blustar_connections"} {
+	for _, want := range []string{"blustar_build_info", "blustar_notify_duration_seconds", "blustar_sip_received_bytes_total", "blustar_connections",
+		"blustar_store_failing", "blustar_store_waiting", "blustar_store_errors_total"} {
 		require.True(t, names[want], want)
 	}
 }
+
+type file int64
+
+func (f file) Size() int64 { return int64(f) }
 
 // The verifier behind keeps its ways.
 func TestVerifier(t *testing.T) {

@@ -68,6 +68,16 @@ func (s *scrape) server(p *Parts) {
 	s.held("pending_addresses", "Watched addresses without an entry in the directory, or for which it could not be asked.", n.Pending)
 	s.held("publications", "Live publications of presence.", n.Publications)
 	s.held("notifies_under_way", "NOTIFYs that were sent and wait for the watcher's answer.", n.UnderWay)
+	if p.Store != nil {
+		failing := 0
+		if n.StoreFailing {
+			failing = 1
+		}
+		s.held("store_failing", "1 where the store has not taken what it was given last: what changes is in memory alone.", failing)
+		s.held("store_waiting", "Records that have changed and are not in the store yet.", n.StoreWaiting)
+		s.total("store_errors_total", "Batches of records that the store did not take.", n.StoreErrors)
+		s.value(prometheus.GaugeValue, "store_size_bytes", "Size of the store on disk.", float64(p.Store.Size()))
+	}
 	s.total("log_dropped_total", "Log lines that were dropped because the log could not take them in time.", uint64(n.LogDropped))
 }
 
