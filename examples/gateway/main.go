@@ -37,6 +37,7 @@ import (
 	"github.com/openblustar/blustar/directory/ldapdir"
 	"github.com/openblustar/blustar/internal/hostconfig"
 	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/presence/boltstore"
 	"github.com/openblustar/blustar/sipx/stack"
 )
 
@@ -88,7 +89,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 // served are the keys of the configuration that this program has.
 var served = []string{
 	"listen", "advertise", "tls", "domains", "dialect", "nat", "all_statuses", "next_appointment", "auth", "directory",
-	"active_directory", "limits", "log", "pbx", "calendar", "microsoft", "teams",
+	"active_directory", "store", "limits", "log", "pbx", "calendar", "microsoft", "teams",
 }
 
 // load loads a configuration file. The error is a *hostconfig.Error.
@@ -126,6 +127,7 @@ type gateway struct {
 	log     *slog.Logger
 	stack   *stack.Stack
 	sources *hostconfig.Sources
+	store   *boltstore.Store // nil for none
 	server  *presence.Server
 	running sync.WaitGroup
 	cleanup []func(context.Context)
@@ -150,6 +152,7 @@ func (g *gateway) open(c *hostconfig.Config) error {
 		return c.Bad("auth", err)
 	}
 	cfg.Verifier, cfg.Logger = passwords, g.log
+	cfg.KeepSession = func(r auth.SessionRecord) { g.server.KeepSession(r) } // it is there before requests are
 	guard, err := auth.New(cfg)
 	if err != nil {
 		return c.Bad("auth", err)
@@ -166,8 +169,13 @@ func (g *gateway) open(c *hostconfig.Config) error {
 	p := c.Presence()
 	p.Sender, p.Directory, p.Guard, p.Logger = g.stack, users, guard, g.log
 	p.Lines, p.Calendar, p.External = g.sources.Lines, g.sources.Calendar, g.sources.External
-	g.server, err = presence.New(p)
-	return err
+	if g.store, err = c.Store.Open(&p); err != nil {
+		return err
+	}
+	if g.server, err = presence.New(p); err != nil {
+		return err
+	}
+	return g.server.Restore(context.Background())
 }
 
 // openDirectory returns the directory of users and who checks their passwords,
@@ -211,7 +219,8 @@ func (g *gateway) serve(ctx context.Context, status io.Writer) error {
 
 // close shuts down in order: the subscriptions of clients, with a last NOTIFY, and
 // the monitors; then what was written to Teams, and the stack, which carries those
-// NOTIFYs and the farewells to the PBX; then the connections to the directory.
+// NOTIFYs and the farewells to the PBX; then the connections to the directory, and the store.
+// With a store, clients go on with the next process, and are told nothing.
 func (g *gateway) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
@@ -229,5 +238,8 @@ func (g *gateway) close() {
 	g.running.Wait()
 	for _, f := range g.cleanup {
 		f(ctx)
+	}
+	if g.store != nil {
+		_ = g.store.Close()
 	}
 }

@@ -271,3 +271,18 @@ func TestRequiresTLS(t *testing.T) {
 	require.Contains(t, res.Header.Get("Warning"), "TLS")
 	require.Zero(t, p.stop())
 }
+
+// The store belongs to one gateway, beside the configuration and for its owner alone; it is
+// there for the next one.
+func TestStore(t *testing.T) {
+	name := write(t, configuration(func(c object) { c["store"] = object{"file": "gateway.db"} }), nil)
+	p := start(t, name)
+	info, err := os.Stat(filepath.Join(filepath.Dir(name), "gateway.db"))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	var out strings.Builder
+	require.Equal(t, 1, run(t.Context(), []string{"-config", name}, &out))
+	require.Contains(t, out.String(), "another process has it open")
+	require.Zero(t, p.stop())
+	require.Zero(t, start(t, name).stop())
+}

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/internal/hostconfig"
-	"github.com/openblustar/blustar/presence"
-	"github.com/openblustar/blustar/presence/boltstore"
 )
 
 // describeStore says what the store is for.
@@ -23,19 +21,6 @@ func describeStore(s *hostconfig.Store) string {
 		return fmt.Sprintf("keep its state in %s, every %v", s.File, time.Duration(s.Sync))
 	}
 	return "keep its state in " + s.File
-}
-
-// openStore opens the store and puts it into the configuration of the server.
-func openStore(s *hostconfig.Store, cfg *presence.Config) (*boltstore.Store, error) {
-	if s == nil {
-		return nil, nil
-	}
-	store, err := boltstore.Open(s.File)
-	if err != nil {
-		return nil, err
-	}
-	cfg.Store, cfg.StoreAlways, cfg.StoreSync = store, s.Sync < 0, time.Duration(max(0, s.Sync))
-	return store, nil
 }
 
 // restoreTime bounds how long the server reads its store.

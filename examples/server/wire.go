@@ -83,7 +83,7 @@ func (s *server) open() (err error) {
 	cfg.Forward = s.forwards
 	cfg.Hooks = s.metrics.Hooks(presence.Hooks{Changed: s.stream.Changed})
 	cfg.Logger = log
-	if s.store, err = openStore(c.Store, &cfg); err != nil {
+	if s.store, err = c.Store.Open(&cfg); err != nil {
 		return err
 	}
 	if s.presence, err = presence.New(cfg); err != nil {
