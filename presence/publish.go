@@ -205,7 +205,9 @@ func (s *Server) publishShared(pub *publishing, c *client) error {
 			etag = shared.ETag
 		}
 		gone := s.takeOut(c, "it signed out", nil)
+		due := p.renew() // who asks after the 200 is told
 		pub.accept(s, etag)
+		subscription.Notify(due)
 		gone.announce(false)
 		return nil
 	}
