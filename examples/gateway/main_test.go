@@ -280,7 +280,7 @@ func TestStore(t *testing.T) {
 	info, err := os.Stat(filepath.Join(filepath.Dir(name), "gateway.db"))
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
-	var out strings.Builder
+	var out lockedBuilder
 	require.Equal(t, 1, run(t.Context(), []string{"-config", name}, &out))
 	require.Contains(t, out.String(), "another process has it open")
 	require.Zero(t, p.stop())
