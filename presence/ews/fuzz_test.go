@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -83,7 +84,7 @@ func readAll(r io.Reader) (all appointments, err error) {
 // FuzzCleaner: what is cleaned has the same length, is the same where XML allows all of it, and has no character that
 // XML forbids.
 func FuzzCleaner(f *testing.F) {
-	for _, s := range []string{"a&#x0;b", "&#1;", "&#xB;&#x0000B;", "&#xFFFF;&#xD800;&#x110000;", "&amp;&#65;&#x41;", "&#", "&", "&#x1F", "\x00\x01&#31;"} {
+	for _, s := range []string{"a&#x0;b", "&#1;", "&#xB;&#x0000B;", "&#xFFFF;&#xD800;&#x110000;", "&#xD807;", "&amp;&#65;&#x41;", "&#", "&", "&#x1F", "\x00\x01&#31;"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -97,10 +98,33 @@ func FuzzCleaner(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, clean, again)
 		document := append(append([]byte("<a>"), data...), "</a>"...)
-		if xml.Unmarshal(document, new(struct{})) == nil {
+		// encoding/xml reads &#xD800;, which XML does not have, as U+FFFD. In comments and CDATA nothing is a
+		// reference, which the cleaner does not look at.
+		if text, err := textOf(document); err == nil && !strings.ContainsRune(text, '\uFFFD') && !bytes.Contains(data, []byte("<!")) &&
+			!bytes.Contains(data, []byte("<?")) {
 			require.Equal(t, data, clean, "there was nothing to clean")
 		}
 	})
+}
+
+// textOf is the text of a document, attributes included.
+func textOf(document []byte) (string, error) {
+	var b strings.Builder
+	for d := xml.NewDecoder(bytes.NewReader(document)); ; {
+		switch token, err := d.Token(); token := token.(type) {
+		case nil:
+			if err == io.EOF {
+				err = nil
+			}
+			return b.String(), err
+		case xml.CharData:
+			b.Write(token)
+		case xml.StartElement:
+			for _, a := range token.Attr {
+				b.WriteString(a.Value)
+			}
+		}
+	}
 }
 
 // TestTexts: what is shown of texts is bounded.
