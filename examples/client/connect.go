@@ -76,6 +76,24 @@ func (o *options) connect(e env, change func(*client.Config)) (*session, error) 
 	return s, nil
 }
 
+// hintAfter is how long nothing may come back before that is said.
+const hintAfter = 2 * time.Second
+
+// patiently asks the server something, and says once that it has not answered for a
+// while: over UDP a wrong address, or a server that is down, gives nothing but silence.
+func (o *options) patiently(e env, ask func() error) error {
+	said := make(chan struct{})
+	hint := time.AfterFunc(hintAfter, func() {
+		defer close(said)
+		fmt.Fprintf(e.stderr, "client: no answer from %s yet: is that the server, and is it up?\n", printable(o.server))
+	})
+	err := ask()
+	if !hint.Stop() {
+		<-said
+	}
+	return err
+}
+
 // leave signs out and closes everything. It takes leaveTime at most, and is meant
 // for after Ctrl-C too, so it has no context of the caller.
 func (s *session) leave() error {

@@ -144,12 +144,17 @@ func launch(t *testing.T, stdin string, args ...string) *process {
 	return p
 }
 
-// waits until the program has printed text to standard output.
-func (p *process) prints(text string) {
+// prints waits until the program has printed text to standard output.
+func (p *process) prints(text string) { p.t.Helper(); p.waits(&p.stdout, text) }
+
+// says waits until the program has printed text to standard error.
+func (p *process) says(text string) { p.t.Helper(); p.waits(&p.stderr, text) }
+
+func (p *process) waits(o *output, text string) {
 	p.t.Helper()
-	for deadline := time.After(15 * time.Second); !strings.Contains(p.stdout.String(), text); {
+	for deadline := time.After(15 * time.Second); !strings.Contains(o.String(), text); {
 		select {
-		case <-p.stdout.changed:
+		case <-o.changed:
 		case <-deadline:
 			require.FailNow(p.t, "not printed: "+text, "stdout: %s\nstderr: %s", &p.stdout, &p.stderr)
 		}
@@ -190,6 +195,20 @@ func TestWatchAndPublish(t *testing.T) {
 			require.NotContains(t, watcher.stderr.String(), "tom-secret")
 		})
 	}
+}
+
+// A server that never answers: the program says so after a while, waits on, and can be
+// interrupted.
+func TestSilence(t *testing.T) {
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer silent.Close()
+	at := "udp:" + silent.LocalAddr().String()
+	p := launch(t, "ann-secret\n", "-server", at, "-user", `DE\ann`, "-as", ann, "publish")
+	p.says("no answer from " + at + " yet")
+	p.interrupt()
+	p.ends(exitFailed)
+	require.Contains(t, p.stderr.String(), "client: interrupted\n")
 }
 
 func TestPublishOnceAndSignOut(t *testing.T) {

@@ -42,14 +42,16 @@ func publish(ctx context.Context, fs *flag.FlagSet, o *options, args []string, e
 	p := client.Publication{Status: aa.Status(*status), Note: *note}
 	if *once {
 		// Without an own subscription, whose end would be that of the client too.
-		err := s.Publish(ctx, p)
+		err := o.patiently(e, func() error { return s.Publish(ctx, p) })
 		s.vanish()
 		return err
 	}
-	err = s.SignIn(ctx)
-	if err == nil {
-		err = s.Publish(ctx, p)
-	}
+	err = o.patiently(e, func() error {
+		if err := s.SignIn(ctx); err != nil {
+			return err
+		}
+		return s.Publish(ctx, p)
+	})
 	if err != nil {
 		s.abort(err)
 		return err
@@ -82,7 +84,8 @@ func signOut(ctx context.Context, fs *flag.FlagSet, o *options, args []string, e
 	if err != nil {
 		return err
 	}
-	if err := s.Publish(ctx, client.Publication{Status: aa.StatusSignedOut}); err != nil {
+	bye := client.Publication{Status: aa.StatusSignedOut}
+	if err := o.patiently(e, func() error { return s.Publish(ctx, bye) }); err != nil {
 		s.abort(err)
 		return err
 	}

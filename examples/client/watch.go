@@ -28,7 +28,7 @@ func watch(ctx context.Context, fs *flag.FlagSet, o *options, args []string, e e
 	if err != nil {
 		return err
 	}
-	if err := s.Watch(ctx, addresses...); err != nil {
+	if err := o.patiently(e, func() error { return s.Watch(ctx, addresses...) }); err != nil {
 		s.abort(err)
 		return err
 	}
