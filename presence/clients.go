@@ -1,16 +1,13 @@
 package presence
 
 import (
-	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unique"
 
 	"github.com/openblustar/blustar/auth"
-	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/consolidation"
@@ -18,13 +15,6 @@ import (
 	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
 )
-
-// clientKey tells clients apart: who it is, a space, and the endpoint by its Contact.
-// Who is the authenticated account; for an AMCC, which has one Contact for many users
-// (§2.11), and where nobody was authenticated, the address in From.
-type clientKey string
-
-func (k clientKey) contact() string { return string(k[strings.LastIndexByte(string(k), ' ')+1:]) }
 
 // client is one BluStar endpoint. Its fields are guarded by clients.mu, but for
 // pulse. It is live, and opens its user's services, while it has a subscription to
@@ -378,36 +368,6 @@ func (cs *clients) leave(d *subscription.Dialog) *client {
 	return nil
 }
 
-// end takes a client out and returns its dialogs and its user. Where it was the last of
-// that user, what was published by it is gone.
-func (cs *clients) end(c *client) (dialogs []*member, user string) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	if c.ended {
-		return nil, ""
-	}
-	c.ended = true
-	if c.expiry != nil {
-		cs.server.deadlines.Remove(&c.expiry.Item)
-	}
-	dialogs, c.dialogs = c.dialogs, nil
-	if cs.m[c.key] == c {
-		delete(cs.m, c.key)
-		cs.server.journal.client(c.key)
-	}
-	if c.user == "" {
-		return dialogs, ""
-	}
-	u := cs.users[c.user]
-	u.live = slices.DeleteFunc(u.live, func(o *client) bool { return o == c })
-	if len(u.live) == 0 {
-		u.left = time.Now()
-		cs.server.publications.RemoveOne(c.user, publication.Shared)
-	}
-	u.changed()
-	return dialogs, c.user
-}
-
 // forgetUser drops what is remembered of a user without a client.
 func (cs *clients) forgetUser(user string) {
 	cs.mu.Lock()
@@ -441,161 +401,8 @@ func (cs *clients) ownOf(c *client) []*member {
 	return slices.DeleteFunc(slices.Clone(c.dialogs), func(m *member) bool { return !m.own })
 }
 
-// departure is a client that has ended, of which nobody has been told yet.
-type departure struct {
-	server *Server
-	user   string // "" where that was not known
-	closed []*subscription.Dialog
-}
-
-// takeOut ends a client and its subscriptions (§2.2, §2.3). with, which may be nil, is a dialog that
-// has been closed before.
-func (s *Server) takeOut(c *client, why string, with *subscription.Dialog) departure {
-	members, user := s.clients.end(c)
-	gone := departure{server: s, user: user}
-	if with != nil {
-		gone.closed = append(gone.closed, with)
-	}
-	for _, m := range members {
-		if m.dialog.Close(subscription.ReasonTimeout) {
-			gone.closed = append(gone.closed, m.dialog)
-		}
-	}
-	if user == "" {
-		return gone
-	}
-	s.cfg.Logger.LogAttrs(s.ctx, slog.LevelInfo, "client ended", slog.String("user", user), slog.String("contact", c.key.contact()), slog.String("why", why))
-	return gone
-}
-
-// announce tells the watchers of the user, and after them the client by its last
-// NOTIFYs. later is for callers who cannot wait for the rules of a host.
-func (g departure) announce(later bool) {
-	farewell := func() {
-		for _, d := range g.closed {
-			d.Farewell()
-		}
-	}
-	p := g.server.presentities.find(g.user)
-	if p == nil {
-		farewell()
-		return
-	}
-	p.renewThen(later, func() {
-		farewell()
-		p.mayBeIdle()
-	})
-}
-
-// dialogEnded is told of each dialog that ends by itself (§2.3).
-func (s *Server) dialogEnded(e subscription.Ending) {
-	why := e.Cause.String()
-	if e.Detail != "" {
-		why += ": " + e.Detail
-	}
-	c := s.clients.leave(e.Dialog)
-	if m, ok := e.Dialog.Data.(*member); ok && c == nil && e.Cause == subscription.Silent {
-		c = s.clients.current(m) // which answers nothing
-	}
-	if c != nil {
-		s.takeOut(c, why, e.Dialog).announce(true)
-		return
-	}
-	e.Dialog.Farewell()
-}
-
-// current returns the client of a dialog, unless that has come back since.
-func (cs *clients) current(m *member) *client {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	if m.client != nil && !m.client.ended && m.generation == m.client.generation {
-		return m.client
-	}
-	return nil
-}
-
-// clientOf finds or makes the client that sends a request, of a user who may be "".
-func (s *Server) clientOf(req *sipx.Request, contact sipx.Address, id auth.Identity, user string) *client {
-	var buffer [256]byte
-	key := appendClientKey(buffer[:0], req, contact, id)
-	s.clients.mu.Lock()
-	defer s.clients.mu.Unlock()
-	c := s.clients.find(key, user, id)
-	if c.userAgent == (unique.Handle[string]{}) {
-		c.userAgent = unique.Make(req.Header.Get("User-Agent"))
-	}
-	c.amcc = contact.URI.User == amccUser || id.AMCC
-	return c
-}
-
-// appendClientKey writes the [clientKey] of who sends a request.
-func appendClientKey(key []byte, req *sipx.Request, contact sipx.Address, id auth.Identity) []byte {
-	if account := whoIs(id); account != "" && contact.URI.User != amccUser && !id.AMCC {
-		key = append(key, "account "...)
-		key = append(key, account...)
-	} else {
-		key = appendBare(key, req.From.URI)
-	}
-	for i, b := range key {
-		if 'A' <= b && b <= 'Z' {
-			key[i] += 'a' - 'A'
-		}
-	}
-	key = append(key, ' ')
-	return appendContact(key, contact.URI)
-}
-
-// contactKey writes a Contact's URI for comparison: parameters do not count, so
-// that a client that adds one is still itself.
-func contactKey(u sipx.URI) string {
-	var buffer [128]byte
-	return string(appendContact(buffer[:0], u))
-}
-
-func appendContact(dst []byte, u sipx.URI) []byte {
-	u.Params, u.Headers = "", ""
-	return u.AppendTo(dst)
-}
-
-// owns reports whether the entry of the first address of a dialog is the client's own
-// user (BSP-4.1-1): that of the authenticated account; where nobody was authenticated,
-// that of From; where From has none, that of the first address that the Contact
-// subscribes to. It is judged once the directory has answered.
-//
-// Whom the last of these alone makes a client is one only where there is room for it.
-func (s *Server) owns(c *client, from directory.Result, entry *directory.Entry) bool {
-	s.clients.mu.Lock()
-	id, amcc, user := c.identity(), c.amcc, c.user
-	s.clients.mu.Unlock()
-	switch {
-	case !id.IsZero() && !amcc:
-		return auth.SameAccount(id, entry.Account, entry.ID)
-	case from.Err == nil:
-		return from.Entry.ID == entry.ID
-	}
-	return user == entry.ID || user == "" && s.clients.room(c, entry.ID)
-}
-
-// isKnown reports whether a request without a User-Agent, which an SBC may have taken
-// away, is of a client that was told by its credentials and has them no more in each
-// request: a live one of that account and Contact.
-func (s *Server) isKnown(req *sipx.Request, contact sipx.Address, id auth.Identity) bool {
-	return s.cfg.Dialect == DialectAuto && !id.IsZero() && req.Header.Get("User-Agent") == "" && !contact.URI.IsZero() &&
-		s.clients.get(clientKey(appendClientKey(nil, req, contact, id))) != nil
-}
-
 func (cs *clients) get(key clientKey) *client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	return cs.m[key]
-}
-
-// identityOf is who opened a dialog.
-func (s *Server) identityOf(d *subscription.Dialog) auth.Identity {
-	if m, ok := d.Data.(*member); ok && m.client != nil {
-		s.clients.mu.Lock()
-		defer s.clients.mu.Unlock()
-		return m.client.identity()
-	}
-	return auth.Identity{Account: d.Account(), ID: d.Account()}
 }

@@ -1,0 +1,113 @@
+package presence
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/openblustar/blustar/presence/publication"
+	"github.com/openblustar/blustar/presence/subscription"
+)
+
+// end takes a client out and returns its dialogs and its user. Where it was the last of
+// that user, what was published by it is gone.
+func (cs *clients) end(c *client) (dialogs []*member, user string) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c.ended {
+		return nil, ""
+	}
+	c.ended = true
+	if c.expiry != nil {
+		cs.server.deadlines.Remove(&c.expiry.Item)
+	}
+	dialogs, c.dialogs = c.dialogs, nil
+	if cs.m[c.key] == c {
+		delete(cs.m, c.key)
+		cs.server.journal.client(c.key)
+	}
+	if c.user == "" {
+		return dialogs, ""
+	}
+	u := cs.users[c.user]
+	u.live = slices.DeleteFunc(u.live, func(o *client) bool { return o == c })
+	if len(u.live) == 0 {
+		u.left = time.Now()
+		cs.server.publications.RemoveOne(c.user, publication.Shared)
+	}
+	u.changed()
+	return dialogs, c.user
+}
+
+// departure is a client that has ended, of which nobody has been told yet.
+type departure struct {
+	server *Server
+	user   string // "" where that was not known
+	closed []*subscription.Dialog
+}
+
+// takeOut ends a client and its subscriptions (§2.2, §2.3). with, which may be nil, is a dialog that
+// has been closed before.
+func (s *Server) takeOut(c *client, why string, with *subscription.Dialog) departure {
+	members, user := s.clients.end(c)
+	gone := departure{server: s, user: user}
+	if with != nil {
+		gone.closed = append(gone.closed, with)
+	}
+	for _, m := range members {
+		if m.dialog.Close(subscription.ReasonTimeout) {
+			gone.closed = append(gone.closed, m.dialog)
+		}
+	}
+	if user == "" {
+		return gone
+	}
+	s.cfg.Logger.LogAttrs(s.ctx, slog.LevelInfo, "client ended", slog.String("user", user), slog.String("contact", c.key.contact()), slog.String("why", why))
+	return gone
+}
+
+// announce tells the watchers of the user, and after them the client by its last
+// NOTIFYs. later is for callers who cannot wait for the rules of a host.
+func (g departure) announce(later bool) {
+	farewell := func() {
+		for _, d := range g.closed {
+			d.Farewell()
+		}
+	}
+	p := g.server.presentities.find(g.user)
+	if p == nil {
+		farewell()
+		return
+	}
+	p.renewThen(later, func() {
+		farewell()
+		p.mayBeIdle()
+	})
+}
+
+// dialogEnded is told of each dialog that ends by itself (§2.3).
+func (s *Server) dialogEnded(e subscription.Ending) {
+	why := e.Cause.String()
+	if e.Detail != "" {
+		why += ": " + e.Detail
+	}
+	c := s.clients.leave(e.Dialog)
+	if m, ok := e.Dialog.Data.(*member); ok && c == nil && e.Cause == subscription.Silent {
+		c = s.clients.current(m) // which answers nothing
+	}
+	if c != nil {
+		s.takeOut(c, why, e.Dialog).announce(true)
+		return
+	}
+	e.Dialog.Farewell()
+}
+
+// current returns the client of a dialog, unless that has come back since.
+func (cs *clients) current(m *member) *client {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if m.client != nil && !m.client.ended && m.generation == m.client.generation {
+		return m.client
+	}
+	return nil
+}

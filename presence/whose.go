@@ -1,0 +1,98 @@
+package presence
+
+import (
+	"strings"
+	"unique"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/presence/subscription"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// clientKey tells clients apart: who it is, a space, and the endpoint by its Contact.
+// Who is the authenticated account; for an AMCC, which has one Contact for many users
+// (§2.11), and where nobody was authenticated, the address in From.
+type clientKey string
+
+func (k clientKey) contact() string { return string(k[strings.LastIndexByte(string(k), ' ')+1:]) }
+
+// clientOf finds or makes the client that sends a request, of a user who may be "".
+func (s *Server) clientOf(req *sipx.Request, contact sipx.Address, id auth.Identity, user string) *client {
+	var buffer [256]byte
+	key := appendClientKey(buffer[:0], req, contact, id)
+	s.clients.mu.Lock()
+	defer s.clients.mu.Unlock()
+	c := s.clients.find(key, user, id)
+	if c.userAgent == (unique.Handle[string]{}) {
+		c.userAgent = unique.Make(req.Header.Get("User-Agent"))
+	}
+	c.amcc = contact.URI.User == amccUser || id.AMCC
+	return c
+}
+
+// appendClientKey writes the [clientKey] of who sends a request.
+func appendClientKey(key []byte, req *sipx.Request, contact sipx.Address, id auth.Identity) []byte {
+	if account := whoIs(id); account != "" && contact.URI.User != amccUser && !id.AMCC {
+		key = append(key, "account "...)
+		key = append(key, account...)
+	} else {
+		key = appendBare(key, req.From.URI)
+	}
+	for i, b := range key {
+		if 'A' <= b && b <= 'Z' {
+			key[i] += 'a' - 'A'
+		}
+	}
+	key = append(key, ' ')
+	return appendContact(key, contact.URI)
+}
+
+// contactKey writes a Contact's URI for comparison: parameters do not count, so
+// that a client that adds one is still itself.
+func contactKey(u sipx.URI) string {
+	var buffer [128]byte
+	return string(appendContact(buffer[:0], u))
+}
+
+func appendContact(dst []byte, u sipx.URI) []byte {
+	u.Params, u.Headers = "", ""
+	return u.AppendTo(dst)
+}
+
+// owns reports whether the entry of the first address of a dialog is the client's own
+// user (BSP-4.1-1): that of the authenticated account; where nobody was authenticated,
+// that of From; where From has none, that of the first address that the Contact
+// subscribes to. It is judged once the directory has answered.
+//
+// Whom the last of these alone makes a client is one only where there is room for it.
+func (s *Server) owns(c *client, from directory.Result, entry *directory.Entry) bool {
+	s.clients.mu.Lock()
+	id, amcc, user := c.identity(), c.amcc, c.user
+	s.clients.mu.Unlock()
+	switch {
+	case !id.IsZero() && !amcc:
+		return auth.SameAccount(id, entry.Account, entry.ID)
+	case from.Err == nil:
+		return from.Entry.ID == entry.ID
+	}
+	return user == entry.ID || user == "" && s.clients.room(c, entry.ID)
+}
+
+// isKnown reports whether a request without a User-Agent, which an SBC may have taken
+// away, is of a client that was told by its credentials and has them no more in each
+// request: a live one of that account and Contact.
+func (s *Server) isKnown(req *sipx.Request, contact sipx.Address, id auth.Identity) bool {
+	return s.cfg.Dialect == DialectAuto && !id.IsZero() && req.Header.Get("User-Agent") == "" && !contact.URI.IsZero() &&
+		s.clients.get(clientKey(appendClientKey(nil, req, contact, id))) != nil
+}
+
+// identityOf is who opened a dialog.
+func (s *Server) identityOf(d *subscription.Dialog) auth.Identity {
+	if m, ok := d.Data.(*member); ok && m.client != nil {
+		s.clients.mu.Lock()
+		defer s.clients.mu.Unlock()
+		return m.client.identity()
+	}
+	return auth.Identity{Account: d.Account(), ID: d.Account()}
+}
