@@ -276,6 +276,33 @@ func TestPolicyByEntry(t *testing.T) {
 	})
 }
 
+// BSX-16: who is blocked sees the same document whatever the user does, and that of an address
+// that nobody has.
+func TestBlockedTellsNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, func(c *presence.Config) {
+			c.Policy = judge(func(w presence.Watcher, _ directory.Entry) consolidation.Sight {
+				if w.Address == "sip:ann@example.com" {
+					return consolidation.SightBlocked
+				}
+				return consolidation.SightOthers
+			})
+		})
+		for _, e := range []*endpoint{w.client("ann", "192.0.2.30"), w.standard("ann", "192.0.2.31")} {
+			fetch := func(user string) string {
+				s, _ := e.subscribe("sip:"+user+"@example.com", "Expires: 0")
+				return strings.ReplaceAll(string(s.one().Body), user+"@", "USER@")
+			}
+			before := fetch("tom")
+			require.NotEmpty(t, before)
+			time.Sleep(time.Minute)
+			require.Equal(t, 200, w.client("tom", "192.0.2.8").status("", "available", wordNote).Status)
+			require.Equal(t, before, fetch("tom"), "it does not tell that something has changed")
+			require.Equal(t, before, fetch("nobody"), "nor whether there is such a user")
+		}
+	})
+}
+
 // A change of policy while somebody begins to watch is not missed.
 func TestPolicyChangesMeanwhile(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -222,15 +222,18 @@ func hasPrivate(all []consolidation.Meeting) bool {
 
 // document builds what one view shows, for the preferred address.
 func (n *snapshot) document(v subscription.View) *pidf.Presence {
-	sight := sightOf(v)
-	doc := consolidation.Document(&n.state, n.result, n.at, consolidation.Options{
+	sight, at := sightOf(v), n.at
+	if sight >= consolidation.SightBlocked {
+		at = n.server.unknown.at // not even that something has changed, nor that the user exists
+	}
+	doc := consolidation.Document(&n.state, n.result, at, consolidation.Options{
 		Entity: n.entity, Sight: sight, Standard: isStandard(v),
 		AllStatuses: n.server.cfg.AllStatuses, NextAppointment: n.server.cfg.NextAppointment,
 	})
 	if isStandard(v) && sight < consolidation.SightBusyOrNot {
 		doc.Tuples = append(doc.Tuples, publishedTuples(n.said)...)
 	}
-	if f := n.server.cfg.Decorate; f != nil && sight != consolidation.SightBlocked {
+	if f := n.server.cfg.Decorate; f != nil && sight < consolidation.SightBlocked {
 		f(Decoration{Entry: entryOf(&n.state), Sight: sight, Result: n.result, Document: doc})
 	}
 	return doc

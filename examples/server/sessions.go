@@ -12,16 +12,17 @@ import (
 // sweepEvery is how often sessions are held against the accounts that there are.
 const sweepEvery = 5 * time.Minute
 
-// sweepSessions ends the sessions of accounts that are gone, until ctx ends.
+// sweepSessions ends the sessions of accounts that are gone, now, because a store may have
+// brought some back, and until ctx ends.
 func (s *server) sweepSessions(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
+		s.endSessions(func(id auth.Identity) bool { return s.backends.gone(ctx, id) })
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			s.endSessions(func(id auth.Identity) bool { return s.backends.gone(ctx, id) })
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +63,35 @@ func TestStore(t *testing.T) {
 	data, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.NotContains(t, string(data), canary, "no password is on disk (BSP-2.10-7)")
+}
+
+// BSX-10: an account that was removed while the server was down has no session after the
+// start, though the store had one.
+func TestStoreOfRemovedAccount(t *testing.T) {
+	folder := files(t, map[string]string{"users.json": usersJSON, "accounts.json": accountsJSON(t),
+		"server.json": `{"listen": ["udp:` + ownHost() + `:0"], "domains": ["example.com"], "http": {"listen": ""},
+			"directory": {"file": "users.json"}, "accounts": "accounts.json", "store": {"file": "blustar.db"}}`})
+	configuration := filepath.Join(folder, "server.json")
+	p := start(t, "-config", configuration)
+	tom := p.phone("udp", tomURI, `DE\tom`, canary)
+	require.NoError(t, tom.SignIn(t.Context()))
+	listen := p.listening("udp")
+	require.Zero(t, p.stop())
+
+	text, err := os.ReadFile(filepath.Join(folder, "accounts.json"))
+	require.NoError(t, err)
+	without := strings.Replace(string(text), `DE\\tom`, `DE\\tim`, 1)
+	require.NotEqual(t, string(text), without)
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "accounts.json"), []byte(without), 0o600))
+	p = start(t, "-config", configuration, "-listen", "udp:"+listen)
+	for deadline := time.After(time.Minute); !strings.Contains(p.stderr.String(), "removed or changed accounts have ended"); {
+		select {
+		case <-p.stderr.changed:
+		case <-deadline:
+			require.FailNow(t, "the session lives on", p.stderr)
+		}
+	}
+	require.ErrorIs(t, tom.Publish(t.Context(), client.Publication{Status: aa.StatusBusy}), client.ErrUnauthorized)
 }
 
 // BSX-13: after a restart without a store, what our client subscribed to and published
