@@ -7,14 +7,14 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/internal/hostconfig"
+	"github.com/openblustar/blustar/internal/loopback"
 )
 
 // review warns of what is allowed, and is seldom meant: in the files, and where they do
 // not fit each other.
 func (b *backends) review(c *config) {
 	f := b.files.Load()
-	if f.token.Len() > 0 && !hostconfig.IsLoopback(c.HTTP.Listen) {
+	if f.token.Len() > 0 && !loopback.Is(c.HTTP.Listen) {
 		b.warn("the control API is served without TLS: who can read the network has its token; put a TLS proxy before it")
 	}
 	if ad := c.ActiveDirectory; ad != nil && c.Directory != nil && c.Directory.LDAP != nil &&

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/loopback"
 	"github.com/openblustar/blustar/internal/strictjson"
 )
 
@@ -183,23 +183,10 @@ func (c *Config) checkHTTP() error {
 	if err := checkHostPort(c.HTTP.Listen); err != nil {
 		return Wrong("http.listen", "%q: %v", strictjson.Printable(c.HTTP.Listen), err)
 	}
-	if c.HTTP.TokenFile == "" && !IsLoopback(c.HTTP.Listen) {
+	if c.HTTP.TokenFile == "" && !loopback.Is(c.HTTP.Listen) {
 		return Wrong("http.listen", "%q is not loopback: that needs http.token_file", strictjson.Printable(c.HTTP.Listen))
 	}
 	return nil
-}
-
-// IsLoopback reports whether host:port, or a host alone, is this machine's own.
-func IsLoopback(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = strings.Trim(hostport, "[]")
-	}
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }
 
 func (c *Config) checkStore() error {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/directory/ldapdir"
+	"github.com/openblustar/blustar/internal/loopback"
 )
 
 // Open returns the directory of users. It connects when it is asked.
@@ -59,7 +60,7 @@ func (l *LDAP) OpenVerifier(log *slog.Logger) (*ldapdir.BindVerifier, error) {
 func (l *LDAP) isLocal() bool {
 	return !slices.ContainsFunc(l.URL, func(text string) bool {
 		u, err := url.Parse(text)
-		return err != nil || !IsLoopback(u.Host)
+		return err != nil || !loopback.Is(u.Host)
 	})
 }
 

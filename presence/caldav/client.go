@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/openblustar/blustar/internal/backoff"
+	"github.com/openblustar/blustar/internal/loopback"
 )
 
 // client sends the requests for one mailbox. Every answer that it returns is a
@@ -72,16 +72,11 @@ func (c *client) authorize(req *http.Request) error {
 	if c.credentials.User == "" {
 		return nil
 	}
-	if req.URL.Scheme != "https" && !c.allowHTTP && !loopback(req.URL.Hostname()) {
+	if req.URL.Scheme != "https" && !c.allowHTTP && !loopback.Is(req.URL.Hostname()) {
 		return fmt.Errorf("%w: %s is not encrypted", ErrInsecure, plain(req.URL))
 	}
 	req.SetBasicAuth(c.credentials.User, string(c.credentials.Password.Reveal()))
 	return nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // redirected returns the request to send next, or nil where resp is no

@@ -9,15 +9,14 @@ import (
 	"iter"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
-	"net/netip"
 	"runtime/debug"
 	"slices"
 	"strings"
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/internal/loopback"
 	"github.com/openblustar/blustar/presence"
 )
 
@@ -170,7 +169,7 @@ func (c *Console) local(next http.Handler) http.Handler {
 		switch token := c.token(); {
 		case token.Len() > 0:
 			next.ServeHTTP(w, r)
-		case !isLoopback(r.Host): // a name that was made to point here
+		case !loopback.Is(r.Host): // a name that was made to point here
 			writeError(w, http.StatusForbidden, "Host: want a loopback address")
 		default:
 			own.ServeHTTP(w, r)
@@ -197,17 +196,4 @@ func (c *Console) admit(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// isLoopback reports whether host:port, or a host alone, is this machine's own.
-func isLoopback(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = strings.Trim(hostport, "[]")
-	}
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/openblustar/blustar/internal/calendar"
 	"github.com/openblustar/blustar/internal/conf"
+	"github.com/openblustar/blustar/internal/loopback"
 	"github.com/openblustar/blustar/pidf/aa"
 )
 
@@ -198,13 +199,8 @@ func (c *Config) parseURL(s string) (*url.URL, error) {
 		return nil, fmt.Errorf("URL of %s has a user: use Credentials", u.Host)
 	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
 		return nil, errors.New("URL must begin with https:// or http://")
-	case u.Scheme == "http" && !c.AllowHTTP && !loopback(u.Hostname()):
+	case u.Scheme == "http" && !c.AllowHTTP && !loopback.Is(u.Hostname()):
 		return nil, fmt.Errorf("%w: %s is not encrypted", ErrInsecure, plain(u))
 	}
 	return u, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

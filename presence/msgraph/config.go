@@ -3,13 +3,13 @@ package msgraph
 import (
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/openblustar/blustar/internal/conf"
+	"github.com/openblustar/blustar/internal/loopback"
 )
 
 // The services of the global cloud.
@@ -87,12 +87,10 @@ func base(s *string) error {
 	if err != nil {
 		return errors.New("malformed URL")
 	}
-	ip := net.ParseIP(u.Hostname())
-	loopback := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 	switch {
 	case u.User != nil, u.Path != "", u.RawQuery != "", u.Fragment != "", u.Host == "":
 		return errors.New("want only https:// and a host")
-	case u.Scheme != "https" && (u.Scheme != "http" || !loopback):
+	case u.Scheme != "https" && (u.Scheme != "http" || !loopback.Is(u.Hostname())):
 		return errors.New("must begin with https://")
 	}
 	return nil
