@@ -10,14 +10,17 @@ import (
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
-// Shutdown ends all subscriptions with a last NOTIFY (terminated, deactivated),
-// waits for their answers and for requests under way until ctx ends, and stops all
-// monitors and timers. With a [Store] that works it leaves subscriptions as they are,
-// for [Server.Restore] in the next process, and nobody is told anything. Whether the
-// store works shows within half of the time. Requests that come meanwhile are answered
-// 503. Call it before the stack's Shutdown, which carries those NOTIFYs. After it no
+// Shutdown ends all subscriptions with a last NOTIFY (terminated, deactivated). It waits
+// for their answers and for requests under way until ctx ends, and stops all monitors and
+// timers. Requests that come meanwhile are answered 503.
+//
+// With a [Store] that works it leaves subscriptions as they are, for [Server.Restore] in
+// the next process, and nobody is told anything. The store has half of the time to show
+// that it works.
+//
+// Call it before the stack's Shutdown: the stack carries the last NOTIFYs. After it no
 // goroutine of the server is left, but for those that a host holds up beyond the end of
-// ctx; later calls return at once. The error is ctx's where it cut the waiting short.
+// ctx. Later calls return at once. The error is that of ctx, where it ended the waiting.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.life.Lock()
 	first := !s.closing

@@ -80,7 +80,8 @@ func (l *lease) end() bool {
 }
 
 // Lead waits until this node leads, which may be for ever, or ctx ends. It is called
-// once. A stand-by that cannot reach NATS waits for it.
+// once. A stand-by that cannot reach NATS waits for it. After Close the error is
+// [ErrNotLeading].
 func (s *Store) Lead(ctx context.Context) error {
 	var (
 		seen  uint64    // the sequence of the leader's last renewal
@@ -88,6 +89,11 @@ func (s *Store) Lead(ctx context.Context) error {
 		told  string    // the leader that was logged
 	)
 	for {
+		select {
+		case <-s.lease.lost:
+			return ErrNotLeading
+		default:
+		}
 		holder, sequence, err := s.holder(ctx)
 		switch {
 		case ctx.Err() != nil:

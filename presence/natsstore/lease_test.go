@@ -242,6 +242,7 @@ func TestBadInput(t *testing.T) {
 	require.ErrorIs(t, b.Lead(ctx), context.Canceled)
 	require.NoError(t, b.Close(t.Context()), "it has never led")
 	lostSoon(t, b)
+	require.ErrorIs(t, b.Lead(t.Context()), natsstore.ErrNotLeading, "nor will it")
 }
 
 // A NATS that is away for less than the lease costs nothing but waiting.
