@@ -1,6 +1,7 @@
 package blackbox_test
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,6 @@ func TestClientEnds(t *testing.T) {
 		name    string
 		network string
 		expires string // of the own subscription
-		publish string // of the publication
 		end     func(t *testing.T, s *server, p *phone, own, other *dialog, etag string)
 		silent  bool // its dialogs end without a word
 	}{
@@ -62,14 +62,8 @@ func TestClientEnds(t *testing.T) {
 				watcher := s.phone("udp", joe).subscribe(tom)
 				watcher.doc()
 				p := s.phone(c.network, tom)
-				if c.expires == "" {
-					c.expires = "300"
-				}
-				if c.publish == "" {
-					c.publish = "3600"
-				}
 				other := p.subscribe // opened after the own one
-				own := p.open(p.subscribeRequest(tom, c.expires))
+				own := p.open(p.subscribeRequest(tom, cmp.Or(c.expires, "300")))
 				watch := other(bill)
 				var stays *phone
 				if !last {
@@ -77,7 +71,7 @@ func TestClientEnds(t *testing.T) {
 					stays.subscribe(tom)
 					stays.publish("", statusBody("busy", "stays"))
 				}
-				etag := p.do(p.publishRequest(c.publish, "", statusBody("busy", "stays")), 200).get("SIP-ETag")
+				etag := p.do(p.publishRequest("3600", "", statusBody("busy", "stays")), 200).get("SIP-ETag")
 				watcher.until("busy", func(d *document) bool { return d.own() == "busy" })
 				c.end(t, s, p, own, watch, etag)
 				if last {
