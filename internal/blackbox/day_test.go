@@ -219,12 +219,14 @@ func TestSignOut_BSP_2_2_2(t *testing.T) {
 				}
 				require.Len(t, s.list("/v1/clients"), 2, "%v", order)
 			}
-			// Both at once, on the way out of a program.
+			// All at once, on the way out of a program.
 			c.signIn(sean)
 			etag := c.publish("", "busy", "in")
 			g.come("busy/in")
-			for _, r := range c.together(c.own.refreshRequest("0"), c.publishRequest("0", etag, ""), c.list.refreshRequest("0")) {
-				require.Equal(t, 200, r.code())
+			answers := c.together(c.publishRequest("0", etag, ""), c.own.refreshRequest("0"), c.list.refreshRequest("0"))
+			require.Equal(t, 200, answers[0].code())
+			for _, r := range answers[1:] { // which may come when the PUBLISH has ended the client, with its dialogs
+				require.Contains(t, []int{200, 481}, r.code())
 			}
 			g.see(signedOut)
 		})
