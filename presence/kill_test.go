@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/internal/rig"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/boltstore"
@@ -347,7 +348,7 @@ func TestKilledUnderLoad(t *testing.T) {
 }
 
 func killedUnderLoad(t *testing.T, always bool, kills int) {
-	c := &mob{T: t, always: always, file: filepath.Join(t.TempDir(), "store.db"), address: "127.0.0.1:0", dialogs: make(map[string]*heard)}
+	c := &mob{T: t, always: always, file: filepath.Join(t.TempDir(), "store.db"), address: rig.Address(t) + ":0", dialogs: make(map[string]*heard)}
 	var err error
 	c.sip, err = stack.Listen(stack.Config{Listen: []string{"udp:127.0.0.1:0"}})
 	require.NoError(t, err)

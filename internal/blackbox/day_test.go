@@ -1,9 +1,11 @@
 package blackbox_test
 
 import (
+	"fmt"
 	"syscall"
 	"testing"
 
+	"github.com/openblustar/blustar/internal/rig"
 	"github.com/stretchr/testify/require"
 )
 
@@ -46,7 +48,8 @@ func TestDay_BSP_4_1_1(t *testing.T) {
 	for _, network := range []string{"udp", "tcp"} {
 		t.Run(network, func(t *testing.T) {
 			t.Parallel()
-			s := startMail(t, required)
+			host := rig.Address(t) // where nobody takes its ports while it restarts
+			s := startMail(t, required, fmt.Sprintf(`{"listen":["udp:%[1]s:0","tcp:%[1]s:0"],"http":{"listen":"%[1]s:0"}}`, host))
 			g := s.watched(hanks, "2719")
 			g.see(signedOut)
 
