@@ -25,6 +25,13 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// written waits until everything is in the store.
+func written(server *presence.Server) {
+	for server.Stats().StoreWaiting > 0 {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // storedEngine is an engine with a store in a file, or without one.
 func storedEngine(b *testing.B, users int, file string) (*presence.Server, func()) {
 	entries := make([]directory.Entry, users)
@@ -67,18 +74,20 @@ func BenchmarkStore(b *testing.B) {
 			return storedEngine(b, users, file)
 		}
 		user := func(i int) string { return "u" + strconv.Itoa(i%users) }
-		measure := func(b *testing.B, f func(i int)) {
+		measure := func(b *testing.B, server *presence.Server, f func(i int)) {
+			written(server)
 			before := cpu(b)
 			i := 0
 			for b.Loop() {
 				f(i)
 				i++
 			}
+			written(server)
 			b.ReportMetric(float64(cpu(b)-before)/float64(i), "cpu-ns/op")
 		}
 		b.Run("subscribe/"+with, func(b *testing.B) {
 			server, end := setup(b)
-			measure(b, func(i int) {
+			measure(b, server, func(i int) {
 				server.ServeSIP(b.Context(), discard{}, benchRequest("SUBSCRIBE", i, user(i), "", "Expires: 300"))
 			})
 			end()
@@ -92,7 +101,7 @@ func BenchmarkStore(b *testing.B) {
 				server.ServeSIP(b.Context(), rec, requests[i])
 				requests[i].To = requests[i].To.WithTag(rec.Response().ToTag)
 			}
-			measure(b, func(i int) {
+			measure(b, server, func(i int) {
 				req := requests[i%users]
 				req.CSeq++
 				server.ServeSIP(b.Context(), discard{}, req)
@@ -104,7 +113,7 @@ func BenchmarkStore(b *testing.B) {
 			for i := range 3 * users {
 				server.ServeSIP(b.Context(), discard{}, benchRequest("SUBSCRIBE", i, user(i*7), "", "Expires: 300"))
 			}
-			measure(b, func(i int) {
+			measure(b, server, func(i int) {
 				req := benchRequest("PUBLISH", i%users, user(i), bluStarBody("busy", strconv.Itoa(i)), "Expires: 3600", "Content-Type: application/pidf+xml")
 				req.From.URI.User = user(i)
 				req.CallID = fmt.Sprint(i)

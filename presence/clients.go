@@ -158,7 +158,7 @@ func (cs *clients) forget(c *client) {
 func (cs *clients) forgetLocked(c *client) {
 	if c.user == "" && len(c.dialogs) == 0 && cs.m[c.key] == c {
 		delete(cs.m, c.key)
-		cs.server.journal.client(c.key)
+		cs.server.journal.client(c)
 	}
 }
 
@@ -201,7 +201,8 @@ func (cs *clients) join(m *member, own bool, user string) bool {
 		}
 		m.own = true
 	}
-	cs.server.journal.mark(clientEntry(c.key), (*wholeEntry)(m.dialog))
+	cs.server.journal.client(c)
+	cs.server.journal.mark((*wholeEntry)(m.dialog))
 	return true
 }
 
@@ -305,7 +306,7 @@ func (cs *clients) publish(c *client, services consolidation.Services, r publica
 	}
 	cs.users[c.user].changed()
 	cs.expireLocked(c, r.Expires)
-	cs.server.journal.client(c.key)
+	cs.server.journal.client(c)
 	return shared, ignored, nil
 }
 
@@ -337,7 +338,7 @@ func (e *clientExpiry) Expired() {
 	over := !c.ended && c.published != 0 && c.published <= time.Now().UnixNano()
 	if over {
 		c.published = 0
-		cs.server.journal.client(c.key)
+		cs.server.journal.client(c)
 		over = !c.hasOwn()
 	}
 	cs.mu.Unlock()

@@ -24,7 +24,7 @@ func (cs *clients) end(c *client) (dialogs []*member, user string) {
 	dialogs, c.dialogs = c.dialogs, nil
 	if cs.m[c.key] == c {
 		delete(cs.m, c.key)
-		cs.server.journal.client(c.key)
+		cs.server.journal.client(c)
 	}
 	if c.user == "" {
 		return dialogs, ""

@@ -31,17 +31,19 @@ type journal struct {
 	cancel context.CancelFunc // of a call of the store
 	ctx    context.Context
 
-	work     sync.WaitGroup // the goroutine that writes
-	kick     chan struct{}  // has the next batch begin at once
-	mu       sync.Mutex     // a leaf
-	dirty    map[entry]struct{}
+	work     sync.WaitGroup                // the goroutine that writes
+	kick     chan struct{}                 // has the next batch begin at once
+	mu       sync.Mutex                    // a leaf
+	turns    []*subscription.Dialog        // whose turn is dirty; each tells that once
+	dirty    map[entry]struct{}            // the rest
 	sessions map[string]auth.SessionRecord // that are dirty, by key
-	spare    map[entry]struct{}            // empty, for the next batch
+	spare    changes                       // empty, for the next batch
 	graves   map[recordKey]time.Time       // deletions that the store did not take, until when they are kept; zero is for ever
 	next     *batch                        // of what is dirty; nil where nothing is
 	current  *batch                        // on its way; nil where none is
 	begun    bool                          // Restore has read the store
 	running  bool
+	room     room // belongs to run
 	closing  bool
 	failing  bool
 	errors   uint64
@@ -50,8 +52,9 @@ type journal struct {
 // entry is something that has a record. It is the key of a map. It is asked for its
 // record when that is written, not when it changes.
 type entry interface {
-	// record returns what is to be written now. It is called without a lock held.
-	record(s *Server) Write
+	// record returns what is to be written now. Its value may be written with f. It is
+	// called without a lock held.
+	record(s *Server, f *flat) Write
 }
 
 // batch is one call of the store.
@@ -60,7 +63,22 @@ type batch struct {
 	err  error         // valid then
 }
 
-// maxSpare is how many entries a map may have had to be used again.
+// changes are what goes into one batch.
+type changes struct {
+	turns  []*subscription.Dialog
+	rest   map[entry]struct{}
+	graves map[recordKey]time.Time
+}
+
+// room is memory for one batch, which is used again for the next.
+type room struct {
+	values         flat
+	writes, sorted []Write
+	order          []int32
+	written        []entry
+}
+
+// maxSpare is how many records a batch may have had for its memory to be used again.
 const maxSpare = 1 << 14
 
 // Between tries of a store that fails.
@@ -83,24 +101,31 @@ func newJournal(s *Server) *journal {
 }
 
 // mark has the record of e written. It does not block.
-func (j *journal) mark(entries ...entry) {
+func (j *journal) mark(e entry) {
 	if j == nil {
 		return
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closing {
-		return
-	}
-	for _, e := range entries {
+	if !j.closing {
 		j.dirty[e] = struct{}{}
+		j.planLocked()
 	}
-	j.planLocked()
+}
+
+// markTurn has the turn of a dialog written.
+func (j *journal) markTurn(d *subscription.Dialog) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.closing {
+		j.turns = append(j.turns, d)
+		j.planLocked()
+	}
 }
 
 // planLocked has a batch written, unless that is so already. j.mu is held.
 func (j *journal) planLocked() {
-	if j.next != nil || len(j.dirty)+len(j.graves) == 0 || !j.begun {
+	if j.next != nil || len(j.turns)+len(j.dirty)+len(j.graves) == 0 || !j.begun {
 		return
 	}
 	j.next = &batch{done: make(chan struct{})}
@@ -192,23 +217,24 @@ func (j *journal) run() {
 		}
 
 		j.mu.Lock()
-		entries, graves := j.dirty, j.graves
-		j.dirty, j.spare, j.graves = j.spare, nil, make(map[recordKey]time.Time)
-		if j.dirty == nil {
+		c := changes{j.turns, j.dirty, j.graves}
+		j.turns, j.dirty, j.graves = j.spare.turns[:0], j.spare.rest, make(map[recordKey]time.Time)
+		if j.spare = (changes{}); j.dirty == nil {
 			j.dirty = make(map[entry]struct{})
 		}
 		j.current, j.next = b, nil
 		j.mu.Unlock()
 
-		if b.err = j.write(entries, graves); b.err == nil {
+		if b.err = j.write(c); b.err == nil {
 			retry = firstRetry
 		}
 
-		size := len(entries)
-		clear(entries)
+		size := max(len(c.turns), len(c.rest))
+		clear(c.turns)
+		clear(c.rest)
 		j.mu.Lock()
 		if size < maxSpare {
-			j.spare = entries
+			j.spare = c
 		}
 		close(b.done)
 		j.current = nil
@@ -229,26 +255,35 @@ func (j *journal) sleep(d time.Duration) {
 	}
 }
 
-// write applies what entries and graves are now. What the store did not take stays.
-func (j *journal) write(entries map[entry]struct{}, graves map[recordKey]time.Time) error {
-	writes := make([]Write, 0, len(entries)+len(graves))
-	var left []entry
-	for e := range entries {
-		w := e.record(j.server)
+// write applies what has changed. What the store did not take stays.
+func (j *journal) write(c changes) error {
+	r := &j.room
+	r.values.b, r.values.cut = r.values.b[:0], 0
+	writes, left := r.writes[:0], r.written[:0]
+	take := func(e entry) {
+		w := e.record(j.server, &r.values)
 		if writes = append(writes, w); w.Value != nil {
 			left = append(left, e)
 		}
 	}
-	for key := range graves {
+	for e := range c.rest {
+		take(e)
+	}
+	for _, d := range c.turns {
+		take((*turnEntry)(d))
+	}
+	for key := range c.graves {
 		writes = append(writes, Write{Kind: key.kind, Key: key.key})
 	}
-	writes = inOrder(writes)
+	r.writes, r.written = writes, left
+	writes = r.inOrder()
 	_, err := j.store.Apply(j.ctx, writes)
+	defer r.clear()
 	j.note(err, len(writes))
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err == nil {
-		for e := range entries {
+		for e := range c.rest {
 			if key, ok := e.(sessionEntry); ok {
 				if _, again := j.dirty[e]; !again {
 					delete(j.sessions, string(key))
@@ -263,7 +298,7 @@ func (j *journal) write(entries map[entry]struct{}, graves map[recordKey]time.Ti
 	now := time.Now()
 	for i := range writes {
 		key := recordKey{writes[i].Kind, writes[i].Key}
-		until, again := graves[key]
+		until, again := c.graves[key]
 		switch {
 		case writes[i].Value != nil, again && !until.IsZero() && now.After(until):
 		case again:
@@ -277,27 +312,48 @@ func (j *journal) write(entries map[entry]struct{}, graves map[recordKey]time.Ti
 	return err
 }
 
-// inOrder sorts writes, so that those come together that lie together, and leaves out
-// a deletion where the record is written anew.
-func inOrder(writes []Write) []Write {
-	order := make([]int32, len(writes)) // which is less to move about
-	for i := range order {
-		order[i] = int32(i)
+// inOrder sorts the writes, so that those come together that lie together. Of those of one
+// record it leaves the last that is not a deletion: that one was asked for when the
+// record was written anew.
+func (r *room) inOrder() []Write {
+	writes, order := r.writes, r.order[:0] // which is less to move about
+	for i := range writes {
+		order = append(order, int32(i))
+	}
+	compare := func(i, j int32) int {
+		return cmp.Or(strings.Compare(writes[i].Kind, writes[j].Kind), strings.Compare(writes[i].Key, writes[j].Key))
 	}
 	slices.SortFunc(order, func(i, j int32) int {
-		a, b := &writes[i], &writes[j]
-		if c := strings.Compare(a.Kind, b.Kind); c != 0 {
+		if c := compare(i, j); c != 0 {
 			return c
 		}
-		return cmp.Or(strings.Compare(a.Key, b.Key), cmp.Compare(len(b.Value), len(a.Value)))
+		switch deletes := writes[i].Value == nil; {
+		case deletes == (writes[j].Value == nil):
+			return cmp.Compare(i, j)
+		case deletes:
+			return -1
+		}
+		return 1
 	})
-	sorted := make([]Write, 0, len(writes))
-	for _, i := range order {
-		if n := len(sorted); n == 0 || sorted[n-1].Key != writes[i].Key || sorted[n-1].Kind != writes[i].Kind {
+	sorted := r.sorted[:0]
+	for n, i := range order {
+		if n+1 == len(order) || compare(i, order[n+1]) != 0 {
 			sorted = append(sorted, writes[i])
 		}
 	}
+	r.order, r.sorted = order, sorted
 	return sorted
+}
+
+// clear lets go of what the batch was about.
+func (r *room) clear() {
+	if len(r.writes) > maxSpare {
+		*r = room{}
+		return
+	}
+	clear(r.writes)
+	clear(r.sorted)
+	clear(r.written)
 }
 
 // note tells of a store that begins to fail, and of one that takes what it is given
@@ -366,13 +422,13 @@ func (j *journal) stats() (waiting int, errors uint64, failing bool) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return len(j.dirty) + len(j.graves), j.errors, j.failing
+	return len(j.turns) + len(j.dirty) + len(j.graves), j.errors, j.failing
 }
 
 // client notes a change of a client.
-func (j *journal) client(key clientKey) {
+func (j *journal) client(c *client) {
 	if j != nil {
-		j.mark(clientEntry(key))
+		j.mark(clientEntry{c.key, c.since})
 	}
 }
 
@@ -387,10 +443,12 @@ func (j *journal) published(before, after *publication.Contribution) {
 
 // dialog notes a change of a dialog. Its two records are worth nothing without each
 // other; the one that changes is the one that expires.
-func (j *journal) dialog(d *subscription.Dialog, whole bool) {
-	j.mark((*turnEntry)(d))
+func (j *journal) dialog(d *subscription.Dialog, turn, whole bool) {
 	if whole {
 		j.mark((*wholeEntry)(d))
+	}
+	if turn {
+		j.markTurn(d)
 	}
 }
 

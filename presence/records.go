@@ -2,26 +2,21 @@ package presence
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
-	"fmt"
-	"net/netip"
-	"strconv"
 	"time"
 	"unique"
 
 	"github.com/openblustar/blustar/auth"
-	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/source"
 	"github.com/openblustar/blustar/presence/subscription"
-	"github.com/openblustar/blustar/sipx"
 )
 
-// Kinds of records. A value is JSON: names may be added, and are left out by those who
-// do not know them; recordFormat rises when what there is means something else.
+// Kinds of records. Those of which there are many are [flat], the others are JSON. In both
+// fields may be added, and are passed over by those who do not know them; recordFormat
+// rises when what there is means something else.
 const (
 	kindRun         = "run"         // counts the processes; there is one
 	kindPublication = "publication" // what was published, forwardings included
@@ -34,8 +29,8 @@ const (
 	kindSession     = "session" // of auth
 )
 
-// recordFormat is the version of all records. A store of a newer one is not read.
-const recordFormat = 1
+// recordFormat is the version of all records. A store of another one is not read.
+const recordFormat = 2
 
 // fades reports whether the records of a kind are worth nothing after the longest
 // lifetime of a request.
@@ -47,11 +42,11 @@ func fades(kind string) bool {
 	return false
 }
 
-// value writes a record down.
+// value writes a record down as JSON.
 func value(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic(fmt.Sprintf("presence: a record that cannot be written: %v", err)) // they are plain values
+		panic("presence: a record that cannot be written: " + err.Error()) // they are plain values
 	}
 	return b
 }
@@ -65,22 +60,25 @@ type runRecord struct {
 const runKey = "server"
 
 // publicationRecord is a [publication.Contribution].
-type publicationRecord struct {
-	Presentity string           `json:"presentity"`
-	Address    string           `json:"address"`
-	ETag       string           `json:"etag"`
-	Rule       publication.Rule `json:"rule"`
-	Owner      string           `json:"owner"`
-	Received   time.Time        `json:"received"`
-	Expires    time.Time        `json:"expires"`
-	Number     uint64           `json:"number"`
-	Status     aa.Status        `json:"status,omitempty"`
-	Note       string           `json:"note,omitempty"`
-	Timestamp  time.Time        `json:"timestamp,omitzero"`
-	Body       []byte           `json:"body,omitempty"`
-	Target     string           `json:"target,omitempty"`
-	CallID     string           `json:"call_id,omitempty"`
-	CSeq       uint32           `json:"cseq,omitempty"`
+type publicationRecord struct{ publication.Contribution }
+
+func (r *publicationRecord) fields(f *flat) {
+	c := &r.Contribution
+	str(f, &c.Presentity)
+	str(f, &c.Address)
+	str(f, &c.ETag)
+	number(f, &c.Rule)
+	str(f, &c.Owner)
+	f.time(&c.Received)
+	f.time(&c.Expires)
+	f.uint(&c.Number)
+	str(f, &c.Status)
+	str(f, &c.Note)
+	f.time(&c.Timestamp)
+	str(f, &c.Body)
+	str(f, &c.Target)
+	str(f, &c.CallID)
+	number(f, &c.CSeq)
 }
 
 // publicationEntry names one contribution.
@@ -89,16 +87,17 @@ type publicationEntry struct {
 	number     uint64
 }
 
-func (e publicationEntry) record(s *Server) Write {
-	w := Write{Kind: kindPublication, Key: e.presentity + "/" + strconv.FormatUint(e.number, 10)}
+// record implements [entry]. Records lie in the order in which they began: what was
+// published together expires, and so is refreshed, together.
+func (e publicationEntry) record(s *Server, f *flat) Write {
+	w := Write{Kind: kindPublication, Key: serialKey(e.number)}
 	for _, c := range s.publications.Of(e.presentity) {
 		if c.Number != e.number {
 			continue
 		}
-		w.Value = value(publicationRecord{
-			c.Presentity, c.Address, c.ETag, c.Rule, c.Owner, c.Received, c.Expires, c.Number,
-			c.Status, c.Note, c.Timestamp, c.Body, c.Target, c.CallID, c.CSeq,
-		})
+		r := publicationRecord{*c}
+		r.fields(f)
+		w.Value = f.record()
 		if c.Rule != publication.Forwarding { // the controller has to be told of its end
 			w.Expires = c.Expires
 		}
@@ -106,153 +105,167 @@ func (e publicationEntry) record(s *Server) Write {
 	return w
 }
 
-func (r *publicationRecord) contribution() publication.Contribution {
-	return publication.Contribution{
-		Presentity: r.Presentity, Address: r.Address, ETag: r.ETag, Rule: r.Rule, Owner: r.Owner, Received: r.Received, Expires: r.Expires,
-		Number: r.Number, Status: r.Status, Note: r.Note, Timestamp: r.Timestamp, Body: r.Body, Target: r.Target, CallID: r.CallID, CSeq: r.CSeq,
-	}
+// serialKey is the key of what has a number.
+func serialKey(n uint64) string {
+	var key [8]byte
+	binary.BigEndian.PutUint64(key[:], n)
+	return string(key[:])
 }
 
 // clientRecord is a client.
 type clientRecord struct {
-	Key        string                 `json:"key"`
-	User       string                 `json:"user"`
-	Account    string                 `json:"account,omitempty"`
-	ID         []byte                 `json:"id,omitempty"` // of a directory: any bytes
-	DN         string                 `json:"dn,omitempty"`
-	Controller bool                   `json:"controller,omitempty"` // the account is that of an AMCC
-	AMCC       bool                   `json:"amcc,omitempty"`
-	UserAgent  string                 `json:"user_agent,omitempty"`
-	Since      time.Time              `json:"since"`
-	Services   consolidation.Services `json:"services"`
-	Out        bool                   `json:"out,omitempty"`
-	Spoken     bool                   `json:"spoken,omitempty"`
-	Published  time.Time              `json:"published,omitzero"`
-	Generation int32                  `json:"generation,omitempty"`
+	key              clientKey
+	user             string
+	id               auth.Identity
+	amcc             bool
+	userAgent        string
+	since, published time.Time
+	services         consolidation.Services
+	out, spoken      bool
+	generation       int32
 }
 
-// clientEntry names one client.
-type clientEntry string
+func (r *clientRecord) fields(f *flat) {
+	str(f, &r.key)
+	str(f, &r.user)
+	str(f, &r.id.Account)
+	str(f, &r.id.ID)
+	str(f, &r.id.DN)
+	f.flag(&r.id.AMCC, &r.amcc, &r.out, &r.spoken, &r.services.Global, &r.services.Audio, &r.services.Video, &r.services.Message)
+	str(f, &r.userAgent)
+	f.time(&r.since)
+	f.time(&r.published)
+	number(f, &r.generation)
+}
 
-func (e clientEntry) record(s *Server) Write {
-	sum := sha256.Sum256([]byte(e)) // of any length
-	w := Write{Kind: kindClient, Key: base64.RawURLEncoding.EncodeToString(sum[:])}
+// clientEntry names one client, by what it keeps for its life.
+type clientEntry struct {
+	key   clientKey
+	since int64
+}
+
+// record implements [entry]. Those who have signed in together lie together.
+func (e clientEntry) record(s *Server, f *flat) Write {
+	sum := sha256.Sum256([]byte(e.key)) // of any length
+	w := Write{Kind: kindClient, Key: serialKey(uint64(e.since)) + string(sum[:8])}
 	s.clients.mu.Lock()
 	defer s.clients.mu.Unlock()
-	if c := s.clients.m[clientKey(e)]; c != nil {
-		id := c.identity()
-		w.Value = value(clientRecord{
-			string(c.key), c.user, id.Account, []byte(id.ID), id.DN, id.AMCC, c.amcc, c.userAgent.Value(), time.Unix(0, c.since),
-			c.services, c.out, c.spoken, unixTime(c.published), c.generation,
-		})
+	if c := s.clients.m[e.key]; c != nil && c.since == e.since {
+		r := clientRecord{
+			c.key, c.user, c.identity(), c.amcc, c.userAgent.Value(), time.Unix(0, c.since), unixTime(c.published),
+			c.services, c.out, c.spoken, c.generation,
+		}
+		r.fields(f)
+		w.Value = f.record()
 	}
 	return w
 }
 
 func (r *clientRecord) client() *client {
 	c := &client{
-		key: clientKey(r.Key), user: r.User, amcc: r.AMCC, userAgent: unique.Make(r.UserAgent), since: r.Since.UnixNano(),
-		services: r.Services, out: r.Out, spoken: r.Spoken, generation: r.Generation,
+		key: r.key, user: r.user, amcc: r.amcc, userAgent: unique.Make(r.userAgent), since: r.since.UnixNano(),
+		services: r.services, out: r.out, spoken: r.spoken, generation: r.generation,
 	}
-	if id := (auth.Identity{Account: r.Account, ID: string(r.ID), DN: r.DN, AMCC: r.Controller}); !id.IsZero() {
-		c.id = &id
+	if !r.id.IsZero() {
+		c.id = &r.id
 	}
-	if !r.Published.IsZero() {
-		c.published = r.Published.UnixNano()
+	if !r.published.IsZero() {
+		c.published = r.published.UnixNano()
 	}
 	return c
 }
 
 // dialogRecord is what seldom changes of a dialog.
 type dialogRecord struct {
-	Serial     uint64       `json:"serial"`
-	Tag        string       `json:"tag"`
-	RemoteTag  string       `json:"remote_tag"`
-	CallID     string       `json:"call_id"`
-	Local      string       `json:"local"`
-	Remote     string       `json:"remote"`
-	Routes     []string     `json:"routes,omitempty"`
-	Event      string       `json:"event"`
-	Dialect    string       `json:"dialect"`
-	List       bool         `json:"list,omitempty"`
-	Entities   []string     `json:"entities"`
-	Account    string       `json:"account,omitempty"`
-	Source     netip.Prefix `json:"source,omitzero"`
-	Client     string       `json:"client,omitempty"` // its key, where it is one's
-	Own        bool         `json:"own,omitempty"`
-	Judged     bool         `json:"judged,omitempty"`
-	Generation int32        `json:"generation,omitempty"`
+	subscription.Record
+	dialect     string
+	client      clientKey // "" where it is nobody's
+	own, judged bool
+	generation  int32
+}
+
+func (r *dialogRecord) fields(f *flat) {
+	f.uint(&r.Serial)
+	str(f, &r.Tag)
+	str(f, &r.RemoteTag)
+	str(f, &r.CallID)
+	f.uri(&r.Local)
+	f.uri(&r.Remote)
+	f.texts(&r.Routes)
+	str(f, &r.Event)
+	str(f, &r.Coding)
+	f.flag(&r.List, &r.own, &r.judged)
+	f.texts(&r.Entities)
+	str(f, &r.Account)
+	f.prefix(&r.Source)
+	str(f, &r.dialect)
+	str(f, &r.client)
+	number(f, &r.generation)
 }
 
 // turnRecord is the rest.
 type turnRecord struct {
-	Run       uint32         `json:"run"` // which wrote it
-	Target    string         `json:"target"`
-	Transport string         `json:"transport"`
-	From      netip.AddrPort `json:"from,omitzero"` // our address
-	To        netip.AddrPort `json:"to,omitzero"`
-	Expires   time.Time      `json:"expires"`
-	RemoteSeq uint32         `json:"remote_seq"`
-	LocalSeq  uint32         `json:"local_seq"`
-	Digests   []byte         `json:"digests"` // 8 bytes each
+	subscription.Turn
+	run uint32 // which wrote it
 }
 
-// dialogKey has dialogs lie together that were opened, and so are refreshed, together.
-func dialogKey(serial uint64) string { return fmt.Sprintf("%012x", serial) }
+func (r *turnRecord) fields(f *flat) {
+	number(f, &r.run)
+	f.uri(&r.Target)
+	str(f, &r.Flow.Transport)
+	f.address(&r.Flow.Local)
+	f.address(&r.Flow.Remote)
+	f.time(&r.Expires)
+	number(f, &r.RemoteSeq)
+	number(f, &r.LocalSeq)
+	n := len(r.Digests)
+	number(f, &n)
+	if f.reading {
+		r.Digests = make([]uint64, min(n, len(f.b)/8))
+	}
+	for i := range r.Digests {
+		if f.reading {
+			r.Digests[i] = binary.BigEndian.Uint64(f.next(8))
+		} else {
+			f.b = binary.BigEndian.AppendUint64(f.b, r.Digests[i])
+		}
+	}
+}
 
-// wholeEntry and turnEntry are a dialog.
+// wholeEntry and turnEntry are a dialog. Those that were opened, and so are refreshed,
+// together lie together.
 type (
 	wholeEntry subscription.Dialog
 	turnEntry  subscription.Dialog
 )
 
-func (e *wholeEntry) record(s *Server) Write {
+func (e *wholeEntry) record(s *Server, f *flat) Write {
 	d := (*subscription.Dialog)(e)
-	w := Write{Kind: kindDialog, Key: dialogKey(d.Serial())}
-	r, live := d.Record()
+	w := Write{Kind: kindDialog, Key: serialKey(d.Serial())}
+	record, live := d.Record()
 	if !live {
 		return w
 	}
-	v := dialogRecord{
-		Serial: r.Serial, Tag: r.Tag, RemoteTag: r.RemoteTag, CallID: r.CallID, Local: r.Local, Remote: r.Remote, Routes: r.Routes,
-		Event: r.Event, Dialect: dialectOfDialog(d).Name, List: r.List, Entities: r.Entities, Account: r.Account, Source: r.Source,
-	}
+	r := dialogRecord{Record: record, dialect: dialectOfDialog(d).Name}
 	if m, ok := d.Data.(*member); ok && m.client != nil {
 		s.clients.mu.Lock()
-		v.Client, v.Own, v.Judged, v.Generation = string(m.client.key), m.own, m.judged, m.generation
+		r.client, r.own, r.judged, r.generation = m.client.key, m.own, m.judged, m.generation
 		s.clients.mu.Unlock()
 	}
-	w.Value = value(v)
+	r.fields(f)
+	w.Value = f.record()
 	return w
 }
 
-func (e *turnEntry) record(s *Server) Write {
+func (e *turnEntry) record(s *Server, f *flat) Write {
 	d := (*subscription.Dialog)(e)
-	w := Write{Kind: kindTurn, Key: dialogKey(d.Serial())}
-	if t, live := d.Turn(); live {
-		digests := make([]byte, 0, 8*len(t.Digests))
-		for _, n := range t.Digests {
-			digests = binary.BigEndian.AppendUint64(digests, n)
-		}
-		w.Value = value(turnRecord{s.run, t.Target, t.Flow.Transport, t.Flow.Local, t.Flow.Remote, t.Expires, t.RemoteSeq, t.LocalSeq, digests})
-		w.Expires = t.Expires
+	w := Write{Kind: kindTurn, Key: serialKey(d.Serial())}
+	if r := &f.turn; d.Turn(&r.Turn) {
+		r.run = s.run
+		r.fields(f)
+		w.Value, w.Expires = f.record(), r.Expires
 	}
 	return w
-}
-
-func (r *dialogRecord) subscription(t *turnRecord) subscription.Record {
-	digests := make([]uint64, len(t.Digests)/8)
-	for i := range digests {
-		digests[i] = binary.BigEndian.Uint64(t.Digests[8*i:])
-	}
-	return subscription.Record{
-		Serial: r.Serial, Tag: r.Tag, RemoteTag: r.RemoteTag, CallID: r.CallID, Local: r.Local, Remote: r.Remote, Routes: r.Routes,
-		Event: r.Event, List: r.List, Entities: r.Entities, Account: r.Account, Source: r.Source,
-		Turn: subscription.Turn{
-			Target: t.Target, Flow: sipx.Flow{Transport: t.Transport, Local: t.From, Remote: t.To}, Expires: t.Expires,
-			RemoteSeq: t.RemoteSeq, LocalSeq: t.LocalSeq, Digests: digests,
-		},
-	}
 }
 
 // sourceRecord is a value of a line, a calendar or an external user.
@@ -267,7 +280,7 @@ type sourceRecord[V any] struct {
 // sourceEntry names one of them.
 type sourceEntry struct{ kind, key string }
 
-func (e sourceEntry) record(s *Server) Write {
+func (e sourceEntry) record(s *Server, _ *flat) Write {
 	w := Write{Kind: e.kind, Key: e.key}
 	switch e.kind {
 	case kindLine:
@@ -305,7 +318,7 @@ func (s *Server) KeepSession(r auth.SessionRecord) {
 // sessionEntry names a session.
 type sessionEntry string
 
-func (e sessionEntry) record(s *Server) Write {
+func (e sessionEntry) record(s *Server, _ *flat) Write {
 	s.journal.mu.Lock()
 	defer s.journal.mu.Unlock()
 	r := s.journal.sessions[string(e)]

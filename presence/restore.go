@@ -65,8 +65,8 @@ type inventory struct {
 	server       *Server
 	run          runRecord
 	revision     uint64 // of run
-	publications []publicationRecord
-	clients      []clientRecord
+	publications []publication.Contribution
+	clients      []*clientRecord
 	dialogs      map[string]*dialogRecord
 	turns        map[string]*turnRecord
 	values       []func() error // of sources
@@ -76,7 +76,7 @@ type inventory struct {
 	restored     []*subscription.Dialog
 }
 
-// take reads one record. Only a store of a newer version is an error.
+// take reads one record. Only a store of another version is an error.
 func (in *inventory) take(r Record) error {
 	var err error
 	switch r.Kind {
@@ -84,17 +84,17 @@ func (in *inventory) take(r Record) error {
 		if err := json.Unmarshal(r.Value, &in.run); err != nil {
 			return fmt.Errorf("the store is not one of this program: %w", err)
 		}
-		if in.revision = r.Revision; in.run.Format > recordFormat {
-			return fmt.Errorf("the store is of a newer version: %d; this program knows %d", in.run.Format, recordFormat)
+		if in.revision = r.Revision; in.run.Format != recordFormat {
+			return fmt.Errorf("the store is of another version: %d; this program knows %d", in.run.Format, recordFormat)
 		}
 	case kindPublication:
-		err = taken(r, func(v publicationRecord) { in.publications = append(in.publications, v) })
+		err = taken(r, func(v *publicationRecord) { in.publications = append(in.publications, v.Contribution) })
 	case kindClient:
-		err = taken(r, func(v clientRecord) { in.clients = append(in.clients, v) })
+		err = taken(r, func(v *clientRecord) { in.clients = append(in.clients, v) })
 	case kindDialog:
-		err = taken(r, func(v dialogRecord) { in.dialogs[r.Key] = &v })
+		err = taken(r, func(v *dialogRecord) { in.dialogs[r.Key] = v })
 	case kindTurn:
-		err = taken(r, func(v turnRecord) { in.turns[r.Key] = &v })
+		err = taken(r, func(v *turnRecord) { in.turns[r.Key] = v })
 	case kindSession:
 		in.sessions = append(in.sessions, auth.SessionRecord{Key: r.Key, Value: bytes.Clone(r.Value), Expires: r.Expires})
 	case kindLine:
@@ -110,28 +110,30 @@ func (in *inventory) take(r Record) error {
 	return nil
 }
 
-func taken[V any](r Record, f func(V)) error {
-	var v V
-	if err := json.Unmarshal(r.Value, &v); err != nil {
-		return err
+func taken[V any, R flatRecord[V]](r Record, f func(*V)) error {
+	v, err := read[V, R](r.Value)
+	if err == nil {
+		f(&v)
 	}
-	f(v)
-	return nil
+	return err
 }
 
 func valueTaken[V any](in *inventory, r Record, table func() *source.Table[V]) error {
+	var v sourceRecord[V]
+	if err := json.Unmarshal(r.Value, &v); err != nil {
+		return err
+	}
 	key := r.Key
-	return taken(r, func(v sourceRecord[V]) {
-		in.values = append(in.values, func() error {
-			value := source.Value[V]{Value: v.Value, Owner: v.Owner, Received: v.Received, Changed: v.Changed, Expires: v.Expires}
-			if v.Owner == source.Monitored { // as before, until the monitor speaks
-				if grace := time.Now().Add(in.server.cfg.Grace); v.Expires.IsZero() || grace.Before(v.Expires) {
-					value.Expires = grace
-				}
+	in.values = append(in.values, func() error {
+		value := source.Value[V]{Value: v.Value, Owner: v.Owner, Received: v.Received, Changed: v.Changed, Expires: v.Expires}
+		if v.Owner == source.Monitored { // as before, until the monitor speaks
+			if grace := time.Now().Add(in.server.cfg.Grace); v.Expires.IsZero() || grace.Before(v.Expires) {
+				value.Expires = grace
 			}
-			return table().Restore(key, value)
-		})
+		}
+		return table().Restore(key, value)
 	})
+	return nil
 }
 
 // leaveOut notes a record that cannot be used.
@@ -161,7 +163,7 @@ func (in *inventory) restore() {
 	s := in.server
 	longest := time.Now().Add(s.cfg.MaxPublishExpires) // the clock may have been turned back
 	for i := range in.publications {
-		c := in.publications[i].contribution()
+		c := in.publications[i]
 		if c.Expires.After(longest) {
 			c.Expires = longest
 		}
@@ -187,7 +189,7 @@ func (in *inventory) restore() {
 		r, t := in.dialogs[key], in.turns[key]
 		if t == nil || time.Until(t.Expires) <= 0 {
 			in.lost = append(in.lost, recordKey{kindDialog, key})
-			if c := s.clients.get(clientKey(r.Client)); c != nil && r.Own && r.Generation == c.generation {
+			if c := s.clients.get(r.client); c != nil && r.own && r.generation == c.generation {
 				signedOut[c] = true
 			}
 			continue
@@ -218,22 +220,23 @@ func (in *inventory) dialog(r *dialogRecord, t *turnRecord) (*subscription.Dialo
 	if pack == nil {
 		return nil, fmt.Errorf("event %q", r.Event)
 	}
+	r.Turn = t.Turn
 	o := subscription.Restoring{
-		Record: r.subscription(t), Runs: s.run - t.Run, Package: &pack.Package,
+		Record: r.Record, Runs: s.run - t.run, Package: &pack.Package,
 		Longest: s.cfg.MaxSubscribeExpires, Grace: s.cfg.Grace,
 	}
 	dialect := standard
-	if r.Dialect == bluStar.Name {
+	if r.dialect == bluStar.Name {
 		dialect = bluStar
 	}
 	o.Style, o.Data = &dialect.Style, dialect
 	var m *member
-	if r.Client != "" {
-		c := s.clients.get(clientKey(r.Client))
+	if r.client != "" {
+		c := s.clients.get(r.client)
 		if c == nil {
 			return nil, errors.New("its client is not there")
 		}
-		m = &member{client: c, own: r.Own, judged: r.Judged, generation: r.Generation}
+		m = &member{client: c, own: r.own, judged: r.judged, generation: r.generation}
 		o.Data, o.Pulse = m, &c.pulse
 	}
 	for _, uri := range r.Entities {
@@ -256,6 +259,9 @@ func (in *inventory) dialog(r *dialogRecord, t *turnRecord) (*subscription.Dialo
 func (cs *clients) restore(c *client, longest time.Time) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
+	if newer := cs.m[c.key]; newer != nil { // of one of the two the end was not stored
+		return
+	}
 	cs.m[c.key] = c
 	if c.user != "" {
 		u := cs.userLocked(c.user)
@@ -369,7 +375,7 @@ func (in *inventory) findPublishers() {
 	for list := in.publications; len(list) > 0 && s.ctx.Err() == nil; {
 		n := min(lookupBatch, len(list))
 		var as []directory.Address
-		var of []*publicationRecord
+		var of []*publication.Contribution
 		for i := range list[:n] {
 			if a, err := directory.ParseAddress(list[i].Address); err == nil {
 				as, of = append(as, a), append(of, &list[i])

@@ -87,6 +87,9 @@ func (n *snapshot) judge(before *snapshot) {
 			}
 		}
 	}
+	if n.server.journal != nil {
+		n.digests = before.digestsOf(n)
+	}
 }
 
 // Version implements [subscription.State].
@@ -114,15 +117,45 @@ func (n *snapshot) isAs(before *snapshot) bool {
 
 // Digest implements [subscription.Digester].
 func (n *snapshot) Digest(v subscription.View) uint64 {
+	v = n.same(v)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.digests == nil || n.digests[v] == 0 {
+		n.keepDigest(v, pidf.Digest(n.document(v)))
+	}
+	return n.digests[v]
+}
+
+// keepDigest notes the digest of what a view shows. n.mu is held.
+func (n *snapshot) keepDigest(v subscription.View, digest uint64) {
 	if n.digests == nil {
 		n.digests = new([views]uint64)
 	}
-	if n.digests[v] == 0 {
-		n.digests[v] = pidf.Digest(n.document(v))
+	n.digests[v] = digest
+}
+
+// digestsOf returns the digests of views of a newer snapshot that look as those of n.
+func (n *snapshot) digestsOf(newer *snapshot) *[views]uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.digests == nil {
+		return nil
 	}
-	return n.digests[v]
+	digests := *n.digests
+	for v := range digests {
+		if n.versions[v] != newer.versions[v] {
+			digests[v] = 0
+		}
+	}
+	return &digests
+}
+
+// same returns the view of others where own eyes see the same document.
+func (n *snapshot) same(v subscription.View) subscription.View {
+	if sightOf(v) == consolidation.SightOwn && !n.private && n.server.cfg.Decorate == nil {
+		v -= viewOf(consolidation.SightOwn, bluStar)
+	}
+	return v
 }
 
 // changes reports which watchers of n see something else than those of before.
@@ -241,15 +274,15 @@ func (n *snapshot) document(v subscription.View) *pidf.Presence {
 
 // Body implements [subscription.State]. What several watchers may want is kept.
 func (n *snapshot) Body(s subscription.Showing) []byte {
-	v := s.View
-	if sightOf(v) == consolidation.SightOwn && !n.private && n.server.cfg.Decorate == nil {
-		v -= viewOf(consolidation.SightOwn, bluStar) // the same document
+	v := n.same(s.View)
+	shared := n.watching != nil && n.watching.Load() >= 2
+	if shared || n.server.journal != nil {
+		n.mu.Lock()
+		defer n.mu.Unlock()
 	}
-	if n.watching == nil || n.watching.Load() < 2 {
+	if !shared {
 		return *n.write(v, s.Entity)
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	place := -1
 	for i := range n.kept {
 		k := &n.kept[i]
@@ -271,9 +304,12 @@ func (n *snapshot) Body(s subscription.Showing) []byte {
 	return *xml
 }
 
-// write writes the document of a view.
+// write writes the document of a view. Where there is a store, n.mu is held.
 func (n *snapshot) write(v subscription.View, entity string) *[]byte {
 	doc := n.document(v)
+	if n.server.journal != nil && (n.digests == nil || n.digests[v] == 0) { // it is asked for soon
+		n.keepDigest(v, pidf.Digest(doc))
+	}
 	address(doc, entity)
 	xml := slices.Clip(doc.Append(nil, dialectOf(v).Documents))
 	return &xml

@@ -29,7 +29,8 @@ type Store interface {
 	// did not hold; the others are carried out all the same.
 	//
 	// With an error some of the writes may have been carried out, each of them wholly
-	// or not at all. It does no harm to write those without a condition again.
+	// or not at all. It does no harm to write those without a condition again. Once it has
+	// returned, the store does not use the values of the batch any more.
 	Apply(ctx context.Context, batch []Write) ([]uint64, error)
 }
 

@@ -32,6 +32,7 @@ var (
 type Store struct {
 	path string
 	db   *bbolt.DB
+	room []byte // for keys and values, until the end of the transaction that writes; its own
 }
 
 var _ presence.Store = (*Store)(nil)
@@ -60,7 +61,7 @@ func Open(path string) (*Store, error) {
 	if err := inspect(path); err != nil {
 		return nil, fail(path, err)
 	}
-	db, err := open(path, &bbolt.Options{Timeout: lockPatience, FreelistType: bbolt.FreelistMapType, NoStatistics: true})
+	db, err := open(path, &bbolt.Options{Timeout: lockPatience, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true, NoStatistics: true})
 	if err != nil {
 		return nil, fail(path, err)
 	}
@@ -167,6 +168,8 @@ func (s *Store) Apply(ctx context.Context, batch []presence.Write) ([]uint64, er
 func (s *Store) apply(batch []presence.Write, expired bool) ([]uint64, error) {
 	revisions := make([]uint64, len(batch))
 	err := s.db.Update(func(tx *bbolt.Tx) error {
+		room := s.room[:0]
+		defer func() { s.room = room }()
 		about := tx.Bucket(bucketAbout)
 		revision := about.Sequence()
 		buckets := make(map[string]*bbolt.Bucket)
@@ -180,7 +183,9 @@ func (s *Store) apply(batch []presence.Write, expired bool) ([]uint64, error) {
 				}
 				buckets[w.Kind] = b
 			}
-			key := []byte(w.Key)
+			from := len(room)
+			room = append(room, w.Key...)
+			key := room[from:len(room):len(room)]
 			if w.Conditional {
 				now, err := revisionOf(b, key, expired)
 				if err != nil {
@@ -195,7 +200,9 @@ func (s *Store) apply(batch []presence.Write, expired bool) ([]uint64, error) {
 			if w.Value == nil {
 				err = b.Delete(key)
 			} else {
-				err = b.Put(key, encode(key, w, revision))
+				from = len(room)
+				room = encode(room, key, w, revision)
+				err = b.Put(key, room[from:len(room):len(room)])
 			}
 			if err != nil {
 				return fmt.Errorf("%s %q: %w", w.Kind, w.Key, err)
@@ -222,17 +229,20 @@ func revisionOf(b *bbolt.Bucket, key []byte, expired bool) (uint64, error) {
 	return r.Revision, nil
 }
 
-// encode writes a value with what belongs to it: the checksum of all the rest, key
+// encode appends a value with what belongs to it: the checksum of all the rest, key
 // included; the expiry in milliseconds since 1970, 0 for never; the revision.
-func encode(key []byte, w *presence.Write, revision uint64) []byte {
-	data := make([]byte, headerSize, headerSize+len(w.Value))
+func encode(b, key []byte, w *presence.Write, revision uint64) []byte {
+	from := len(b)
+	b = binary.BigEndian.AppendUint32(b, 0)
+	var expires uint64
 	if !w.Expires.IsZero() {
-		binary.BigEndian.PutUint64(data[4:], uint64(w.Expires.UnixMilli()))
+		expires = uint64(w.Expires.UnixMilli())
 	}
-	binary.BigEndian.PutUint64(data[12:], revision)
-	data = append(data, w.Value...)
-	binary.BigEndian.PutUint32(data, checksum(key, data))
-	return data
+	b = binary.BigEndian.AppendUint64(b, expires)
+	b = binary.BigEndian.AppendUint64(b, revision)
+	b = append(b, w.Value...)
+	binary.BigEndian.PutUint32(b[from:], checksum(key, b[from:]))
+	return b
 }
 
 func checksum(key, data []byte) uint32 {

@@ -63,7 +63,8 @@ type Dialog struct {
 	held        bool   // nothing is sent: it has been restored, or suspended
 	restored    bool   // and its watcher has been told nothing since
 	detached    bool   // restored, without the connection that it depends on
-	ceiling     uint32 // localSeq stays below it, as a Record has said
+	told        bool   // the host has been told of a change since it asked for the Turn
+	ceiling     uint32 // localSeq stays below it, as a Turn has said
 }
 
 type dialogState uint8
@@ -412,15 +413,3 @@ func (d *Dialog) pack(callID string, local sipx.URI, localTag string, remote sip
 	d.remote = end{packURI(&b, remote), join(&b, tagParam, remoteTag)}
 	d.target = packURI(&b, target)
 }
-
-// changed tells the host that the record of the dialog is another one now. d.mu is
-// held.
-func (d *Dialog) changed(whole bool) {
-	if f := d.registry.cfg.Events.Changed; f != nil && !d.fetch {
-		f(d, whole)
-	}
-}
-
-// seqStep is how far ahead of the CSeq in use the one in a Turn is. A dialog that has
-// used half of them tells so; numbers may be left out (RFC 3261 §12.2.2).
-const seqStep = 1 << 12

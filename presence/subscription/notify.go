@@ -158,8 +158,9 @@ func (d *Dialog) nextNotify() (*notification, sipx.ResponseHandler) {
 				continue
 			}
 			w.underWay, w.sentAt = true, time.Now().UnixNano()
+			n := d.newNotify(w, state, reasonNone)
 			w.shows(state)
-			return d.newNotify(w, state, reasonNone), w
+			return n, w
 		}
 		if d.fetch && d.due == nil && d.underWay == 0 {
 			d.state, d.final = dialogEnding, ReasonTimeout

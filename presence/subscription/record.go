@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,9 +18,10 @@ type Record struct {
 	Tag           string // ours: the identity of the dialog
 	RemoteTag     string
 	CallID        string
-	Local, Remote string // URIs
+	Local, Remote sipx.URI
 	Routes        []string
 	Event         string // the field value
+	Coding        string // the content coding of large bodies: "identity", "gzip", "deflate"
 	List          bool
 	Entities      []string
 	Account       string       // who was authenticated; "" where nobody was
@@ -29,7 +31,7 @@ type Record struct {
 
 // Turn is what changes of a [Record] with each refresh, and each NOTIFY.
 type Turn struct {
-	Target    string    // URI
+	Target    sipx.URI
 	Flow      sipx.Flow // without Conn, which means nothing to another process
 	Expires   time.Time // by the clock on the wall
 	RemoteSeq uint32
@@ -41,15 +43,30 @@ type Turn struct {
 	Digests []uint64
 }
 
-// Record returns what is to be written down of a dialog, and false for one that has
-// ended.
+// seqStep is how far ahead of the CSeq in use the one in a Turn is. A dialog that has
+// used half of them tells so; numbers may be left out (RFC 3261 §12.2.2).
+const seqStep = 1 << 12
+
+// changed tells the host that the record of the dialog is another one now: its Turn, or
+// whole tells more. d.mu is held.
+func (d *Dialog) changed(whole bool) {
+	f := d.registry.cfg.Events.Changed
+	if f == nil || d.fetch || d.told && !whole {
+		return
+	}
+	f(d, !d.told, whole)
+	d.told = true
+}
+
+// Record returns what is to be written down of a dialog without its Turn, and false for
+// one that has ended.
 func (d *Dialog) Record() (Record, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := Record{
 		Serial: d.serial, Tag: d.Tag(), RemoteTag: d.remote.tag(), CallID: d.callID,
-		Local: d.local.uri.URI().String(), Remote: d.remote.uri.URI().String(),
-		Event: d.common.Value().event, List: d.list, Account: d.Account(), Turn: d.turn(),
+		Local: d.local.uri.URI(), Remote: d.remote.uri.URI(),
+		Event: d.common.Value().event, Coding: codingNames[d.coding], List: d.list, Account: d.Account(),
 	}
 	if d.routes != nil {
 		r.Routes = *d.routes
@@ -64,26 +81,23 @@ func (d *Dialog) Record() (Record, bool) {
 	return r, !d.closed
 }
 
-// Turn returns the part of the record that changes most, and false for a dialog that
-// has ended.
-func (d *Dialog) Turn() (Turn, bool) {
+// Turn sets t to the part of the record that changes most, in the room that its Digests
+// have, and returns false for a dialog that has ended. What changes from now on is told
+// again.
+func (d *Dialog) Turn(t *Turn) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.turn(), !d.closed
-}
-
-// turn makes a Turn. d.mu is held.
-func (d *Dialog) turn() Turn {
+	d.told = false
 	d.ceiling = d.localSeq + seqStep
-	t := Turn{
-		Target: d.target.URI().String(), Flow: d.flow.Flow(), Expires: time.Unix(0, d.expires),
-		RemoteSeq: d.remoteSeq, LocalSeq: d.ceiling, Digests: make([]uint64, len(d.watches)),
+	*t = Turn{
+		Target: d.target.URI(), Flow: d.flow.Flow(), Expires: time.Unix(0, d.expires),
+		RemoteSeq: d.remoteSeq, LocalSeq: d.ceiling, Digests: t.Digests[:0],
 	}
 	t.Flow.Conn = 0
-	for i, w := range d.watches {
-		t.Digests[i] = w.acked
+	for _, w := range d.watches {
+		t.Digests = append(t.Digests, w.acked)
 	}
-	return t
+	return !d.closed
 }
 
 // Restoring is a dialog of a former process, with what its host knows of it. Items are
@@ -114,13 +128,12 @@ func (r *Registry) Restore(o Restoring) (*Dialog, error) {
 		registry: r, common: r.common(o.Package, o.Style, o.Event, o.Flow), list: o.List, pulse: o.Pulse, Data: o.Data,
 		flow: packFlow(o.Flow), remoteSeq: o.RemoteSeq, held: true, restored: true,
 	}
+	d.coding = coding(max(0, slices.Index(codingNames[:], o.Coding)))
 	if len(o.Routes) > 0 {
 		d.routes = &o.Routes
 	}
-	var uris [3]sipx.URI
-	for i, text := range []string{o.Local, o.Remote, o.Target} {
-		var err error
-		if uris[i], err = sipx.ParseURI(text); err != nil || len(text) > maxURI {
+	for _, u := range []sipx.URI{o.Local, o.Remote, o.Target} {
+		if text := u.String(); u.Scheme == "" || len(text) > maxURI {
 			return nil, fmt.Errorf("subscription: record of a dialog: %.80q: bad URI", text)
 		}
 	}
@@ -130,7 +143,7 @@ func (r *Registry) Restore(o Restoring) (*Dialog, error) {
 	case o.Runs == 0, uint64(o.LocalSeq)+uint64(o.Runs)*seqStep >= 1<<31: // RFC 3261 §8.1.1.5
 		return nil, errors.New("subscription: a dialog without CSeqs that are left")
 	}
-	d.pack(o.CallID, uris[0], o.Tag, uris[1], o.RemoteTag, uris[2])
+	d.pack(o.CallID, o.Local, o.Tag, o.Remote, o.RemoteTag, o.Target)
 	d.localSeq = o.LocalSeq + (o.Runs-1)*seqStep
 	d.ceiling, d.version = d.localSeq+seqStep, d.localSeq // versions rise, too
 	left := min(time.Until(o.Expires), o.Longest)

@@ -48,11 +48,11 @@ type Events struct {
 	// with an error. It is called where the network is read: it
 	// must not block, and must not call the registry.
 	Notified func(status int, took time.Duration, err error)
-	// Changed is told of each change of what [Dialog.Record] says, and of the end of a
-	// dialog; whole tells that more than its Turn has changed. It is called with the
-	// dialog locked: it must be quick, must not block and must not call the registry or
-	// any of its dialogs.
-	Changed func(d *Dialog, whole bool)
+	// Changed is told of each change of what [Dialog.Record] says, whole, and that what
+	// [Dialog.Turn] says has changed since that was asked for; the end of a dialog is
+	// both. It is called with the dialog locked: it must be quick, must not block and must
+	// not call the registry or any of its dialogs.
+	Changed func(d *Dialog, turn, whole bool)
 }
 
 // Ending is the end of a dialog.

@@ -1,0 +1,162 @@
+package presence
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/openblustar/blustar/sipx"
+)
+
+// flat writes the fields of a record one after another, or reads them: one list of the
+// fields is for both. A number is a varint; a text has its length before it. Fields are
+// added at the end alone: a record that ends early has no more of them, and what comes
+// after the last one is passed over.
+type flat struct {
+	b       []byte // what is written, or what is left to be read
+	cut     int    // where the record begins that is being written
+	reading bool
+	broken  bool
+	turn    turnRecord // room for one, which is written over and over
+}
+
+var errFlat = errors.New("a field is cut off")
+
+// record returns what has been written since it was called last. Nobody appends to it.
+func (f *flat) record() []byte {
+	r := f.b[f.cut:len(f.b):len(f.b)]
+	f.cut = len(f.b)
+	return r
+}
+
+// next takes n bytes of what is left, and none of a record that has ended.
+func (f *flat) next(n uint64) []byte {
+	if n > uint64(len(f.b)) {
+		f.b, f.broken = nil, true
+		return nil
+	}
+	b := f.b[:n]
+	f.b = f.b[n:]
+	return b
+}
+
+func (f *flat) uint(v *uint64) {
+	if !f.reading {
+		f.b = binary.AppendUvarint(f.b, *v)
+		return
+	}
+	n := 0
+	if *v, n = binary.Uvarint(f.b); n < 0 || n == 0 && len(f.b) > 0 {
+		f.b, f.broken = nil, true
+		return
+	}
+	f.b = f.b[n:]
+}
+
+// number is a field of another type of numbers.
+func number[N ~int32 | ~uint32 | ~uint8 | ~int](f *flat, v *N) {
+	n := uint64(*v)
+	f.uint(&n)
+	*v = N(n)
+	f.broken = f.broken || uint64(*v) != n
+}
+
+// str is a field of text or of bytes.
+func str[T ~string | ~[]byte](f *flat, v *T) {
+	n := uint64(len(*v))
+	f.uint(&n)
+	if !f.reading {
+		f.b = append(f.b, *v...)
+	} else if b := f.next(n); len(b) > 0 {
+		*v = T(append([]byte(nil), b...))
+	}
+}
+
+func (f *flat) texts(v *[]string) {
+	n := uint64(len(*v))
+	f.uint(&n)
+	if f.reading {
+		if n > uint64(len(f.b)) { // each takes a byte at least
+			f.b, f.broken = nil, true
+			return
+		}
+		*v = make([]string, n)
+	}
+	for i := range *v {
+		str(f, &(*v)[i])
+	}
+}
+
+func (f *flat) flag(flags ...*bool) {
+	var n uint64
+	for i, v := range flags {
+		if *v {
+			n |= 1 << i
+		}
+	}
+	f.uint(&n)
+	for i, v := range flags {
+		*v = n&(1<<i) != 0
+	}
+}
+
+// time keeps nanoseconds since 1970; the zero time stays zero.
+func (f *flat) time(v *time.Time) {
+	var n uint64
+	if !v.IsZero() {
+		n = uint64(v.UnixNano())
+	}
+	f.uint(&n)
+	if !f.reading {
+		return
+	}
+	if *v = (time.Time{}); n != 0 {
+		*v = time.Unix(0, int64(n))
+	}
+}
+
+func (f *flat) uri(v *sipx.URI) {
+	str(f, &v.Scheme)
+	str(f, &v.User)
+	str(f, &v.Host)
+	number(f, &v.Port)
+	str(f, &v.Params)
+	str(f, &v.Headers)
+}
+
+func (f *flat) address(v *netip.AddrPort) {
+	var a [16]byte
+	b := a[:0]
+	if !f.reading && v.IsValid() {
+		b, _ = v.AppendBinary(b)
+	}
+	str(f, &b)
+	f.broken = f.broken || f.reading && v.UnmarshalBinary(b) != nil && len(b) > 0
+}
+
+func (f *flat) prefix(v *netip.Prefix) {
+	var b []byte
+	if !f.reading && v.IsValid() {
+		b, _ = v.MarshalBinary()
+	}
+	str(f, &b)
+	f.broken = f.broken || f.reading && v.UnmarshalBinary(b) != nil && len(b) > 0
+}
+
+// flatRecord is a record that is kept so.
+type flatRecord[V any] interface {
+	*V
+	fields(f *flat)
+}
+
+// read reads a record.
+func read[V any, R flatRecord[V]](value []byte) (V, error) {
+	var v V
+	f := flat{b: value, reading: true}
+	R(&v).fields(&f)
+	if f.broken {
+		return v, errFlat
+	}
+	return v, nil
+}

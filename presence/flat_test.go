@@ -1,0 +1,97 @@
+package presence
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/presence/consolidation"
+	"github.com/openblustar/blustar/presence/publication"
+	"github.com/openblustar/blustar/presence/subscription"
+	"github.com/openblustar/blustar/sipx"
+)
+
+var (
+	sampleTime        = time.Unix(1_700_000_000, 123_456_789)
+	samplePublication = publicationRecord{publication.Contribution{
+		Presentity: "tom", Address: "sip:tom@example.com", ETag: "abc", Rule: publication.Separate, Owner: "192.0.2.7", Received: sampleTime,
+		Expires: sampleTime.Add(time.Hour), Number: 7, Status: "busy", Note: "näh", Timestamp: sampleTime, Body: []byte("<presence/>"), CallID: "x", CSeq: 1 << 31,
+	}}
+	sampleClient = clientRecord{
+		key: "tom sip:tom@192.0.2.7", user: "tom", id: auth.Identity{Account: "tom", ID: "\x00\xff", DN: "cn=tom", AMCC: true},
+		userAgent: "x", since: sampleTime, services: consolidation.Services{Video: true}, spoken: true, generation: 2,
+	}
+	sampleDialog = dialogRecord{
+		Record: subscription.Record{
+			Serial: 1 << 40, Tag: "a", RemoteTag: "b", CallID: "c", Local: sipx.URI{Scheme: "tel", User: "200"},
+			Remote: sipx.URI{Scheme: "sip", User: "tom", Host: "example.com", Port: 5070, Params: ";x=y"}, Routes: []string{"<sip:p;lr>"},
+			Event: "presence;id=1", Coding: "gzip", List: true, Entities: []string{"sip:ann@example.com", "tel:200"},
+			Account: "tom", Source: netip.MustParsePrefix("2001:db8::/64"),
+		},
+		dialect: "BluStar", client: sampleClient.key, own: true, generation: -1,
+	}
+	sampleTurn = turnRecord{run: 3, Turn: subscription.Turn{
+		Target: sipx.URI{Scheme: "sip", Host: "192.0.2.7"}, Expires: sampleTime, RemoteSeq: 1<<32 - 1, LocalSeq: 9, Digests: []uint64{0, 1<<64 - 1},
+		Flow: sipx.Flow{Transport: "udp", Local: netip.MustParseAddrPort("192.0.2.1:5060"), Remote: netip.MustParseAddrPort("[2001:db8::1]:5060")},
+	}}
+)
+
+// written returns a record as it is stored.
+func written[V any, R flatRecord[V]](v V) []byte {
+	var f flat
+	R(&v).fields(&f)
+	return f.record()
+}
+
+// again reads what was written, and what an earlier and a later version would have
+// written: fewer fields, and more.
+func again[V any, R flatRecord[V]](t *testing.T, want V) {
+	data := written[V, R](want)
+	got, err := read[V, R](data)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	got, err = read[V, R](append(data[:len(data):len(data)], "more"...))
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	_, err = read[V, R](nil)
+	require.NoError(t, err)
+}
+
+// Records are read as they were written (BSX-11).
+func TestRecords(t *testing.T) {
+	again(t, samplePublication)
+	again(t, sampleClient)
+	again(t, sampleDialog)
+	again(t, sampleTurn)
+	_, err := read[dialogRecord]([]byte{1, 200, 'a'})
+	require.ErrorIs(t, err, errFlat)
+}
+
+// FuzzRecords shows that no value harms, and that what can be read is written again as
+// something that reads the same.
+func FuzzRecords(f *testing.F) {
+	f.Add(written(samplePublication))
+	f.Add(written(sampleClient))
+	f.Add(written(sampleDialog))
+	f.Add(written(sampleTurn))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		stable[publicationRecord](t, data)
+		stable[clientRecord](t, data)
+		stable[dialogRecord](t, data)
+		stable[turnRecord](t, data)
+	})
+}
+
+func stable[V any, R flatRecord[V]](t *testing.T, data []byte) {
+	v, err := read[V, R](data)
+	if err != nil {
+		return
+	}
+	first := written[V, R](v)
+	v, err = read[V, R](first)
+	require.NoError(t, err)
+	require.Equal(t, first, written[V, R](v))
+}
