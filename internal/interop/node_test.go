@@ -53,20 +53,25 @@ func telephone(t *testing.T, name, server, caFile string) *program {
 // that is the edge (BSP-4-3).
 func TestBrowserTelephones(t *testing.T) {
 	for _, name := range []string{"sipjs", "jssip"} {
-		for _, transport := range []string{"ws", "wss", "ws by Kamailio"} {
+		for _, transport := range []string{"ws", "wss", "ws by Kamailio", "wss by Kamailio"} {
 			t.Run(name+" "+transport, func(t *testing.T) {
 				t.Parallel()
-				cert, key := certificate(t)
+				cert, key := certificate(t, "127.0.0.1")
 				s := serve(t, map[string]any{
 					"listen": []string{"udp:127.0.0.1:0", "ws:127.0.0.1:0", "wss:127.0.0.1:0"}, "tls": map[string]any{"cert": cert, "key": key},
 					"auth": md5, "limits": map[string]any{"min_expires": 1},
 				})
-				var ann *program
-				if transport == "ws by Kamailio" {
-					ann = telephone(t, name, "ws://"+border(t, s, "udp", "EDGE").address, cert)
-				} else {
-					ann = telephone(t, name, transport+"://"+s.listening(transport), cert)
+				var edge string
+				switch transport {
+				case "ws by Kamailio":
+					edge = "ws://" + border(t, s, "udp", "EDGE").address
+				case "wss by Kamailio":
+					k := border(t, s, "udp", "EDGE", "TLS")
+					edge, cert = "wss://"+k.secure, k.cert
+				default:
+					edge = transport + "://" + s.listening(transport)
 				}
+				ann := telephone(t, name, edge, cert)
 				ann.prints(`watches`)
 				ann.prints(`NOTIFY active\S* Signed out`)
 				s.line(users["tom"], "busy")
@@ -102,15 +107,14 @@ func TestBrowserTelephones(t *testing.T) {
 	}
 }
 
-// certificate writes a certificate for the loopback addresses, with its key, and returns
-// their files.
-func certificate(t *testing.T) (cert, key string) {
+// certificate writes a certificate for an address, with its key, and returns their files.
+func certificate(t *testing.T, address string) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: domain}, NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{domain}, IsCA: true, BasicConstraintsValid: true,
+		IPAddresses: []net.IP{net.ParseIP(address)}, DNSNames: []string{domain}, IsCA: true, BasicConstraintsValid: true,
 	}
 	public, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	require.NoError(t, err)

@@ -20,13 +20,15 @@ import (
 // kamailio is a Kamailio, as an SBC.
 type kamailio struct {
 	*program
-	address string // for all transports
+	address string // for all transports but TLS
+	secure  string // for TLS
+	cert    string // the file of its certificate, if it speaks TLS
 }
 
 func findKamailio(t *testing.T) string { return installed(t, "kamailio", "kamailio") }
 
 // border starts a Kamailio before a server, which it talks to over one
-// transport. Definitions switch parts of its configuration on.
+// transport. Definitions switch parts of its configuration on; "TLS" gives it a certificate.
 func border(t *testing.T, s *server, transport string, definitions ...string) *kamailio {
 	t.Helper()
 	return startKamailio(t, "kamailio.cfg", append(definitions, `SERVER="sip:`+s.listening(transport)+`;transport=`+transport+`"`)...)
@@ -37,15 +39,21 @@ func startKamailio(t *testing.T, cfg string, definitions ...string) *kamailio {
 	t.Helper()
 	path := findKamailio(t)
 	own, folder := ownAddress(t), t.TempDir()
-	address := net.JoinHostPort(own, "5060")
+	k := &kamailio{address: net.JoinHostPort(own, "5060"), secure: net.JoinHostPort(own, "5061")}
 	args := []string{"-f", "testdata/" + cfg, "-P", folder + "/pid", "-Y", folder, "-w", folder,
-		"-l", "udp:" + address, "-l", "tcp:" + address, "-m", "64", "-M", "8", "-DD", "-E", "-A", "OWN=" + own, "-A", `ADDRESS="sip:` + address + `"`}
+		"-l", "udp:" + k.address, "-l", "tcp:" + k.address, "-m", "64", "-M", "8", "-DD", "-E", "-A", "OWN=" + own, "-A", `ADDRESS="sip:` + k.address + `"`}
 	for _, d := range definitions {
-		args = append(args, "-A", d)
+		if d == "TLS" {
+			var key string
+			k.cert, key = certificate(t, own)
+			args = append(args, "-l", "tls:"+k.secure, "-A", `CERTIFICATE="`+k.cert+`"`, "-A", `KEY="`+key+`"`)
+		} else {
+			args = append(args, "-A", d)
+		}
 	}
-	k := launch(t, ".", nil, path, args...)
-	awaitSIP(t, k, address)
-	return &kamailio{k, address}
+	k.program = launch(t, ".", nil, path, args...)
+	awaitSIP(t, k.program, k.address)
+	return k
 }
 
 // awaitSIP waits until a server answers.
