@@ -33,17 +33,28 @@ type davServer struct {
 	stop   func()
 }
 
-// startServer starts a server with an empty storage in a folder. The test is skipped
-// where the program is not installed (a Debian package has its name), unless
+// installed returns the path of a program. The test is skipped where it is not there, unless
 // BLUSTAR_INTEGRATION is "required".
-func startServer(t *testing.T, program, home string, back int, args func(folder, host string) []string) *davServer {
+func installed(t *testing.T, program, debianPackage string) string {
+	t.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
-		if os.Getenv("BLUSTAR_INTEGRATION") == "required" {
-			t.Fatal(program + " is not installed")
-		}
-		t.Skip(program + " is not installed")
+		missing(t, program+" is not installed (Debian: "+debianPackage+")")
 	}
+	return path
+}
+
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("BLUSTAR_INTEGRATION") == "required" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
+
+// startServer starts a server with an empty storage in a folder.
+func startServer(t *testing.T, program, home string, back int, args func(folder, host string) []string) *davServer {
+	path := installed(t, program, program)
 	host := net.JoinHostPort(rig.Address(t), "8080")
 	transport := &http.Transport{}
 	r := &davServer{t: t, host: host, home: home, back: back, client: &http.Client{Transport: transport}}
@@ -123,8 +134,9 @@ func (r *davServer) put(name string, data []byte) {
 }
 
 func (r *davServer) config(password string) caldav.Config {
+	base, _, _ := strings.Cut(r.home, "tom/")
 	return caldav.Config{
-		URL: "http://" + r.host + "/", HTTPClient: r.client,
+		URL: "http://" + r.host + base, HTTPClient: r.client,
 		Credentials: func(context.Context, string) (caldav.Credentials, error) {
 			return caldav.Credentials{User: "tom", Password: auth.NewSecret([]byte(password))}, nil
 		},
@@ -141,7 +153,7 @@ const (
 
 // TestServers: BSP-2.6-1 with real servers.
 func TestServers(t *testing.T) {
-	for name, start := range map[string]func(*testing.T) *davServer{"radicale": startRadicale, "xandikos": startXandikos} {
+	for name, start := range map[string]func(*testing.T) *davServer{"radicale": startRadicale, "xandikos": startXandikos, "davical": startDAViCal} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			testServer(t, start(t))
