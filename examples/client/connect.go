@@ -57,6 +57,10 @@ func (o *options) connect(e env, change func(*client.Config)) (*session, error) 
 	if o.verbose {
 		cfg.Logger = slog.New(slog.NewTextHandler(e.stderr, nil))
 	}
+	cfg.Waiting = func(err *client.StatusError) {
+		o.heard.Store(true)
+		fmt.Fprintln(e.stderr, printable(err.Error())+"; waiting")
+	}
 	if change != nil {
 		change(&cfg)
 	}
@@ -85,6 +89,9 @@ func (o *options) patiently(e env, ask func() error) error {
 	said := make(chan struct{})
 	hint := time.AfterFunc(hintAfter, func() {
 		defer close(said)
+		if o.heard.Load() {
+			return
+		}
 		fmt.Fprintf(e.stderr, "client: no answer from %s yet: is that the server, and is it up?\n", printable(o.server))
 	})
 	err := ask()

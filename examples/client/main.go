@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"unicode"
 
@@ -100,6 +101,7 @@ type options struct {
 	insecure                  bool
 	cipher                    string
 	standard, verbose         bool
+	heard                     atomic.Bool // the server has asked to wait
 }
 
 func (o *options) register(fs *flag.FlagSet) {

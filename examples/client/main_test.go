@@ -211,6 +211,29 @@ func TestSilence(t *testing.T) {
 	require.Contains(t, p.stderr.String(), "client: interrupted\n")
 }
 
+// What a server says is shown: why it refuses and until when, and why it has the client wait.
+func TestServerSaysLater(t *testing.T) {
+	for status, want := range map[int]string{
+		403: "client: PUBLISH was answered 403 not today (Retry-After: 15m0s)\n",
+		503: "client: PUBLISH was answered 503 not today (Retry-After: 15m0s); waiting\n",
+	} {
+		sip, err := stack.Listen(stack.Config{Listen: []string{"udp:127.0.0.1:0"}})
+		require.NoError(t, err)
+		served := make(chan error, 1)
+		go func() {
+			served <- sip.Serve(context.Background(), sipx.HandlerFunc(func(_ context.Context, w sipx.ResponseWriter, _ *sipx.Request) {
+				w.Respond(&sipx.Response{Status: status, Reason: "not today", Header: sipx.Header{{Name: "Retry-After", Value: "900"}}})
+			}))
+		}()
+		p := launch(t, "", "-server", "udp:"+sip.Listening()[0].Local.String(), "-as", ann, "publish", "-once")
+		p.says(want)
+		p.interrupt()
+		p.ends(exitFailed)
+		require.NoError(t, sip.Shutdown(t.Context()))
+		require.NoError(t, <-served)
+	}
+}
+
 func TestPublishOnceAndSignOut(t *testing.T) {
 	at, _ := bss(t)
 	file := filepath.Join(t.TempDir(), "password")

@@ -90,6 +90,9 @@ type Config struct {
 	// alive, and why: the server refused it. May be nil. It is called from a
 	// goroutine of the client, and must not call Close or Abandon itself.
 	PublicationLost func(error)
+	// Waiting is called where the server answered 503 and said for how long, before the
+	// call or refresh waits for that. May be nil. It must be quick.
+	Waiting func(*StatusError)
 	// Logger hears of what fails and what is tried again; nil discards it.
 	Logger *slog.Logger
 }

@@ -34,7 +34,7 @@ type StatusError struct {
 func (e *StatusError) Error() string {
 	text := fmt.Sprintf("client: %s was answered %d %s", e.Method, e.Status, e.Reason)
 	if e.RetryAfter > 0 {
-		text += fmt.Sprintf(", try again in %v", e.RetryAfter)
+		text += fmt.Sprintf(" (Retry-After: %v)", e.RetryAfter)
 	}
 	if e.Err != nil {
 		text += ": " + e.Err.Error()

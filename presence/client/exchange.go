@@ -51,15 +51,18 @@ func (c *Client) exchange(ctx context.Context, x *subscriber.Exchange, build fun
 func (c *Client) patiently(ctx context.Context, f func() error) error {
 	for {
 		err := f()
-		wait := retryAfterOf(err)
-		if statusOf(err) != 503 || wait == 0 {
+		busy, _ := errors.AsType[*StatusError](err)
+		if busy == nil || busy.Status != 503 || busy.RetryAfter == 0 {
 			return err
 		}
-		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < busy.RetryAfter {
 			return err // it would be in vain
 		}
-		c.log.Warn("the server is not available and asks to wait", "wait", wait)
-		if backoff.Sleep(ctx, wait) != nil {
+		c.log.Warn("the server asks to wait", "error", busy)
+		if c.cfg.Waiting != nil {
+			c.cfg.Waiting(busy)
+		}
+		if backoff.Sleep(ctx, busy.RetryAfter) != nil {
 			return err
 		}
 	}

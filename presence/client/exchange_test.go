@@ -223,26 +223,36 @@ func TestIntervalTooBrief(t *testing.T) {
 	})
 }
 
-// BSP-2.10-9: 503 with Retry-After is waited out, as long as the caller does.
+// BSP-2.10-9: 503 with Retry-After is waited out, as long as the caller does, and who uses
+// the client hears of it.
 func TestServiceUnavailable(t *testing.T) {
-	run(t, nil, func(t *testing.T, s *server, c *client.Client, _ *inbox) {
+	var heard []string
+	change := func(cfg *client.Config) {
+		cfg.Waiting = func(e *client.StatusError) { heard = append(heard, e.Error()) }
+	}
+	run(t, change, func(t *testing.T, s *server, c *client.Client, _ *inbox) {
 		n := 0
 		s.play(func(*sipx.Request) *sipx.Response {
 			if n++; n <= 2 {
-				return sipx.NewResponse(503, field("Retry-After", "20 (directory is down)"))
+				res := sipx.NewResponse(503, field("Retry-After", "20 (for long)"))
+				res.Reason = "the directory is down"
+				return res
 			}
 			return nil
 		})
 		started := time.Now()
 		require.NoError(t, c.SignIn(t.Context()))
 		require.Equal(t, 40*time.Second, time.Since(started))
+		text := "client: SUBSCRIBE was answered 503 the directory is down (Retry-After: 20s)"
+		require.Equal(t, []string{text, text}, heard)
 
 		s.play(status("PUBLISH", 503, field("Retry-After", "20")))
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		started = time.Now()
-		require.ErrorContains(t, c.Publish(ctx, client.Publication{}), "503")
+		require.ErrorContains(t, c.Publish(ctx, client.Publication{}), "503 Service Unavailable (Retry-After: 20s)")
 		require.Zero(t, time.Since(started), "no use in waiting")
+		require.Len(t, heard, 2)
 
 		s.play(status("PUBLISH", 503))
 		require.ErrorContains(t, c.Publish(t.Context(), client.Publication{}), "503")

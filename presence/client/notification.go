@@ -71,6 +71,9 @@ func (n Notification) Summary() Summary {
 		case s.Ended == "":
 			s.Ended = "no reason given"
 		}
+		if n.RetryAfter > 0 {
+			s.Ended += " (retry-after: " + n.RetryAfter.String() + ")"
+		}
 	}
 	p := n.Presence
 	if p == nil {

@@ -1,5 +1,6 @@
-// A browser telephone with JsSIP, under Node: it watches somebody, and stops. Arguments,
-// input and output are those of sipjs.mjs; it publishes nothing, which JsSIP cannot.
+// A browser telephone with JsSIP, under Node: it watches somebody, refreshes, and stops. Arguments,
+// input and output are those of sipjs.mjs; it publishes nothing, which JsSIP cannot. By itself it
+// refreshes five seconds before the end, which must not meet its own unsubscription.
 import { createInterface } from "node:readline";
 import JsSIP from "jssip";
 import WebSocket from "ws";
@@ -14,7 +15,7 @@ const ua = new JsSIP.UA({
 const connected = new Promise(done => ua.on("connected", done));
 ua.start();
 await connected;
-const subscription = ua.subscribe(`sip:${watched}@${domain}`, "presence", "application/pidf+xml", { expires: 4, params: null });
+const subscription = ua.subscribe(`sip:${watched}@${domain}`, "presence", "application/pidf+xml", { expires: 60, params: null });
 const terminated = new Promise(done => subscription.on("terminated", done));
 subscription.on("accepted", () => console.log("subscription Subscribed"));
 subscription.on("notify", (_final, request, body) => {
@@ -23,6 +24,8 @@ subscription.on("notify", (_final, request, body) => {
 });
 subscription.subscribe();
 console.log("watches");
+await input.next();
+subscription.subscribe();
 await input.next();
 subscription.terminate();
 await terminated;
