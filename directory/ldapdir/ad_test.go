@@ -31,6 +31,7 @@ func TestADConformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := adConfig(t, r)
 			cfg.Server = server
+			cfg.Timeout = soon
 			directorytest.Run(t, open(t, cfg), directorytest.Expect{
 				Found: ids(t, open(t, cfg),
 					"sip:alice@example.test", "tel:+14255550101", "tel:5101",
@@ -152,7 +153,7 @@ func TestADLists(t *testing.T) {
 func adVerifier(t testing.TB, r rig.Rig, change func(*ldapdir.ADConfig)) *ldapdir.ADVerifier {
 	t.Helper()
 	cfg := ldapdir.ADConfig{
-		Server:        ldapdir.Server{URLs: []string{r["URL"]}, TLS: tlsConfig(t, r["CA_FILE"])},
+		Server:        ldapdir.Server{URLs: []string{r["URL"]}, TLS: tlsConfig(t, r["CA_FILE"]), Timeout: soon},
 		DefaultDomain: r["DOMAIN"],
 	}
 	if change != nil {

@@ -13,7 +13,7 @@ import (
 func bindVerifier(t testing.TB, r rig.Rig, change func(*ldapdir.BindConfig)) *ldapdir.BindVerifier {
 	t.Helper()
 	cfg := ldapdir.BindConfig{
-		Server:       ldapdir.Server{URLs: []string{r["URL_TLS"]}, TLS: tlsConfig(t, r["CA_FILE"])},
+		Server:       ldapdir.Server{URLs: []string{r["URL_TLS"]}, TLS: tlsConfig(t, r["CA_FILE"]), Timeout: soon},
 		BindDN:       r["BIND_DN"],
 		BindPassword: ldapdir.Password(r["BIND_PW"]),
 		BaseDN:       r["BASE_DN"],

@@ -54,7 +54,7 @@ func tlsConfig(t testing.TB, caFile string) *tls.Config {
 // slapdConfig is for the OpenLDAP rig, over ldaps.
 func slapdConfig(t testing.TB, r rig.Rig) ldapdir.Config {
 	return ldapdir.Config{
-		Server:        ldapdir.Server{URLs: []string{r["URL_TLS"]}, TLS: tlsConfig(t, r["CA_FILE"])},
+		Server:        ldapdir.Server{URLs: []string{r["URL_TLS"]}, TLS: tlsConfig(t, r["CA_FILE"]), Timeout: soon},
 		BindDN:        r["BIND_DN"],
 		BindPassword:  ldapdir.Password(r["BIND_PW"]),
 		BaseDN:        r["BASE_DN"],
@@ -66,7 +66,7 @@ func slapdConfig(t testing.TB, r rig.Rig) ldapdir.Config {
 // adConfig is for the Active Directory rig.
 func adConfig(t testing.TB, r rig.Rig) ldapdir.Config {
 	cfg := ldapdir.ActiveDirectory()
-	cfg.Server = ldapdir.Server{URLs: []string{r["URL"]}, TLS: tlsConfig(t, r["CA_FILE"])}
+	cfg.Server = ldapdir.Server{URLs: []string{r["URL"]}, TLS: tlsConfig(t, r["CA_FILE"]), Timeout: soon}
 	cfg.BindDN, cfg.BindPassword = r["BIND_NT"], ldapdir.Password(r["BIND_PW"])
 	cfg.BaseDN = r["BASE_DN"]
 	cfg.Domain = r["DOMAIN"]
@@ -116,4 +116,4 @@ func adUsers(t testing.TB, r rig.Rig) map[string]adUser {
 }
 
 // soon is how long a test waits for what should happen in a moment.
-const soon = 20 * time.Second
+const soon = 30 * time.Second

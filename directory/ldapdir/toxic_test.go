@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,6 +50,11 @@ func toxicRig(t testing.TB, kind string) rig.Rig {
 	return rigs.Get(t, kind, "--threads", "2")
 }
 
+// impatience is a time-out that these tests wait for: short, and no busy machine takes
+// so long for an answer. What follows within it is shown by the clock of a bubble
+// (TestFailFast, TestOneProbe, TestStaleLifetime).
+const impatience = 4 * time.Second
+
 // eachRig runs a test against both servers, which takes its time in waiting.
 func eachRig(t *testing.T, test func(t *testing.T, r rig.Rig, cfg ldapdir.Config)) {
 	servers := map[string]rig.Rig{"slapd": toxicRig(t, "slapd"), "ad": toxicRig(t, "ad")}
@@ -56,7 +64,7 @@ func eachRig(t *testing.T, test func(t *testing.T, r rig.Rig, cfg ldapdir.Config
 			t.Parallel()
 			r := servers[kind]
 			cfg := config(t, r)
-			cfg.Timeout = time.Second
+			cfg.Timeout = impatience
 			cfg.MaxBackoff = time.Second
 			test(t, r, cfg)
 		})
@@ -75,7 +83,6 @@ func TestHang(t *testing.T) {
 
 		thaw := r.Hang(t)
 		// Who is known is served at once, while others wait.
-		start := time.Now()
 		var waiting sync.WaitGroup
 		for _, uri := range []string{"sip:bob@example.test", "sip:erin@example.test", "tel:+14255550104", "sip:nobody@example.test"} {
 			waiting.Go(func() {
@@ -86,27 +93,16 @@ func TestHang(t *testing.T) {
 			})
 		}
 		require.Eventually(t, func() bool { return d.Stats().Pending > 0 }, soon, time.Millisecond)
+		hits := d.Stats().Hits
 		for range 100 {
-			begin := time.Now()
 			_, err := lookup(t, d, "sip:alice@example.test")
 			require.NoError(t, err)
-			require.Less(t, time.Since(begin), cfg.Timeout/4)
 		}
+		require.Equal(t, hits+100, d.Stats().Hits)
 		waiting.Wait()
-		require.Less(t, time.Since(start), 3*cfg.Timeout)
 		require.False(t, d.Stats().Up)
-
-		// From now on it fails fast, but for the one that tries again.
-		fast := 0
-		for range 20 {
-			begin := time.Now()
-			_, err := lookup(t, d, "sip:bob@example.test")
-			require.ErrorIs(t, err, ldapdir.ErrUnavailable)
-			if time.Since(begin) < cfg.Timeout/4 {
-				fast++
-			}
-		}
-		require.GreaterOrEqual(t, fast, 15)
+		_, err = lookup(t, d, "sip:bob@example.test")
+		require.ErrorIs(t, err, ldapdir.ErrUnavailable)
 		require.ErrorIs(t, d.Ready(t.Context()), ldapdir.ErrUnavailable)
 
 		thaw()
@@ -164,14 +160,11 @@ func TestStale(t *testing.T) {
 		_, err = lookup(t, d, "sip:alice@example.test")
 		require.NoError(t, err)
 		require.EqualValues(t, 3, d.Stats().Searches)
-		require.Zero(t, d.Stats().Stale)
 
 		thaw := r.Hang(t)
-		begin := time.Now()
 		got, err := lookup(t, d, "sip:alice@example.test")
 		require.NoError(t, err)
 		require.Equal(t, alice, got)
-		require.Less(t, time.Since(begin), cfg.Timeout, "does not wait for the time-out")
 		_, err = lookup(t, d, "sip:nobody@example.test")
 		require.ErrorIs(t, err, ldapdir.ErrUnavailable)
 		require.NotErrorIs(t, err, directory.ErrNotFound, "that nobody is there is never told past its lifetime")
@@ -189,12 +182,12 @@ func TestStale(t *testing.T) {
 // BSP-2.10-9: neither hanging nor away is a bad password, and sign-ins go on when
 // the server is back.
 func TestVerifierOutage(t *testing.T) {
-	verifiers := map[string]func(*testing.T, rig.Rig) auth.Verifier{
-		"ad": func(t *testing.T, r rig.Rig) auth.Verifier {
-			return adVerifier(t, r, func(c *ldapdir.ADConfig) { c.Timeout, c.MaxBackoff = time.Second, time.Second })
+	verifiers := map[string]func(*testing.T, rig.Rig, *attempts) auth.Verifier{
+		"ad": func(t *testing.T, r rig.Rig, a *attempts) auth.Verifier {
+			return adVerifier(t, r, func(c *ldapdir.ADConfig) { c.Timeout, c.MaxBackoff, c.Dial = impatience, time.Second, a.dial })
 		},
-		"slapd": func(t *testing.T, r rig.Rig) auth.Verifier {
-			return bindVerifier(t, r, func(c *ldapdir.BindConfig) { c.Timeout, c.MaxBackoff = time.Second, time.Second })
+		"slapd": func(t *testing.T, r rig.Rig, a *attempts) auth.Verifier {
+			return bindVerifier(t, r, func(c *ldapdir.BindConfig) { c.Timeout, c.MaxBackoff, c.Dial = impatience, time.Second, a.dial })
 		},
 	}
 	servers := map[string]rig.Rig{"slapd": toxicRig(t, "slapd"), "ad": toxicRig(t, "ad")}
@@ -203,20 +196,21 @@ func TestVerifierOutage(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			r := servers[kind]
-			v := verifier(t, r)
+			dials := &attempts{}
+			v := verifier(t, r, dials)
 			c := credentials(t, "alice", r["USER_PW"])
 			_, err := v.Verify(t.Context(), c)
 			require.NoError(t, err)
 			for name, toxic := range map[string]func(testing.TB) func(){"hang": r.Hang, "down": r.Down} {
 				t.Run(name, func(t *testing.T) {
 					undo := toxic(t)
-					start := time.Now()
-					for range 5 {
+					before := dials.Load()
+					for range 10 {
 						_, err := v.Verify(t.Context(), c)
 						require.ErrorIs(t, err, ldapdir.ErrUnavailable)
 						require.NotErrorIs(t, err, auth.ErrBadCredentials)
 					}
-					require.Less(t, time.Since(start), 5*time.Second, "not each waits for the time-out")
+					require.Less(t, dials.Load()-before, int64(10), "not each tries and waits for the time-out")
 					undo()
 					require.Eventually(t, func() bool {
 						_, err := v.Verify(context.Background(), c)
@@ -226,6 +220,17 @@ func TestVerifierOutage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// attempts counts the connections that were asked for.
+type attempts struct {
+	net.Dialer
+	atomic.Int64
+}
+
+func (a *attempts) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	a.Add(1)
+	return a.DialContext(ctx, network, address)
 }
 
 // With the first server away or hanging, the second one serves.
@@ -244,25 +249,31 @@ func TestFailOver(t *testing.T) {
 	cfg := slapdConfig(t, first)
 	cfg.URLs = []string{first["URL_TLS"], second["URL_TLS"]}
 	cfg.TLS = tlsConfig(t, pems)
-	cfg.Timeout = time.Second
+	cfg.Timeout = impatience
 	cfg.Lifetime = -1
+	var detours atomic.Int64
+	dialer := new(net.Dialer)
+	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if strings.HasSuffix(first["URL_TLS"], "//"+address) {
+			detours.Add(1)
+		}
+		return dialer.DialContext(ctx, network, address)
+	}
 	for name, toxic := range map[string]func(testing.TB) func(){"hang": first.Hang, "down": first.Down} {
 		t.Run(name, func(t *testing.T) {
 			d := open(t, cfg)
 			_, err := lookup(t, d, "sip:alice@example.test")
 			require.NoError(t, err)
 			undo := toxic(t)
-			start := time.Now()
 			_, err = lookup(t, d, "sip:bob@example.test")
 			require.NoError(t, err)
-			require.Less(t, time.Since(start), 2*cfg.Timeout)
 			require.True(t, d.Stats().Up)
-			begin := time.Now()
+			detours.Store(0)
 			for _, uri := range []string{"sip:erin@example.test", "tel:+14255550105", "sip:carol@example.test"} {
 				_, err = lookup(t, d, uri)
 				require.NoError(t, err)
 			}
-			require.Less(t, time.Since(begin), cfg.Timeout/2, "and from then on without a detour")
+			require.Less(t, detours.Load(), int64(3), "and from then on without a detour for each")
 			undo()
 		})
 	}

@@ -71,7 +71,7 @@ func bss(t *testing.T) (addresses map[string]string, ca string) {
 	served := make(chan error, 1)
 	go func() { served <- sip.Serve(context.Background(), server) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		require.NoError(t, server.Shutdown(ctx))
 		require.NoError(t, sip.Shutdown(ctx))
@@ -152,7 +152,7 @@ func (p *process) says(text string) { p.t.Helper(); p.waits(&p.stderr, text) }
 
 func (p *process) waits(o *output, text string) {
 	p.t.Helper()
-	for deadline := time.After(15 * time.Second); !strings.Contains(o.String(), text); {
+	for deadline := time.After(time.Minute); !strings.Contains(o.String(), text); {
 		select {
 		case <-o.changed:
 		case <-deadline:
@@ -166,7 +166,7 @@ func (p *process) ends(code int) {
 	select {
 	case got := <-p.code:
 		require.Equal(p.t, code, got, "stdout: %s\nstderr: %s", &p.stdout, &p.stderr)
-	case <-time.After(15 * time.Second):
+	case <-time.After(time.Minute):
 		require.FailNow(p.t, "the program does not end", "stdout: %s\nstderr: %s", &p.stdout, &p.stderr)
 	}
 }

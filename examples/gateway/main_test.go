@@ -109,7 +109,7 @@ func (p *program) stop() int {
 	case code := <-p.ended:
 		p.ended <- code
 		return code
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		p.t.Error("the program does not end")
 		return -1
 	}

@@ -107,15 +107,15 @@ func (p *pbx) stop() {
 }
 
 func (p *pbx) answers() bool {
-	res, err := p.do("OPTIONS", "ping", "")
+	res, err := p.do(time.Second, "OPTIONS", "ping", "") // it is asked again
 	return err == nil && res.Status == 200
 }
 
-// do sends a request about a device.
-func (p *pbx) do(method, device, body string, fields ...sipx.Field) (*sipx.Response, error) {
+// do sends a request about a device, and waits so long for the answer.
+func (p *pbx) do(limit time.Duration, method, device, body string, fields ...sipx.Field) (*sipx.Response, error) {
 	to := p.uri
 	to.User = device
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	return sipx.Do(ctx, p.sender, &sipx.Request{
 		Method: method, URI: to, From: sipx.Address{URI: to}.WithTag(rand.Text()), To: sipx.Address{URI: to},
@@ -133,7 +133,7 @@ func (p *pbx) call(device, state string) {
 	if p.etag != "" {
 		fields = append(fields, sipx.Field{Name: "SIP-If-Match", Value: p.etag})
 	}
-	res, err := p.do("PUBLISH", device, fmt.Sprintf(`<?xml version="1.0"?>
+	res, err := p.do(patience, "PUBLISH", device, fmt.Sprintf(`<?xml version="1.0"?>
 <dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="0" state="full" entity="sip:%s@127.0.0.1">
 <dialog id="call" direction="recipient"><state>%s</state></dialog>
 </dialog-info>`, device, state), fields...)

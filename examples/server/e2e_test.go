@@ -77,7 +77,7 @@ func (p *program) phone(transport, address, account, password string) *phone {
 func (ph *phone) hears(entity, what string, ok func(client.Summary) bool) client.Notification {
 	ph.t.Helper()
 	last := ""
-	for deadline := time.After(10 * time.Second); ; {
+	for deadline := time.After(patience); ; {
 		select {
 		case n := <-ph.heard:
 			if n.Entity == entity && ok(n.Summary()) {
@@ -265,7 +265,8 @@ func TestDemo(t *testing.T) {
 	require.Zero(t, p.stop())
 }
 
-// A client that does not answer its last NOTIFY holds the end up for 5 s at most.
+// A client that does not answer its last NOTIFY does not hold the end up: notifyTime
+// bounds that.
 func TestShutdownIsBounded(t *testing.T) {
 	p := serveUsers(t, "")
 	ph := p.phone("udp", tomURI, `DE\tom`, canary)
@@ -274,5 +275,5 @@ func TestShutdownIsBounded(t *testing.T) {
 	ph.vanish()
 	began := time.Now()
 	require.Zero(t, p.stop())
-	require.Less(t, time.Since(began), notifyTime+closeTime+3*time.Second)
+	require.Less(t, time.Since(began), 20*time.Second, "a NOTIFY that is not answered takes 32 s by itself")
 }

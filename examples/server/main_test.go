@@ -50,6 +50,9 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
+// patience is how long a test waits for what takes no time on a machine that is not busy.
+const patience = time.Minute
+
 // program is the server, running.
 type program struct {
 	t      *testing.T
@@ -78,7 +81,7 @@ func launch(t *testing.T, main func(context.Context, env) int) *program {
 			p.stop()
 		}
 	})
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	for !strings.Contains(p.stderr.String(), "\nready\n") {
 		select {
 		case <-p.stderr.changed:
@@ -99,7 +102,7 @@ func (p *program) stop() int {
 	select {
 	case code := <-p.code:
 		return code
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		p.t.Error("the program does not end")
 		return -1
 	}

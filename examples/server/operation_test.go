@@ -44,7 +44,7 @@ func TestServiceManager(t *testing.T) {
 	defer manager.Close()
 	t.Setenv("NOTIFY_SOCKET", socket)
 	told := func() string {
-		require.NoError(t, manager.SetDeadline(time.Now().Add(20*time.Second)))
+		require.NoError(t, manager.SetDeadline(time.Now().Add(patience)))
 		buffer := make([]byte, 100)
 		n, err := manager.Read(buffer)
 		require.NoError(t, err)

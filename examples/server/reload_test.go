@@ -29,7 +29,7 @@ import (
 // logs waits for a text in the log.
 func (p *program) logs(text string) {
 	p.t.Helper()
-	for deadline := time.After(20 * time.Second); !strings.Contains(p.stderr.String(), text); {
+	for deadline := time.After(patience); !strings.Contains(p.stderr.String(), text); {
 		select {
 		case <-p.stderr.changed:
 		case <-deadline:

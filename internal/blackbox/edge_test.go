@@ -112,17 +112,24 @@ func TestConnectionOfAMCC_BSP_2_11_2(t *testing.T) {
 // within a session are checked all the same.
 func TestSessionEnds_BSP_2_10_8(t *testing.T) {
 	t.Parallel()
-	s := start(t, `{"auth":{"mode":"required","session":"2s","challenge_lifetime":"1s"}}`)
-	p := s.phone("udp", tom)
+	p := start(t, `{"auth":{"mode":"required","challenge_lifetime":"1s"}}`).phone("udp", tom)
 	good := `DE\tom:` + passwords[`DE\tom`]
 	key := p.do(p.subscribeRequest(tom, "300"), 401).get("X-BSS-auth")
 	<-time.After(1100 * time.Millisecond) // the key's lifetime is over, by the clock alone
 	p.do(p.subscribeRequest(tom, "300").add("X-BSS-rauth", tuzBase64(key, good)), 401)
 
-	p.creds = good
-	d := p.subscribe(tom)
-	p.creds = ""
-	p.do(p.subscribeRequest(tom, "300"), 200)
+	const session = 2 * time.Second
+	p = start(t, `{"auth":{"mode":"required","session":"2s"}}`).phone("udp", tom)
+	var d *dialog
+	for code := 0; code != 200; { // again, where the machine was so slow that it had ended
+		begin := time.Now()
+		p.creds = good
+		d = p.subscribe(tom)
+		p.creds = ""
+		if code = p.send(p.subscribeRequest(tom, "300")).code(); time.Since(begin) < session {
+			require.Equal(t, 200, code)
+		}
+	}
 	r := p.do(p.subscribeRequest(tom, "300").add("X-BSS-rauth", tuzBase64(p.key, `DE\tom:other`)), 401)
 	require.Len(t, r.get("X-BSS-auth"), 56)
 	deadline := time.Now().Add(patience)

@@ -32,7 +32,7 @@ func TestShutdown(t *testing.T) {
 			}
 			took := s.terminate(sig)
 			require.Equal(t, 0, s.cmd.ProcessState.ExitCode())
-			require.Less(t, took, 5*time.Second)
+			require.Less(t, took, 20*time.Second, "a NOTIFY that is not answered takes 32 s")
 			for _, d := range dialogs {
 				d.ended("deactivated")
 			}
@@ -64,9 +64,7 @@ func TestShutdownWithDeadWatchers(t *testing.T) {
 	_, _ = half.Write([]byte("GET /v1/events HTTP/1.1\r\nHost: " + s.http + "\r\n\r\n"))
 	s.line("2719", "busy")
 	took := s.terminate(syscall.SIGTERM)
-	if !raceEnabled { // which is many times slower
-		require.Less(t, took, 5*time.Second)
-	}
+	require.Less(t, took, 20*time.Second, "a NOTIFY that is not answered takes 32 s")
 	require.Equal(t, 0, s.cmd.ProcessState.ExitCode())
 }
 

@@ -22,7 +22,7 @@ import (
 
 // patience is how long a test waits for what must come. It is generous since
 // it is spent only by a test that fails.
-const patience = 15 * time.Second
+const patience = time.Minute
 
 // users is the directory that every test server has.
 const users = `{"users":[

@@ -46,7 +46,7 @@ func counting(t *testing.T, cfg stack.Config) (s *stack.Stack, ask func(callID s
 			"From: <sip:alice@example.com>;tag=a\r\nTo: <sip:bob@example.com>\r\nCall-ID: %s\r\nCSeq: 1 OPTIONS\r\n\r\n%s",
 			c.LocalAddr(), callID, callID, strings.Repeat("x", len(callID)*len(callID)*20))
 		require.NoError(t, err)
-		require.NoError(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(patience)))
 		n, err := c.Read(buf)
 		require.NoError(t, err)
 		require.Contains(t, string(buf[:n]), "Call-ID: "+callID+"\r\n")

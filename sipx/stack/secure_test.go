@@ -91,7 +91,7 @@ func TestWebSocket(t *testing.T) {
 		c, _, shake, err := dialer.Dial(t.Context(), transport+"://"+address(s, transport))
 		require.NoError(t, err)
 		require.Equal(t, "sip", shake.Protocol)
-		require.NoError(t, c.SetDeadline(time.Now().Add(5*time.Second)))
+		require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
 
 		require.NoError(t, wsutil.WriteClientText(c, []byte(message(strings.ToUpper(transport), "1", ""))))
 		data, err := wsutil.ReadServerText(c)
@@ -140,7 +140,7 @@ func TestWebSocketTooLarge(t *testing.T) {
 	require.NoError(t, err)
 	defer c.Close()
 	require.NoError(t, ws.WriteHeader(c, ws.Header{Fin: true, OpCode: ws.OpText, Masked: true, Length: 1 << 40}))
-	require.NoError(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(patience)))
 	_, err = c.Read(make([]byte, 10))
 	require.ErrorContains(t, err, "EOF")
 }
