@@ -2,6 +2,7 @@ package auth
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"iter"
 	"time"
@@ -10,24 +11,18 @@ import (
 // KeyLength is the number of characters of X-BSS-auth (§2.10).
 const KeyLength = 56
 
-// newKey returns a challenge: digits from a cryptographic source, as §2.10 prints
-// them, 186 bits. The tuz cipher uses the first 48 of them, 159 bits.
-func newKey() string {
-	// Bytes from 250 on are passed over, since they would favor the digits 0 to 5.
-	const limit = 250
-	key := make([]byte, 0, KeyLength)
-	var random [KeyLength + 8]byte
-	for {
-		_, _ = rand.Read(random[:]) // never fails, see crypto/rand
-		for _, b := range random {
-			if b >= limit {
-				continue
-			}
-			if key = append(key, '0'+b%10); len(key) == KeyLength {
-				return string(key)
-			}
+// digits writes 256 random bits as a key: as §2.10 prints it, of 186 bits. The tuz cipher
+// uses its first 48 digits, of 159 bits.
+func digits(random [32]byte) string {
+	var key [KeyLength]byte
+	for i := range 4 {
+		n := binary.BigEndian.Uint64(random[8*i:])
+		for j := range KeyLength / 4 {
+			key[KeyLength/4*i+j] = '0' + byte(n%10)
+			n /= 10
 		}
 	}
+	return string(key[:])
 }
 
 // challenge makes the header of a 401. A client that does not say which of the two
@@ -38,19 +33,65 @@ func (g *Guard) challenge(r *Request, o outcome) []HeaderField {
 	if digest && o.via == ViaDigest {
 		return g.digestChallenge(r, errors.Is(o.reason, ErrStale))
 	}
-	now, key := time.Now(), newKey()
-	g.challenges.update(g.clientKey("challenge", r), keyOf("source", text(sourceNet(r.Source))), now.Add(g.cfg.ChallengeLifetime),
-		func(k keyring, _ bool) (keyring, bool) { return k.push(key, now), true })
-	fields := []HeaderField{{HeaderAuth, key}}
+	fields := []HeaderField{{HeaderAuth, g.newKey(r)}}
 	if digest {
 		fields = append(fields, g.digestChallenge(r, false)...)
 	}
 	return fields
 }
 
-// decryptWith reads credentials by the client's keys, the newest first.
-func (g *Guard) decryptWith(keys keyring, sealed []byte) (Credentials, error) {
-	for key := range keys.good(time.Now()) {
+// newKey returns the key of a 401. It is remembered as one of its client's, unless there
+// is no room for it: who asks for many, as the client or from its address, which a
+// datagram may lie about, must not push out what was sent to others. Then the key is
+// derived: one of two by turns, each good for one to two lifetimes.
+func (g *Guard) newKey(r *Request) string {
+	now, client, key := time.Now(), g.clientKey("challenge", r), ""
+	kept := g.challenges.update(client, keyOf("source", text(sourceNet(r.Source))), now.Add(g.cfg.ChallengeLifetime),
+		func(k keyring, _ bool) (keyring, bool) {
+			if !k.full(now) {
+				var random [32]byte
+				_, _ = rand.Read(random[:]) // never fails, see crypto/rand
+				key = digits(random)
+				k.push(key, now)
+			}
+			return k, true
+		})
+	if !kept || key == "" {
+		key = g.derivedKey(client, 2*g.lifetime(now)+g.derived.Add(1)%2)
+	}
+	return key
+}
+
+// lifetime numbers the lifetimes of challenges since the guard was made.
+func (g *Guard) lifetime(now time.Time) uint64 {
+	return uint64(now.Sub(g.began) / g.cfg.ChallengeLifetime)
+}
+
+// derivedKey is a key of a client, two for each lifetime.
+func (g *Guard) derivedKey(client recordKey, number uint64) string {
+	return digits(g.mac("challenge", client[:], binary.BigEndian.AppendUint64(nil, number)))
+}
+
+// keysOf ranges over the keys that a client may answer, the likeliest first.
+func (g *Guard) keysOf(client recordKey) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		now := time.Now()
+		if k, ok := g.challenges.get(client); ok {
+			for key := range k.good(now, g.cfg.ChallengeLifetime) {
+				if !yield(key) {
+					return
+				}
+			}
+		}
+		last := 2*g.lifetime(now) + 1
+		for n := last; n+4 > last && yield(g.derivedKey(client, n)) && n > 0; n-- {
+		}
+	}
+}
+
+// decryptWith reads credentials by one of the client's keys.
+func (g *Guard) decryptWith(client recordKey, sealed []byte) (Credentials, error) {
+	for key := range g.keysOf(client) {
 		c, err := decrypt(g.cfg.Cipher, key, sealed)
 		switch {
 		case errors.Is(err, ErrWrongKey):
@@ -77,20 +118,26 @@ type keyring [4]struct {
 // transaction takes (RFC 3261 §17.1.2.2, Timer F).
 const overlap = 32 * time.Second
 
-func (k keyring) push(key string, now time.Time) keyring {
-	copy(k[1:], k[:])
-	k[0].key, k[0].issued = key, now
-	return k
+// full reports whether another key would replace one that is still good.
+func (k *keyring) full(now time.Time) bool {
+	return k[len(k)-1].key != "" && now.Sub(k[len(k)-2].issued) < overlap
 }
 
-// good ranges over the keys that may be answered. The lifetime of the first is that
-// of its record.
-func (k keyring) good(now time.Time) iter.Seq[string] {
+func (k *keyring) push(key string, now time.Time) {
+	copy(k[1:], k[:])
+	k[0].key, k[0].issued = key, now
+}
+
+// good ranges over the keys that may be answered: the newest within its lifetime, and
+// those that were replaced within theirs, not long ago.
+func (k *keyring) good(now time.Time, lifetime time.Duration) iter.Seq[string] {
 	return func(yield func(string) bool) {
+		replaced := now
 		for i := range k {
-			if k[i].key == "" || i > 0 && now.Sub(k[i-1].issued) >= overlap || !yield(k[i].key) {
+			if k[i].key == "" || replaced.Sub(k[i].issued) >= lifetime || now.Sub(replaced) >= overlap || !yield(k[i].key) {
 				return
 			}
+			replaced = k[i].issued
 		}
 	}
 }

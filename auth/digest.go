@@ -153,8 +153,8 @@ func (g *Guard) checkDigest(ctx context.Context, r *Request) outcome {
 		return outcome{verdict: Challenge, reason: err}
 	}
 	o := outcome{account: name.Account(), via: ViaDigest, verdict: Challenge}
-	nonce := nonceKey(g, d.nonce, r)
-	if _, ok := g.nonces.get(nonce); !ok {
+	expires, ok := g.checkNonce(r, d.nonce)
+	if !ok {
 		o.reason = ErrStale
 		return o
 	}
@@ -187,7 +187,7 @@ func (g *Guard) checkDigest(ctx context.Context, r *Request) outcome {
 	case err != nil:
 		g.throttle.failed(a)
 		o.reason = err
-	case !g.useNonce(nonce, d.count):
+	case !g.useNonce(d.nonce, expires, account.Identity.Account, d.count):
 		o.reason = ErrStale
 	default:
 		g.throttle.succeeded(a, account.Identity, g.cfg.KnownLifetime)

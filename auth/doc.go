@@ -21,9 +21,12 @@
 // A request without credentials gets a 401 with X-BSS-auth: 56 digits from a cryptographic
 // source, new each time. The client encrypts `domain\username:password` with that key and
 // repeats its request with X-BSS-rauth. The last key of a client is good until its lifetime
-// ends. The keys before it stay good for 32 seconds after they were replaced, three at most: a
-// client may send several requests at once, and a 401 to right credentials makes it ask its
-// user.
+// ends. The keys before it stay good for 32 seconds after they were replaced: a client may
+// send several requests at once, and a 401 to right credentials makes it ask its user.
+//
+// A client has four good keys at most. A datagram can be forged, so a request for a fifth
+// pushes out none of them. It gets a key that the guard can derive again: one of two by
+// turns, good for one to two lifetimes.
 //
 // A client that does not say which of the two it speaks ([Request.Digest]) is
 // offered X-BSS and, if there are accounts for it, Digest.
@@ -99,10 +102,10 @@
 //
 // Nothing is unbounded. Meeting a bound has this effect:
 //
-//   - challenges, sessions, failures, known users, and Digest nonces: 100,000 of each
-//     (MaxRecords); the one written longest ago goes, and its client signs in again.
-//     A source (for sessions and known users: an account) that has a sixteenth of them
-//     loses its own
+//   - challenges, sessions, failures, known users, and Digest nonces that were used:
+//     100,000 of each (MaxRecords); the one written longest ago goes, and its client signs
+//     in again. A source (for sessions, known users and nonces: an account) that has a
+//     sixteenth of them loses its own. Of challenges none goes; the next are derived
 //   - requests that wait for a check, MaxPending (128), a quarter of them of one source
 //     or account; and calls of a verifier under way, MaxVerifications (128):
 //     [Unavailable]

@@ -8,8 +8,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"net/netip"
 	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/openblustar/blustar/auth/internal/authorization"
 	"github.com/openblustar/blustar/internal/logqueue"
@@ -25,8 +29,10 @@ const (
 // for concurrent use, and has goroutines only while a [Verifier] is being asked.
 type Guard struct {
 	cfg        Config
-	secret     [32]byte // of this guard alone
+	macs       sync.Pool // of hash.Hash, keyed with a secret of this guard alone
+	began      time.Time // with a monotonic clock reading: no change of the wall clock counts
 	challenges *table[keyring]
+	derived    atomic.Uint64 // challenges that were not kept
 	sessions   *table[session]
 	throttle   *throttle
 	nonces     *table[nonceUses]
@@ -49,6 +55,7 @@ func New(cfg Config) (*Guard, error) {
 	g := &Guard{
 		lines:      lines,
 		cfg:        cfg,
+		began:      time.Now(),
 		challenges: newTable[keyring](cfg.MaxRecords),
 		sessions:   newTable[session](cfg.MaxRecords),
 		throttle: &throttle{
@@ -61,7 +68,10 @@ func New(cfg Config) (*Guard, error) {
 		digests:     newPlaces(cfg.MaxPending, cfg.MaxPending/4),
 		refusals:    refusals{log: cfg.Logger},
 	}
-	_, _ = rand.Read(g.secret[:]) // never fails, see crypto/rand
+	g.challenges.keeps = true
+	var secret [32]byte
+	_, _ = rand.Read(secret[:]) // never fails, see crypto/rand
+	g.macs.New = func() any { return hmac.New(sha256.New, secret[:]) }
 	if d, ok := cfg.Digest.(interface{ Algorithms() []Algorithm }); ok {
 		have := d.Algorithms()
 		g.cfg.Algorithms = slices.DeleteFunc(g.cfg.Algorithms, func(a Algorithm) bool { return !slices.Contains(have, a) })
@@ -143,11 +153,7 @@ func (g *Guard) checkRauth(ctx context.Context, r *Request) outcome {
 	if id, ok := g.checkProof(client, proof, r); ok {
 		return outcome{verdict: Accept, identity: id, via: ViaProof}
 	}
-	keys, ok := g.challenges.get(g.clientKey("challenge", r))
-	if !ok {
-		return outcome{verdict: Challenge, reason: ErrWrongKey}
-	}
-	c, err := g.decryptWith(keys, sealed)
+	c, err := g.decryptWith(g.clientKey("challenge", r), sealed)
 	if err != nil {
 		return outcome{verdict: Challenge, reason: err}
 	}
@@ -270,7 +276,9 @@ func (g *Guard) clientKey(purpose string, r *Request) recordKey {
 
 // mac is a keyed digest of several texts, for one purpose.
 func (g *Guard) mac(purpose string, parts ...[]byte) (out [sha256.Size]byte) {
-	h := hmac.New(sha256.New, g.secret[:])
+	h := g.macs.Get().(hash.Hash)
+	defer g.macs.Put(h)
+	h.Reset()
 	h.Write([]byte(purpose))
 	var n [8]byte
 	for _, p := range parts {

@@ -28,7 +28,8 @@ import (
 // That it finds what it is there for was shown by planting bugs, one at a time. Each
 // was found within 60 seeds:
 //
-//   - a replaced key stays good for ever, or for no time, or a client has five keys
+//   - a replaced key stays good for ever, or for no time; one more pushes out a good one
+//   - a derived key is good for one part of the guard's life alone, or for three
 //   - a session is not bound to its flow, or to its connection of TLS, or does not move
 //     to the connection over which its credentials come again
 //   - a success of another account takes the session over; a restored one begins anew
@@ -67,6 +68,7 @@ type tries struct {
 type modelKey struct {
 	decision auth.Decision
 	issued   time.Time
+	derived  bool // since four keys were good already
 }
 
 type modelSessionOf struct {
@@ -80,6 +82,7 @@ type model struct {
 	t     *testing.T
 	rng   *rand.Rand
 	f     *fixture
+	began time.Time
 	locks bool
 	log   []string
 	kept  map[string]auth.SessionRecord
@@ -112,6 +115,7 @@ func newModel(t *testing.T, seed uint64) *model {
 
 // restart makes a new guard. Sessions of datagrams and TCP are all that goes on.
 func (m *model) restart() {
+	m.began = time.Now()
 	m.f = newFixture(m.t, func(c *auth.Config) {
 		c.Verifier = auth.VerifierFunc(m.directory)
 		if !m.locks {
@@ -274,28 +278,38 @@ func (m *model) challenge(r auth.Request) {
 }
 
 func (m *model) issued(r auth.Request, d auth.Decision) {
-	m.keys[clientOf(r)] = append(m.keys[clientOf(r)], modelKey{d, time.Now()})
-}
-
-// good says whether a key may be answered: the last one for five minutes, and the
-// three before it for 32 seconds after they were replaced.
-func (m *model) good(r auth.Request, k modelKey) bool {
-	keys := m.keys[clientOf(r)]
-	i := slices.IndexFunc(keys, func(o modelKey) bool { return o.decision.Header[0] == k.decision.Header[0] })
-	if time.Since(keys[len(keys)-1].issued) >= 5*time.Minute {
-		return false
-	}
-	return i == len(keys)-1 || i >= len(keys)-4 && time.Since(keys[i+1].issued) < 32*time.Second && m.unbroken(keys, i)
-}
-
-// unbroken says whether none of the records between was forgotten by its lifetime.
-func (m *model) unbroken(keys []modelKey, i int) bool {
-	for j := i; j+1 < len(keys); j++ {
-		if keys[j+1].issued.Sub(keys[j].issued) >= 5*time.Minute {
-			return false
+	own := m.own(r)
+	derived := len(own) >= 4 && time.Since(own[len(own)-3].issued) < 32*time.Second
+	if !derived {
+		for _, k := range m.keys[clientOf(r)] {
+			if k.decision.Header[0] == d.Header[0] {
+				m.fail("a key was sent twice")
+			}
 		}
 	}
-	return true
+	m.keys[clientOf(r)] = append(m.keys[clientOf(r)], modelKey{d, time.Now(), derived})
+}
+
+// own are the keys of a client that were made for it, and not derived.
+func (m *model) own(r auth.Request) []modelKey {
+	return slices.DeleteFunc(slices.Clone(m.keys[clientOf(r)]), func(k modelKey) bool { return k.derived })
+}
+
+// good says whether a key may be answered: the last one for five minutes, and the three
+// before it for 32 seconds after they were replaced. A derived one is good for this part
+// of the guard's life, of five minutes each, and the next.
+func (m *model) good(r auth.Request, k modelKey) bool {
+	const lifetime = 5 * time.Minute
+	if k.derived {
+		return time.Since(m.began)/lifetime-k.issued.Sub(m.began)/lifetime <= 1
+	}
+	keys := m.own(r)
+	i := slices.IndexFunc(keys, func(o modelKey) bool { return o.decision.Header[0] == k.decision.Header[0] })
+	if i == len(keys)-1 {
+		return time.Since(k.issued) < lifetime
+	}
+	replaced := keys[i+1].issued
+	return i >= len(keys)-4 && replaced.Sub(k.issued) < lifetime && time.Since(replaced) < 32*time.Second
 }
 
 func (m *model) answer(r auth.Request, k modelKey, name, password string) {

@@ -179,7 +179,7 @@ func TestHooksAndStats(t *testing.T) {
 	f.try(f.request("ann"), `DE\ann`, "x")
 
 	require.Equal(t, map[string]int{
-		"challenge  no_credentials": 1, "challenge  malformed": 4, "challenge  wrong_key": 2,
+		"challenge  no_credentials": 1, "challenge  malformed": 6,
 		"accept credentials ": 1, "accept proof ": 1, "accept session ": 1,
 		"challenge credentials bad_password": 4, "forbid credentials throttled": 1, "unavailable credentials unavailable": 1,
 	}, got)

@@ -43,6 +43,10 @@ type table[V any] struct {
 	limit   int
 	records map[recordKey]*record[V]
 	owners  map[recordKey]*list.List
+	// keeps says that nothing makes room for others, so that a new record may find none.
+	keeps bool
+	// evicted is the latest expiry of all that made room.
+	evicted time.Time
 	// written has all records in the order of their last write, oldest first. With
 	// one lifetime for a table, that is the order of expiry.
 	written list.List
@@ -75,8 +79,8 @@ func (t *table[V]) put(key, owner recordKey, v V, expires time.Time) {
 }
 
 // update changes a record in one step. f gets what is there, if anything, and
-// returns what is to be there, or false for nothing.
-func (t *table[V]) update(key, owner recordKey, expires time.Time, f func(V, bool) (V, bool)) {
+// returns what is to be there, or false for nothing. update returns whether it is there.
+func (t *table[V]) update(key, owner recordKey, expires time.Time, f func(V, bool) (V, bool)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
@@ -85,14 +89,15 @@ func (t *table[V]) update(key, owner recordKey, expires time.Time, f func(V, boo
 	found := r != nil && now.Before(r.expires)
 	if found {
 		have = r.value
+		if t.keeps {
+			owner = r.owner
+		}
 	}
 	v, keep := f(have, found)
 	if r != nil {
 		t.remove(r)
 	}
-	if keep {
-		t.add(&record[V]{key: key, owner: owner, value: v, expires: expires}, now)
-	}
+	return keep && t.add(&record[V]{key: key, owner: owner, value: v, expires: expires}, now)
 }
 
 // change changes the value of a record that is there.
@@ -127,14 +132,18 @@ func (t *table[V]) count() int {
 
 // The methods below expect the lock held.
 
-func (t *table[V]) add(r *record[V], now time.Time) {
+func (t *table[V]) add(r *record[V], now time.Time) bool {
 	t.sweep(now)
 	own := t.owners[r.owner]
+	ownFull := own != nil && own.Len() >= max(1, t.limit/ownShare)
 	switch {
-	case own != nil && own.Len() >= max(1, t.limit/ownShare):
-		t.remove(own.Front().Value.(*record[V]))
-	case len(t.records) >= t.limit:
-		t.remove(t.written.Front().Value.(*record[V]))
+	case !ownFull && len(t.records) < t.limit:
+	case t.keeps:
+		return false
+	case ownFull:
+		t.evict(own.Front())
+	default:
+		t.evict(t.written.Front())
 	}
 	if own = t.owners[r.owner]; own == nil { // it may have been the owner's last
 		own = list.New()
@@ -142,6 +151,14 @@ func (t *table[V]) add(r *record[V], now time.Time) {
 	}
 	t.records[r.key] = r
 	r.inAll, r.inOwn = t.written.PushBack(r), own.PushBack(r)
+	return true
+}
+
+func (t *table[V]) evict(e *list.Element) {
+	r := e.Value.(*record[V])
+	if t.remove(r); r.expires.After(t.evicted) {
+		t.evicted = r.expires
+	}
 }
 
 // sweep drops expired records from the old end.

@@ -5,10 +5,12 @@ package tuz
 
 import (
 	"bytes"
+	"crypto/cipher"
 	"crypto/des"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 )
 
 // Errors of Decrypt.
@@ -36,7 +38,12 @@ func Encrypt(key string, plaintext []byte) ([]byte, error) {
 	out = append(out, header...)
 	out = append(out, plaintext...)
 	out = append(out, make([]byte, pad)...)
-	return out, crypt(key, out[bodyAt:], true)
+	block, err := newBlock(key)
+	if err != nil {
+		return nil, err
+	}
+	crypt(block.Encrypt, out[bodyAt:])
+	return out, nil
 }
 
 // Decrypt returns the text, or wraps [ErrForm] for what is no container, or is
@@ -50,38 +57,41 @@ func Decrypt(key string, container []byte) ([]byte, error) {
 	if pad >= des.BlockSize || body-len(header) < pad {
 		return nil, fmt.Errorf("%w: pad count", ErrForm)
 	}
-	text := bytes.Clone(container[bodyAt:])
-	if err := crypt(key, text, false); err != nil {
+	block, err := newBlock(key)
+	if err != nil {
 		return nil, err
 	}
+	text := bytes.Clone(container[bodyAt:])
+	// Another key shows in the first block, so that it costs no more than that.
+	crypt(block.Decrypt, text[:des.BlockSize])
 	if !bytes.HasPrefix(text, []byte(magic)) {
 		clear(text)
 		return nil, ErrKey
 	}
+	crypt(block.Decrypt, text[des.BlockSize:])
 	return text[len(header) : len(text)-pad], nil
 }
 
-// crypt encrypts or decrypts whole blocks in place. The block cipher is
-// triple DES (EDE) without DES's initial permutation IP and final permutation
-// FP. FP is the inverse of IP, so what the ordinary cipher does too much is
-// undone by FP before and IP after; between the three rounds they cancel.
-func crypt(key string, blocks []byte, encrypt bool) error {
+func newBlock(key string) (cipher.Block, error) {
 	keys := keysOf(key)
 	defer clear(keys[:])
 	block, err := des.NewTripleDESCipher(keys[:])
 	if err != nil {
-		return fmt.Errorf("tuz: %w", err)
+		return nil, fmt.Errorf("tuz: %w", err)
 	}
+	return block, nil
+}
+
+// crypt encrypts or decrypts whole blocks in place. The block cipher is DES, or triple DES
+// (EDE), without DES's initial permutation IP and final permutation FP. FP is the inverse
+// of IP, so what the ordinary cipher does too much is undone by FP before and IP after;
+// between the three rounds they cancel.
+func crypt(by func(dst, src []byte), blocks []byte) {
 	for b := blocks; len(b) > 0; b = b[des.BlockSize:] {
-		permute(b[:des.BlockSize], &finalPermutation)
-		if encrypt {
-			block.Encrypt(b, b[:des.BlockSize])
-		} else {
-			block.Decrypt(b, b[:des.BlockSize])
-		}
-		permute(b[:des.BlockSize], &initialPermutation)
+		binary.BigEndian.PutUint64(b, permute(binary.BigEndian.Uint64(b), finalPermutation[:]))
+		by(b, b[:des.BlockSize])
+		binary.BigEndian.PutUint64(b, permute(binary.BigEndian.Uint64(b), initialPermutation[:]))
 	}
-	return nil
 }
 
 // keysOf derives the three DES keys from the challenge key. One buffer runs
@@ -91,54 +101,53 @@ func keysOf(key string) (out [24]byte) {
 	copy(padded[:], key)
 	defer clear(padded[:])
 	var buffer [8]byte
-	for i, constant := range constants {
+	for i, core := range cores() {
 		if i%6 == 0 && i > 0 {
-			spread(out[i/6*8-8:], buffer)
+			spread(out[i/6*8-8:], buffer[:])
 		}
 		for j := range buffer {
 			buffer[j] ^= padded[i%6*8+j]
 		}
-		core(constant, &buffer)
+		crypt(core.Encrypt, buffer[:])
 	}
-	spread(out[16:], buffer)
+	spread(out[16:], buffer[:])
 	clear(buffer[:])
 	return out
 }
 
-// core encrypts one block with single DES without IP and FP.
-func core(key uint64, block *[8]byte) {
-	var key56, key64 [8]byte
-	binary.BigEndian.PutUint64(key56[:], key<<8)
-	spread(key64[:], key56)
-	cipher, err := des.NewCipher(key64[:])
-	if err != nil {
-		panic(err) // only for a key that is not 8 bytes long
+// cores are DES under each of the constants. They are made once: their key schedules would
+// be most of the work for every key that is tried.
+var cores = sync.OnceValue(func() (blocks [len(constants)]cipher.Block) {
+	for i, constant := range constants {
+		var key [8]byte
+		spread(key[:], binary.BigEndian.AppendUint64(nil, constant<<8))
+		block, err := des.NewCipher(key[:])
+		if err != nil {
+			panic(err) // only for a key that is not 8 bytes long
+		}
+		blocks[i] = block
 	}
-	permute(block[:], &finalPermutation)
-	cipher.Encrypt(block[:], block[:])
-	permute(block[:], &initialPermutation)
-}
+	return blocks
+})
 
 // spread lays the first 56 bits of a buffer out as a DES key, through the
 // inverse of DES's permuted choice 1, which this cipher does not have.
-func spread(dst []byte, key [8]byte) {
-	clear(dst[:8])
-	for i, to := range permutedChoice1 {
-		dst[(to-1)/8] |= bit(key[:], i) << (7 - (to-1)%8)
+func spread(dst, key []byte) {
+	from, to := binary.BigEndian.Uint64(key), uint64(0)
+	for i, place := range permutedChoice1 {
+		to |= from >> (63 - i) & 1 << (64 - place)
 	}
+	binary.BigEndian.PutUint64(dst, to)
 }
 
 // permute moves bit table[i] of a block to place i, bits counted from 1 at the
 // most significant, as FIPS 46 does.
-func permute(block []byte, table *[64]uint8) {
-	var out [8]byte
-	for i, from := range table {
-		out[i/8] |= bit(block, int(from)-1) << (7 - i%8)
+func permute(block uint64, table []uint8) (out uint64) {
+	for _, from := range table {
+		out = out<<1 | block>>(64-from)&1
 	}
-	copy(block, out[:])
+	return out
 }
-
-func bit(b []byte, i int) byte { return b[i/8] >> (7 - i%8) & 1 }
 
 // The constants of the key derivation, 56 bits each: six for each key.
 var constants = [18]uint64{
