@@ -34,7 +34,7 @@ func (s *Server) Presence(ctx context.Context, address string) (Inspection, erro
 	}
 	defer s.presentities.unpin(p)
 	snap := p.current.Load()
-	return Inspection{Entity: entity, State: snap.state, Result: snap.result, Document: snap.document(viewOf(consolidation.SightOthers, bluStar))}, nil
+	return Inspection{Entity: entity, State: snap.state, Result: snap.result, Document: snap.document(viewOf(consolidation.SightOthers, bluStar), new(page))}, nil
 }
 
 // Explain tells why an address is shown as it is. The error wraps

@@ -39,7 +39,8 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 	if !ok || event.Package != eventPresence && !forward {
 		return s.badEvent()
 	}
-	pub := &publishing{exchange: x, ifMatch: strings.TrimSpace(req.Header.Get("SIP-If-Match"))}
+	pub := &x.publishing
+	pub.exchange, pub.ifMatch = x, strings.TrimSpace(req.Header.Get("SIP-If-Match"))
 	var err error
 	if req.Header.Count("Contact") > 0 {
 		if pub.contact, err = subscription.Contact(req); err != nil {

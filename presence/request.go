@@ -41,7 +41,7 @@ func accepts(h sipx.Header, media string) bool {
 	return false
 }
 
-// exchange is a request on its way through the server.
+// exchange is a request on its way through the server. Nobody keeps it: it is used again.
 type exchange struct {
 	server   *Server
 	w        sipx.ResponseWriter
@@ -52,6 +52,9 @@ type exchange struct {
 
 	asked  auth.Request // what the guard was asked, if it was
 	digest bool         // the client is not one of BluStar
+
+	subscribing subscribing
+	publishing  publishing
 }
 
 // logged writes an address without the password that a URI may have.

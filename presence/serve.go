@@ -10,8 +10,16 @@ import (
 
 // ServeSIP implements [sipx.Handler].
 func (s *Server) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
-	x := &exchange{server: s, w: w, req: req, sent: req.Body, began: time.Now()}
-	defer s.requests.leave()
+	x, ok := s.exchanges.Get().(*exchange)
+	if !ok {
+		x = new(exchange)
+	}
+	*x = exchange{server: s, w: w, req: req, sent: req.Body, began: time.Now()}
+	defer func() {
+		*x = exchange{}
+		s.exchanges.Put(x)
+		s.requests.leave()
+	}()
 	if !s.requests.enter() {
 		x.answer(comingBack("shutting down"))
 		return

@@ -73,6 +73,8 @@ type Server struct {
 	policies     atomic.Uint64 // counts the changes of the policy
 	deadlines    deadline.Queue
 	unknown      *snapshot // of who has no entry
+	pages        sync.Pool // of *page
+	exchanges    sync.Pool // of *exchange
 	journal      *journal  // nil without a store
 	run          uint32    // counts the processes that have worked with the store; 0 before Restore
 

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,7 +122,9 @@ func (n *snapshot) Digest(v subscription.View) uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.digests == nil || n.digests[v] == 0 {
-		n.keepDigest(v, pidf.Digest(n.document(v)))
+		page := n.server.page()
+		n.keepDigest(v, pidf.Digest(n.document(v, page)))
+		n.server.put(page)
 	}
 	return n.digests[v]
 }
@@ -173,7 +176,12 @@ func (n *snapshot) changes(before *snapshot) (changed [views]bool) {
 			changed[viewOf(sight, bluStar)], changed[viewOf(sight, standard)] = changed[0], changed[1] // as others see it
 			continue
 		}
-		differs := func(v subscription.View) bool { return !pidf.Equal(n.document(v), before.document(v)) }
+		differs := func(v subscription.View) bool {
+			a, b := n.server.page(), n.server.page()
+			defer n.server.put(a)
+			defer n.server.put(b)
+			return !pidf.Equal(n.document(v, a), before.document(v, b))
+		}
 		v := viewOf(sight, bluStar)
 		changed[v] = obvious && sight < consolidation.SightBusyOrNot || differs(v)
 		v = viewOf(sight, standard)
@@ -210,7 +218,7 @@ func sameTuples(a, b []*publication.Contribution) bool {
 			return true
 		}
 	}
-	x, y := publishedTuples(a), publishedTuples(b)
+	x, y := appendPublished(nil, a), appendPublished(nil, b)
 	if len(x) == 0 || len(y) == 0 {
 		return len(x) == len(y)
 	}
@@ -253,18 +261,39 @@ func hasPrivate(all []consolidation.Meeting) bool {
 	})
 }
 
-// document builds what one view shows, for the preferred address.
-func (n *snapshot) document(v subscription.View) *pidf.Presence {
+// page is room for one document and its bytes, to be used again.
+type page struct {
+	sheet consolidation.Sheet
+	xml   []byte
+}
+
+// page returns a page, to be given back by put.
+func (s *Server) page() *page {
+	if p, ok := s.pages.Get().(*page); ok {
+		return p
+	}
+	return new(page)
+}
+
+func (s *Server) put(p *page) {
+	if s.cfg.Decorate == nil { // else the host may have kept the document
+		s.pages.Put(p)
+	}
+}
+
+// document builds what one view shows, for the preferred address. It is good until the
+// page is given back.
+func (n *snapshot) document(v subscription.View, page *page) *pidf.Presence {
 	sight, at := sightOf(v), n.at
 	if sight >= consolidation.SightBlocked {
 		at = n.server.unknown.at // not even that something has changed, nor that the user exists
 	}
-	doc := consolidation.Document(&n.state, n.result, at, consolidation.Options{
+	doc := page.sheet.Document(&n.state, n.result, at, consolidation.Options{
 		Entity: n.entity, Sight: sight, Standard: isStandard(v),
 		AllStatuses: n.server.cfg.AllStatuses, NextAppointment: n.server.cfg.NextAppointment,
 	})
 	if isStandard(v) && sight < consolidation.SightBusyOrNot {
-		doc.Tuples = append(doc.Tuples, publishedTuples(n.said)...)
+		doc.Tuples = appendPublished(doc.Tuples, n.said)
 	}
 	if f := n.server.cfg.Decorate; f != nil && sight < consolidation.SightBlocked {
 		f(Decoration{Entry: entryOf(&n.state), Sight: sight, Result: n.result, Document: doc})
@@ -281,7 +310,7 @@ func (n *snapshot) Body(s subscription.Showing) []byte {
 		defer n.mu.Unlock()
 	}
 	if !shared {
-		return *n.write(v, s.Entity)
+		return n.write(v, s.Entity)
 	}
 	place := -1
 	for i := range n.kept {
@@ -297,29 +326,31 @@ func (n *snapshot) Body(s subscription.Showing) []byte {
 	xml := n.write(v, s.Entity)
 	switch {
 	case place >= 0:
-		n.kept[place].xml = weak.Make(xml)
+		n.kept[place].xml = weak.Make(&xml)
 	case len(n.kept) < maxKept:
-		n.kept = append(n.kept, kept{v, s.Entity, weak.Make(xml)})
+		n.kept = append(n.kept, kept{v, s.Entity, weak.Make(&xml)})
 	}
-	return *xml
+	return xml
 }
 
 // write writes the document of a view. Where there is a store, n.mu is held.
-func (n *snapshot) write(v subscription.View, entity string) *[]byte {
-	doc := n.document(v)
+func (n *snapshot) write(v subscription.View, entity string) []byte {
+	page := n.server.page()
+	defer n.server.put(page)
+	doc := n.document(v, page)
 	if n.server.journal != nil && (n.digests == nil || n.digests[v] == 0) { // it is asked for soon
 		n.keepDigest(v, pidf.Digest(doc))
 	}
 	address(doc, entity)
-	xml := slices.Clip(doc.Append(nil, dialectOf(v).Documents))
-	return &xml
+	page.xml = doc.Append(page.xml[:0], dialectOf(v).Documents)
+	return bytes.Clone(page.xml)
 }
 
 // address has a document speak of its entity as the watcher writes it: there, in the ID of
 // the person, and in contacts.
 func address(doc *pidf.Presence, entity string) {
 	for i := range doc.Tuples {
-		if c := doc.Tuples[i].Contact; c != nil && c.URI == doc.Entity {
+		if c := doc.Tuples[i].Contact; c != nil && c.URI == doc.Entity && c.URI != entity {
 			contact := *c
 			contact.URI = entity
 			doc.Tuples[i].Contact = &contact
@@ -328,12 +359,11 @@ func address(doc *pidf.Presence, entity string) {
 	doc.Entity, doc.Persons[0].ID = entity, entity
 }
 
-// publishedTuples returns the tuples of all Standard publications, as they are passed
+// appendPublished appends the tuples of all Standard publications, as they are passed
 // on: each with an ID that is unique in the composed document, and with a basic
 // status only if it is one (baresip publishes "unknown", RFC 3863 §4.1.4 has open and
 // closed).
-func publishedTuples(list []*publication.Contribution) []pidf.Tuple {
-	var all []pidf.Tuple
+func appendPublished(all []pidf.Tuple, list []*publication.Contribution) []pidf.Tuple {
 	for _, c := range list {
 		doc := c.Document()
 		if c.Rule != publication.Separate || doc == nil {

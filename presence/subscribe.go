@@ -34,7 +34,8 @@ type subscribing struct {
 // subscribe handles a SUBSCRIBE (RFC 6665 §4.2.1).
 func (s *Server) subscribe(ctx context.Context, x *exchange) error {
 	req := x.req
-	sub := &subscribing{exchange: x}
+	sub := &x.subscribing
+	sub.exchange = x
 	var ok bool
 	if sub.event, ok = sipx.ParseEvent(req.Header.Get("Event")); ok {
 		sub.pack = s.packages[sub.event.Package]

@@ -48,6 +48,14 @@ const noteLang = "Eng"
 
 // Document writes a result as the document of §3 at now.
 func Document(state *State, result Result, now time.Time, o Options) *pidf.Presence {
+	return new(Sheet).Document(state, result, now, o)
+}
+
+// Sheet is room for documents, one after another. The zero value is ready.
+type Sheet struct{ parts }
+
+// Document is the function [Document]. Its result is good until the next call.
+func (d *Sheet) Document(state *State, result Result, now time.Time, o Options) *pidf.Presence {
 	switch o.Sight {
 	case SightBlocked, SightRefused:
 		state, result = &State{}, Result{Status: StatusUnknown}
@@ -56,7 +64,13 @@ func Document(state *State, result Result, now time.Time, o Options) *pidf.Prese
 	case SightNoLines:
 		state, result = withoutLines(state, result)
 	}
-	d := &parts{}
+	tuples := d.doc.Tuples // with room for those that the caller added
+	if d.parts = (parts{}); cap(tuples) < services {
+		tuples = d.tuples[:]
+	}
+	tuples = tuples[:services]
+	clear(tuples)
+	d.doc.Tuples = tuples
 	d.tuple(0, "global service", state.Services.Global, o)
 	d.tuple(1, "audio", state.Services.Audio, o)
 	d.tuple(2, "video", state.Services.Video, o)
@@ -79,7 +93,7 @@ func Document(state *State, result Result, now time.Time, o Options) *pidf.Prese
 	blustar(&d.blustar, state, now)
 	d.presence = aa.Presence{BluStar: &d.blustar, ExternalUC: externalUC(state.External), Calendar: appointments(state.Calendar, now, o)}
 	person.Extra = aa.Extra(&d.presence)
-	d.doc = pidf.Presence{Entity: o.Entity, Tuples: d.tuples[:], Persons: d.persons[:]}
+	d.doc.Entity, d.doc.Persons = o.Entity, d.persons[:]
 	if len(state.Lines) > 0 {
 		d.doc.Devices = make([]pidf.Device, len(state.Lines))
 		for i := range state.Lines {
@@ -89,11 +103,14 @@ func Document(state *State, result Result, now time.Time, o Options) *pidf.Prese
 	return &d.doc
 }
 
+// services is how many of them have a tuple of their own (§3).
+const services = 4
+
 // parts are what every document has, in one piece of memory.
 type parts struct {
 	doc        pidf.Presence
-	tuples     [4]pidf.Tuple
-	contacts   [4]pidf.Contact // of the tuples
+	tuples     [services]pidf.Tuple
+	contacts   [services]pidf.Contact // of the tuples
 	persons    [1]pidf.Person
 	activities pidf.Activities
 	values     [1]pidf.Choice
@@ -166,7 +183,7 @@ func withoutLines(state *State, result Result) (*State, Result) {
 
 // tuple writes a service. Some clients take one without a contact as closed.
 func (d *parts) tuple(i int, id string, open bool, o Options) {
-	t := &d.tuples[i]
+	t := &d.doc.Tuples[i]
 	t.ID, t.Basic = id, pidf.Closed
 	if open {
 		t.Basic = pidf.Open
