@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"maps"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -15,12 +14,12 @@ import (
 // It knows the exchanges that are under way and, for as long as a client may
 // repeat itself (timer J), the answers that were given. At thousands of requests
 // in a second those are what a server has most of, so they are packed into pages
-// of bytes, which the garbage collector need not look into. It is in parts, each
-// with a lock of its own.
+// of bytes, which the garbage collector need not look into. What an answer repeats
+// of its request is left out: the request that comes again has it. answers is in
+// parts, each with a lock of its own.
 type answers struct {
-	sockets []*socket // immutable
-	seed    maphash.Seed
-	parts   [shards]answersPart
+	seed  maphash.Seed
+	parts [shards]answersPart
 }
 
 type answersPart struct {
@@ -40,8 +39,7 @@ type answersPart struct {
 	_              [64]byte // of another processor's memory
 }
 
-// answerSize is how many bytes an answer may take on average: an answer repeats
-// what the request says of its way, which may be a whole datagram.
+// answerSize is how many bytes an answer may take on average.
 const answerSize = 1 << 10
 
 // spot is where a record is: in which page, and at which of its bytes.
@@ -55,12 +53,11 @@ type page struct {
 
 const pageSize = 16 << 10
 
-// A record is the hash of the request, the address and port of the peer, the
-// number of the socket, the length of the answer, and the answer.
-const recordHead = 8 + 16 + 2 + 2 + 4
+// A record is the hash of the request, the length of the packed answer, and that.
+const recordHead = 8 + 4
 
-func (a *answers) init(sockets []*socket, max int) {
-	a.sockets, a.seed = sockets, maphash.MakeSeed()
+func (a *answers) init(max int) {
+	a.seed = maphash.MakeSeed()
 	for i := range a.parts {
 		p := &a.parts[i]
 		p.max = (max + shards - 1) / shards
@@ -79,9 +76,9 @@ const (
 	isMerged         // a copy that came another way
 )
 
-// admit tells what a request is. A new one is known from then on. What it returns
-// stays as it is.
-func (a *answers) admit(x *exchange) (v verdict, to netip.AddrPort, k *socket, data []byte) {
+// admit tells what a request is, and how it was answered, packed, which stays as it
+// is. A new one is known from then on.
+func (a *answers) admit(x *exchange) (v verdict, answer []byte) {
 	var scratch [256]byte
 	x.hash = a.hash(x.req.Flow, x.req.AppendTransactionKey(scratch[:0]))
 	if x.way.conn == nil {
@@ -92,18 +89,18 @@ func (a *answers) admit(x *exchange) (v verdict, to netip.AddrPort, k *socket, d
 		case !again:
 			p.known[x.hash] = spot{}
 		case at != spot{}:
-			to, k, data = p.read(a.sockets, at)
+			answer = p.read(at)
 		}
 		p.mu.Unlock()
 		switch {
-		case data != nil:
-			return isKept, to, k, data
+		case answer != nil:
+			return isKept, answer
 		case again:
-			return isOpen, to, k, nil
+			return isOpen, nil
 		}
 	}
 	if x.req.To.Tag() != "" {
-		return isNew, to, k, nil
+		return isNew, nil
 	}
 	x.copies = a.copies(x.req)
 	p := &a.parts[x.copies%shards]
@@ -118,10 +115,10 @@ func (a *answers) admit(x *exchange) (v verdict, to netip.AddrPort, k *socket, d
 	}
 	if seen && other != x.hash {
 		x.copies = 0
-		return isMerged, to, k, nil
+		return isMerged, nil
 	}
 	p.merged[x.copies] = x.hash
-	return isNew, to, k, nil
+	return isNew, nil
 }
 
 // hash tells the requests of all peers apart. Nobody outside can make two that
@@ -155,17 +152,15 @@ func (a *answers) copies(r *sipx.Request) uint64 {
 }
 
 // keep has an answer instead of the exchange.
-func (a *answers) keep(x *exchange, answer []byte) {
+func (a *answers) keep(x *exchange, res *sipx.Response) {
+	var scratch [512]byte
+	answer := pack(scratch[:0], res)
 	p := &a.parts[x.hash%shards]
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	to := p.room(recordHead + len(answer))
 	p.known[x.hash] = spot{p.last, uint32(len(to.data))}
-	ip := x.way.to.Addr().As16()
 	to.data = binary.BigEndian.AppendUint64(to.data, x.hash)
-	to.data = append(to.data, ip[:]...)
-	to.data = binary.BigEndian.AppendUint16(to.data, x.way.to.Port())
-	to.data = binary.BigEndian.AppendUint16(to.data, x.way.socket.number)
 	to.data = binary.BigEndian.AppendUint32(to.data, uint32(len(answer)))
 	to.data = append(to.data, answer...)
 	to.end = time.Now().Add(timerF)
@@ -173,6 +168,41 @@ func (a *answers) keep(x *exchange, answer []byte) {
 	for (len(p.known) > p.max || p.size > p.max*answerSize) && len(p.pages) > 1 {
 		p.forget()
 	}
+}
+
+// pack appends what the request does not say of its answer.
+func pack(dst []byte, res *sipx.Response) []byte {
+	text := func(s string) { dst = append(binary.AppendUvarint(dst, uint64(len(s))), s...) }
+	dst = binary.AppendUvarint(dst, uint64(res.Status))
+	text(res.Reason)
+	text(res.ToTag)
+	dst = binary.AppendUvarint(dst, uint64(len(res.Header)))
+	for _, f := range res.Header {
+		text(f.Name)
+		text(f.Value)
+	}
+	return append(dst, res.Body...)
+}
+
+// unpack undoes pack.
+func unpack(data []byte) *sipx.Response {
+	number := func() uint64 {
+		n, size := binary.Uvarint(data)
+		data = data[size:]
+		return n
+	}
+	text := func() string {
+		n := number()
+		s := string(data[:n])
+		data = data[n:]
+		return s
+	}
+	res := &sipx.Response{Status: int(number()), Reason: text(), ToTag: text()}
+	for range number() {
+		res.Header.Add(text(), text())
+	}
+	res.Body = data
+	return res
 }
 
 // done forgets an exchange over a connection: nothing comes again there.
@@ -194,7 +224,7 @@ func (p *answersPart) room(size int) *page {
 			return last
 		}
 	}
-	fresh := &page{data: make([]byte, 0, max(size, pageSize))}
+	fresh := &page{data: make([]byte, 0, max(size, min(pageSize, p.max*answerSize/16)))} // several, where few are kept
 	p.pages = append(p.pages, fresh)
 	p.last++
 	return fresh
@@ -203,13 +233,10 @@ func (p *answersPart) room(size int) *page {
 // oldest returns the number of the oldest page.
 func (p *answersPart) oldest() uint32 { return p.last + 1 - uint32(len(p.pages)) }
 
-// read returns the answer that is at a spot, and how to send it; p.mu is held.
-func (p *answersPart) read(sockets []*socket, at spot) (to netip.AddrPort, k *socket, data []byte) {
+// read returns the answer that is at a spot; p.mu is held.
+func (p *answersPart) read(at spot) []byte {
 	record := p.pages[at.page-p.oldest()].data[at.at:]
-	ip := netip.AddrFrom16([16]byte(record[8:])).Unmap()
-	to = netip.AddrPortFrom(ip, binary.BigEndian.Uint16(record[24:]))
-	k = sockets[binary.BigEndian.Uint16(record[26:])]
-	return to, k, record[recordHead:][:binary.BigEndian.Uint32(record[28:])]
+	return record[recordHead:][:binary.BigEndian.Uint32(record[8:])]
 }
 
 // forget drops the oldest page; p.mu is held.
@@ -220,7 +247,7 @@ func (p *answersPart) forget() {
 		if at, ok := p.known[hash]; ok && at.page == number {
 			delete(p.known, hash)
 		}
-		record = record[recordHead+binary.BigEndian.Uint32(record[28:]):]
+		record = record[recordHead+binary.BigEndian.Uint32(record[8:]):]
 	}
 	p.size -= len(p.pages[0].data)
 	p.pages[0] = nil

@@ -58,7 +58,7 @@ type Config struct {
 	MaxPending int
 	// MaxAnswers bounds how many answers are kept to absorb retransmissions
 	// over udp; 262,144, and as many KiB. Beyond, the oldest is forgotten early.
-	// Each takes about half a KiB for 32 seconds.
+	// Most take about 150 bytes for 32 seconds.
 	MaxAnswers int
 	// SendQueue bounds the messages that wait for one connection or one host
 	// name; 4096, and 4 MiB. Beyond, Send fails with sipx.ErrQueueFull, and a

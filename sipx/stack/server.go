@@ -60,12 +60,11 @@ func (s *Stack) receive(flow sipx.Flow, back way, data []byte) {
 		x.invite()
 		return
 	}
-	switch v, to, k, answer := s.answers.admit(x); v {
+	switch v, answer := s.answers.admit(x); v {
 	case isKept:
 		s.stats.absorbed.Add(1)
-		buf := newBuffer()
-		buf.b = append(buf.b, answer...)
-		_ = k.send(to, buf, nil)
+		buf := x.render(unpack(answer))
+		_ = x.way.send(buf)
 		buf.drop()
 	case isOpen:
 		s.stats.absorbed.Add(1)
@@ -177,7 +176,7 @@ func (x *exchange) Respond(res *sipx.Response) error {
 	buf := x.render(res)
 	defer buf.drop()
 	if x.way.conn == nil {
-		s.answers.keep(x, buf.b)
+		s.answers.keep(x, res)
 	} else {
 		s.answers.done(x)
 		if res.Status >= 200 && res.Status < 300 && x.req.Method != "OPTIONS" {

@@ -98,7 +98,7 @@ func Listen(cfg Config) (*Stack, error) {
 		return nil, errors.Join(failed...)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.answers.init(s.sockets, cfg.MaxAnswers)
+	s.answers.init(cfg.MaxAnswers)
 	for _, k := range s.sockets {
 		s.listening = append(s.listening, sipx.Flow{Transport: "udp", Local: k.local})
 	}
@@ -138,7 +138,6 @@ func (s *Stack) open(b binding) error {
 	if b.transport == "udp" {
 		k, err := listenUDP(s, b.address)
 		if err == nil {
-			k.number = uint16(len(s.sockets))
 			s.sockets = append(s.sockets, k)
 		}
 		return err

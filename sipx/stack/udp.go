@@ -29,13 +29,12 @@ const (
 // watch leave with few system calls: it is emptied by a goroutine of its own, or
 // by whoever makes it long.
 type socket struct {
-	stack  *Stack
-	number uint16 // its place in Stack.sockets
-	conn   *net.UDPConn
-	local  netip.AddrPort
-	via    []byte // "SIP/2.0/UDP host:port;branch=", where it is always the same
-	in     reader
-	out    writer
+	stack *Stack
+	conn  *net.UDPConn
+	local netip.AddrPort
+	via   []byte // "SIP/2.0/UDP host:port;branch=", where it is always the same
+	in    reader
+	out   writer
 
 	mu      sync.Mutex
 	queue   []outgoing
