@@ -55,7 +55,7 @@ type Config struct {
 	// is to be called before requests are served. The server does not close it.
 	Store       Store
 	StoreSync   time.Duration // what a loss of power, or of the process, may cost: how long changes wait for their batch; default 50 ms
-	StoreAlways bool          // answer SUBSCRIBE and PUBLISH only once it is in the store; where that fails, or takes 5 s, 503
+	StoreAlways bool          // answer SUBSCRIBE and PUBLISH, and show what they say, only once it is in the store; where that fails, or takes 5 s, 503
 
 	NAT subscription.NATMode // where NOTIFYs over UDP go; default: auto
 

@@ -84,11 +84,13 @@
 // With a [Store] everything that was acknowledged outlives the process: dialogs,
 // clients, publications, forwardings, values of sources, sessions of the guard.
 // [Server.Restore] reads it before the first request. Watchers notice nothing: they
-// get a NOTIFY where their document has changed meanwhile, with a CSeq above those
-// before, and who came over a connection is waited for as long as [Config].Grace. What
-// was acknowledged within [Config].StoreSync before a kill or a power cut may be lost;
-// with StoreAlways nothing is. A store that fails stops nothing: it is in [Stats] and
-// in the log, and Shutdown ends the subscriptions as it does without one.
+// get a NOTIFY where their document has changed meanwhile, or where their answer to the
+// last one did not come in time to be stored, with a CSeq above those before. Who came
+// over a connection is waited for as long as [Config].Grace. What was acknowledged within
+// [Config].StoreSync before a kill or a power cut may be lost; with StoreAlways nothing is,
+// and nobody is shown what a crash could take back. A store that fails stops nothing: it
+// is in [Stats] and in the log, and Shutdown ends the subscriptions as it does without
+// one.
 //
 // # References
 //

@@ -223,6 +223,7 @@ func TestHangingStoreAlways(t *testing.T) {
 		})
 		require.Equal(t, 503, (<-answered).Status)
 		require.Equal(t, 5*time.Second, time.Since(began))
+		w.atOnce(func() { require.Equal(t, 503, w.client("ann", "192.0.2.7").status("", "away", "").Status) })
 		close(h.free)
 		h.on.Store(false)
 		time.Sleep(time.Second)

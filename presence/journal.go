@@ -32,7 +32,6 @@ type journal struct {
 	ctx    context.Context
 
 	work     sync.WaitGroup                // the goroutine that writes
-	kick     chan struct{}                 // has the next batch begin at once
 	mu       sync.Mutex                    // a leaf
 	turns    []*subscription.Dialog        // whose turn is dirty; each tells that once
 	dirty    map[entry]struct{}            // the rest
@@ -59,8 +58,13 @@ type entry interface {
 
 // batch is one call of the store.
 type batch struct {
+	now  chan struct{} // closed where somebody waits: it begins at once
 	done chan struct{} // closed afterwards
 	err  error         // valid then
+
+	// Guarded by journal.mu.
+	hurried bool // now is closed
+	late    bool // somebody has waited in vain while it was on its way
 }
 
 // changes are what goes into one batch.
@@ -94,7 +98,7 @@ func newJournal(s *Server) *journal {
 	j := &journal{
 		server: s, store: s.cfg.Store, pause: s.cfg.StoreSync, always: s.cfg.StoreAlways, log: s.cfg.Logger,
 		dirty: make(map[entry]struct{}), graves: make(map[recordKey]time.Time),
-		sessions: make(map[string]auth.SessionRecord), kick: make(chan struct{}, 1),
+		sessions: make(map[string]auth.SessionRecord),
 	}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
 	return j
@@ -128,7 +132,7 @@ func (j *journal) planLocked() {
 	if j.next != nil || len(j.turns)+len(j.dirty)+len(j.graves) == 0 || !j.begun {
 		return
 	}
-	j.next = &batch{done: make(chan struct{})}
+	j.next = &batch{now: make(chan struct{}), done: make(chan struct{})}
 	if !j.running {
 		j.running = true
 		j.work.Go(j.run)
@@ -162,40 +166,53 @@ func (j *journal) ready() bool {
 	return j.begun
 }
 
-// wait waits until what has been marked is in the store, where those who are answered
-// wait for that. The error says that it is not.
+// wait waits until what has been marked is in the store, where those who are answered, or
+// shown something, wait for that. The error says that it is not. A store that hangs
+// keeps few waiting.
 func (j *journal) wait(ctx context.Context) error {
 	if j == nil || !j.always {
 		return nil
 	}
 	j.mu.Lock()
-	b, failing := cmp.Or(j.next, j.current), j.failing // perhaps it is in that
-	j.mu.Unlock()
-	if failing {
-		return errNotStored
+	failing := j.failing || j.current != nil && j.current.late
+	var b *batch
+	if !failing {
+		b = j.hurryLocked()
 	}
-	if b == nil {
+	j.mu.Unlock()
+	switch {
+	case failing:
+		return errNotStored
+	case b == nil:
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	j.hurry()
 	select {
 	case <-b.done:
 		return b.err
 	case <-ctx.Done():
+		j.mu.Lock()
+		if j.current != nil {
+			j.current.late = true
+		}
+		j.mu.Unlock()
 		return errNotStored
 	}
 }
 
-// storeTimeout bounds how long an answer waits for the store.
+// storeTimeout bounds how long one waits for the store.
 const storeTimeout = 5 * time.Second
 
-func (j *journal) hurry() {
-	select {
-	case j.kick <- struct{}{}:
-	default:
+// hurryLocked has what was marked written at once, and returns the batch after which it
+// is: the last of those that there are, if any. j.mu is held.
+func (j *journal) hurryLocked() *batch {
+	b := cmp.Or(j.next, j.current)
+	if b != nil && !b.hurried {
+		b.hurried = true
+		close(b.now)
 	}
+	return b
 }
 
 // run writes batches while there is something to write.
@@ -210,10 +227,10 @@ func (j *journal) run() {
 		case b == nil:
 			return
 		case failing:
-			j.sleep(max(j.pause, retry))
+			j.sleep(b, max(j.pause, retry))
 			retry = min(2*retry, lastRetry)
-		case !j.always:
-			j.sleep(j.pause)
+		default:
+			j.sleep(b, j.pause)
 		}
 
 		j.mu.Lock()
@@ -245,12 +262,13 @@ func (j *journal) run() {
 	}
 }
 
-func (j *journal) sleep(d time.Duration) {
+// sleep waits before a batch.
+func (j *journal) sleep(b *batch, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-j.kick:
+	case <-b.now:
 	case <-j.ctx.Done():
 	}
 }
@@ -380,12 +398,11 @@ var errNotStored = errors.New("presence: the store did not take it")
 func (j *journal) flush(ctx context.Context) error {
 	for {
 		j.mu.Lock()
-		b := cmp.Or(j.next, j.current)
+		b := j.hurryLocked()
 		j.mu.Unlock()
 		if b == nil {
 			return nil
 		}
-		j.hurry()
 		select {
 		case <-b.done:
 			if b.err != nil {

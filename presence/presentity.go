@@ -187,6 +187,9 @@ func (p *presentity) renew() []*subscription.Watch {
 
 		before := p.current.Load()
 		next.judge(before)
+		if before != nil && p.watching.Load() > 0 && next.isSaid(before) {
+			_ = p.server.journal.wait(p.server.ctx) // with an error it is shown all the same
+		}
 		p.current.Store(next)
 		visible := before == nil || next.versions != before.versions
 		if visible && before != nil && (before.result.Status != next.result.Status || before.result.Note != next.result.Note) {

@@ -104,6 +104,12 @@ func (f *faulty) fail(err error) {
 	f.err = err
 }
 
+func (f *faulty) slow(delay time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.delay = delay
+}
+
 func (f *faulty) Apply(ctx context.Context, batch []presence.Write) ([]uint64, error) {
 	f.mu.Lock()
 	err, delay := f.err, f.delay
@@ -273,6 +279,51 @@ func TestRestartUnderWay(t *testing.T) {
 		n := watcher.one()
 		require.Greater(t, n.CSeq, held.CSeq)
 		require.Equal(t, "1", n.note(t))
+	})
+}
+
+// BSX-11: a NOTIFY that came, the answer to which got lost, is corrected where the state is
+// as it was before by the time the server is back.
+func TestRestartAnswerLost(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDurable(t)
+		watcher, _ := d.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		before := watcher.one().shown(t)
+		d.net.hold()
+		d.standard("tom", "192.0.2.8").publish("", openBody("soon gone"), "Expires: 60")
+		require.NotEqual(t, before, watcher.one().shown(t))
+		d.synced()
+		d.kill()
+		time.Sleep(2 * time.Minute)
+		d.start()
+		time.Sleep(presence.ResumeSpread)
+		require.Equal(t, before, watcher.one().shown(t))
+	})
+}
+
+// BSX-14: who takes a coding is sent it after a restart, too; the others are not.
+func TestRestartCoding(t *testing.T) {
+	eachRestart(t, func(t *testing.T, end func(*durable)) {
+		d := newDurable(t)
+		subs := make(map[string]*sub)
+		for _, coding := range []string{"", "gzip", "deflate"} {
+			subs[coding], _ = d.standard("ann", "192.0.2.7").open("sip:rls@example.com",
+				resourceLists("sip:tom@example.com", "sip:bob@example.com", "sip:ann@example.com"), "Expires: 300", "Supported: eventlist",
+				"Content-Type: application/resource-lists+xml", "Accept-Encoding: "+coding)
+		}
+		d.net.take()
+		end(d)
+		d.start()
+		time.Sleep(presence.ResumeSpread)
+		require.Empty(t, d.net.take())
+		d.standard("tom", "192.0.2.8").publish("", openBody(strings.Repeat("long", 200)))
+		sent := d.net.take()
+		for coding, s := range subs {
+			of := s.of(sent)
+			require.Len(t, of, 1)
+			require.Equal(t, coding, of[0].Header.Get("Content-Encoding"))
+			require.Contains(t, string(expanded(t, of[0])), "longlong")
+		}
 	})
 }
 
@@ -577,11 +628,12 @@ func TestStoreFailsAtTheEnd(t *testing.T) {
 func TestStoreAlways(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := newDurable(t, func(c *presence.Config) { c.StoreAlways = true })
-		d.store.delay = 300 * time.Millisecond
+		const delay = 300 * time.Millisecond
+		d.store.slow(delay)
 		began := time.Now()
 		own, res := d.client("tom", "192.0.2.8").subscribe("sip:tom@example.com")
 		require.Equal(t, 200, res.Status)
-		require.GreaterOrEqual(t, time.Since(began), d.store.delay)
+		require.GreaterOrEqual(t, time.Since(began), delay)
 		d.kill() // at once: nothing is lost
 		d.start()
 		require.Len(t, d.server.Subscriptions(), 1)
@@ -595,6 +647,42 @@ func TestStoreAlways(t *testing.T) {
 		_, res = d.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
 		require.Equal(t, 200, res.Status)
 	})
+}
+
+// BSX-11: with StoreAlways nobody is shown what was published before it is stored, also
+// where something else changes meanwhile: what a crash takes back, nobody has seen.
+func TestStoreAlwaysShows(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDurable(t, func(c *presence.Config) { c.StoreAlways = true })
+		watcher, _ := d.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		d.net.take()
+		time.Sleep(time.Second)
+		const delay = time.Second
+		d.store.slow(delay)
+		var res *sipx.Response
+		go func() { res = d.client("tom", "192.0.2.8").status("", "busy", "1") }()
+		time.Sleep(delay / 2)
+		require.NoError(t, d.server.Feed().SetLine(t.Context(), "2719", presence.LineState{State: aa.LineBusy}))
+		time.Sleep(delay/2 - time.Millisecond)
+		require.Empty(t, d.net.take())
+		time.Sleep(3 * delay)
+		require.Equal(t, "1", watcher.one().note(t))
+		require.Equal(t, 200, res.Status)
+	})
+}
+
+// A store whose records are of another version is not read, and left as it is.
+func TestRestoreVersion(t *testing.T) {
+	var store presence.MemoryStore
+	data := []byte(`{"format":1,"run":3}`)
+	_, err := store.Apply(t.Context(), []presence.Write{{Kind: "run", Key: "server", Value: data}})
+	require.NoError(t, err)
+	w := newWorld(t, func(c *presence.Config) { c.Store = &store })
+	require.ErrorContains(t, w.server.Restore(t.Context()), "the store is of another version: 1; this program knows 2")
+	require.NoError(t, store.Load(t.Context(), func(r presence.Record) error {
+		require.Equal(t, data, r.Value)
+		return nil
+	}))
 }
 
 // The directory may be down when the server comes back: watchers see what they saw.

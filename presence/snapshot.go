@@ -116,6 +116,12 @@ func (n *snapshot) isAs(before *snapshot) bool {
 		})
 }
 
+// isSaid reports whether clients have said something since before: that is to be stored
+// before it is shown, where they wait for it. The values of sources are not waited for.
+func (n *snapshot) isSaid(before *snapshot) bool {
+	return !slices.Equal(n.said, before.said) || n.state.Live != before.state.Live || n.state.Services != before.state.Services
+}
+
 // Digest implements [subscription.Digester].
 func (n *snapshot) Digest(v subscription.View) uint64 {
 	v = n.same(v)

@@ -92,7 +92,7 @@ type Watch struct {
 	sent     uint64 // version that the last NOTIFY showed
 	sentAt   int64  // when that left, Unix time in nanoseconds
 	digest   uint64 // of what the last NOTIFY showed; 0 where nobody asks
-	acked    uint64 // of what its watcher has acknowledged
+	acked    uint64 // of what its watcher has for certain; 0 where nobody knows
 	joined   bool   // resource.Joined was called, and Left was not
 	shown    bool   // sent is a version of this resource, and was taken
 	queued   bool

@@ -219,11 +219,16 @@ func (w *Watch) isDue(state State) bool {
 	return !w.shown || w.sent != state.Version(w.view)
 }
 
-// shows notes what a NOTIFY shows. d.mu is held.
+// shows notes what a NOTIFY shows. Until it is answered nobody knows what the watcher has:
+// it may come, and its answer get lost. d.mu is held.
 func (w *Watch) shows(state State) {
 	w.force, w.resumed, w.shown, w.sent = false, false, true, state.Version(w.view)
-	if w.dialog.registry.cfg.Events.Changed != nil {
-		w.digest = digestOf(state, w.view)
+	if w.dialog.registry.cfg.Events.Changed == nil {
+		return
+	}
+	if w.digest = digestOf(state, w.view); w.acked != 0 && w.acked != w.digest {
+		w.acked = 0
+		w.dialog.changed(false)
 	}
 }
 

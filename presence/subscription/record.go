@@ -38,8 +38,8 @@ type Turn struct {
 	// LocalSeq is a CSeq that no NOTIFY has had, nor will have for a while: a process
 	// that goes on begins above it, and a number is not used twice.
 	LocalSeq uint32
-	// Digests are those of what the watcher has acknowledged of each entity; 0 is
-	// nothing.
+	// Digests are those of what the watcher has of each entity: has acknowledged, and has
+	// been sent nothing else since. 0 is nothing, or nobody knows what.
 	Digests []uint64
 }
 
