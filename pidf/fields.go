@@ -56,8 +56,8 @@ type mode uint8
 
 const (
 	readAttrs  mode = iota // take the attributes of the start tag
-	readText               // take the text
-	readChild              // find the field of the current child, and read it
+	readText               // the text was read
+	readChild              // read the children that are of the field
 	readEnd                // note the mandatory fields that the document lacks
 	writing                // write attributes, then children or the text
 	counting               // count what writing will write
@@ -75,7 +75,6 @@ type frame struct {
 	own   nsID        // namespace of the element
 	ns    nsID        // of the fields that are listed next
 	open  bool        // writing: the start tag is not finished; validating: any attribute may come
-	text  bool        // the element holds a text
 	exact bool        // reading: no other namespace is taken for that of a field
 	i     int         // number of the field that is listed
 	n     int         // typed children that were read or written
@@ -87,10 +86,15 @@ type reading struct {
 	name  string // local name of the child whose field is looked for; empty once it is found
 	done  outcome
 	once  bool   // the field that was found has room for one
+	fresh bool   // the child is offered to all fields, from the first
 	seen  uint64 // the fields that were there, one bit for each
+	need  uint64 // the mandatory ones
 	loose []loose
-	value string // of the text
-	bad   string // why that could not be read
+	value string // naming: the id
+	bad   string // why the text could not be read
+
+	foreign bool // an element of a Type, or in one
+	single  bool // stay at the child that was read
 }
 
 type outcome uint8
@@ -161,7 +165,23 @@ func (f *Fields) AnyAttr() {
 // skip counts a child, and reports whether it is not the one that is looked for.
 func (f *Fields) skip(name string) bool {
 	f.i++
-	return f.want && f.name != name
+	return f.want && f.name != name && f.passes(name)
+}
+
+// passes begins with the children, if no field has yet, and reports whether the first is none of that name.
+func (f *Fields) passes(name string) bool {
+	if f.mode != readAttrs {
+		return true
+	}
+	f.begin()
+	return f.name != name
+}
+
+// needs notes a mandatory child, for the end.
+func (f *Fields) needs(r Rule) {
+	if r&Need != 0 {
+		f.need |= f.bit()
+	}
 }
 
 // Attr lists an attribute without a namespace, or xml:lang.
@@ -176,13 +196,7 @@ func (f *Fields) Attr(name string, v any, r Rule, values ...string) {
 func (f *Fields) Text(v any, r Rule, values ...string) {
 	switch f.mode {
 	case readAttrs:
-		f.text = true
-	case readText:
-		if canonical, ok := f.d.parse(v, f.value, "", r, values); !ok {
-			f.bad = whyNot(v)
-		} else if !canonical {
-			f.x.setLeaf(leaf{raw: f.value})
-		}
+		f.readText(v, r, values)
 	case writing:
 		f.writeText(v, r, values)
 	case comparing:
@@ -196,7 +210,12 @@ func (f *Fields) Text(v any, r Rule, values ...string) {
 
 // Leaf lists a child that is a text, and that may come once; any number of times for a *[]string.
 func (f *Fields) Leaf(name string, v any, r Rule, values ...string) {
-	if !f.skip(name) {
+	skip := f.skip(name)
+	if f.needs(r); skip {
+		return
+	}
+	f.leaf(name, v, r, values)
+	for f.again(name) {
 		f.leaf(name, v, r, values)
 	}
 }
@@ -209,6 +228,9 @@ func (f *Fields) Flag(name string, v *bool) {
 	switch f.mode {
 	case readChild:
 		f.readFlag(name, v)
+		for f.again(name) {
+			f.readFlag(name, v)
+		}
 	case writing, counting:
 		if *v && f.next(name) {
 			f.w.leaf(f.ns, name, f.x.leaf(name, 0), "")
@@ -222,7 +244,11 @@ func (f *Fields) Flag(name string, v *bool) {
 
 // Time lists the time of the last change, a child called timestamp.
 func (f *Fields) Time(v *time.Time) {
-	if !f.skip("timestamp") && !(f.spare && v.IsZero()) {
+	if f.skip("timestamp") || f.spare && v.IsZero() {
+		return
+	}
+	f.leaf("timestamp", v, change, nil)
+	for f.again("timestamp") {
 		f.leaf("timestamp", v, change, nil)
 	}
 }
@@ -237,9 +263,11 @@ func (f *Fields) Notes(name string, v *[]Note) {
 func (f *Fields) notes(name string, v *[]Note) {
 	switch f.mode {
 	case readChild:
-		var n Note
-		if f.claim(false, false) && f.readNote(&n) {
-			*v = append(*v, n)
+		for more := true; more; more = f.again(name) {
+			var n Note
+			if f.claim(false, false) && f.readNote(&n) {
+				*v = append(*v, n)
+			}
 		}
 	case copying:
 		*v = slices.Clone(*v)
@@ -260,9 +288,13 @@ func (f *Fields) Note(name string, v **Note) {
 	}
 	switch {
 	case f.mode == readChild:
-		n := new(Note)
-		if f.claim(true, *v != nil) && f.readNote(n) {
-			*v = n
+		for more := true; more; more = f.again(name) {
+			if !f.claim(true, *v != nil) {
+				continue
+			}
+			if n := new(Note); f.readNote(n) {
+				*v = n
+			}
 		}
 	case *v == nil:
 	case f.mode == copying:
@@ -292,7 +324,12 @@ func One[T any, P interface {
 	*T
 	Element
 }](f *Fields, name string, v **T, r Rule) {
-	if !f.skip(name) && (*v != nil || r != 0 || !f.spare) {
+	skip := f.skip(name)
+	if f.needs(r); skip || *v == nil && r == 0 && f.spare {
+		return
+	}
+	one[T, P](f, name, v, r)
+	for f.again(name) {
 		one[T, P](f, name, v, r)
 	}
 }
@@ -334,17 +371,19 @@ func Many[T any, P interface {
 	}
 	switch f.mode {
 	case readChild:
-		if !f.claim(false, false) {
-			return
-		}
-		if *v == nil && name == "tuple" {
-			*v = make([]T, 0, 4) // what BluStar documents have
-		}
-		var none T
-		*v = append(*v, none)
-		child := P(&(*v)[len(*v)-1])
-		if !f.read(child.extra(), child.Fields) {
-			*v = (*v)[:len(*v)-1]
+		for more := true; more; more = f.again(name) {
+			if !f.claim(false, false) {
+				continue
+			}
+			if *v == nil && name == "tuple" {
+				*v = make([]T, 0, 4) // what BluStar documents have
+			}
+			var none T
+			*v = append(*v, none)
+			child := P(&(*v)[len(*v)-1])
+			if !f.read(child.extra(), child.Fields) {
+				*v = (*v)[:len(*v)-1]
+			}
 		}
 	case copying:
 		*v = slices.Clone(*v)
@@ -381,22 +420,25 @@ func (f *Fields) child(name string, e Element) {
 
 // inline lists a child whose fields are in the Go type of its parent. What it holds besides them is in x.
 func (f *Fields) inline(name string, x *Extra, r Rule, fields func(*Fields)) {
-	if f.skip(name) {
+	skip := f.skip(name)
+	if f.needs(r); skip {
 		return
 	}
 	switch f.mode {
 	case readChild:
-		before := len(f.loose)
-		if !f.claim(true, false) {
-			return
+		for more := true; more; more = f.again(name) {
+			before := len(f.loose)
+			if !f.claim(true, false) {
+				continue
+			}
+			if i := f.i; len(f.loose) < before { // it takes the place of another
+				*x = Extra{}
+				f.mode, f.want = clearing, false
+				fields(f)
+				f.want, f.i = true, i
+			}
+			f.read(x, fields)
 		}
-		if len(f.loose) < before { // it takes the place of another
-			*x = Extra{}
-			f.mode, f.want = clearing, false
-			fields(f)
-			f.want = true
-		}
-		f.read(x, fields)
 	case readEnd:
 		f.needed(name, r)
 	case writing, counting:

@@ -152,7 +152,7 @@ func (f *Fields) misplaced(t *Tuple) {
 		return
 	}
 	from, inner, around, occupied := d.From, f.frame, f.reading, false
-	f.x, f.loose = &t.Extra, nil
+	f.x, f.loose, f.single = &t.Extra, nil, true
 	switch f.name {
 	case "contact":
 		occupied = t.Contact != nil
@@ -177,6 +177,7 @@ func (f *Fields) misplaced(t *Tuple) {
 	f.name, f.done = "", moved
 	d.From = from
 	d.warn("taken out of status, for the tuple's")
+	f.advance()
 }
 
 // Fields lists the fields for this package.

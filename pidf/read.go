@@ -9,35 +9,39 @@ import (
 
 // read reads the element whose start tag was just read: its attributes, and then its text or its children. It reports
 // false where it gave up, and has then moved back to the start tag.
+//
+// A document in the order of the schema is read while the fields are listed once: each field takes the children that
+// come next. What none took is offered to all of them again, from the first.
 func (f *Fields) read(x *Extra, fields func(*Fields)) bool {
 	d, m, own := f.d, f.d.mark(), f.ns
 	// What is of this element alone. The rest of frame and reading is set before it is used.
-	x0, own0, exact, i, n, seen, loose := f.x, f.own, f.exact, f.i, f.n, f.seen, f.loose
-	f.x, f.own, f.text, f.i, f.n, f.seen = x, own, false, 0, 0, 0
+	x0, own0, exact, i, n, seen, need, fresh, loose := f.x, f.own, f.exact, f.i, f.n, f.seen, f.need, f.fresh, f.loose
+	f.x, f.own, f.i, f.n, f.seen, f.need, f.bad = x, own, 0, 0, 0, 0, ""
 	if loose != nil {
 		f.loose = nil
 	}
 	f.mode, f.want, f.name = readAttrs, true, ""
 	fields(f)
-	if x.Attrs = d.takeRest(); x.Attrs != nil {
-		if more := d.mentioned(x.Attrs); more != nil {
-			x.hide().declare = more
+	if f.mode == readAttrs {
+		f.begin()
+	}
+	for f.name != "" {
+		f.fresh, f.done, f.i, f.ns = true, unknown, 0, own
+		if fields(f); f.fresh && f.name != "" {
+			f.advance()
 		}
 	}
-	ok := true
-	if f.text {
-		var why string
-		if why, ok = f.readText(m, fields); !ok {
-			d.back(m, why)
-		}
-	} else {
-		f.readChildren(fields)
+	if f.need&^f.seen != 0 && d.Err == nil {
+		f.mode, f.want, f.i, f.ns = readEnd, false, 0, own
+		fields(f)
 	}
-	f.x, f.own, f.exact, f.i, f.n, f.seen, f.ns, f.mode, f.want = x0, own0, exact, i, n, seen, own, readChild, true
+	f.x, f.own, f.exact, f.i, f.n, f.seen, f.need, f.fresh, f.ns, f.mode, f.want = x0, own0, exact, i, n, seen, need, fresh, own, readChild, true
 	if f.loose != nil || loose != nil {
 		f.loose = loose
 	}
-	if !ok {
+	if f.bad != "" {
+		d.back(m, f.bad)
+		f.bad = ""
 		f.giveUp()
 		return false
 	}
@@ -45,46 +49,81 @@ func (f *Fields) read(x *Extra, fields func(*Fields)) bool {
 	return true
 }
 
-func (f *Fields) readText(m mark, fields func(*Fields)) (why string, ok bool) {
-	s, ok := f.d.text()
-	if !ok {
-		return "an element inside a text", false
+// restAttrs keeps the attributes that no field took.
+func (f *Fields) restAttrs() {
+	if f.x.Attrs = f.d.takeRest(); f.x.Attrs != nil {
+		if more := f.d.mentioned(f.x.Attrs); more != nil {
+			f.x.hide().declare = more
+		}
 	}
-	from := f.d.From
-	f.d.From = m.From
-	f.value, f.bad, f.mode, f.i, f.ns = s, "", readText, 0, f.own
-	fields(f)
-	f.d.From = from
-	return f.bad, f.bad == ""
 }
 
-func (f *Fields) readChildren(fields func(*Fields)) {
+// begin moves behind the start tag, to the first child.
+func (f *Fields) begin() {
+	f.restAttrs()
+	f.mode, f.done = readChild, moved
+	f.advance()
+}
+
+// advance keeps the current child, if no field took it, and moves to the next one. No core element has a field in a
+// namespace without a number.
+func (f *Fields) advance() {
 	d := f.d
-	for d.child(f.x, f.n) {
-		f.mode, f.name, f.done, f.i, f.ns = readChild, d.Name.Local, unknown, 0, f.own
-		fields(f)
+	for {
 		switch {
 		case f.done == taken:
 			f.n++
 		case f.done != moved && d.Err == nil:
 			d.keep(f.x, f.n)
 		}
+		if f.fresh = false; !d.child(f.x, f.n) {
+			f.name = ""
+			return
+		}
+		if f.name, f.done = d.Name.Local, unknown; d.Name.ID != idOther || f.foreign {
+			return
+		}
 	}
-	if d.Err == nil {
-		f.mode, f.want, f.i, f.ns = readEnd, false, 0, f.own
-		fields(f)
+}
+
+// again moves to the next child if a field has dealt with this one, and reports whether the next is for it, too.
+func (f *Fields) again(name string) bool {
+	if f.mode != readChild || f.done == unknown || f.single {
+		return false
 	}
+	f.advance()
+	return f.name == name
+}
+
+// readText reads the text of an element.
+func (f *Fields) readText(v any, r Rule, values []string) {
+	d, from := f.d, f.d.From
+	f.restAttrs()
+	f.mode = readText
+	s, ok := d.text()
+	if !ok {
+		f.bad = "an element inside a text"
+		return
+	}
+	end := d.From
+	d.From = from
+	if canonical, ok := d.parse(v, s, "", r, values); !ok {
+		f.bad = whyNot(v)
+	} else if !canonical {
+		f.x.setLeaf(leaf{raw: s})
+	}
+	d.From = end
 }
 
 // typed reads an extension as a Go value.
 func (f *Fields) typed(t *Type, e Element, looseName bool) bool {
-	outer, around, mode, want := f.frame, f.reading, f.mode, f.want
-	f.frame = frame{ns: f.spaceID(t.Name.Space), x: outer.x}
+	ns, exact, foreign := f.ns, f.exact, f.foreign
+	f.ns, f.exact, f.foreign = f.spaceID(t.Name.Space), false, true
 	if looseName {
 		f.d.warn("taken for an element of the namespace that it belongs to")
 	}
 	ok := f.read(e.extra(), e.Fields)
-	f.frame, f.reading, f.mode, f.want = outer, around, mode, want
+	f.ns, f.exact, f.foreign = ns, exact, foreign
 	return ok
 }
 
@@ -125,7 +164,7 @@ func (f *Fields) belongs() (ok, otherwise bool) {
 // spite of its namespace: that becomes an extension.
 func (f *Fields) claim(once, occupied bool) bool {
 	ok, otherwise := f.belongs()
-	if !ok {
+	if !ok || otherwise && !f.fresh { // all fields come first that it has the namespace of
 		return false
 	}
 	f.name, f.once = "", once

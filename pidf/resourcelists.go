@@ -145,25 +145,13 @@ func (l *List) Fields(f *Fields) {
 func (f *Fields) items(items *[]Item) {
 	f.i++
 	switch f.mode {
+	case readAttrs:
+		f.begin()
+		fallthrough
 	case readChild:
-		var item Item
-		switch f.name {
-		case "list":
-			One(f, f.name, &item.List, 0)
-		case Direct.String():
-			item.Entry = &Entry{Kind: Direct}
-		case Reference.String():
-			item.Entry = &Entry{Kind: Reference}
-		case External.String():
-			item.Entry = &Entry{Kind: External}
-		default:
-			return
+		for f.item(items) {
+			f.advance()
 		}
-		if item.Entry != nil && (!f.claim(false, false) || !f.read(&item.Entry.Extra, item.Entry.Fields)) || f.done != taken {
-			return
-		}
-		f.seen &^= f.bit()
-		*items = append(*items, item)
 	case counting:
 		f.n += len(*items)
 	case writing:
@@ -176,6 +164,31 @@ func (f *Fields) items(items *[]Item) {
 			}
 		}
 	}
+}
+
+// item reads an item, and reports whether the current child was none.
+func (f *Fields) item(items *[]Item) (dealt bool) {
+	var item Item
+	switch f.name {
+	case "list":
+		one(f, f.name, &item.List, 0)
+	case Direct.String():
+		item.Entry = &Entry{Kind: Direct}
+	case Reference.String():
+		item.Entry = &Entry{Kind: Reference}
+	case External.String():
+		item.Entry = &Entry{Kind: External}
+	default:
+		return false
+	}
+	if item.Entry != nil && f.claim(false, false) {
+		f.read(&item.Entry.Extra, item.Entry.Fields)
+	}
+	if f.done == taken {
+		*items = append(*items, item)
+	}
+	f.seen &^= f.bit()
+	return f.done != unknown
 }
 
 // Fields lists the fields for this package.

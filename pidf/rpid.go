@@ -174,11 +174,18 @@ func (u *UserInput) Fields(f *Fields) {
 // values lists the values of an enumeration that are elements. Those of a list that has audio come in its order.
 func (f *Fields) values(a *Activities, list, otherwise string) {
 	f.i++
+	if otherwise != "" {
+		f.need |= f.bit()
+	}
 	switch f.mode {
+	case readAttrs:
+		f.begin()
+		fallthrough
 	case readChild:
 		// One of another namespace, such as a place type of RFC 4589, is none of them.
-		if f.name != "" && (f.d.Name.ID == idRPID || isChoice(f.name)) && f.claim(false, false) {
+		for f.name != "" && f.name != "note" && (f.d.Name.ID == idRPID || isChoice(f.name)) && f.claim(false, false) {
 			f.readChoice(a)
+			f.advance()
 		}
 	case readEnd:
 		if otherwise != "" && len(a.Values) == 0 && !holdsElements(a.Extensions) {
@@ -275,8 +282,10 @@ func (f *Fields) medium(name string, v *string, list string) {
 	}
 	switch f.mode {
 	case readChild:
-		if f.claim(true, *v != "") {
-			f.readMedium(v)
+		for more := true; more; more = f.again(name) {
+			if f.claim(true, *v != "") {
+				f.readMedium(v)
+			}
 		}
 	case writing, counting:
 		if *v != "" && f.next(name) {
