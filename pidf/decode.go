@@ -2,7 +2,6 @@ package pidf
 
 import (
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/openblustar/blustar/pidf/internal/markup"
@@ -214,7 +213,7 @@ func (d *decoder) child(x *Extra, n int) bool {
 		case markup.End, markup.EOF:
 			return false
 		case markup.Text:
-			if !d.CDATA && markup.Trim(d.Chars) == "" {
+			if d.Blank {
 				continue
 			}
 			d.warn("text between elements kept")
@@ -260,7 +259,7 @@ func (d *decoder) text() (string, bool) {
 			}
 			return first, true
 		case markup.Text:
-			if buf == nil && first == "" && (d.CDATA || !strings.Contains(d.Chars, "&")) && !strings.Contains(d.Chars, "\r") {
+			if buf == nil && first == "" && d.Plain {
 				first = d.Chars
 				continue
 			}

@@ -30,7 +30,7 @@ func Canonical(s Scanner) string {
 		case End:
 			b = append(b, "</>"...)
 		case Text:
-			if s.CDATA || Trim(s.Chars) != "" {
+			if !s.Blank {
 				b = AppendEscaped(b, string(AppendText(nil, s.Chars, s.CDATA)))
 			}
 		}

@@ -34,24 +34,26 @@ func isNameInner(r rune) bool {
 	return r == 0xB7 || r >= 0x300 && r <= 0x36F || r == 0x203F || r == 0x2040 || isNameStart(r)
 }
 
-// isASCIIInner is isNameInner for a byte of its own, false for parts of others.
-func isASCIIInner(c byte) bool {
-	if c < 64 {
-		return uint64(nameInnerLow)>>c&1 != 0
-	}
-	return c < utf8.RuneSelf && uint64(nameStartHigh)>>(c-64)&1 != 0
-}
+// nameInner are the bytes that can stand in an NCName on their own, rather than as parts of others.
+var nameInner = [256]bool{'-': true, '.': true, '_': true,
+	'0': true, '1': true, '2': true, '3': true, '4': true, '5': true, '6': true, '7': true, '8': true, '9': true,
+	'A': true, 'B': true, 'C': true, 'D': true, 'E': true, 'F': true, 'G': true, 'H': true, 'I': true, 'J': true,
+	'K': true, 'L': true, 'M': true, 'N': true, 'O': true, 'P': true, 'Q': true, 'R': true, 'S': true, 'T': true,
+	'U': true, 'V': true, 'W': true, 'X': true, 'Y': true, 'Z': true,
+	'a': true, 'b': true, 'c': true, 'd': true, 'e': true, 'f': true, 'g': true, 'h': true, 'i': true, 'j': true,
+	'k': true, 'l': true, 'm': true, 'n': true, 'o': true, 'p': true, 'q': true, 'r': true, 's': true, 't': true,
+	'u': true, 'v': true, 'w': true, 'x': true, 'y': true, 'z': true}
 
 // ncNameLen returns the length of the NCName that s starts with, 0 where it starts with none.
 func ncNameLen(s string) int {
 	i := 0
-	for i < len(s) && isASCIIInner(s[i]) {
+	for i < len(s) && nameInner[s[i]] {
 		i++
 	}
-	if i > 0 && !isNameStart(rune(s[0])) {
+	if i > 0 && s[0] < 'A' { // a digit, a hyphen or a dot
 		return 0
 	}
-	for i < len(s) && (s[i] >= utf8.RuneSelf || isASCIIInner(s[i])) {
+	for i < len(s) && (s[i] >= utf8.RuneSelf || nameInner[s[i]]) {
 		r, size := utf8.DecodeRuneInString(s[i:])
 		if r == utf8.RuneError && size == 1 || i == 0 && !isNameStart(r) || !isNameInner(r) {
 			break

@@ -210,16 +210,32 @@ func fromWindows1252(s string) string {
 // checkCharacters refuses what XML has no place for (XML 1.0 §2.2). The document is valid UTF-8, which leaves the
 // control characters, U+FFFE and U+FFFF.
 func (s *Scanner) checkCharacters() bool {
-	for i := 0; i < len(s.Doc); i++ {
-		c := s.Doc[i]
-		if c >= 0x20 && c != 0xEF || c == '\n' || c == '\r' || c == '\t' {
-			continue
+	const low, high = 0x0101010101010101, 0x8080808080808080
+	for i := 0; i < len(s.Doc); {
+		end := min(i+8, len(s.Doc))
+		if d := s.Doc[i:end]; len(d) == 8 { // most are printable ASCII
+			x := uint64(d[0]) | uint64(d[1])<<8 | uint64(d[2])<<16 | uint64(d[3])<<24 | uint64(d[4])<<32 | uint64(d[5])<<40 | uint64(d[6])<<48 | uint64(d[7])<<56
+			if (x|(x-0x20*low))&high == 0 {
+				i = end
+				continue
+			}
 		}
-		if c == 0xEF && !strings.HasPrefix(s.Doc[i:], "\uFFFE") && !strings.HasPrefix(s.Doc[i:], "\uFFFF") {
-			continue
+		for ; i < end; i++ {
+			if !s.isAllowed(i) {
+				s.Fail(i, ErrSyntax, "a character that XML does not allow")
+				return false
+			}
 		}
-		s.Fail(i, ErrSyntax, "a character that XML does not allow")
-		return false
 	}
 	return true
+}
+
+func (s *Scanner) isAllowed(i int) bool {
+	switch c := s.Doc[i]; {
+	case c >= 0x20 && c != 0xEF, c == '\n', c == '\r', c == '\t':
+		return true
+	case c == 0xEF:
+		return !strings.HasPrefix(s.Doc[i:], "\uFFFE") && !strings.HasPrefix(s.Doc[i:], "\uFFFF")
+	}
+	return false
 }

@@ -18,7 +18,7 @@ func (s *Scanner) documentType() Kind {
 		return s.Fail(start, ErrDTD, "")
 	}
 	s.Pos += len("<!DOCTYPE") + end + 1
-	s.Chars = ""
+	s.Chars, s.Blank = "", true
 	s.Kind = Text
 	return Text
 }

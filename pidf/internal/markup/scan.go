@@ -28,9 +28,10 @@ type Scanner struct {
 	Name Name
 	// Of a start tag. Values are as written: Value resolves their references.
 	Attrs []Attr
-	// Of a text: its characters as written. CDATA says that references are none.
-	Chars string
-	CDATA bool
+	// Of a text: its characters as written. CDATA says that references are none, Blank that there is but white space, Plain
+	// that the characters are the text.
+	Chars               string
+	CDATA, Blank, Plain bool
 
 	SelfClosed bool // the start tag was <name/>: its end comes next
 	Open       []Open
@@ -197,16 +198,25 @@ func (s *Scanner) pop() Kind {
 
 func (s *Scanner) text() Kind {
 	rest := s.Doc[s.Pos:]
-	end := strings.IndexByte(rest, '<')
-	if end < 0 {
-		end = len(rest)
-	}
-	s.Chars, s.CDATA = rest[:end], false
-	if len(s.Open) == 0 {
-		if junk := trimLeft(s.Chars); junk != "" {
-			return s.Fail(s.Pos+len(s.Chars)-len(junk), ErrSyntax, "text outside the root element")
+	end, blank, plain, closing := 0, true, true, false
+	for end < len(rest) && rest[end] != '<' {
+		c := rest[end]
+		if c > ']' {
+			blank = false
+			end++
+			continue
 		}
-	} else if !s.checkText(s.Pos, s.Chars) {
+		blank = blank && isSpace(c)
+		plain = plain && c != '&' && c != '\r'
+		closing = closing || c == ']'
+		end++
+	}
+	s.Chars, s.CDATA, s.Blank, s.Plain = rest[:end], false, blank, plain
+	if len(s.Open) == 0 {
+		if !blank {
+			return s.Fail(s.Pos+end-len(trimLeft(s.Chars)), ErrSyntax, "text outside the root element")
+		}
+	} else if closing && !s.checkEnd(s.Pos, s.Chars) || !plain && !s.checkReferences(s.Pos, s.Chars) {
 		return EOF
 	}
 	s.Pos += end
@@ -214,13 +224,13 @@ func (s *Scanner) text() Kind {
 	return Text
 }
 
-// checkText checks the references in a text and that it does not hold "]]>" (XML 1.0 §2.4).
-func (s *Scanner) checkText(offset int, text string) bool {
+// checkEnd checks that a text does not hold "]]>" (XML 1.0 §2.4).
+func (s *Scanner) checkEnd(offset int, text string) bool {
 	if i := strings.Index(text, "]]>"); i >= 0 {
 		s.Fail(offset+i, ErrSyntax, "]]> in text")
 		return false
 	}
-	return s.checkReferences(offset, text)
+	return true
 }
 
 func (s *Scanner) checkReferences(offset int, text string) bool {
@@ -262,7 +272,7 @@ func (s *Scanner) declaration(rest string) Kind {
 		if end < 0 {
 			return s.Fail(s.Pos, ErrSyntax, "CDATA section without an end")
 		}
-		s.Chars, s.CDATA = body[:end], true
+		s.Chars, s.CDATA, s.Blank, s.Plain = body[:end], true, false, !strings.Contains(body[:end], "\r")
 		s.Pos += len("<![CDATA[") + end + len("]]>")
 		s.Kind = Text
 		return Text

@@ -124,26 +124,30 @@ func (s *Scanner) attribute(i int) (int, Attr) {
 	}
 	quote := doc[i]
 	i++
-	end := strings.IndexByte(doc[i:], quote)
-	if end < 0 {
-		s.Fail(i, ErrSyntax, "the value of attribute "+a.Written()+" does not end")
-		return i, a
-	}
-	a.raw = doc[i : i+end]
-	a.plain = true
-	for k := 0; k < len(a.raw); k++ {
-		switch a.raw[k] {
-		case '<':
-			s.Fail(i+k, ErrSyntax, "a < in the value of attribute "+a.Written())
+	from, plain := i, true
+	for ; i < len(doc) && doc[i] != quote; i++ {
+		switch c := doc[i]; {
+		case c > '<':
+		case c == '<':
+			if strings.IndexByte(doc[i:], quote) < 0 {
+				i = len(doc)
+				continue
+			}
+			s.Fail(i, ErrSyntax, "a < in the value of attribute "+a.Written())
 			return i, a
-		case '&', '\n', '\t', '\r':
-			a.plain = false
+		case c == '&', c < ' ':
+			plain = false
 		}
 	}
-	if !a.plain && !s.checkReferences(i, a.raw) {
+	if i >= len(doc) {
+		s.Fail(from, ErrSyntax, "the value of attribute "+a.Written()+" does not end")
 		return i, a
 	}
-	return i + end + 1, a
+	a.raw, a.plain = doc[from:i], plain
+	if !plain && !s.checkReferences(from, a.raw) {
+		return i, a
+	}
+	return i + 1, a
 }
 
 // QualifiedName splits the name that s starts with and returns its length, 0 where s starts with none
