@@ -95,18 +95,18 @@ func (d *decoder) release() {
 
 // classify returns the number of a namespace, and whether it is a spelling that is not its own.
 func (d *decoder) classify(space string) (id nsID, misspelt bool) {
-	id, misspelt = classify(space)
-	return id, misspelt || id == idOther && d.isSpelling(space, "")
-}
-
-// isSpelling reports whether a type knows a namespace as another spelling of its own; of any own if that is empty.
-func (d *decoder) isSpelling(space, own string) bool {
+	if id, misspelt = classify(space); id != idOther {
+		return id, misspelt
+	}
 	for _, t := range d.types {
-		if (own == "" || t.Name.Space == own) && slices.Contains(t.Spellings, space) {
-			return true
+		switch {
+		case t.Name.Space == space:
+			return d.fields.spaceID(space), false
+		case slices.Contains(t.Spellings, space):
+			return d.fields.spaceID(t.Name.Space), true
 		}
 	}
-	return false
+	return idOther, false
 }
 
 // trusted returns a scanner of what a decoder has read before, within its limits.

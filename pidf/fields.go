@@ -378,11 +378,12 @@ func Many[T any, P interface {
 			if *v == nil && name == "tuple" {
 				*v = make([]T, 0, 4) // what BluStar documents have
 			}
-			var none T
-			*v = append(*v, none)
-			child := P(&(*v)[len(*v)-1])
+			n := len(*v)
+			*v = slices.Grow(*v, 1)[:n+1]
+			clear((*v)[n:])
+			child := P(&(*v)[n])
 			if !f.read(child.extra(), child.Fields) {
-				*v = (*v)[:len(*v)-1]
+				*v = (*v)[:n]
 			}
 		}
 	case copying:

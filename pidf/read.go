@@ -80,7 +80,7 @@ func (f *Fields) advance() {
 			f.name = ""
 			return
 		}
-		if f.name, f.done = d.Name.Local, unknown; d.Name.ID != idOther || f.foreign {
+		if f.name, f.done = d.Name.Local, unknown; d.Name.ID != idOther && d.Name.ID < idCount || f.foreign {
 			return
 		}
 	}
@@ -148,7 +148,7 @@ func (f *Fields) belongs() (ok, otherwise bool) {
 	case got == f.ns:
 		return true, false
 	case got == idOther:
-		return f.ns >= idCount && (f.d.Name.Space == f.space(f.ns) || f.d.isSpelling(f.d.Name.Space, f.space(f.ns))), false
+		return f.ns >= idCount && f.d.Name.Space == f.space(f.ns), false
 	case got == idNone && f.d.unqualified:
 		return true, false
 	case f.exact:

@@ -221,21 +221,15 @@ func (s *Scanner) checkCharacters() bool {
 			}
 		}
 		for ; i < end; i++ {
-			if !s.isAllowed(i) {
+			c := s.Doc[i]
+			if c >= 0x20 && c != 0xEF || c == '\n' || c == '\r' || c == '\t' {
+				continue
+			}
+			if c != 0xEF || strings.HasPrefix(s.Doc[i:], "\uFFFE") || strings.HasPrefix(s.Doc[i:], "\uFFFF") {
 				s.Fail(i, ErrSyntax, "a character that XML does not allow")
 				return false
 			}
 		}
 	}
 	return true
-}
-
-func (s *Scanner) isAllowed(i int) bool {
-	switch c := s.Doc[i]; {
-	case c >= 0x20 && c != 0xEF, c == '\n', c == '\r', c == '\t':
-		return true
-	case c == 0xEF:
-		return !strings.HasPrefix(s.Doc[i:], "\uFFFE") && !strings.HasPrefix(s.Doc[i:], "\uFFFF")
-	}
-	return false
 }

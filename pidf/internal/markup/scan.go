@@ -200,15 +200,17 @@ func (s *Scanner) text() Kind {
 	rest := s.Doc[s.Pos:]
 	end, blank, plain, closing := 0, true, true, false
 	for end < len(rest) && rest[end] != '<' {
-		c := rest[end]
-		if c > ']' {
+		switch c := rest[end]; {
+		case c > ']':
 			blank = false
-			end++
-			continue
+		case c == ' ', c == '\n', c == '\t':
+		case c == '\r':
+			plain = false
+		default:
+			blank = false
+			plain = plain && c != '&'
+			closing = closing || c == ']'
 		}
-		blank = blank && isSpace(c)
-		plain = plain && c != '&' && c != '\r'
-		closing = closing || c == ']'
 		end++
 	}
 	s.Chars, s.CDATA, s.Blank, s.Plain = rest[:end], false, blank, plain
