@@ -2,6 +2,7 @@ package pidf
 
 import (
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/openblustar/blustar/pidf/internal/markup"
@@ -249,6 +250,7 @@ func (d *decoder) mentioned(attrs []Attr) (more []markup.Binding) {
 func (d *decoder) text() (string, bool) {
 	var (
 		first string
+		room  [128]byte
 		buf   []byte
 	)
 	for {
@@ -264,7 +266,7 @@ func (d *decoder) text() (string, bool) {
 				continue
 			}
 			if buf == nil {
-				buf = append(make([]byte, 0, len(first)+len(d.Chars)), first...)
+				buf = append(room[:0], first...)
 			}
 			buf = markup.AppendText(buf, d.Chars, d.CDATA)
 		case markup.Comment, markup.Instruction:
@@ -274,6 +276,16 @@ func (d *decoder) text() (string, bool) {
 			return "", false
 		}
 	}
+}
+
+// siblings returns for how many elements like the current one to make room, with n before it in room for most. Those of
+// the root may be many, and are counted.
+func (d *decoder) siblings(n, most int) int {
+	if n == 0 || n < most || n > 4 || len(d.Open) != 2 {
+		return 1
+	}
+	tag := d.Doc[d.From : d.From+1+len(d.Open[1].Written)]
+	return min(strings.Count(d.Doc[d.From:], tag), d.Limits.Elements)
 }
 
 // mark is a start tag to move back to.

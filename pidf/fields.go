@@ -379,7 +379,7 @@ func Many[T any, P interface {
 				*v = make([]T, 0, 4) // what BluStar documents have
 			}
 			n := len(*v)
-			*v = slices.Grow(*v, 1)[:n+1]
+			*v = slices.Grow(*v, f.d.siblings(n, cap(*v)))[:n+1]
 			clear((*v)[n:])
 			child := P(&(*v)[n])
 			if !f.read(child.extra(), child.Fields) {
