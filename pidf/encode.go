@@ -420,7 +420,7 @@ func (w *writer) extension(e *Extension) {
 // typed writes an extension that is a Go value.
 func (w *writer) typed(e *Extension) {
 	f, t := &w.f, e.kind
-	outer := f.frame
+	ns := f.ns
 	f.ns = f.spaceID(t.Name.Space)
 	switch {
 	case f.ns < idCount && !w.alone, f.ns >= idCount && (w.chose(f.ns) || w.choose(f.ns, t.Prefix) || w.choose(f.ns, e.xml) || w.tag(f.ns).prefix != "" ||
@@ -439,7 +439,7 @@ func (w *writer) typed(e *Extension) {
 		}
 		w.b = appendDeclared(w.b, string(alone.done()), declare)
 	}
-	f.frame, f.mode = outer, writing
+	f.ns = ns
 }
 
 // attrs writes unknown attributes, the last thing of a start tag. Those in a namespace have the prefix that they came

@@ -210,6 +210,12 @@ func (f *Fields) Text(v any, r Rule, values ...string) {
 
 // Leaf lists a child that is a text, and that may come once; any number of times for a *[]string.
 func (f *Fields) Leaf(name string, v any, r Rule, values ...string) {
+	if p, ok := v.(*string); !ok || !f.spare || *p != "" || r != 0 {
+		f.listLeaf(name, v, r, values)
+	}
+}
+
+func (f *Fields) listLeaf(name string, v any, r Rule, values []string) {
 	skip := f.skip(name)
 	if f.needs(r); skip {
 		return
@@ -244,7 +250,13 @@ func (f *Fields) Flag(name string, v *bool) {
 
 // Time lists the time of the last change, a child called timestamp.
 func (f *Fields) Time(v *time.Time) {
-	if f.skip("timestamp") || f.spare && v.IsZero() {
+	if !f.spare || !v.IsZero() {
+		f.time(v)
+	}
+}
+
+func (f *Fields) time(v *time.Time) {
+	if f.skip("timestamp") {
 		return
 	}
 	f.leaf("timestamp", v, change, nil)
@@ -255,12 +267,15 @@ func (f *Fields) Time(v *time.Time) {
 
 // Notes lists texts for humans.
 func (f *Fields) Notes(name string, v *[]Note) {
-	if !f.skip(name) && (len(*v) > 0 || !f.spare) {
+	if !f.spare || len(*v) > 0 {
 		f.notes(name, v)
 	}
 }
 
 func (f *Fields) notes(name string, v *[]Note) {
+	if f.skip(name) {
+		return
+	}
 	switch f.mode {
 	case readChild:
 		for more := true; more; more = f.again(name) {
@@ -324,8 +339,17 @@ func One[T any, P interface {
 	*T
 	Element
 }](f *Fields, name string, v **T, r Rule) {
+	if !f.spare || *v != nil || r != 0 {
+		listOne[T, P](f, name, v, r)
+	}
+}
+
+func listOne[T any, P interface {
+	*T
+	Element
+}](f *Fields, name string, v **T, r Rule) {
 	skip := f.skip(name)
-	if f.needs(r); skip || *v == nil && r == 0 && f.spare {
+	if f.needs(r); skip {
 		return
 	}
 	one[T, P](f, name, v, r)

@@ -99,12 +99,22 @@ func choices(f *Fields, a *Activities, list, otherwise string) {
 
 // Bounds lists the attributes from and until, as most of RPID has them, beside any others.
 func Bounds(f *Fields, from, until *time.Time) {
-	if f.spare && from.IsZero() && until.IsZero() {
-		return
+	if !f.spare || !from.IsZero() || !until.IsZero() {
+		f.bounds(from, until)
 	}
+}
+
+func (f *Fields) bounds(from, until *time.Time) {
 	f.Attr("from", from, 0)
 	f.Attr("until", until, 0)
 	f.AnyAttr()
+}
+
+// class lists the class of RFC 4480 §3.3.
+func (f *Fields) class(v *string) {
+	if !f.spare || *v != "" {
+		f.Leaf("class", v, 0)
+	}
 }
 
 // Fields lists the fields for this package.
