@@ -55,6 +55,8 @@ func (f *Fields) identity(v *string, otherwise string) {
 		f.w.raw(` id="`)
 		f.w.uniqueID("", otherwise)
 		f.w.raw(`"`)
+	case f.spare && f.w.dialect == BluStarDialect:
+		f.w.attr("id", *v)
 	case f.w.dialect == BluStarDialect:
 		f.writeAttr("id", v, r, nil)
 	case r&Need != 0 || *v != "":

@@ -17,27 +17,16 @@ const xmlDeclaration = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
 // Append appends the document in a dialect, without white space between elements, and returns the extended slice. The
 // result is well-formed UTF-8 whatever the values hold.
 func (p *Presence) Append(dst []byte, d Dialect) []byte {
-	if dst == nil {
-		dst = make([]byte, 0, p.sizeHint())
-	}
 	w := newWriter(dst, d)
-	w.presence(p)
-	return w.done()
-}
-
-// sizeHint returns about how many bytes the document takes, rather too many than too few for one as BluStar writes.
-func (p *Presence) sizeHint() int {
-	n := 512 + 160*len(p.Tuples) + 256*len(p.Devices) + 768*len(p.Persons)
-	for i := range p.Persons {
-		for k := range p.Persons[i].Extensions {
-			if e := &p.Persons[i].Extensions[k]; e.value != nil {
-				n += 512
-			} else {
-				n += len(e.xml)
-			}
-		}
+	if dst != nil {
+		w.presence(p)
+		return w.done()
 	}
-	return n
+	defer w.done()
+	w.b = w.scratch[:0]
+	w.presence(p)
+	w.scratch = w.b
+	return slices.Clone(w.b) // of its size alone
 }
 
 // writer appends elements to b.
@@ -59,7 +48,7 @@ type writer struct {
 	local  []markup.Binding // what the elements that are open declare themselves
 
 	f       Fields
-	scratch []byte // for comparisons
+	scratch []byte // for what is not appended to anything
 }
 
 // chosen is the tag of a namespace whose prefix this package does not choose. It keeps its strings for the next document,
@@ -72,6 +61,9 @@ type chosen struct {
 // writers spares each document the allocation of a writer.
 var writers = sync.Pool{New: func() any { return new(writer) }}
 
+// maxScratch is how much a writer holds on to.
+const maxScratch = 64 << 10
+
 // newWriter returns a writer, for document and then done.
 func newWriter(dst []byte, d Dialect) *writer {
 	w := writers.Get().(*writer)
@@ -83,6 +75,9 @@ func newWriter(dst []byte, d Dialect) *writer {
 func (w *writer) done() []byte {
 	b := w.b
 	clear(w.bound)
+	if cap(w.scratch) > maxScratch {
+		w.scratch = nil
+	}
 	*w = writer{ids: identifiers{used: w.ids.used[:0]}, scratch: w.scratch, bound: w.bound[:0], chosen: w.chosen[:0], f: Fields{uris: w.f.uris[:0]}}
 	writers.Put(w)
 	return b
@@ -102,7 +97,7 @@ func (w *writer) document(space nsID, name string, x *Extra, prolog, epilog []Ex
 	w.room = min(maxBound, defaultAttributes-8-len(x.Attrs))
 	w.f.ns, w.f.want = space, false
 	tag := w.root - len(name) - len(` xmlns=""`) - len(spaces[space])
-	w.f.element(span{tag, tag + len(name)}, x, fields)
+	w.f.element(span{tag, tag + len(name)}, x, nil, fields)
 	w.declare()
 	for i := range epilog {
 		w.raw("\n")
@@ -156,12 +151,13 @@ func (w *writer) attr(name, value string) {
 }
 
 // write writes the child whose turn it is.
-func (f *Fields) write(name string, x *Extra, fields func(*Fields)) {
-	f.element(f.w.startTag(f.ns, name), x, fields)
+func (f *Fields) write(name string, e Element) {
+	f.element(f.w.startTag(f.ns, name), e.extra(), e, nil)
 }
 
-// element writes what follows the name of a start tag. It writes an empty element where nothing does.
-func (f *Fields) element(name span, x *Extra, fields func(*Fields)) {
+// element writes what follows the name of a start tag, of e or else of what fields lists. It writes an empty element where
+// nothing does.
+func (f *Fields) element(name span, x *Extra, e Element, fields func(*Fields)) {
 	w, own, local := f.w, f.ns, len(f.w.local)
 	x0, left, own0, allow, i, n := f.x, f.left, f.own, f.allow, f.i, f.n
 	f.x, f.own, f.i, f.n = x, own, 0, 0
@@ -170,11 +166,15 @@ func (f *Fields) element(name span, x *Extra, fields func(*Fields)) {
 		f.left = nil
 	}
 	if len(x.Extensions) > 0 {
-		f.left = f.arrange(x, fields)
+		f.left = f.arrange(x, e, fields)
 	}
 	f.ns, f.open, f.allow, f.i, f.n = own, true, false, 0, 0
 	f.mode, f.spare = writing, x.hidden == nil
-	fields(f)
+	if e != nil {
+		e.Fields(f)
+	} else {
+		fields(f)
+	}
 	if len(f.left) > 0 {
 		f.writeLeft(math.MaxInt32)
 	}
@@ -247,7 +247,7 @@ func (f *Fields) writeLeft(place int32) {
 
 // arrange returns the extensions of an element in the order to write them in. Those that the schema has no place for go
 // to the end. One that could not be read is left out once its field has a value.
-func (f *Fields) arrange(x *Extra, fields func(*Fields)) []Extension {
+func (f *Fields) arrange(x *Extra, e Element, fields func(*Fields)) []Extension {
 	before, same, unread := int32(0), true, false
 	for i := range x.Extensions {
 		e := &x.Extensions[i]
@@ -261,6 +261,9 @@ func (f *Fields) arrange(x *Extra, fields func(*Fields)) []Extension {
 	es := slices.Clone(x.Extensions)
 	if unread {
 		f.mode, f.found, f.list = counting, f.found[:0], true
+		if e != nil {
+			fields = e.Fields
+		}
 		fields(f)
 		es = slices.DeleteFunc(es, func(e Extension) bool { return e.unread && slices.Contains(f.found, e.name.Local) })
 		f.list = false
@@ -425,12 +428,12 @@ func (w *writer) typed(e *Extension) {
 	switch {
 	case f.ns < idCount && !w.alone, f.ns >= idCount && (w.chose(f.ns) || w.choose(f.ns, t.Prefix) || w.choose(f.ns, e.xml) || w.tag(f.ns).prefix != "" ||
 		w.invent(t.Name.Space) && w.choose(f.ns, w.bound[len(w.bound)-1].Prefix)):
-		f.write(t.Name.Local, e.value.extra(), e.value.Fields)
+		f.write(t.Name.Local, e.value)
 	default: // no prefix is to be had from the root
 		alone := newWriter(nil, w.dialect)
 		alone.alone, alone.timeless, alone.bound = true, w.timeless, []markup.Binding{{Prefix: "ns0", Space: t.Name.Space}}
 		alone.f.ns = alone.f.spaceID(t.Name.Space)
-		alone.f.write(t.Name.Local, e.value.extra(), e.value.Fields)
+		alone.f.write(t.Name.Local, e.value)
 		declare := alone.bound
 		for id, used := range alone.used {
 			if used && tags[id].prefix != "" {

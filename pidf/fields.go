@@ -3,6 +3,8 @@ package pidf
 import (
 	"slices"
 	"time"
+
+	"github.com/openblustar/blustar/pidf/internal/xsd"
 )
 
 // Element is an XML element with a Go type of its own. Its method Fields lists what the element holds, in the order of
@@ -216,6 +218,10 @@ func (f *Fields) Leaf(name string, v any, r Rule, values ...string) {
 }
 
 func (f *Fields) listLeaf(name string, v any, r Rule, values []string) {
+	if p, ok := v.(*string); ok && f.spare { // nearly all that is written
+		f.plain(name, *p, r, values)
+		return
+	}
 	skip := f.skip(name)
 	if f.needs(r); skip {
 		return
@@ -256,6 +262,14 @@ func (f *Fields) Time(v *time.Time) {
 }
 
 func (f *Fields) time(v *time.Time) {
+	if f.spare {
+		if !f.w.timeless && f.next("timestamp") {
+			tag := f.w.startTag(f.ns, "timestamp")
+			f.w.b = xsd.AppendTime(append(f.w.b, '>'), *v)
+			f.w.endTag(tag)
+		}
+		return
+	}
 	if f.skip("timestamp") {
 		return
 	}
@@ -434,7 +448,7 @@ func (f *Fields) child(name string, e Element) {
 	switch f.mode {
 	case writing, counting:
 		if f.next(name) {
-			f.write(name, e.extra(), e.Fields)
+			f.write(name, e)
 		}
 	case comparing:
 		f.c.child(f, name, e)
@@ -445,6 +459,11 @@ func (f *Fields) child(name string, e Element) {
 
 // inline lists a child whose fields are in the Go type of its parent. What it holds besides them is in x.
 func (f *Fields) inline(name string, x *Extra, r Rule, fields func(*Fields)) {
+	if f.spare {
+		f.next(name)
+		f.element(f.w.startTag(f.ns, name), x, nil, fields)
+		return
+	}
 	skip := f.skip(name)
 	if f.needs(r); skip {
 		return
@@ -468,7 +487,7 @@ func (f *Fields) inline(name string, x *Extra, r Rule, fields func(*Fields)) {
 		f.needed(name, r)
 	case writing, counting:
 		if (!f.missing() || !x.isEmpty() || f.holds(fields)) && f.next(name) {
-			f.write(name, x, fields)
+			f.element(f.w.startTag(f.ns, name), x, nil, fields)
 		}
 	case comparing:
 		f.c.in(name, func() { f.c.fields(f, x, fields) })

@@ -283,14 +283,8 @@ func (f *Fields) readAttr(name string, v any, r Rule, values []string) {
 
 // leaf does with a child that is a text what the mode says.
 func (f *Fields) leaf(name string, v any, r Rule, values []string) {
-	switch v := v.(type) {
-	case *string:
-		if f.spare { // nearly all that is written
-			f.plain(name, *v, r, values)
-			return
-		}
-	case *[]string:
-		f.leaves(name, v)
+	if list, ok := v.(*[]string); ok {
+		f.leaves(name, list)
 		return
 	}
 	switch f.mode {

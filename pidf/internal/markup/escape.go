@@ -44,15 +44,18 @@ func escape(dst []byte, s string, not uint64) []byte {
 	done := 0
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c < 64 && not>>c&1 == 0 || c >= 64 && c < utf8.RuneSelf || c == '>' && !strings.HasSuffix(s[:i], "]]") {
-			i++
-			continue
-		}
-		if c >= utf8.RuneSelf {
+		if c >= 64 {
+			if c < utf8.RuneSelf {
+				i++
+				continue
+			}
 			if r, n := utf8.DecodeRuneInString(s[i:]); isChar(r) && (r != utf8.RuneError || n > 1) {
 				i += n
 				continue
 			}
+		} else if not>>c&1 == 0 || c == '>' && !strings.HasSuffix(s[:i], "]]") {
+			i++
+			continue
 		}
 		dst = append(dst, s[done:i]...)
 		n := 1
