@@ -43,3 +43,25 @@ func ExampleNewADVerifier() {
 	fmt.Println(err)
 	// Output: ldapdir: ADConfig.URLs: passwords need ldaps or StartTLS
 }
+
+func ExampleNewBindVerifier() {
+	v, err := ldapdir.NewBindVerifier(ldapdir.BindConfig{
+		Server:       ldapdir.Server{URLs: []string{"ldap://ldap.example.com"}, StartTLS: true},
+		BindDN:       "cn=presence,ou=services,dc=example,dc=com", // finds the entry of an account
+		BindPassword: ldapdir.PasswordFile("/etc/presence/bind-password"),
+		BaseDN:       "ou=people,dc=example,dc=com",
+		Domain:       "EXAMPLE", // alice, EXAMPLE\alice
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer v.Close()
+	guard, err := auth.New(auth.Config{Verifier: v})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(guard.Stats().Sessions)
+	// Output: 0
+}

@@ -2,11 +2,6 @@
 // HTTP: an API in JSON, a stream of events, and a page that shows both. It is one
 // [http.Handler], for a host to mount at the root of a server of its own.
 //
-//	stream := new(console.Stream)
-//	server, err := presence.New(presence.Config{…, Hooks: presence.Hooks{Changed: stream.Changed}})
-//	handler, err := console.New(console.Config{Server: server, Stream: stream})
-//	http.ListenAndServe("127.0.0.1:8080", handler)
-//
 // # The API
 //
 // An address is a sip or tel URI, percent-encoded as needed, or plain user@host.
