@@ -145,7 +145,7 @@ func checkAppointment(i int, a *aa.Appointment) error {
 	switch a.State {
 	case aa.CalendarFree, aa.CalendarTentative, aa.CalendarBusy, aa.CalendarOutOfOffice, aa.CalendarUnknown:
 	default:
-		return &InputError{at("state"), fmt.Sprintf("%q is not in the schema", a.State)}
+		return &InputError{at("state"), fmt.Sprintf("%q: want free, tentative, busy, out of office or unknown", a.State)}
 	}
 	if a.From.IsZero() || !a.End.After(a.From) {
 		return &InputError{at("end"), "must be after from"}
@@ -155,7 +155,7 @@ func checkAppointment(i int, a *aa.Appointment) error {
 
 func checkExternal(v ExternalState) error {
 	if v.Status != "" && (!slices.Contains(statuses, v.Status) || v.Status == aa.StatusOther) {
-		return &InputError{"status", fmt.Sprintf("%q is not in the schema", v.Status)}
+		return &InputError{"status", fmt.Sprintf("%q: want available, busy, away, do not disturb, be right back, inactive, signed out or unknown", v.Status)}
 	}
 	return checkTexts(v.Lifetime, text{"freeText", v.FreeText}, text{"fwdDestination", v.FwdDestination},
 		text{"telephoneEvent", v.TelephoneEvent})

@@ -63,7 +63,7 @@ func TestPageShows(t *testing.T) {
 	row := `[...document.querySelectorAll("tbody tr")].find((r) => r.innerText.includes("Tom Hanks"))`
 	require.Contains(t, b.eval(row+".innerText"), "busy")
 	require.Equal(t, float64(2), b.eval(row+`.querySelectorAll("time").length`), "since when, and until when at least")
-	require.Contains(t, b.text(), "of at most 200000")
+	require.Regexp(t, "of at most 200.?000", b.text())
 	b.keep("users")
 
 	w.put("/v1/lines/2720", `{"state":"busy"}`) // by the stream, in its row
@@ -224,13 +224,13 @@ func TestManyUsers(t *testing.T) {
 	w := newWorld(t, people(10_000), nil)
 	b := newTab(t, w.web.URL, 1000, 700)
 	b.until(`document.querySelectorAll("tbody tr").length === 50 && document.querySelector("#stream").dataset.state === "live"`)
-	require.Contains(t, b.text(), "1 to 50 of 10000")
+	require.Regexp(t, "1 to 50 of 10.?000", b.text())
 	feed := w.server.Feed()
 	for _, e := range people(10_000) {
 		require.NoError(t, feed.SetLine(t.Context(), e.Lines[0], busy))
 	}
 	b.until(`[...document.querySelectorAll("tbody tr")].every((r) => r.innerText.includes("busy"))`)
-	b.until(`document.querySelector(".counts").innerText.includes("10000 busy")`)
+	b.until(`/^10.?000 busy$/m.test(document.querySelector(".counts").innerText)`)
 	b.eval(`[...document.querySelectorAll("button")].find((x) => x.innerText === "Next").click()`)
-	b.until(`document.body.innerText.includes("51 to 100 of 10000")`)
+	b.until(`/51 to 100 of 10.?000/.test(document.body.innerText)`)
 }

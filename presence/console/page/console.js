@@ -39,12 +39,17 @@ function time(s) {
   const at = new Date(s), today = at.toDateString() === new Date().toDateString();
   return element("time", { datetime: s, title: s }, today ? at.toLocaleTimeString() : at.toLocaleString([], { dateStyle: "short", timeStyle: "medium" }));
 }
-const status = (s) => element("span", { class: "status", "data-status": s }, s);
-const userLink = (entity, text) => element("a", { href: "#/users/" + encodeURIComponent(entity) }, text || entity);
+const statuses = ["available", "busy", "away", "other", "unavailable", "signed out", "unknown"];
+const status = (s, text) => element("span", { class: "status", "data-status": s }, text || s);
+const number = (n) => n.toLocaleString();
+// address shows a URI: without the scheme that most have, and broken behind its @ if it must be.
+const address = (uri) => element("span", { title: uri }, ...uri.replace(/^sip:/, "").split(/(?<=@)/).flatMap((s, i) => i ? [element("wbr"), s] : [s]));
+const userLink = (entity, text) => element("a", { href: "#/users/" + encodeURIComponent(entity) }, text || address(entity));
 
-// table draws rows: columns are [heading, cell of row].
+// table draws rows: columns are [heading, cell of row, optional: left out where no row has it].
 function table(caption, columns, rows, decorate) {
-  if (!rows.length) return element("p", { class: "faint" }, caption + ": none");
+  if (!rows.length) return element("p", { class: "faint" }, "none");
+  columns = columns.filter(([, cell, optional]) => !optional || rows.some(cell));
   const head = element("tr", null, ...columns.map(([name]) => element("th", { scope: "col" }, name)));
   const body = element("tbody");
   for (const row of rows) {
@@ -56,6 +61,7 @@ function table(caption, columns, rows, decorate) {
   return element("table", null, element("caption", null, caption), element("thead", null, head), body);
 }
 
+const part = (name, content) => element("section", null, element("h2", null, name), content);
 const heading = (text) => element("h1", { tabindex: "-1" }, text);
 
 function pager(p, go) {
@@ -64,7 +70,7 @@ function pager(p, go) {
   back.onclick = () => go(Math.max(0, p.offset - p.limit));
   on.onclick = () => go(p.offset + p.limit);
   const to = p.offset + p.items.length;
-  return element("div", { class: "pager" }, back, on, element("span", { class: "faint" }, p.total ? `${p.offset + 1} to ${to} of ${p.total}` : "none"));
+  return element("div", { class: "pager" }, back, on, element("span", { class: "faint" }, p.total ? `${number(p.offset + 1)} to ${number(to)} of ${number(p.total)}` : "none"));
 }
 
 // The views. Each has open(), which draws it, and may have changed(event).
@@ -73,9 +79,9 @@ const users = {
   query: "", status: "", offset: 0, rows: new Map(),
   open() {
     this.list = element("div");
-    this.counts = element("ul", { class: "counts" });
+    this.counts = element("div");
     const search = element("input", { type: "search", id: "search", value: this.query, placeholder: "name, address, number or note", autocomplete: "off" });
-    const choice = element("select", null, ...["", "available", "busy", "away", "other", "unavailable", "signed out", "unknown"].map((s) =>
+    const choice = element("select", null, ...["", ...statuses].map((s) =>
       element("option", { value: s, selected: s === this.status }, s || "all")));
     let typing;
     search.oninput = () => { clearTimeout(typing); typing = setTimeout(() => { this.query = search.value; this.offset = 0; refresh(); }, 200); };
@@ -88,21 +94,25 @@ const users = {
     if (this.query) p.set("q", this.query);
     if (this.status) p.set("status", this.status);
     const [page, sum] = await Promise.all([get("v1/users?" + p, signal), get("v1/summary", signal)]);
-    const counts = [["clients", sum.clients], ["subscriptions", sum.subscriptions], ["watched addresses", sum.watches, sum.max_watches],
-      ["publications", sum.publications], ...Object.entries(sum.statuses).sort()];
-    this.counts.replaceChildren(...counts.map(([name, n, most]) => element("li", null, element("b", null, String(n)), " " + name + (most ? ` of at most ${most}` : ""))));
+    const count = (n, name) => element("li", null, element("b", null, number(n)), " " + name);
+    this.counts.replaceChildren(
+      element("ul", { class: "counts", "aria-label": "Users by status" }, ...statuses.filter((s) => sum.statuses[s]).map((s) =>
+        element("li", null, status(s, `${number(sum.statuses[s])} ${s}`)))),
+      element("ul", { class: "counts", "aria-label": "What the server holds" }, count(sum.clients, "clients"), count(sum.publications, "publications"),
+        count(sum.subscriptions, "subscriptions"), count(sum.watches, `watched addresses of at most ${number(sum.max_watches)}`)));
     this.rows.clear();
     const t = table("Users", [
       ["User", (u) => u.entity ? userLink(u.entity, u.name || u.entity) : u.name || u.id], ["Status", (u) => status(u.status)], ["Note", (u) => u.note],
-      ["Since", (u) => time(u.since)], ["Changes by itself", (u) => time(u.next_change)], ["Watchers", (u) => String(u.watchers || "")], ["Address", (u) => u.entity],
+      ["Since", (u) => time(u.since)], ["Changes by itself", (u) => time(u.next_change)], ["Watchers", (u) => String(u.watchers || "")], ["Address", (u) => u.entity && address(u.entity)],
     ], page.items, (line, u) => this.rows.set(u.entity, line));
+    t.classList.add("people");
     this.list.replaceChildren(t, pager(page, (offset) => { this.offset = offset; refresh(); }));
   },
   // changed writes one change into its row, if that is in sight.
   changed(e) {
     const line = this.rows.get(e.entity);
     if (line) {
-      const [, state, note, since] = line.children;
+      const [, state, note, since] = line.children; // these columns are always there
       state.replaceChildren(status(e.status));
       note.textContent = e.note;
       since.replaceChildren(time(e.timestamp));
@@ -116,7 +126,7 @@ const users = {
 
 function user(entity) {
   return {
-    open() { this.body = element("div"); return [element("p", null, element("a", { href: "#/users" }, "All users")), heading(entity), this.body]; },
+    open() { this.body = element("div"); return [element("p", null, element("a", { href: "#/users" }, "← All users")), heading(entity), this.body]; },
     async load(signal) {
       const u = await get("v1/users/" + encodeURIComponent(entity), signal);
       this.entity = u.entity;
@@ -131,23 +141,20 @@ function user(entity) {
         element("h2", null, "Why"),
         table("What every source says", [
           ["Source", (s) => s.source], ["Says", (s) => s.value], ["Result", (s) => s.won ? "won" : s.counts ? "lost" : "does not count"],
-          ["From", (s) => s.owner], ["Age", (s) => s.age], ["For", (s) => s.lifetime],
+          ["Said by", (s) => s.owner, true], ["Age", (s) => s.age, true], ["Holds for", (s) => s.lifetime, true],
         ], x.sources, (line, s) => s.won && line.classList.add("won")),
-        element("h2", null, "Lines"),
-        table("Lines", [["Line", (d) => d.dn], ["State", (d) => d.state], ["Forwarded to", (d) => d.forward]], p.devices),
-        element("h2", null, "Other presence system"),
-        table("Other presence system", [
-          ["Status", (e) => e.status], ["Text", (e) => e.freeText], ["Forwarded to", (e) => e.fwdDestination], ["Telephone", (e) => e.telephoneEvent],
-        ], p.external ? [p.external] : []),
-        element("h2", null, "Appointments"),
-        table("Appointments", [
-          ["From", (a) => time(a.from)], ["To", (a) => time(a.end)], ["State", (a) => a.state],
-          ["Subject", (a) => a.private ? "private" : a.subject], ["Place", (a) => a.private ? "" : a.location],
-        ], u.appointments),
-        element("h2", null, "Timeline"),
-        table("Last changes", [["When", (m) => time(m.timestamp)], ["Status", (m) => status(m.status)], ["Note", (m) => m.note]], u.timeline),
+        element("div", { class: "beside" },
+          part("Lines", table("Lines", [["Line", (d) => d.dn], ["State", (d) => d.state], ["Forwarded to", (d) => d.forward, true]], p.devices)),
+          part("Other presence system", table("Other presence system", [
+            ["Status", (e) => e.status], ["Text", (e) => e.freeText, true], ["Forwarded to", (e) => e.fwdDestination, true], ["Telephone", (e) => e.telephoneEvent, true],
+          ], p.external ? [p.external] : [])),
+          part("Appointments", table("Appointments", [
+            ["From", (a) => time(a.from)], ["To", (a) => time(a.end)], ["State", (a) => a.state],
+            ["Subject", (a) => a.private ? "private" : a.subject, true], ["Place", (a) => a.private ? "" : a.location, true],
+          ], u.appointments)),
+          part("Timeline", table("Last changes", [["When", (m) => time(m.timestamp)], ["Status", (m) => status(m.status)], ["Note", (m) => m.note, true]], u.timeline))),
         element("h2", null, "Clients"), clientTable(u.clients),
-        element("h2", null, "Watchers"), subscriptionTable(u.watchers),
+        element("h2", null, "Watchers"), subscriptionTable(u.watchers, true),
         element("h2", null, "Publications"), publicationTable(u.publications),
       ];
       this.body.replaceChildren(...parts);
@@ -168,13 +175,13 @@ const several = (list) => {
   return box;
 };
 const lastNotify = (s) => s.notified ? element("span", { class: /^2/.test(s.answer) ? "" : "bad" }, s.answer + ", ", time(s.notified)) : "";
-const subscriptionTable = (rows) => table("Subscriptions", [
-  ["Watcher", (s) => s.watcher], ["Account", (s) => s.account], ["Event", (s) => s.event],
-  ["Watches", (s) => several(s.resources || [])],
-  ["Flow", (s) => s.flow], ["Last NOTIFY", lastNotify], ["Under way", (s) => String(s.under_way || "")], ["Until", (s) => time(s.expires)],
+const subscriptionTable = (rows, ofOne) => table("Subscriptions", [
+  ["Watcher", (s) => element("span", null, address(s.watcher), ofOne && s.own ? " (own)" : "")], ["Account", (s) => s.account, true], ["Event", (s) => s.event],
+  ...ofOne ? [] : [["Watches", (s) => several(s.resources || [])]],
+  ["Flow", (s) => s.flow], ["Last NOTIFY", lastNotify, true], ["Under way", (s) => String(s.under_way || ""), true], ["Until", (s) => time(s.expires)],
 ], rows);
 const publicationTable = (rows) => table("Publications", [
-  ["User", (p) => p.entity ? userLink(p.entity, p.presentity) : p.presentity], ["Status", (p) => p.status], ["Note", (p) => p.note], ["From", (p) => p.owner],
+  ["User", (p) => p.entity ? userLink(p.entity, p.presentity) : p.presentity], ["Status", (p) => p.status], ["Note", (p) => p.note, true], ["From", (p) => p.owner],
   ["Received", (p) => time(p.received)], ["Until", (p) => time(p.expires)],
 ], rows);
 
