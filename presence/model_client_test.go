@@ -95,11 +95,14 @@ type peerDialog struct {
 	uri   string
 	list  bool
 	toTag string
-	told  string // the server's tag in what it was told last
 	seq   uint32
 	dead  bool
-	held  map[string]heldDoc
+	held  map[heldKey]heldDoc
 }
+
+// heldKey is the server's tag and an entity: a SUBSCRIBE that comes again to a server
+// that was restarted since opens a second dialog, and both may live.
+type heldKey struct{ tag, entity string }
 
 type heldDoc struct {
 	cseq uint32
@@ -132,12 +135,9 @@ func (d *peerDialog) take(req *sipx.Request) {
 		d.dead = true
 		return
 	}
-	if tag := req.From.Tag(); tag != d.told { // its SUBSCRIBE came again, to a server that knew nothing of the first
-		d.told, d.held = tag, map[string]heldDoc{}
-	}
 	for _, doc := range docs {
-		if d.held[doc.Entity].cseq < req.CSeq {
-			d.held[doc.Entity] = heldDoc{req.CSeq, seen(doc)}
+		if key := (heldKey{req.From.Tag(), doc.Entity}); d.held[key].cseq < req.CSeq {
+			d.held[key] = heldDoc{req.CSeq, seen(doc)}
 		}
 	}
 }
@@ -182,7 +182,7 @@ func brief(body string) string {
 func (p *peer) subscribe(uris []string, list bool, expires int) *peerDialog {
 	m := p.m
 	m.serial++
-	d := &peerDialog{peer: p, id: fmt.Sprintf("s%d", m.serial), uri: uris[0], list: list, seq: 1, held: map[string]heldDoc{}}
+	d := &peerDialog{peer: p, id: fmt.Sprintf("s%d", m.serial), uri: uris[0], list: list, seq: 1, held: map[heldKey]heldDoc{}}
 	m.mu.Lock()
 	m.dialogs[d.id] = d
 	p.dialogs = append(p.dialogs, d)

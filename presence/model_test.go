@@ -274,7 +274,7 @@ func (m *model) calm() {
 			if w.user == "?"+w.address.String() && m.ref.ids[w.address] != "" {
 				m.fail("%s: %s was not looked up again", d.callID, w.entity) // BSP-2.1-8
 			}
-			if got, want := pd.held[w.entity].view, m.ref.view(w.user, d.standard); got != want {
+			if got, want := pd.held[heldKey{tag, w.entity}].view, m.ref.view(w.user, d.standard); got != want {
 				m.fail("%s holds of %s\n  %s, want\n  %s", d.callID, w.entity, got, want)
 			}
 		}

@@ -263,6 +263,26 @@ func TestRestartTellsWhatChanged(t *testing.T) {
 	})
 }
 
+// BSX-11: which of two publications was refreshed last shows nothing new: after a restart
+// nobody is told so.
+func TestRestartAfterRefresh(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDurable(t)
+		desk, mobile := d.standard("tom", "192.0.2.8"), d.standard("tom", "192.0.2.9")
+		first := etag(desk.publish("", openBody("same")))
+		mobile.publish("", openBody("same"))
+		watcher, _ := d.standard("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		d.net.take()
+		desk.publish(first, openBody("same"))
+		require.Empty(t, watcher.of(d.net.take()))
+		d.synced()
+		d.kill()
+		d.start()
+		time.Sleep(presence.ResumeSpread)
+		require.Empty(t, watcher.of(d.net.take()))
+	})
+}
+
 // BSX-11: a NOTIFY that nobody had answered is sent again; one that was answered is not.
 func TestRestartUnderWay(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -368,8 +369,11 @@ func address(doc *pidf.Presence, entity string) {
 // appendPublished appends the tuples of all Standard publications, as they are passed
 // on: each with an ID that is unique in the composed document, and with a basic
 // status only if it is one (baresip publishes "unknown", RFC 3863 §4.1.4 has open and
-// closed).
+// closed). They stand in an order that a refresh does not change: a digest depends on it.
 func appendPublished(all []pidf.Tuple, list []*publication.Contribution) []pidf.Tuple {
+	if len(list) > 1 {
+		list = slices.SortedFunc(slices.Values(list), func(a, b *publication.Contribution) int { return cmp.Compare(a.Number, b.Number) })
+	}
 	for _, c := range list {
 		doc := c.Document()
 		if c.Rule != publication.Separate || doc == nil {
