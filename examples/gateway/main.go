@@ -35,6 +35,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory/ldapdir"
+	"github.com/openblustar/blustar/internal/heap"
 	"github.com/openblustar/blustar/internal/hostconfig"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/boltstore"
@@ -119,6 +120,7 @@ func serve(ctx context.Context, name string, stderr io.Writer) error {
 	if err := g.open(c); err != nil {
 		return err
 	}
+	defer heap.Keep(uint64(c.Limits.HeapRoom) << 20)()
 	return g.serve(ctx, stderr)
 }
 

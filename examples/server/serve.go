@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/openblustar/blustar/internal/heap"
 	"github.com/openblustar/blustar/internal/hostconfig"
 )
 
@@ -28,6 +29,7 @@ func serveCommand(ctx context.Context, args []string, e env) error {
 	if err != nil {
 		return err
 	}
+	defer heap.Keep(uint64(c.Limits.HeapRoom) << 20)()
 	return serve(ctx, c, e)
 }
 

@@ -141,6 +141,7 @@ func (c *Config) checkLimits() error {
 		{"limits.max_note", c.Limits.MaxNote, 1, math.MaxInt32},
 		{"limits.max_list", c.Limits.MaxList, 1, math.MaxInt32},
 		{"limits.max_subscriptions", c.Limits.MaxSubscriptions, 1, math.MaxInt32},
+		{"limits.heap_room", c.Limits.HeapRoom, 0, 1 << 20},
 	} {
 		if n.value < n.least || n.value > n.most {
 			return Wrong(n.key, "%d: want %d to %d", n.value, n.least, n.most)

@@ -132,6 +132,9 @@ type Limits struct {
 	MaxBody             int `json:"max_body"`
 	MaxList             int `json:"max_list"`
 	MaxSubscriptions    int `json:"max_subscriptions"`
+	// HeapRoom is how much garbage may come together, in MiB, so that the collector
+	// runs rarely; see package heap. 0 leaves it to the Go runtime.
+	HeapRoom int `json:"heap_room"`
 }
 
 // HTTP is the control API.
@@ -160,7 +163,7 @@ func Default() *Config {
 		},
 		Limits: Limits{
 			MaxSubscribeExpires: 300, MaxPublishExpires: 3600, MinExpires: 60,
-			MaxNote: 1024, MaxBody: 65536, MaxList: 500, MaxSubscriptions: 200_000,
+			MaxNote: 1024, MaxBody: 65536, MaxList: 500, MaxSubscriptions: 200_000, HeapRoom: 128,
 		},
 		HTTP: HTTP{Listen: "127.0.0.1:8080"},
 		Log:  Log{Level: "info", Format: "text"},

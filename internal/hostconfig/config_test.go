@@ -34,7 +34,7 @@ func TestDefaults(t *testing.T) {
 		MaxFailures: 4, FailureWindow: hostconfig.Duration(15 * time.Minute),
 	}, c.Auth)
 	require.Equal(t, hostconfig.Limits{
-		MaxSubscribeExpires: 300, MaxPublishExpires: 3600, MinExpires: 60, MaxNote: 1024, MaxBody: 65536, MaxList: 500, MaxSubscriptions: 200000,
+		MaxSubscribeExpires: 300, MaxPublishExpires: 3600, MinExpires: 60, MaxNote: 1024, MaxBody: 65536, MaxList: 500, MaxSubscriptions: 200000, HeapRoom: 128,
 	}, c.Limits) // BSP-4.1-2, BSP-4.3-1
 	require.Nil(t, c.ActiveDirectory)
 
@@ -65,7 +65,7 @@ func TestDocumentedExample(t *testing.T) {
 	  "directory": {"file": "users.json"},
 	  "active_directory": null,
 	  "limits": {"max_subscribe_expires": 300, "max_publish_expires": 3600, "min_expires": 60,
-	             "max_note": 1024, "max_body": 65536, "max_list": 500, "max_subscriptions": 200000},
+	             "max_note": 1024, "max_body": 65536, "max_list": 500, "max_subscriptions": 200000, "heap_room": 128},
 	  "http": {"listen": "127.0.0.1:8080", "token_file": ""},
 	  "log": {"level": "info", "format": "text"}
 	}`)
