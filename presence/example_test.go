@@ -25,7 +25,11 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	accounts, err := auth.NewLocalAccounts([]auth.Account{{Account: `DE\tom`, PasswordHash: tomsHash}})
+	hash, err := auth.HashPassword([]byte("tom's password"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	accounts, err := auth.NewLocalAccounts([]auth.Account{{Account: `DE\tom`, PasswordHash: hash}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -42,12 +46,9 @@ func Example() {
 
 	_ = server.Feed().SetLine(ctx, "2719", presence.LineState{State: aa.LineBusy})
 	view, _ := server.Presence(ctx, "sip:tom@example.com")
-	fmt.Println(view.Result.Status, "/", view.Result.Note)
+	fmt.Println(view.Result.Status, "/", view.Result.Note) // busy / In a call
 
 	_ = server.Shutdown(ctx) // last NOTIFYs
 	_ = sip.Shutdown(ctx)
 	// Output: busy / In a call
 }
-
-// tomsHash is a bcrypt hash, as examples/server hash-password prints it.
-const tomsHash = "$2a$04$CXt6Aoa2Wu9gt1tL5w5LxeAJvzBZmv2QxA46LlN5qpT6h0U6XNJIy"
