@@ -166,35 +166,47 @@ type watched struct {
 // whoAndWhat looks up the watcher, whose From must not be that of another user, and all that
 // it wants to watch.
 func (s *Server) whoAndWhat(ctx context.Context, sub *subscribing, uris []string) (user watched, list []watched, err error) {
-	var as []directory.Address
-	who, whoErr := directory.ParseAddress(bareURI(sub.req.From.URI))
-	if whoErr == nil {
-		as = append(as, who)
-	}
-	n := len(as)
-	list = make([]watched, len(uris))
-	for i, uri := range uris {
-		list[i] = watched{uri: uri, result: directory.Result{Err: directory.ErrNotFound}}
+	user.result.Err, list = directory.ErrNotFound, make([]watched, len(uris))
+	known := true // what the directory has at hand costs no list of addresses
+	look := func(w *watched, uri string) {
+		w.result.Err = directory.ErrNotFound
 		if a, err := directory.ParseAddress(uri); err == nil {
-			list[i].address = a
-			as = append(as, a)
+			w.address = a
+			if known {
+				w.result, known = s.peek(a)
+			}
 		}
 	}
-	results := s.lookup(ctx, partyOf(sub.req, sub.id), as)
-	user = watched{address: who, result: directory.Result{Err: directory.ErrNotFound}}
-	if n == 1 {
-		user.result = results[0]
+	look(&user, bareURI(sub.req.From.URI))
+	for i, uri := range uris {
+		list[i].uri = uri
+		look(&list[i], uri)
 	}
-	for i := range list {
-		if list[i].address.Scheme != "" {
-			list[i].result = results[n]
-			n++
-		}
+	if !known {
+		s.ask(ctx, partyOf(sub.req, sub.id), &user, list)
 	}
 	if err := s.mayBe(sub.id, user.result); err != nil {
 		return user, nil, s.notOneself(ctx, sub.exchange, err)
 	}
 	return user, list, nil
+}
+
+// ask looks up all that is an address.
+func (s *Server) ask(ctx context.Context, who party, user *watched, list []watched) {
+	all := make([]*watched, 0, 1+len(list))
+	as := make([]directory.Address, 0, 1+len(list))
+	add := func(w *watched) {
+		if w.address.Scheme != "" {
+			all, as = append(all, w), append(as, w.address)
+		}
+	}
+	add(user)
+	for i := range list {
+		add(&list[i])
+	}
+	for i, r := range s.lookup(ctx, who, as) {
+		all[i].result = r
+	}
 }
 
 // mayBe returns an error where an account may not have an address in From of which the

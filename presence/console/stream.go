@@ -56,7 +56,7 @@ func (s *Stream) Changed(c presence.Change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := moment{c.Status, strings.Clone(c.Note), stamp(c.Timestamp)}
-	s.remember(strings.Clone(c.Entity), m)
+	s.remember(c.Entity, m)
 	if len(s.listeners) == 0 {
 		return
 	}
@@ -92,6 +92,7 @@ func (s *Stream) remember(entity string, m moment) {
 			delete(s.users, oldest.Value.(*history).entity)
 			s.newest.Remove(oldest)
 		}
+		entity = strings.Clone(entity) // it may be a part of a request
 		at = s.newest.PushFront(&history{entity: entity})
 		s.users[entity] = at
 	}
