@@ -23,6 +23,8 @@ type weather struct {
 	loss   int                  // of 100 datagrams
 	copies map[string]int       // of each packet that were seen
 	due    map[string]time.Time // requests that arrive together
+
+	forgotten map[string]bool // dialogs, by Call-ID, whose NOTIFYs nobody answers
 }
 
 func (n *weather) fate(p sipxtest.Packet) sipxtest.Fate {
@@ -31,6 +33,9 @@ func (n *weather) fate(p sipxtest.Packet) sipxtest.Fate {
 	defer n.mu.Unlock()
 	if at, ok := n.due[key]; ok && strings.HasPrefix(key, "192.0.2.1:5060 ") {
 		return sipxtest.Fate{Delay: max(0, time.Until(at))}
+	}
+	if method, rest, _ := strings.Cut(string(p.Data), " "); method == "NOTIFY" && n.forgotten[callIDIn(rest)] {
+		return sipxtest.Fate{Drop: true}
 	}
 	n.copies[key]++
 	h := fnv.New64a()
@@ -47,6 +52,12 @@ func (n *weather) fate(p sipxtest.Packet) sipxtest.Fate {
 		}
 	}
 	return f
+}
+
+func callIDIn(message string) string {
+	_, rest, _ := strings.Cut(message, "\r\nCall-ID: ")
+	id, _, _ := strings.Cut(rest, "\r\n")
+	return id
 }
 
 func rand2(r *rand.Rand, most time.Duration) time.Duration {
@@ -145,9 +156,12 @@ func (d *peerDialog) take(req *sipx.Request) {
 // send sends a request; done is called with the response, or nil for none, with
 // model.mu held.
 func (p *peer) send(method, to, callID string, cseq uint32, body string, fields []string, done func(*sipx.Response)) {
-	agent := "Aastra BluStar Client/3.0.1.0"
+	agent, from := "Aastra BluStar Client/3.0.1.0", p.name
 	if p.standard {
 		agent = "Phone/1.0"
+		if method == "SUBSCRIBE" {
+			from = "phones" // of whom the directory knows nothing
+		}
 	}
 	transport := ""
 	if p.tcp {
@@ -155,7 +169,7 @@ func (p *peer) send(method, to, callID string, cseq uint32, body string, fields 
 	}
 	lines := append([]string{
 		method + " sip:192.0.2.1:5060" + transport + " SIP/2.0", "Via: SIP/2.0/UDP unused", "To: " + to, "Call-ID: " + callID,
-		"From: <sip:" + p.name + "@example.com>;tag=f" + callID, fmt.Sprintf("CSeq: %d %s", cseq, method),
+		"From: <sip:" + from + "@example.com>;tag=f" + callID, fmt.Sprintf("CSeq: %d %s", cseq, method),
 		"Contact: <" + p.contact + ">", "Event: presence", "User-Agent: " + agent,
 	}, fields...)
 	req := sipxtest.NewRequest(strings.Join(lines, "\n") + "\n\n" + body)

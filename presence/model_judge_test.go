@@ -1,6 +1,7 @@
 package presence_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -61,7 +62,9 @@ func (m *model) moment(events []event) {
 	m.advance(m.judged)
 	var together []exchange
 	var found []directory.Address
+	ended := false
 	for _, e := range events {
+		ended = ended || e.kind == connLost || errors.Is(e.err, sipx.ErrFlowClosed)
 		switch e.kind {
 		case exchanged:
 			together = append(together, e.exchange)
@@ -72,6 +75,11 @@ func (m *model) moment(events []event) {
 	before := m.ref
 	if len(together) > 0 { // a NOTIFY may leave before the answer to what caused it
 		ask := m.exchanged(together, found)
+		if ended { // what has changed may change back at once
+			for _, doc := range m.differing(m.ref) {
+				doc.asked = true
+			}
+		}
 		defer func() {
 			for _, a := range ask { // and what was asked for follow it
 				a.due = false
@@ -116,14 +124,13 @@ func (m *model) moment(events []event) {
 func (m *model) notifyDone(e event, tag string, tr *tracker) {
 	gone, silent, sentAt := tr.done(e.notify, e.res, e.err)
 	d := m.ref.dialogs[tag]
-	if c, ok := m.ref.current(d); ok && silent && !d.standard {
-		for _, other := range c.dialogs {
-			silent = silent && !m.trackers[other].answered.After(sentAt)
-		}
-	}
 	if e.res != nil {
 		tr.answered = e.at
+		if d.hasClient {
+			m.pulses[d.client] = e.at
+		}
 	}
+	silent = silent && !(d.state == refLive && d.hasClient && m.pulses[d.client].After(sentAt))
 	if gone || silent {
 		m.tracef("gone: %s %v", e.notify.CallID, e.err)
 		tr.unreachable = true

@@ -22,6 +22,7 @@ import (
 type reference struct {
 	now     time.Time
 	said    int                        // how often anything was published
+	share   int                        // of watches by the account of all telephones
 	entries map[string]directory.Entry // by ID
 	ids     map[directory.Address]string
 
@@ -75,6 +76,7 @@ type refClient struct {
 type refDialog struct {
 	callID, remoteTag string
 	standard, list    bool
+	fetch             bool // it has ended when everything was shown
 	watches           []refWatch
 	client            refEndpoint
 	from              directory.Address
@@ -140,8 +142,8 @@ const (
 	refServices   = "gam" // of a client that says nothing of its services
 )
 
-func newReference(entries []directory.Entry) *reference {
-	r := &reference{now: time.Now(), entries: map[string]directory.Entry{}, ids: map[directory.Address]string{},
+func newReference(entries []directory.Entry, share int) *reference {
+	r := &reference{now: time.Now(), share: share, entries: map[string]directory.Entry{}, ids: map[directory.Address]string{},
 		users: map[string]refUser{}, clients: map[refEndpoint]refClient{}, dialogs: map[string]refDialog{},
 		lines: map[string]refLine{}, calendars: map[string][]aa.Appointment{}, externals: map[string]refExternal{}}
 	for _, e := range entries {

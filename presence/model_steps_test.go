@@ -47,6 +47,8 @@ func (m *model) step() {
 		}
 	case n < 92, n < 95 && m.store != nil:
 		m.restart()
+	case n < 98 && !p.tcp:
+		m.reborn(p)
 	}
 	m.pass()
 }
@@ -268,6 +270,22 @@ func (m *model) mood(p *peer) {
 	}
 	m.network.Blackhole(p.host, dark)
 	m.tracef("%s dark=%t answers %+v", p.host, dark, p.answer)
+}
+
+// reborn has a client start again: it knows nothing of its dialogs, and answers nothing in
+// them.
+func (m *model) reborn(p *peer) {
+	m.tracef("%s starts again", p.host)
+	dialogs := p.live()
+	m.mu.Lock()
+	m.weather.mu.Lock()
+	for _, d := range dialogs {
+		d.dead = true
+		m.weather.forgotten[d.id] = true
+	}
+	m.weather.mu.Unlock()
+	m.mu.Unlock()
+	p.subscribe([]string{"sip:" + p.name + "@example.com"}, false, m.expires())
 }
 
 // restart ends the process, in order or by a crash, and starts another. That knows what

@@ -36,8 +36,12 @@ func (r *reference) subscribe(ex exchange) (status int, ask []asked) {
 		a, user := r.locate(uri, ex)
 		d.watches = append(d.watches, refWatch{uri, a, user})
 	}
+	if d.standard && r.tooMany(len(d.watches), ex.res.Status) {
+		return 403, nil
+	}
 	tag = ex.res.ToTag
 	if granted == 0 {
+		d.fetch = true
 		d.state, d.reason, d.endedAt, d.expires = refEnded, "timeout", r.now, r.now
 		r.dialogs[tag] = d
 		return 200, nil
@@ -47,6 +51,23 @@ func (r *reference) subscribe(ex exchange) (status int, ask []asked) {
 	}
 	r.dialogs[tag] = d
 	return 200, nil
+}
+
+// tooMany reports whether n watches more are beyond the share of the telephones' account
+// (BSX-4). Fetches count until their watchers have been shown everything, or could not be:
+// while there may be some, either answer is right.
+func (r *reference) tooMany(n, answered int) bool {
+	fetched := 0
+	for _, d := range r.dialogs {
+		switch {
+		case !d.standard:
+		case d.state == refLive:
+			n += len(d.watches)
+		case d.fetch && r.now.Before(d.endedAt.Add(10*time.Minute)):
+			fetched += len(d.watches)
+		}
+	}
+	return n > r.share || answered == 403 && n+fetched > r.share
 }
 
 // join ties a dialog to its client (BSP-4.1-1). Its first address is judged once the

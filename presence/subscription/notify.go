@@ -327,6 +327,9 @@ func (f *finalNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err er
 	if d.fetch {
 		d.Drop() // it has taken its part of the bounds until now
 	}
+	if res != nil {
+		d.pulse.beat()
+	}
 	d.registry.observe(res, 0, err)
 	d.registry.sendDone()
 }
