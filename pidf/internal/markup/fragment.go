@@ -74,16 +74,17 @@ func (s *Scanner) Mentioned(text string, more []Binding) []Binding {
 
 // mentions reports whether a qualified name with that prefix stands somewhere in xml.
 func mentions(xml, prefix string) bool {
-	for {
-		i := strings.Index(xml, prefix)
+	for from := 0; ; {
+		i := strings.Index(xml[from:], prefix)
 		if i < 0 {
 			return false
 		}
+		i += from
 		after := xml[i+len(prefix):]
 		if (i == 0 || !isNameByte(xml[i-1])) && len(after) > 1 && after[0] == ':' && isNameByte(after[1]) && after[1] != ':' {
 			return true
 		}
-		xml = xml[i+1:]
+		from = i + 1
 	}
 }
 
