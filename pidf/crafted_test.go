@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// written is what all documents have in common.
-type written interface{ AppendXML(dst []byte) []byte }
+// appender is what all documents have in common.
+type appender interface{ AppendXML(dst []byte) []byte }
 
 // blustar is a presence document that is written in the BluStar dialect.
 type blustar struct{ *pidf.Presence }
@@ -20,7 +20,7 @@ type blustar struct{ *pidf.Presence }
 func (b blustar) AppendXML(dst []byte) []byte { return b.Append(dst, pidf.BluStarDialect) }
 
 // crafted reads a document by the prefix of its name, and returns what is written for the Standard dialect, too.
-func crafted(name string, doc []byte) (d written, warnings []pidf.Warning, standard []byte, err error) {
+func crafted(name string, doc []byte) (d appender, warnings []pidf.Warning, standard []byte, err error) {
 	kind, _, _ := strings.Cut(name, "-")
 	switch kind {
 	case "rl":
@@ -80,6 +80,7 @@ func TestCrafted(t *testing.T) {
 			continue
 		}
 		out := d.AppendXML(nil)
+		written(t, doc, out, standard)
 		fmt.Fprintf(&report, "  %s\n", short.Replace(string(out)))
 		if !bytes.Equal(out, standard) {
 			fmt.Fprintf(&report, "  standard: %s\n", short.Replace(string(standard)))
@@ -100,17 +101,19 @@ func TestCrafted(t *testing.T) {
 	golden(t, "crafted.txt", report.Bytes())
 }
 
-// BSP-5.1-1: a document that was valid is valid when it is written, and Validate does not refuse it.
+// BSP-5.1-1: Validate does not refuse a document that is valid.
 func TestCraftedSchema(t *testing.T) {
 	v := newValidator(t)
 	names, documents := craftedDocuments(t)
+	var all [][]byte
 	for _, name := range names {
-		d, _, standard, err := crafted(name, documents[name])
-		if err != nil || v.check(t, "strict.xsd", map[string][]byte{"before.xml": documents[name]}) != "" {
-			continue
-		}
-		require.Empty(t, v.check(t, "strict.xsd", map[string][]byte{"after.xml": standard}), name)
-		if p, ok := d.(blustar); ok && name != "gml-id-clash" && name != "rpid-id-clash" {
+		all = append(all, documents[name])
+	}
+	valid, _, err := v.verdicts("strict.xsd", all)
+	require.NoError(t, err)
+	for i, name := range names {
+		d, _, _, err := crafted(name, documents[name])
+		if p, ok := d.(blustar); ok && err == nil && valid[i] && name != "gml-id-clash" && name != "rpid-id-clash" {
 			require.NoError(t, p.Validate(pidf.StandardDialect), name)
 		}
 	}
@@ -123,7 +126,6 @@ const (
 
 // The right namespace always wins a field, wherever it stands; the other element is kept, valid as before.
 func TestRightNamespaceWins(t *testing.T) {
-	v := newValidator(t)
 	for name, inner := range map[string]string{
 		"timestamp":   `<timestamp>2024-01-01T00:00:00Z</timestamp><dm:timestamp>2024-01-02T00:00:00Z</dm:timestamp>`,
 		"class":       `<class>wrong</class><rpid:class>right</rpid:class>`,
@@ -157,7 +159,6 @@ func TestRightNamespaceWins(t *testing.T) {
 			}
 			require.Len(t, person.Extensions, 1)
 			require.NoError(t, p.Validate(pidf.StandardDialect))
-			require.Empty(t, v.check(t, "strict.xsd", map[string][]byte{"after.xml": p.Append(nil, pidf.StandardDialect)}))
 		})
 	}
 }

@@ -75,6 +75,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			_ = p.Validate(dialect)
 		}
+		written(t, data, p.Append(nil, pidf.BluStarDialect), p.Append(nil, pidf.StandardDialect))
 	})
 }
 
@@ -91,6 +92,7 @@ func FuzzDecodeResourceLists(f *testing.F) {
 		}
 		out := r.AppendXML(nil)
 		wellFormed(t, out)
+		written(t, data, out, out)
 		q, err := pidf.Decoder{}.DecodeResourceLists(out)
 		require.NoError(t, err)
 		require.Equal(t, string(out), string(q.AppendXML(nil)), "%q", data)
@@ -107,6 +109,7 @@ func FuzzDecodeListInfo(f *testing.F) {
 		}
 		out := l.AppendXML(nil)
 		wellFormed(t, out)
+		written(t, data, out, out)
 		q, err := pidf.Decoder{}.DecodeListInfo(out)
 		require.NoError(t, err)
 		require.Equal(t, string(out), string(q.AppendXML(nil)), "%q", data)
@@ -123,6 +126,7 @@ func FuzzDecodeWatcherInfo(f *testing.F) {
 		}
 		out := i.AppendXML(nil)
 		wellFormed(t, out)
+		written(t, data, out, out)
 		q, err := pidf.Decoder{}.DecodeWatcherInfo(out)
 		require.NoError(t, err)
 		require.Equal(t, string(out), string(q.AppendXML(nil)), "%q", data)

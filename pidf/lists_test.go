@@ -30,12 +30,14 @@ func TestResourceLists(t *testing.T) {
 		require.NotEqual(t, pidf.Direct, e.Kind)
 	}
 	golden(t, "lists-nested.xml", r.AppendXML(nil))
+	written(t, nil, r.AppendXML(nil), r.AppendXML(nil))
 
 	// RFC 5364: copy control survives.
 	data := read(t, "lists", "copycontrol.xml")
 	r, err = pidf.Decoder{}.DecodeResourceLists(data)
 	require.NoError(t, err)
 	require.Equal(t, events(t, data), events(t, r.AppendXML(nil)))
+	written(t, data, r.AppendXML(nil), r.AppendXML(nil))
 }
 
 func TestNewResourceLists(t *testing.T) {
@@ -73,6 +75,7 @@ func TestListInfo(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, l.Warnings)
 	require.Equal(t, events(t, data), events(t, l.AppendXML(nil)))
+	written(t, data, l.AppendXML(nil), l.AppendXML(nil))
 	require.Equal(t, uint32(1), l.Version)
 	require.True(t, l.FullState)
 	require.Equal(t, []pidf.Note{{Lang: "en", Text: "Buddy List at Example"}, {Lang: "de", Text: "Liste der Freunde"}}, l.Names)
@@ -93,6 +96,7 @@ func TestAroundRoot(t *testing.T) {
 	watchers, err := pidf.Decoder{}.DecodeWatcherInfo([]byte(around(`<watcherinfo xmlns="urn:ietf:params:xml:ns:watcherinfo" version="1" state="full"/>`)))
 	require.NoError(t, err)
 	for _, out := range [][]byte{lists.AppendXML(nil), info.AppendXML(nil), watchers.AppendXML(nil)} {
+		written(t, nil, out, out)
 		all := events(t, out)
 		require.Equal(t, []string{"comment  before ", "instruction go on"}, all[:2])
 		require.Equal(t, "comment  after ", all[len(all)-1])
@@ -123,6 +127,7 @@ func TestWatcherInfo(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, i.Warnings)
 	require.Equal(t, events(t, data), events(t, i.AppendXML(nil)))
+	written(t, data, i.AppendXML(nil), i.AppendXML(nil))
 	seconds := func(n time.Duration) *time.Duration { n *= time.Second; return &n }
 	require.Equal(t, []pidf.Watcher{
 		{URI: "sip:userA@example.net", ID: "8ajksjda7s", Status: "active", Event: "approved", DurationSubscribed: seconds(509)},

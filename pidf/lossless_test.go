@@ -18,6 +18,7 @@ import (
 // decode and encode, in the same place: typed elements, unknown elements and attributes, comments and instructions,
 // with prefixes mixed, redeclared and shadowed.
 func TestLosslessInPlace(t *testing.T) {
+	test := t
 	rapid.Check(t, func(t *rapid.T) {
 		g := &generator{T: t, scope: []map[string]string{{"xml": "http://www.w3.org/XML/1998/namespace"}}}
 		g.presence()
@@ -31,6 +32,7 @@ func TestLosslessInPlace(t *testing.T) {
 		require.NoError(t, err, "%s", out)
 		require.Equal(t, string(out), string(q.Append(nil, pidf.BluStarDialect)))
 		require.True(t, pidf.Equal(p, q), "%v", pidf.Diff(p, q))
+		written(test, []byte(doc), out, p.Append(nil, pidf.StandardDialect))
 	})
 }
 
@@ -357,6 +359,7 @@ func (g *generator) bluStar() {
 // BSP-3-2, BSP-3-3: whatever the order of elements, and however often they come, each is still there after a decode and
 // encode; only their order is mended, once and for all.
 func TestLosslessDisorder(t *testing.T) {
+	test := t
 	rapid.Check(t, func(t *rapid.T) {
 		g := &generator{T: t, scope: []map[string]string{{"xml": "http://www.w3.org/XML/1998/namespace"}}, noIDs: true}
 		g.presence()
@@ -370,6 +373,7 @@ func TestLosslessDisorder(t *testing.T) {
 
 		p, err := aa.Decode(doc)
 		require.NoError(t, err, "%s", doc)
+		written(test, doc, p.Append(nil, pidf.BluStarDialect), p.Append(nil, pidf.StandardDialect))
 		for _, dialect := range []pidf.Dialect{pidf.BluStarDialect, pidf.StandardDialect} {
 			out := p.Append(nil, dialect)
 			q, err := aa.Decode(out)

@@ -64,6 +64,7 @@ func roundTrip(t testing.TB, data []byte) *pidf.Presence {
 	r, err := aa.Decode(standard)
 	require.NoError(t, err, "%s", standard)
 	require.Equal(t, string(standard), string(r.Append(nil, pidf.StandardDialect)), "encoding is idempotent")
+	written(t, data, first, standard)
 	return p
 }
 
