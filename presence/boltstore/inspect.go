@@ -1,6 +1,8 @@
 package boltstore
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -26,7 +28,7 @@ func inspect(path string) error {
 	case err == nil && !info.Mode().IsRegular():
 		return errors.New("it is not a regular file")
 	}
-	db, err := open(path, &bbolt.Options{ReadOnly: true, Timeout: lockPatience, NoStatistics: true})
+	db, err := open(path, &bbolt.Options{ReadOnly: true, PreLoadFreelist: true, Timeout: lockPatience, NoStatistics: true})
 	if err != nil {
 		return err
 	}
@@ -63,8 +65,34 @@ func inspectAll(tx *bbolt.Tx) error {
 	if v := binary.BigEndian.Uint32(data); v != format {
 		return fmt.Errorf("%w: %d; this program knows %d", ErrVersion, v, format)
 	}
-	return walk(tx, func(presence.Record) error { return nil })
+	if err := about.ForEach(func(k, _ []byte) error {
+		if !bytes.Equal(k, keyFormat) {
+			return fmt.Errorf("%w: %q is not known", ErrCorrupt, k)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if err := walk(tx, func(r presence.Record) error {
+		if tx.Bucket([]byte(r.Kind)).Get([]byte(r.Key)) == nil { // the way to it is damaged
+			return fmt.Errorf("%w: %s %q is not found", ErrCorrupt, r.Kind, r.Key)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	var wrong error // which pages are free is told by no record, and protected by no checksum
+	for err := range tx.Check(bbolt.WithKVStringer(silent{})) {
+		wrong = cmp.Or(wrong, fmt.Errorf("%w: %w", ErrCorrupt, err))
+	}
+	return wrong
 }
+
+// silent has a check not tell keys, whose length may be damaged.
+type silent struct{}
+
+func (silent) KeyToString([]byte) string   { return "" }
+func (silent) ValueToString([]byte) string { return "" }
 
 // open opens a database. A file that was cut off or changed makes bbolt panic.
 func open(path string, o *bbolt.Options) (db *bbolt.DB, err error) {

@@ -61,7 +61,7 @@ func Open(path string) (*Store, error) {
 	if err := inspect(path); err != nil {
 		return nil, fail(path, err)
 	}
-	db, err := open(path, &bbolt.Options{Timeout: lockPatience, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true, NoStatistics: true})
+	db, err := open(path, &bbolt.Options{Timeout: lockPatience, FreelistType: bbolt.FreelistMapType, NoStatistics: true})
 	if err != nil {
 		return nil, fail(path, err)
 	}
@@ -163,13 +163,20 @@ func (s *Store) Apply(ctx context.Context, batch []presence.Write) ([]uint64, er
 	return revisions, fail(s.path, err)
 }
 
+// maxRoom is how much memory, in bytes, is kept for the next batch.
+const maxRoom = 4 << 20
+
 // apply carries writes out. expired has the revision of a record compared though it
 // has expired.
 func (s *Store) apply(batch []presence.Write, expired bool) ([]uint64, error) {
 	revisions := make([]uint64, len(batch))
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	update := func(tx *bbolt.Tx) error {
 		room := s.room[:0]
-		defer func() { s.room = room }()
+		defer func() {
+			if s.room = room; cap(room) > maxRoom {
+				s.room = nil
+			}
+		}()
 		about := tx.Bucket(bucketAbout)
 		revision := about.Sequence()
 		buckets := make(map[string]*bbolt.Bucket)
@@ -210,8 +217,8 @@ func (s *Store) apply(batch []presence.Write, expired bool) ([]uint64, error) {
 			revisions[i] = revision
 		}
 		return about.SetSequence(revision)
-	})
-	if err != nil {
+	}
+	if err := guarded(func() error { return s.db.Update(update) }); err != nil {
 		return nil, err
 	}
 	return revisions, nil
