@@ -21,7 +21,7 @@ import (
 
 const (
 	// patience is how long a test waits for what another program does.
-	patience = 20 * time.Second
+	patience = time.Minute
 	// lifetime, in seconds, is when a program ends that a killed test left behind.
 	lifetime = "120"
 )

@@ -36,7 +36,7 @@ func FuzzAppointments(f *testing.F) {
 		}
 		began := time.Now()
 		found, err := view.Appointments(t.Context(), data)
-		require.Less(t, time.Since(began), 10*time.Second)
+		require.Less(t, time.Since(began), time.Minute)
 		require.LessOrEqual(t, len(found), 1000)
 		for _, a := range found {
 			require.NotEmpty(t, a.ID)

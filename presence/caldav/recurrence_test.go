@@ -193,7 +193,7 @@ func TestHostile(t *testing.T) {
 				began := time.Now()
 				found, _ := march(t).Appointments(t.Context(), vevent("DTSTART:"+start, "DURATION:PT1S", "RRULE:"+rule))
 				require.LessOrEqual(t, len(found), 1000)
-				require.Less(t, time.Since(began), 5*time.Second) // some ms; seconds only under load and the race detector
+				require.Less(t, time.Since(began), time.Minute) // some ms; without a bound it is for ever
 			})
 		}
 	}
@@ -219,7 +219,7 @@ func TestHostile(t *testing.T) {
 		found, err := march(t).Appointments(t.Context(), vevent("DTSTART:20260316T090000Z", "DURATION:PT1H", "ATTENDEE;CN="+strings.Repeat("x", 900_000)+":mailto:x"))
 		require.NoError(t, err)
 		require.Len(t, found, 1)
-		require.Less(t, time.Since(began), 5*time.Second)
+		require.Less(t, time.Since(began), time.Minute)
 	})
 	t.Run("many dates", func(t *testing.T) {
 		dates := strings.TrimSuffix(strings.Repeat("20260316T090000Z,", 3000), ",")
@@ -239,7 +239,7 @@ func TestHostile(t *testing.T) {
 			}
 			lines = append(lines, "EXDATE;TZID=Europe/Berlin:"+strings.Join(dates, ","))
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // it is minutes where each second meets each date
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // it is minutes where each second meets each date
 		defer cancel()
 		_, err := march(t).Appointments(ctx, vevent(lines...))
 		require.ErrorIs(t, err, caldav.ErrLimit)

@@ -129,11 +129,11 @@ func TestCutOff(t *testing.T) {
 func TestPausedLeaderWritesNothing(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	a := open(t, natsstore.Config{Conn: connect(t, s), Node: "a", Lease: 3 * time.Second})
+	a := open(t, natsstore.Config{Conn: connect(t, s), Node: "a", Lease: 10 * time.Second})
 	_, err := a.Apply(t.Context(), []presence.Write{record("one", "1")})
 	require.NoError(t, err)
 	natsstore.Pause(a)
-	b := standBy(t, natsstore.Config{Conn: connect(t, s), Node: "b", Lease: 3 * time.Second})
+	b := standBy(t, natsstore.Config{Conn: connect(t, s), Node: "b", Lease: 10 * time.Second})
 	b.wait(t)
 	require.True(t, a.Leads(), "so it believes")
 	_, err = a.Apply(t.Context(), []presence.Write{record("one", "from the past"), record("two", "x")})
