@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -263,14 +264,13 @@ func TestIdleConnectionsEnd(t *testing.T) {
 	} {
 		c, err := net.Dial("tcp", address(s, "tcp"))
 		require.NoError(t, err)
-		_, err = fmt.Fprint(c, text)
-		require.NoError(t, err)
+		_, _ = fmt.Fprint(c, text) // fails where it has ended before
 		require.NoError(t, c.SetReadDeadline(time.Now().Add(patience)))
 		buf := make([]byte, 4096)
-		for err == nil {
+		for err = nil; err == nil; {
 			_, err = c.Read(buf)
 		}
-		require.ErrorContains(t, err, "EOF", name)
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, name)
 		require.NoError(t, c.Close())
 	}
 }
