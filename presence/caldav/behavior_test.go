@@ -38,6 +38,7 @@ func TestBehavior(t *testing.T) {
 				require.NoError(t, err)
 				m, err := caldav.New(caldav.Config{
 					URL: "https://dav.example.com/", HTTPClient: &http.Client{Transport: rt}, Location: berlin, Logger: log,
+					Limits: caldav.Limits{ResponseBytes: 3 << 20}, // it is read to its end again and again
 					Credentials: func(_ context.Context, mail string) (caldav.Credentials, error) {
 						return caldav.Credentials{User: mail, Password: auth.NewSecret([]byte(calendartest.Canary))}, nil
 					},

@@ -36,7 +36,7 @@ func rig(t *testing.T, change func(*ews.Config)) calendartest.Rig {
 		Server: calendartest.Transport(e),
 		Monitor: func(t *testing.T, rt http.RoundTripper, log *slog.Logger) presence.CalendarMonitor {
 			cfg := config(front(t, rt))
-			cfg.Scheme, cfg.Logger, cfg.Limits.ResponseBytes = ews.Basic, log, 1<<20
+			cfg.Scheme, cfg.Logger, cfg.Limits.ResponseBytes = ews.Basic, log, 1<<19
 			cfg.Credentials = func(context.Context) (ews.Credentials, error) {
 				return ews.Credentials{User: calendartest.User, Password: auth.NewSecret([]byte(calendartest.Canary))}, nil
 			}

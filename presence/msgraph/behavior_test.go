@@ -38,7 +38,7 @@ func rig(t *testing.T, schedules string) calendartest.Rig {
 		Monitor: func(t *testing.T, rt http.RoundTripper, log *slog.Logger) presence.CalendarMonitor {
 			cfg := config(t, s)
 			cfg.HTTPClient, cfg.Logger = &http.Client{Transport: rt}, log
-			cfg.MaxResponse = 4 << 20 // it is read to its end again and again
+			cfg.MaxResponse = 1 << 21 // it is read to its end again and again
 			c, err := newApp(t, cfg).NewCalendar(msgraph.CalendarConfig{Schedules: schedules, Location: berlin})
 			require.NoError(t, err)
 			return c
