@@ -40,7 +40,7 @@ func davicalDatabase(t *testing.T) string {
 		missing(t, "PostgreSQL is not installed (Debian: postgresql)")
 	}
 	bin := filepath.Dir(programs[len(programs)-1])
-	folder, err := os.MkdirTemp("", "davical") // t.TempDir is closed to others
+	folder, err := os.MkdirTemp("/tmp", "davical") // others may go there, and the path of a socket must be short
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	var as []string

@@ -17,7 +17,11 @@ import (
 func (c *Console) getUsers(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
 	search, status := strings.ToLower(strings.TrimSpace(query.Get("q"))), query.Get("status")
-	var list []presence.UserInfo
+	type named struct {
+		name string // to sort by
+		presence.UserInfo
+	}
+	var found []named
 	held := make(map[string]presence.UserInfo)
 	for _, u := range c.cfg.Server.Users() {
 		held[u.ID] = u
@@ -28,7 +32,7 @@ func (c *Console) getUsers(w http.ResponseWriter, r *http.Request) error {
 		}
 		words = append(words, u.ID, u.Name, u.Entity, u.Note)
 		if search == "" || slices.ContainsFunc(words, func(s string) bool { return strings.Contains(strings.ToLower(s), search) }) {
-			list = append(list, u)
+			found = append(found, named{strings.ToLower(cmp.Or(u.Name, u.Entity)), u})
 		}
 	}
 	if c.cfg.Users != nil {
@@ -45,9 +49,11 @@ func (c *Console) getUsers(w http.ResponseWriter, r *http.Request) error {
 	for u := range maps.Values(held) {
 		add(u)
 	}
-	slices.SortFunc(list, func(a, b presence.UserInfo) int {
-		return cmp.Or(strings.Compare(strings.ToLower(cmp.Or(a.Name, a.Entity)), strings.ToLower(cmp.Or(b.Name, b.Entity))), strings.Compare(a.ID, b.ID))
-	})
+	slices.SortFunc(found, func(a, b named) int { return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.ID, b.ID)) })
+	list := make([]presence.UserInfo, len(found))
+	for i := range found {
+		list[i] = found[i].UserInfo
+	}
 	p, err := pageOf(r, list)
 	if err == nil {
 		writeJSON(w, http.StatusOK, p)
