@@ -68,6 +68,7 @@ const (
 	copying                // replace what is shared with the original
 	clearing               // empty what a displaced child had filled
 	naming                 // find the id
+	judging                // say whether a text that could not be read is right all the same
 )
 
 // frame is the state of one element.
@@ -205,6 +206,11 @@ func (f *Fields) Text(v any, r Rule, values ...string) {
 		f.c.value("", v, r, values)
 	case validating:
 		f.v.value("", v, r, values)
+	case judging:
+		// A string takes any text: it was an element that it could not take.
+		if _, isString := v.(*string); !isString && allows(v, f.value, r, values) {
+			f.value = ""
+		}
 	case copying:
 		copyValue(v)
 	}
@@ -393,6 +399,7 @@ func one[T any, P interface {
 		}
 	case *v != nil:
 		f.child(name, P(*v))
+	case f.mode == validating && f.v.unreadable(f, name, P(new(T))):
 	case r == 0:
 	case f.needed(name, r):
 		f.child(name, P(new(T)))

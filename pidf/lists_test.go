@@ -139,3 +139,17 @@ func TestWatcherInfo(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, p, q)
 }
+
+// A state of watcher information that RFC 3858 does not know, or none, is read as full, with a warning, and not changed.
+func TestWatcherInfoState(t *testing.T) {
+	for attr, warning := range map[string]string{` state="deleted"`: "state deleted read as full", "": "state missing"} {
+		data := []byte(`<watcherinfo xmlns="urn:ietf:params:xml:ns:watcherinfo" version="4294967296"` + attr + `/>`)
+		i, err := pidf.Decoder{}.DecodeWatcherInfo(data)
+		require.NoError(t, err)
+		require.False(t, i.Partial)
+		require.Equal(t, uint64(1)<<32, i.Version)
+		require.Len(t, i.Warnings, 1)
+		require.Equal(t, warning, i.Warnings[0].Text)
+		require.Equal(t, events(t, data), events(t, i.AppendXML(nil)))
+	}
+}

@@ -105,7 +105,6 @@ func (w *writer) presence(p *Presence) {
 	}
 }
 
-// Fields lists the fields for this package.
 func (p *Presence) Fields(f *Fields) {
 	f.Attr("entity", &p.Entity, Need)
 	Many(f, "tuple", &p.Tuples)
@@ -117,7 +116,6 @@ func (p *Presence) Fields(f *Fields) {
 	f.AnyEnd()
 }
 
-// Fields lists the fields for this package.
 func (t *Tuple) Fields(f *Fields) {
 	f.id(&t.ID, "tuple")
 	f.inline("status", &t.Status, Need, t.status)
@@ -182,13 +180,11 @@ func (f *Fields) misplaced(t *Tuple) {
 	f.advance()
 }
 
-// Fields lists the fields for this package.
 func (c *Contact) Fields(f *Fields) {
 	f.Attr("priority", &c.Priority, qvalue)
 	f.Text(&c.URI, 0)
 }
 
-// Fields lists the fields for this package.
 func (d *Device) Fields(f *Fields) {
 	f.id(&d.ID, "device")
 	f.Any()
@@ -202,7 +198,6 @@ func (d *Device) Fields(f *Fields) {
 	f.Time(&d.Timestamp)
 }
 
-// Fields lists the fields for this package.
 func (p *Person) Fields(f *Fields) {
 	f.id(&p.ID, "person")
 	f.Any()

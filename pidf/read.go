@@ -276,7 +276,7 @@ func (f *Fields) readAttr(name string, v any, r Rule, values []string) {
 	case !ok:
 		d.warn(name + ": " + whyNot(v) + ": kept as a text")
 		f.x.hide().missing |= f.bit()
-	case !canonical:
+	case !canonical, s == "": // there, and empty
 		f.x.setLeaf(leaf{name: "@" + name, raw: s})
 	}
 }

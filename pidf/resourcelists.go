@@ -124,7 +124,6 @@ func (r *ResourceLists) AppendXML(dst []byte) []byte {
 	return w.done()
 }
 
-// Fields lists the fields for this package.
 func (r *ResourceLists) Fields(f *Fields) {
 	// Names of other namespaces are never taken for those of resource lists: entries are full of extensions.
 	f.exact = true
@@ -133,7 +132,6 @@ func (r *ResourceLists) Fields(f *Fields) {
 	f.AnyEnd()
 }
 
-// Fields lists the fields for this package.
 func (l *List) Fields(f *Fields) {
 	f.Attr("name", &l.Name, Raw)
 	f.AnyAttr()
@@ -191,7 +189,6 @@ func (f *Fields) item(items *[]Item) (dealt bool) {
 	return f.done != unknown
 }
 
-// Fields lists the fields for this package.
 func (e *Entry) Fields(f *Fields) {
 	r := Need
 	if e.Kind == External {

@@ -52,7 +52,6 @@ func (l *ListInfo) AppendXML(dst []byte) []byte {
 	return w.done()
 }
 
-// Fields lists the fields for this package.
 func (l *ListInfo) Fields(f *Fields) {
 	f.Attr("uri", &l.URI, Need)
 	f.Attr("version", &l.Version, Need)
@@ -62,14 +61,12 @@ func (l *ListInfo) Fields(f *Fields) {
 	Many(f, "resource", &l.Resources)
 }
 
-// Fields lists the fields for this package.
 func (r *Resource) Fields(f *Fields) {
 	f.Attr("uri", &r.URI, Need)
 	f.Notes("name", &r.Names)
 	Many(f, "instance", &r.Instances)
 }
 
-// Fields lists the fields for this package.
 func (i *Instance) Fields(f *Fields) {
 	f.Attr("id", &i.ID, Need|Raw)
 	f.Attr("state", &i.State, Need, instanceStates)

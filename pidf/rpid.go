@@ -117,25 +117,18 @@ func (f *Fields) class(v *string) {
 	}
 }
 
-// Fields lists the fields for this package.
 func (a *Activities) Fields(f *Fields) { choices(f, a, activities, "") }
 
-// Fields lists the fields for this package.
 func (m *Mood) Fields(f *Fields) { choices(f, (*Activities)(m), moods, "unknown") }
 
-// Fields lists the fields for this package.
 func (p *PlaceType) Fields(f *Fields) { choices(f, (*Activities)(p), "other", "other") }
 
-// Fields lists the fields for this package.
 func (r *Relationship) Fields(f *Fields) { choices(f, (*Activities)(r), relationships, "") }
 
-// Fields lists the fields for this package.
 func (s *ServiceClass) Fields(f *Fields) { choices(f, (*Activities)(s), serviceClasses, "unknown") }
 
-// Fields lists the fields for this package.
 func (s *Sphere) Fields(f *Fields) { choices(f, (*Activities)(s), spheres, "") }
 
-// Fields lists the fields for this package.
 func (p *Privacy) Fields(f *Fields) {
 	a := (*Activities)(p)
 	Bounds(f, &a.From, &a.Until)
@@ -147,7 +140,6 @@ func (p *Privacy) Fields(f *Fields) {
 	f.AnyEnd()
 }
 
-// Fields lists the fields for this package.
 func (p *PlaceIs) Fields(f *Fields) {
 	Bounds(f, &p.From, &p.Until)
 	f.id(&p.ID, "")
@@ -157,14 +149,12 @@ func (p *PlaceIs) Fields(f *Fields) {
 	f.medium("text", &p.Text, textPlaces)
 }
 
-// Fields lists the fields for this package.
 func (s *StatusIcon) Fields(f *Fields) {
 	Bounds(f, &s.From, &s.Until)
 	f.id(&s.ID, "")
 	f.Text(&s.URI, 0)
 }
 
-// Fields lists the fields for this package.
 func (o *TimeOffset) Fields(f *Fields) {
 	Bounds(f, &o.From, &o.Until)
 	f.Attr("description", &o.Description, Raw)
@@ -172,7 +162,6 @@ func (o *TimeOffset) Fields(f *Fields) {
 	f.Text(&o.Minutes, Need)
 }
 
-// Fields lists the fields for this package.
 func (u *UserInput) Fields(f *Fields) {
 	f.Attr("idle-threshold", &u.IdleThreshold, positive)
 	f.Attr("last-input", &u.LastInput, 0)

@@ -238,6 +238,27 @@ func (v *validator) unread(f *Fields, name string) {
 	}
 }
 
+// unreadable reports a child whose text its field could not take, unless the schema would. It reports whether there is one.
+func (v *validator) unreadable(f *Fields, name string, e Element) bool {
+	for i := range f.x.Extensions {
+		x := &f.x.Extensions[i]
+		if !x.unread || x.name.Local != name {
+			continue
+		}
+		outer := f.frame
+		f.mode, f.frame, f.value = judging, frame{x: e.extra()}, x.Text()
+		if f.value == "" {
+			f.value = " "
+		}
+		e.Fields(f)
+		if f.mode, f.frame = validating, outer; f.value != "" {
+			v.report(name, "unreadable value")
+		}
+		return true
+	}
+	return false
+}
+
 // choices checks values that are elements.
 func (v *validator) choices(a *Activities, list string, need bool) {
 	if need && len(a.Values) == 0 && !holdsElements(a.Extensions) {

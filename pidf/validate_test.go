@@ -1,6 +1,8 @@
 package pidf_test
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -80,4 +82,48 @@ func TestValidateStandard(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorAs(t, q.Validate(pidf.StandardDialect), &violations)
 	require.Len(t, violations, 3)
+}
+
+// Validate agrees with the schemas about documents that were read.
+func TestValidateRead(t *testing.T) {
+	cases := map[string]struct{ inner, want string }{
+		"unknown attribute":            {`<tuple id="t" x="1"><status/></tuple>`, "presence/tuple[t]/@x: unknown attribute"},
+		"of a leaf":                    {`<tuple id="t"><status><basic x="1">open</basic></status></tuple>`, "presence/tuple[t]/status/basic/@x: unknown attribute"},
+		"second status":                {`<tuple id="t"><status/><status/></tuple>`, "presence/tuple[t]/status: one too many"},
+		"second contact":               {`<tuple id="t"><status/><contact>sip:a</contact><contact>sip:b</contact></tuple>`, "presence/tuple[t]/contact: one too many"},
+		"from":                         {`<dm:person id="p"><rpid:mood from="soon"><rpid:sad/></rpid:mood></dm:person>`, `presence/person[p]/mood/@from: "soon" is not allowed`},
+		"until":                        {`<dm:person id="p"><rpid:mood until=""><rpid:sad/></rpid:mood></dm:person>`, `presence/person[p]/mood/@until: "" is not allowed`},
+		"no integer":                   {`<dm:person id="p"><rpid:time-offset>1.5</rpid:time-offset></dm:person>`, "presence/person[p]/time-offset: unreadable value"},
+		"an integer that is too large": {`<dm:person id="p"><rpid:time-offset>99999999999999999999</rpid:time-offset></dm:person>`, ""},
+		"an element in a text":         {`<dm:person id="p"><rpid:status-icon>http://a<x xmlns="urn:x"/></rpid:status-icon></dm:person>`, "presence/person[p]/status-icon: unreadable value"},
+		"zero threshold":               {`<dm:person id="p"><rpid:user-input idle-threshold="0">idle</rpid:user-input></dm:person>`, `presence/person[p]/user-input/@idle-threshold: "0" is not allowed`},
+		"a large threshold":            {`<dm:person id="p"><rpid:user-input idle-threshold="99999999999999999999">idle</rpid:user-input></dm:person>`, ""},
+		"a time of long ago":           {`<tuple id="t"><status/><timestamp>-0044-03-15T00:00:00Z</timestamp></tuple>`, ""},
+		"language with spaces":         {`<note xml:lang=" en ">n</note>`, ""},
+		"attribute of XML Schema":      {`<dm:person id="p" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:schemaLocation="urn:x x.xsd"/>`, ""},
+	}
+	for name, test := range cases {
+		p, err := aa.Decode(body(test.inner))
+		require.NoError(t, err)
+		err = p.Validate(pidf.StandardDialect)
+		if test.want == "" {
+			require.NoError(t, err, name)
+		} else {
+			require.EqualError(t, err, "pidf: invalid document: "+test.want, name)
+		}
+	}
+	empty, err := aa.Decode([]byte(`<presence xmlns="urn:ietf:params:xml:ns:pidf" entity=""/>`))
+	require.NoError(t, err)
+	require.NoError(t, empty.Validate(pidf.StandardDialect))
+
+	v := newValidator(t)
+	names, documents := slices.Sorted(maps.Keys(cases)), [][]byte(nil)
+	for _, name := range names {
+		documents = append(documents, body(cases[name].inner))
+	}
+	valid, _, err := v.verdicts("strict.xsd", documents)
+	require.NoError(t, err)
+	for i, name := range names {
+		require.Equal(t, cases[name].want == "", valid[i], name)
+	}
 }

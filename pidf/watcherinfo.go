@@ -56,7 +56,6 @@ func (i *WatcherInfo) AppendXML(dst []byte) []byte {
 	return w.done()
 }
 
-// Fields lists the fields for this package.
 func (i *WatcherInfo) Fields(f *Fields) {
 	f.Attr("version", &i.Version, Need)
 	f.state(&i.Partial)
@@ -87,14 +86,12 @@ func (f *Fields) state(partial *bool) {
 	}
 }
 
-// Fields lists the fields for this package.
 func (l *WatcherList) Fields(f *Fields) {
 	f.Attr("resource", &l.Resource, Need)
 	f.Attr("package", &l.Package, Need|Raw)
 	Many(f, "watcher", &l.Watchers)
 }
 
-// Fields lists the fields for this package.
 func (w *Watcher) Fields(f *Fields) {
 	f.Attr("id", &w.ID, Need|Raw)
 	f.Attr("status", &w.Status, Need, watcherStatuses)

@@ -186,7 +186,6 @@ const (
 	forwardTypes    = "immediate"
 )
 
-// Fields lists the fields for package pidf.
 func (p *Presence) Fields(f *pidf.Fields) {
 	pidf.One(f, "blustar", &p.BluStar, 0)
 	pidf.One(f, "A400", &p.A400, 0)
@@ -194,7 +193,6 @@ func (p *Presence) Fields(f *pidf.Fields) {
 	pidf.Many(f, "calendar", &p.Calendar)
 }
 
-// Fields lists the fields for package pidf.
 func (b *BluStar) Fields(f *pidf.Fields) {
 	pidf.Bounds(f, &b.From, &b.Until)
 	f.Inline("status", &b.status, func(f *pidf.Fields) {
@@ -205,7 +203,6 @@ func (b *BluStar) Fields(f *pidf.Fields) {
 	f.Time(&b.Timestamp)
 }
 
-// Fields lists the fields for package pidf.
 func (a *A400) Fields(f *pidf.Fields) {
 	pidf.Bounds(f, &a.From, &a.Until)
 	f.In(pidf.NSRPID, "rpid")
@@ -214,7 +211,6 @@ func (a *A400) Fields(f *pidf.Fields) {
 	f.Time(&a.Timestamp)
 }
 
-// Fields lists the fields for package pidf.
 func (u *ExternalUC) Fields(f *pidf.Fields) {
 	pidf.Bounds(f, &u.From, &u.Until)
 	f.Leaf("status", (*string)(&u.Status), pidf.Need|pidf.Default, statuses)
@@ -224,7 +220,6 @@ func (u *ExternalUC) Fields(f *pidf.Fields) {
 	f.Time(&u.Timestamp)
 }
 
-// Fields lists the fields for package pidf.
 func (a *Appointment) Fields(f *pidf.Fields) {
 	f.AnyAttr()
 	f.Leaf("id", &a.ID, pidf.Need|pidf.Trim)
@@ -239,14 +234,12 @@ func (a *Appointment) Fields(f *pidf.Fields) {
 	f.Time(&a.Timestamp)
 }
 
-// Fields lists the fields for package pidf.
 func (l *Line) Fields(f *pidf.Fields) {
 	f.Leaf("DN", &l.DN, pidf.Need|pidf.Trim)
 	f.Leaf("state", (*string)(&l.State), pidf.Need|pidf.Default, lineStates)
 	pidf.One(f, "forward", &l.Forward, 0)
 }
 
-// Fields lists the fields for package pidf.
 func (w *Forward) Fields(f *pidf.Fields) {
 	f.Attr("type", &w.Type, pidf.Need|pidf.Default, forwardTypes)
 	f.Text(&w.Destination, 0)
