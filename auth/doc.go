@@ -106,6 +106,9 @@
 //     100,000 of each (MaxRecords); the one written longest ago goes, and its client signs
 //     in again. A source (for sessions, known users and nonces: an account) that has a
 //     sixteenth of them loses its own. Of challenges none goes; the next are derived
+//   - failures of accounts that a directory may lock, as many besides: none goes before its
+//     window ends. Where there is no room to count, attempts are [Unavailable], from the
+//     last quarter on but for those who signed in from there before
 //   - requests that wait for a check, MaxPending (128), a quarter of them of one source
 //     or account; and calls of a verifier under way, MaxVerifications (128):
 //     [Unavailable]

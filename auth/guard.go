@@ -60,7 +60,7 @@ func New(cfg Config) (*Guard, error) {
 		sessions:   newTable[session](cfg.MaxRecords),
 		throttle: &throttle{
 			max: [2]int{cfg.MaxFailures, cfg.MaxSourceFailures}, window: cfg.FailureWindow, shared: cfg.SharedSources,
-			known: newTable[struct{}](cfg.MaxRecords), failures: newTable[failures](cfg.MaxRecords), underway: make(map[recordKey]*gate),
+			known: newTable[struct{}](cfg.MaxRecords), lockable: newTable[failures](cfg.MaxRecords), failures: newTable[failures](cfg.MaxRecords), underway: make(map[recordKey]*gate),
 		},
 		nonces:      newTable[nonceUses](cfg.MaxRecords),
 		users:       newChecks("user", cfg.Verifier, cfg, cfg.MaxPending/4),
@@ -68,7 +68,7 @@ func New(cfg Config) (*Guard, error) {
 		digests:     newPlaces(cfg.MaxPending, cfg.MaxPending/4),
 		refusals:    refusals{log: cfg.Logger},
 	}
-	g.challenges.keeps = true
+	g.challenges.keeps, g.throttle.lockable.keeps = true, true
 	var secret [32]byte
 	_, _ = rand.Read(secret[:]) // never fails, see crypto/rand
 	g.macs.New = func() any { return hmac.New(sha256.New, secret[:]) }

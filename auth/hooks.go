@@ -65,7 +65,7 @@ func (g *Guard) Stats() Stats {
 	return Stats{
 		Challenges:    g.challenges.count(),
 		Sessions:      g.sessions.count(),
-		Failures:      g.throttle.failures.count(),
+		Failures:      g.throttle.lockable.count() + g.throttle.failures.count(),
 		Known:         g.throttle.known.count(),
 		Nonces:        g.nonces.count(),
 		Verifying:     int(g.counters.verifying.Load()),

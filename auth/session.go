@@ -79,14 +79,17 @@ func (g *Guard) forget(keys ...recordKey) {
 	}
 }
 
-// Disown ends the session that a request was accepted within, because its account is not
-// the one that From claims: who knows a user's From and Contact can sign in with them as
-// somebody else, from behind the same address. It returns what to answer: a challenge, or,
-// where the request brought credentials, that it is forbidden.
+// Disown is for a request that was accepted and is about another than its account, by From
+// or by its dialog: who knows a user's From and Contact can sign in with them as somebody
+// else, from behind the same address. It returns what to answer: a challenge, or, where the
+// request brought credentials, that it is forbidden. The session ends, unless the request
+// was a datagram without credentials, which anybody can forge: the user's answer to the
+// challenge ends an impostor's.
 func (g *Guard) Disown(ctx context.Context, r Request) Decision {
-	key := g.sessionKey(&r)
-	g.sessions.update(key, recordKey{}, time.Time{}, func(s session, _ bool) (session, bool) { return s, false })
-	g.forget(key)
+	if key := g.sessionKey(&r); r.Connection != 0 || r.hasRauth() {
+		g.sessions.update(key, recordKey{}, time.Time{}, func(s session, _ bool) (session, bool) { return s, false })
+		g.forget(key)
+	}
 	if r.hasRauth() || len(r.Authorization) > 0 {
 		return Decision{Verdict: Forbid, Reason: ErrNotPermitted}
 	}

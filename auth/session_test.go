@@ -113,11 +113,18 @@ func TestDisown(t *testing.T) {
 	require.Equal(t, `de\bill`, f.Check(r).Identity.Account)
 	d := f.Disown(t.Context(), r)
 	require.Equal(t, auth.Challenge, d.Verdict)
-	require.True(t, stored.Expires.IsZero())
+	require.Equal(t, `de\bill`, f.Check(r).Identity.Account, "a datagram, which may be forged, ends nothing")
 	answer := f.answer(r, d, `DE\tom`, "secret")
 	require.Equal(t, `de\tom`, f.Check(answer).Identity.Account)
+	require.True(t, stored.Expires.IsZero())
 	require.Equal(t, auth.Forbid, f.Disown(t.Context(), answer).Verdict, "who says who they are is not asked again")
 	require.Equal(t, auth.Challenge, f.Check(r).Verdict)
+
+	r.Connection = 1
+	require.Equal(t, auth.Accept, f.try(r, `DE\bill`, "other").Verdict)
+	require.Equal(t, auth.Challenge, f.Disown(t.Context(), r).Verdict)
+	require.True(t, stored.Expires.IsZero())
+	require.Equal(t, auth.Challenge, f.Check(r).Verdict, "a connection is who it is")
 }
 
 // Two users with one From, Contact and address: a success of the other ends the

@@ -100,6 +100,27 @@ func (t *table[V]) update(key, owner recordKey, expires time.Time, f func(V, boo
 	return keep && t.add(&record[V]{key: key, owner: owner, value: v, expires: expires}, now)
 }
 
+// room reports whether there is room for a record of the owner's, where as many others may
+// come before it: it is there already, or less than three quarters of the bounds are taken.
+// The last quarter is for the privileged.
+func (t *table[V]) room(key, owner recordKey, others int, privileged bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sweep(time.Now())
+	if t.records[key] != nil {
+		return true
+	}
+	own := 0
+	if l := t.owners[owner]; l != nil {
+		own = l.Len()
+	}
+	limit, share := t.limit, max(1, t.limit/ownShare)
+	if !privileged {
+		limit, share = limit-limit/4, share-share/4
+	}
+	return len(t.records)+others < limit && own+others < share
+}
+
 // change changes the value of a record that is there.
 func (t *table[V]) change(key recordKey, f func(*V)) {
 	t.mu.Lock()

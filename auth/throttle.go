@@ -21,9 +21,13 @@ type throttle struct {
 	shared []netip.Prefix
 	known  *table[struct{}] // accounts, and accounts with a source and a From
 
-	mu       sync.Mutex
-	failures *table[failures]
+	mu sync.Mutex
+	// lockable are the failures of accounts that a directory may lock. None makes room for
+	// another: who can fail often enough must not make the guard forget an account's.
+	lockable *table[failures]
+	failures *table[failures] // of the rest
 	underway map[recordKey]*gate
+	locking  int // attempts under way at accounts that a directory may lock
 }
 
 // gate is a key with attempts under way.
@@ -148,7 +152,7 @@ func (t *throttle) begin(ctx context.Context, a attempt) error {
 			return context.Cause(ctx)
 		}
 	}
-	if f, _ := t.failures.get(a.account); a.known || a.locks || len(f.names) < t.max[0] {
+	if f, _ := t.of(a, a.account).get(a.account); a.known || a.locks || len(f.names) < t.max[0] {
 		return nil
 	}
 	slow := time.NewTimer(slowDown)
@@ -167,7 +171,7 @@ func (t *throttle) enter(a attempt) (wait <-chan struct{}, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, l := range t.limits(a) {
-		f, _ := t.failures.get(l.key)
+		f, _ := t.of(a, l.key).get(l.key)
 		if len(f.names) >= l.max {
 			return nil, &heldError{t.window - time.Since(f.last)}
 		}
@@ -177,6 +181,12 @@ func (t *throttle) enter(a attempt) (wait <-chan struct{}, err error) {
 	}
 	if wait != nil {
 		return wait, nil
+	}
+	if a.locks {
+		if !t.lockable.room(a.account, a.owner, t.locking, a.known) {
+			return nil, ErrBusy
+		}
+		t.locking++
 	}
 	for _, k := range a.keys() {
 		g := t.underway[k]
@@ -191,10 +201,22 @@ func (t *throttle) enter(a attempt) (wait <-chan struct{}, err error) {
 
 // keys are those that an attempt is counted under.
 func (a attempt) keys() []recordKey {
-	if a.source == (recordKey{}) {
-		return []recordKey{a.account, a.party}
+	keys := append(make([]recordKey, 0, 4), a.account)
+	if !a.locks {
+		keys = append(keys, a.party)
 	}
-	return []recordKey{a.account, a.party, a.source}
+	if a.source != (recordKey{}) {
+		keys = append(keys, a.source)
+	}
+	return keys
+}
+
+// of is where the failures of a key are.
+func (t *throttle) of(a attempt, key recordKey) *table[failures] {
+	if a.locks && key == a.account {
+		return t.lockable
+	}
+	return t.failures
 }
 
 // end gives the place back, after the result was counted.
@@ -204,6 +226,9 @@ func (t *throttle) end(a attempt) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if a.locks {
+		t.locking--
+	}
 	for _, k := range a.keys() {
 		g := t.underway[k]
 		close(g.wake)
@@ -221,7 +246,7 @@ func (t *throttle) failed(a attempt) {
 	}
 	now := time.Now()
 	for _, k := range a.keys() {
-		t.failures.update(k, a.owner, now.Add(t.window), func(f failures, _ bool) (failures, bool) {
+		t.of(a, k).update(k, a.owner, now.Add(t.window), func(f failures, _ bool) (failures, bool) {
 			names := append(slices.Clone(f.names[max(0, len(f.names)-t.max[1]):]), a.names[0])
 			return failures{now, names}, true
 		})
@@ -238,11 +263,11 @@ func (t *throttle) succeeded(a attempt, id Identity, lifetime time.Duration) {
 	now := time.Now()
 	a.names = append(a.names, nameHash(id.Account))
 	for _, k := range append(a.keys(), a.client) {
-		f, found := t.failures.get(k)
+		f, found := t.of(a, k).get(k)
 		if !found {
 			continue
 		}
-		t.failures.update(k, a.owner, f.last.Add(t.window), func(f failures, _ bool) (failures, bool) {
+		t.of(a, k).update(k, a.owner, f.last.Add(t.window), func(f failures, _ bool) (failures, bool) {
 			f.names = slices.DeleteFunc(slices.Clone(f.names), func(n uint64) bool { return slices.Contains(a.names, n) })
 			return f, len(f.names) > 0
 		})

@@ -55,6 +55,52 @@ func TestThrottleByAccount(t *testing.T) {
 	})
 }
 
+// BSP-2.10-8, BSX-8: the count of an account that a directory may lock is pushed out by no
+// failures at others, of one source that many share or of many sources. Where there is no
+// room to count, nobody may try. The last quarter is for those who signed in before.
+func TestCountsOfFailuresArePushedOutByNobody(t *testing.T) {
+	for name, source := range map[string]func(i int) netip.Addr{
+		"a shared source": func(int) netip.Addr { return netip.MustParseAddr("198.51.100.1") },
+		"many sources":    func(i int) netip.Addr { return netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t, func(c *auth.Config) {
+					c.MaxRecords, c.SharedSources = 64, []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+				})
+				attacker := f.from("198.51.100.1")
+				known := attacker
+				known.From, known.Client = "sip:bill@example.com", "bill"
+				require.Equal(t, auth.Accept, f.try(known, `DE\bill`, "other").Verdict)
+				f.fail(attacker, `DE\tom`, 3)
+				full := 0
+				for i := range 200 {
+					attacker.Source = source(i)
+					switch d := f.try(attacker, fmt.Sprint("account ", i), "guess"); {
+					case errors.Is(d.Reason, auth.ErrBusy):
+						require.Equal(t, auth.Unavailable, d.Verdict)
+						require.NotZero(t, d.RetryAfter)
+						full++
+					default:
+						require.ErrorIs(t, d.Reason, auth.ErrBadCredentials)
+					}
+				}
+				require.NotZero(t, full)
+				calls := f.verifier.calls.Load()
+				require.LessOrEqual(t, calls, int64(64))
+				require.ErrorIs(t, f.try(f.from("192.0.2.77"), `DE\tom`, "guess").Reason, auth.ErrBadPassword, "the fourth")
+				for range 3 {
+					require.ErrorIs(t, f.try(f.from("192.0.2.78"), `DE\tom`, "guess").Reason, auth.ErrThrottled)
+				}
+				require.Equal(t, calls+1, f.verifier.calls.Load())
+				require.Equal(t, auth.Accept, f.try(known, `DE\bill`, "other").Verdict)
+				time.Sleep(15 * time.Minute)
+				require.Equal(t, auth.Accept, f.try(attacker, `DE\tom`, "secret").Verdict)
+			})
+		})
+	}
+}
+
 // BSP-2.10-8: likewise for one source, whatever the accounts, but several times as
 // often: it may be many users.
 func TestThrottleBySource(t *testing.T) {

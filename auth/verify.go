@@ -126,7 +126,7 @@ func (g *Guard) join(ctx context.Context, k *checks, a attempt, c Credentials) (
 // fly waits for the throttle, asks the verifier, and counts the result.
 func (g *Guard) fly(ctx context.Context, k *checks, a attempt, c Credentials) (Identity, error) {
 	if err := g.throttle.begin(ctx, a); err != nil {
-		if errors.Is(err, ErrThrottled) {
+		if errors.Is(err, ErrThrottled) || errors.Is(err, ErrBusy) {
 			return Identity{}, err
 		}
 		return Identity{}, unavailable(err).reason

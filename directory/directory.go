@@ -83,6 +83,14 @@ type Immediate interface {
 	Peek(a Address) (Result, bool)
 }
 
+// Accounts is what a [Directory] implements beside Lookup if it can tell which entry has an
+// account: "domain\\user" or "user", in any case. The errors are those of Lookup. A host
+// whose policy names watchers by address or group needs it: users may write an address
+// into From that the directory does not have.
+type Accounts interface {
+	LookupAccount(ctx context.Context, account string) (Entry, error)
+}
+
 // A Result is the answer for one address: the entry, or the error that Lookup
 // would have returned.
 type Result struct {

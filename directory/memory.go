@@ -8,6 +8,7 @@ import (
 	"iter"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/openblustar/blustar/internal/jsonfile"
 )
@@ -16,6 +17,7 @@ import (
 // concurrent use and does not change.
 type Memory struct {
 	byAddress map[Address][]Entry
+	byAccount map[string][]int // places in entries
 	entries   []Entry
 }
 
@@ -25,7 +27,7 @@ type Memory struct {
 // is no error here, but gets an [AmbiguousError] when it is looked up: it must
 // not keep all the others from working.
 func NewMemory(entries []Entry) (*Memory, error) {
-	m := &Memory{byAddress: make(map[Address][]Entry)}
+	m := &Memory{byAddress: make(map[Address][]Entry), byAccount: make(map[string][]int)}
 	ids := make(map[string]bool, len(entries))
 	for i, e := range entries {
 		if e.ID == "" {
@@ -63,6 +65,10 @@ func (m *Memory) add(e Entry) error {
 	}
 	e.SIP, e.Tel, e.Lines = values(sip), values(tel), values(lines)
 	e.Groups = slices.Clone(e.Groups)
+	if e.Account != "" {
+		key := fold(e.Account)
+		m.byAccount[key] = append(m.byAccount[key], len(m.entries))
+	}
 	m.entries = append(m.entries, e)
 	for _, a := range slices.Concat(sip, tel) {
 		m.byAddress[a] = append(m.byAddress[a], e)
@@ -117,6 +123,29 @@ func (m *Memory) Peek(a Address) (Result, bool) {
 		return Result{Err: err}, true
 	}
 }
+
+// LookupAccount implements [Accounts]. An entry whose account names no domain has it in any
+// domain.
+func (m *Memory) LookupAccount(ctx context.Context, account string) (Entry, error) {
+	account = fold(account)
+	found := m.byAccount[account]
+	if _, user, ok := strings.Cut(account, `\`); ok && len(found) == 0 {
+		found = m.byAccount[user]
+	}
+	switch {
+	case ctx.Err() != nil:
+		return Entry{}, ctx.Err()
+	case len(found) == 0:
+		return Entry{}, ErrNotFound
+	case len(found) > 1:
+		return Entry{}, fmt.Errorf("%w for account %s", ErrAmbiguous, quote(account))
+	}
+	return m.entries[found[0]], nil
+}
+
+// fold writes an account as it is compared. Letters with several lower-case forms (final
+// sigma, long s) come out as one.
+func fold(account string) string { return strings.ToLower(strings.ToUpper(account)) }
 
 // Len returns the number of entries.
 func (m *Memory) Len() int { return len(m.entries) }

@@ -39,6 +39,29 @@ func TestMemory(t *testing.T) {
 	})
 }
 
+// An entry is found by its account, in any case, and in any domain where it names none.
+func TestMemoryAccounts(t *testing.T) {
+	m, err := directory.NewMemory([]directory.Entry{
+		{ID: "tom", Account: `DE\Tom`}, {ID: "bare", Account: "Tom"}, {ID: "ann", Account: "ann"}, {ID: "contact"},
+		{ID: "one", Account: `de\two`}, {ID: "two", Account: `DE\TWO`}, {ID: "sigma", Account: "ΝΙΚΟΣ"},
+	})
+	require.NoError(t, err)
+	for account, id := range map[string]string{
+		`de\tom`: "tom", `fr\tom`: "bare", "tom": "bare", `de\ann`: "ann", "ANN": "ann", "νικος": "sigma", "νικοσ": "sigma",
+		"": "", `\`: "", `de\`: "", `de\nobody`: "", "contact": "",
+	} {
+		e, err := m.LookupAccount(t.Context(), account)
+		require.Equal(t, id, e.ID, account)
+		require.Equal(t, id == "", errors.Is(err, directory.ErrNotFound), account)
+	}
+	_, err = m.LookupAccount(t.Context(), `de\two`)
+	require.ErrorIs(t, err, directory.ErrAmbiguous)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = m.LookupAccount(ctx, "ann")
+	require.ErrorIs(t, err, context.Canceled)
+}
+
 // The same tests without Batch and without a type of its own.
 func TestFunc(t *testing.T) {
 	m, err := directory.LoadUsers("testdata/users.json")

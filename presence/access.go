@@ -51,9 +51,8 @@ func (s *Server) check(ctx context.Context, x *exchange, contact sipx.Address, d
 
 // disowner is what a [Guard] may be, too.
 type disowner interface {
-	// Disown ends the session that a request came within, since its account is not the
-	// one that From or the dialog is of, and returns the answer: a challenge where the
-	// request had no credentials.
+	// Disown is told of a request whose account is not the one that From or the dialog is
+	// of. It returns the answer: a challenge where the request had no credentials.
 	Disown(ctx context.Context, r auth.Request) auth.Decision
 }
 

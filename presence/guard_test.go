@@ -154,6 +154,8 @@ func TestImpostorBehindTheSameAddress(t *testing.T) {
 		require.Equal(t, []int{401, 200}, []int{first, second}, "a session of ann's")
 		first, second = as(`DE\tom`, send)
 		require.Equal(t, []int{401, 200}, []int{first, second}, "tom is asked")
+		first, second = as(`DE\tom`, send)
+		require.Equal(t, []int{401, 200}, []int{first, second}, "once more: the session of two users has ended")
 		first, second = as(`DE\ann`, send)
 		require.Equal(t, []int{200, 0}, []int{first, second}, "tom's session")
 		guard.EndSessions(func(auth.Identity) bool { return true })

@@ -62,6 +62,26 @@ func (s *Server) lookup(ctx context.Context, who party, as []directory.Address) 
 	return results
 }
 
+// lookupAccount asks the directory for the entry of an account, if it can tell.
+func (s *Server) lookupAccount(ctx context.Context, who party, account string) (r directory.Result) {
+	d, ok := s.cfg.Directory.(directory.Accounts)
+	if !ok {
+		return directory.Result{Err: directory.ErrNotFound}
+	}
+	if _, atHand := s.cfg.Directory.(directory.Immediate); !atHand {
+		if !s.lookups.enter(who) {
+			return directory.Result{Err: errBusy}
+		}
+		defer s.lookups.leave(who)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.LookupTimeout)
+	defer cancel()
+	if r.Entry, r.Err = d.LookupAccount(ctx, account); r.Err != nil && !errors.Is(r.Err, directory.ErrNotFound) {
+		s.cfg.Logger.Warn("directory look-up", "account", account, "error", r.Err)
+	}
+	return r
+}
+
 var errBusy = errors.New("presence: too many directory look-ups under way")
 
 // lookups bounds the look-ups under way: all of them, and those of one account or

@@ -1,7 +1,6 @@
 package presence
 
 import (
-	"cmp"
 	"net/netip"
 	"strings"
 
@@ -25,8 +24,24 @@ func partyOf(req *sipx.Request, id auth.Identity) party {
 	return party{source: subscription.SourceOf(req.Flow)}
 }
 
+// byID begins the name of an identity that has no account: a colon is in no account.
+const byID = "id:"
+
 // whoIs names an identity, in any case; "" where nobody was identified.
-func whoIs(id auth.Identity) string { return cmp.Or(id.Account, id.ID) }
+func whoIs(id auth.Identity) string {
+	if id.Account == "" && id.ID != "" {
+		return byID + id.ID
+	}
+	return id.Account
+}
+
+// identityNamed is the identity that whoIs has named so.
+func identityNamed(who string) auth.Identity {
+	if id, ok := strings.CutPrefix(who, byID); ok {
+		return auth.Identity{ID: id}
+	}
+	return auth.Identity{Account: who}
+}
 
 // mayActFor reports whether the authenticated account is the entry's, or that of
 // an AMCC, which acts for its users (BSP-2.4-7). Who was let in without

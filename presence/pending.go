@@ -150,7 +150,7 @@ func (s *Server) resolve(from *pending, entry directory.Entry) {
 				s.move(w, from, to, &entry, senders[i])
 			}
 			if s.policies.Load() != version {
-				changed, _ := s.judge(s.ctx, w.Dialog(), senders[i])
+				changed, _ := s.judge(s.ctx, w.Dialog(), s.watcherOf(s.ctx, w.Dialog(), senders[i]))
 				w.Dialog().Show(changed...)
 			}
 		}
@@ -227,9 +227,7 @@ func (s *Server) move(w *subscription.Watch, from *pending, to *presentity, entr
 	d := w.Dialog()
 	m, _ := d.Data.(*member)
 	if s.mayBe(s.identityOf(d), sender) != nil {
-		if d.Close(subscription.ReasonRejected) {
-			s.dialogEnded(subscription.Ending{Dialog: d})
-		}
+		s.reject(d)
 		return
 	}
 	if !w.Move(from, to, s.viewOf(d, entry, sender)) || m == nil || m.client == nil || d.Watches()[0] != w || !s.clients.judge(m) {

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/openblustar/blustar/auth"
@@ -25,29 +26,40 @@ type Policy interface {
 type Watcher struct {
 	Account string // as authenticated; "" for nobody
 	Address string // in From: the watcher's word, unless an account stands for it
-	// Entry is what the directory has for Address. It is nil where that has none, or
-	// is not the account's. It must not be changed.
+	// Entry is what the directory has for Address. Where it has nothing for that, Entry is
+	// what a directory that is a [directory.Accounts] has for Account. It is nil where there
+	// is none, or it is not the account's. It must not be changed.
 	Entry *directory.Entry
 
+	id   auth.Identity
 	open bool // the directory cannot tell
 }
 
 // watcher is who an identity with this address in From is, of which the directory said
 // found.
-func watcher(id auth.Identity, from string, found directory.Result) Watcher {
-	w := Watcher{Account: whoIs(id), Address: from}
+func (s *Server) watcher(ctx context.Context, who party, id auth.Identity, from string, found directory.Result) Watcher {
+	w := Watcher{Account: whoIs(id), Address: from, id: id}
+	if isNobody(found.Err) && s.cfg.Policy != nil && id.Account != "" && !id.AMCC {
+		found = s.lookupAccount(ctx, who, id.Account)
+		w.open = errors.Is(found.Err, directory.ErrAmbiguous) // any of its entries may be named
+	}
 	switch {
 	case found.Err != nil:
-		w.open = !isNobody(found.Err)
+		w.open = w.open || !isNobody(found.Err)
 	case mayActFor(id, &found.Entry):
 		w.Entry = &found.Entry
 	}
 	return w
 }
 
+// watcherOf is the watcher of a dialog, of whom the directory said found.
+func (s *Server) watcherOf(ctx context.Context, d *subscription.Dialog, found directory.Result) Watcher {
+	return s.watcher(ctx, party{}, s.identityOf(d), bareURI(d.Watcher()), found)
+}
+
 // sight is how much a watcher sees of an entry.
 func (s *Server) sight(ctx context.Context, w Watcher, entry *directory.Entry) consolidation.Sight {
-	if w.Account != "" && auth.SameAccount(auth.Identity{Account: w.Account, ID: w.Account}, entry.Account, entry.ID) {
+	if !w.id.IsZero() && auth.SameAccount(w.id, entry.Account, entry.ID) {
 		return consolidation.SightOwn
 	}
 	switch {
@@ -66,7 +78,7 @@ func (s *Server) sight(ctx context.Context, w Watcher, entry *directory.Entry) c
 
 // viewOf is how the watcher of a dialog, of whom the directory said found, sees an entry.
 func (s *Server) viewOf(d *subscription.Dialog, entry *directory.Entry, found directory.Result) subscription.View {
-	return viewOf(s.sight(s.ctx, watcher(s.identityOf(d), bareURI(d.Watcher()), found), entry), dialectOfDialog(d))
+	return viewOf(s.sight(s.ctx, s.watcherOf(s.ctx, d, found), entry), dialectOfDialog(d))
 }
 
 // ApplyPolicy asks the policy again about all watches. A host calls it after its policy
@@ -84,33 +96,26 @@ func (s *Server) ApplyPolicy(ctx context.Context) {
 				return
 			}
 			d := dialogs[i]
-			if changed, ok := s.judge(ctx, d, found); ok {
+			if changed, ok := s.judge(ctx, d, s.watcherOf(ctx, d, found)); ok {
 				d.Show(changed...)
 			}
 		}
 	}
 }
 
-// judge asks the policy about all watches of a dialog, of whose watcher the directory said
-// found. It returns those whose view is another one now. Where the watcher is refused, it
-// ends the dialog and reports false.
-func (s *Server) judge(ctx context.Context, d *subscription.Dialog, found directory.Result) (changed []*subscription.Watch, ok bool) {
-	if s.cfg.Policy == nil {
-		return nil, true
-	}
-	who := watcher(s.identityOf(d), bareURI(d.Watcher()), found)
+// judge asks the policy about all watches of a dialog. It returns those whose view is
+// another one now. Where the watcher is refused, it ends the dialog and reports false.
+func (s *Server) judge(ctx context.Context, d *subscription.Dialog, who Watcher) (changed []*subscription.Watch, ok bool) {
 	for {
 		version := s.policies.Load()
 		for _, w := range d.Watches() {
 			p, ok := w.Resource().(*presentity)
-			if !ok {
-				continue
+			if !ok || s.cfg.Policy == nil && sightOf(w.View()) != consolidation.SightOwn {
+				continue // without a policy, who sees what is their own can lose that, and no more
 			}
 			sight := s.sight(ctx, who, p.entry.Load())
 			if sight == consolidation.SightRefused && !d.IsList() {
-				if d.Close(subscription.ReasonRejected) {
-					s.dialogEnded(subscription.Ending{Dialog: d})
-				}
+				s.reject(d)
 				return nil, false
 			}
 			if w.SetView(viewOf(sight, dialectOfDialog(d))) {
@@ -120,5 +125,17 @@ func (s *Server) judge(ctx context.Context, d *subscription.Dialog, found direct
 		if s.policies.Load() == version { // else it has changed meanwhile
 			return changed, true
 		}
+	}
+}
+
+// reject ends a dialog whose watcher may not watch any more. The last NOTIFY tells nothing.
+func (s *Server) reject(d *subscription.Dialog) {
+	for _, w := range d.Watches() {
+		if _, ok := w.Resource().(*presentity); ok {
+			w.SetView(viewOf(consolidation.SightBlocked, dialectOfDialog(d)))
+		}
+	}
+	if d.Close(subscription.ReasonRejected) {
+		s.dialogEnded(subscription.Ending{Dialog: d})
 	}
 }

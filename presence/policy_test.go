@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
@@ -273,6 +274,147 @@ func TestPolicyByEntry(t *testing.T) {
 		asks = directory.ErrNotFound
 		require.Equal(t, 403, refresh(bob, `DE\bob`))
 		require.Contains(t, bob.one().state(), "terminated;reason=rejected")
+	})
+}
+
+// BSX-16: who writes an address into From that the directory does not have is known by the
+// account: a policy that names addresses or groups meets them, in both dialects, at each
+// refresh and when it changes. A printed client, which does so, sees what it may (BSP-4.1-1).
+func TestPolicyByAccount(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		guard, denied := &gate{}, "ann@example.com"
+		w := newWorld(t, func(c *presence.Config) {
+			c.Guard = guard
+			c.Policy = judge(func(w presence.Watcher, _ directory.Entry) consolidation.Sight {
+				if w.Entry != nil && slices.Contains(w.Entry.SIP, denied) {
+					return consolidation.SightRefused
+				}
+				return consolidation.SightOthers
+			})
+		})
+		guard.decision = as(`DE\tom`)
+		require.Equal(t, 200, w.client("tom", "192.0.2.8").status("", "available", wordNote).Status)
+		for _, account := range []string{`de\ann`, `DE\ANN`} {
+			guard.decision = as(account)
+			for _, from := range []string{"ann", "nobody", "99999"} {
+				_, res := w.client(from, "192.0.2.30").subscribe("sip:tom@example.com")
+				require.Equal(t, 403, res.Status, "%s as %s", account, from)
+				_, res = w.standard(from, "192.0.2.31").subscribe("sip:tom@example.com")
+				require.Equal(t, 403, res.Status, "%s as %s", account, from)
+			}
+		}
+		guard.decision = as(`de\bob`)
+		bob, _ := w.client("99999", "192.0.2.32").subscribe("sip:tom@example.com")
+		require.Contains(t, string(bob.one().Body), wordNote)
+		second, _ := w.standard("99999", "192.0.2.33").subscribe("sip:tom@example.com")
+		require.Contains(t, string(second.one().Body), wordNote)
+		guard.decision = as(`DE\unlisted`) // an account without an entry
+		_, res := w.client("99998", "192.0.2.34").subscribe("sip:tom@example.com")
+		require.Equal(t, 200, res.Status)
+		denied = "bob@example.com"
+		guard.decision = as(`DE\bob`)
+		require.Equal(t, 403, second.refresh().Status)
+		w.server.ApplyPolicy(t.Context())
+		require.Contains(t, bob.one().state(), "terminated;reason=rejected")
+	})
+}
+
+// BSX-16: the last NOTIFY of who is refused tells nothing that the watcher has not seen.
+func TestRefusedSeesNothingNewer(t *testing.T) {
+	for name, watcher := range map[string]func(*world) *endpoint{
+		"BluStar":  func(w *world) *endpoint { return w.client("ann", "192.0.2.30") },
+		"Standard": func(w *world) *endpoint { return w.standard("ann", "192.0.2.30") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				policy := &views{sight: map[string]consolidation.Sight{}}
+				w := newWorld(t, func(c *presence.Config) { c.Policy = policy })
+				tom := w.client("tom", "192.0.2.8")
+				require.Equal(t, 200, tom.status("", "available", "before").Status)
+				ann, _ := watcher(w).subscribe("sip:tom@example.com")
+				require.Contains(t, string(ann.one().Body), "before")
+				// Its NOTIFY gets no answer, so that the next one waits.
+				w.net.answering(func(*sipx.Request) (*sipx.Response, error) { return nil, nil })
+				require.Equal(t, 200, tom.status("", "busy", "first").Status)
+				held := ann.one()
+				require.Equal(t, 200, tom.status("", "busy", wordNote).Status)
+				policy.set("ann", "tom", consolidation.SightRefused)
+				w.server.ApplyPolicy(t.Context())
+				w.net.answering(nil)
+				held.done.HandleResponse(held.Request, sipx.NewResponse(200), nil)
+				last := ann.one()
+				require.Contains(t, last.state(), "terminated;reason=rejected")
+				require.NotContains(t, string(last.Body), wordNote)
+			})
+		})
+	}
+}
+
+// BSP-3.2-6: who is not the user any more, because the entry has another account now, does
+// not see what is the user's own from the next refresh on, without a policy too.
+func TestOwnSightEnds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		entries := slices.Clone(users)
+		guard := &gate{decision: as(`de\tom`)}
+		w := newWorld(t, func(c *presence.Config) {
+			c.Guard = guard
+			c.Directory = directory.Func(func(_ context.Context, a directory.Address) (directory.Entry, error) {
+				for _, e := range entries {
+					if slices.Contains(e.SIP, a.Value) {
+						return e, nil
+					}
+				}
+				return directory.Entry{}, directory.ErrNotFound
+			})
+		})
+		now := time.Now()
+		require.NoError(t, w.server.Feed().SetCalendar(t.Context(), "tom@example.com", presence.CalendarState{Appointments: []aa.Appointment{
+			{ID: "1", State: "busy", Subject: wordPrivate, Private: true, From: now.Add(-time.Hour), End: now.Add(9 * time.Hour)}}}))
+		for _, e := range []*endpoint{w.client("99999", "192.0.2.30"), w.standard("99999", "192.0.2.31")} {
+			entries[0].Account = `DE\tom`
+			s, _ := e.subscribe("sip:tom@example.com")
+			require.Contains(t, string(s.one().Body), wordPrivate)
+			entries[0].Account = `DE\successor`
+			_, res := w.standard("99998", "192.0.2.32").subscribe("sip:tom@example.com") // somebody's look-up finds out
+			require.Equal(t, 200, res.Status)
+			require.Equal(t, 200, s.refresh().Status)
+			require.NotContains(t, string(s.one().Body), wordPrivate)
+		}
+	})
+}
+
+// BSP-3.2-6: an account that is spelled like the ID of another's entry is not that other,
+// and who is known by an ID alone is not the account of that name.
+func TestAccountSpelledLikeAnID(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		guard := &gate{}
+		w := newWorld(t, func(c *presence.Config) { c.Guard = guard })
+		now := time.Now()
+		require.NoError(t, w.server.Feed().SetCalendar(t.Context(), "tom@example.com", presence.CalendarState{Appointments: []aa.Appointment{
+			{ID: "1", State: "busy", Subject: wordPrivate, Private: true, From: now.Add(-time.Hour), End: now.Add(time.Hour)}}}))
+		for _, c := range []struct {
+			id  auth.Identity
+			own bool
+		}{
+			{auth.Identity{Account: "tom"}, false},
+			{auth.Identity{Account: `de\tom`}, true},
+			{auth.Identity{ID: "TOM"}, true},
+			{auth.Identity{ID: `de\tom`}, false},
+			{auth.Identity{ID: "id:tom"}, false},
+		} {
+			guard.decision = auth.Decision{Verdict: auth.Accept, Identity: c.id}
+			for _, e := range []*endpoint{w.client("99999", "192.0.2.30"), w.standard("99999", "192.0.2.31")} {
+				s, res := e.subscribe("sip:tom@example.com")
+				require.Equal(t, 200, res.Status)
+				require.Equal(t, c.own, strings.Contains(string(s.one().Body), wordPrivate), c.id)
+				w.server.ApplyPolicy(t.Context())
+				require.Equal(t, 200, s.refresh().Status)
+				for _, n := range s.of(w.net.take()) {
+					require.Equal(t, c.own, strings.Contains(string(n.Body), wordPrivate), c.id)
+				}
+				require.Equal(t, 200, s.end().Status)
+			}
+		}
 	})
 }
 

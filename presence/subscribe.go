@@ -149,7 +149,7 @@ func (s *Server) open(ctx context.Context, sub *subscribing) error {
 		return nil
 	}
 	if s.policies.Load() != version {
-		s.judge(ctx, d, user.result) // the first NOTIFY shows it
+		s.judge(ctx, d, s.watcherOf(ctx, d, user.result)) // the first NOTIFY shows it
 	}
 	d.Start()
 	subscription.Notify(due)
@@ -250,7 +250,7 @@ func (ps *pins) id(i int) string {
 func (s *Server) items(ctx context.Context, sub *subscribing, user watched, list []watched) ([]subscription.Item, pins) {
 	items := make([]subscription.Item, len(list))
 	pinned := pins{of: &s.presentities, list: make([]*presentity, len(list))}
-	who := watcher(sub.id, bareURI(sub.req.From.URI), user.result)
+	who := s.watcher(ctx, partyOf(sub.req, sub.id), sub.id, bareURI(sub.req.From.URI), user.result)
 	for i, found := range list {
 		item := &items[i]
 		item.Entity = found.uri
@@ -268,11 +268,7 @@ func (s *Server) items(ctx context.Context, sub *subscribing, user watched, list
 			item.Resource = &p.watchers
 			continue
 		}
-		if !sub.id.IsZero() && auth.SameAccount(sub.id, found.result.Entry.Account, found.result.Entry.ID) {
-			item.View = viewOf(consolidation.SightOwn, sub.dialect)
-		} else {
-			item.View = viewOf(s.sight(ctx, who, &found.result.Entry), sub.dialect)
-		}
+		item.View = viewOf(s.sight(ctx, who, &found.result.Entry), sub.dialect)
 	}
 	return items, pinned
 }
@@ -303,9 +299,7 @@ func (s *Server) resubscribe(ctx context.Context, d *subscription.Dialog, sub *s
 	}
 	found := s.watcherNow(ctx, d, sub)
 	if err := s.mayBe(sub.id, found); err != nil { // not any more
-		if d.Close(subscription.ReasonRejected) {
-			s.dialogEnded(subscription.Ending{Dialog: d})
-		}
+		s.reject(d)
 		return err
 	}
 	var added []*subscription.Watch
@@ -317,7 +311,7 @@ func (s *Server) resubscribe(ctx context.Context, d *subscription.Dialog, sub *s
 	} else {
 		s.lookAgain(ctx, d, sub)
 	}
-	changed, ok := s.judgeAgain(ctx, d, found)
+	changed, ok := s.judgeAgain(ctx, d, sub, found)
 	if !ok {
 		return errNotAllowed
 	}
@@ -357,11 +351,12 @@ func (s *Server) watcherNow(ctx context.Context, d *subscription.Dialog, sub *su
 
 // judgeAgain is judge for a refresh. Where the directory cannot tell who the watcher is,
 // everything stays as it was.
-func (s *Server) judgeAgain(ctx context.Context, d *subscription.Dialog, found directory.Result) ([]*subscription.Watch, bool) {
-	if found.Err != nil && !isNobody(found.Err) {
+func (s *Server) judgeAgain(ctx context.Context, d *subscription.Dialog, sub *subscribing, found directory.Result) ([]*subscription.Watch, bool) {
+	who := s.watcher(ctx, partyOf(sub.req, sub.id), sub.id, bareURI(d.Watcher()), found)
+	if who.open {
 		return nil, true
 	}
-	return s.judge(ctx, d, found)
+	return s.judge(ctx, d, who)
 }
 
 var errNotAllowed = sipx.Errorf(403, "the user does not allow it")

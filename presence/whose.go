@@ -94,5 +94,5 @@ func (s *Server) identityOf(d *subscription.Dialog) auth.Identity {
 		defer s.clients.mu.Unlock()
 		return m.client.identity()
 	}
-	return auth.Identity{Account: d.Account(), ID: d.Account()}
+	return identityNamed(d.Account())
 }

@@ -14,8 +14,9 @@
 // watchers counts for all of them, one without users for all users. Where no rule counts,
 // default does.
 //
-// A watcher is known by account, and by the directory entry of From where that is the
-// account's. Who has no account, because nobody must sign in, is taken at their word.
+// A watcher is known by account, and by the directory entry of From, or where there is none
+// by that of the account. Who has no account, because nobody must sign in, is taken at their
+// word.
 //
 // The sights are "others" (everything but the details of private appointments), "own"
 // (those too), "no-details", "no-lines", "busy-or-not", "blocked" and "refused"; see
