@@ -74,7 +74,7 @@ func (m *model) moment(events []event) {
 	}
 	before := m.ref
 	if len(together) > 0 { // a NOTIFY may leave before the answer to what caused it
-		ask := m.exchanged(together, found)
+		ask := m.exchanged(together, found, events)
 		if ended { // what has changed may change back at once
 			for _, doc := range m.differing(m.ref) {
 				doc.asked = true
@@ -138,14 +138,33 @@ func (m *model) notifyDone(e event, tag string, tr *tracker) {
 	}
 }
 
+// ends applies the ends of subscriptions among events.
+func (r *reference) ends(events []event) {
+	for _, e := range events {
+		switch {
+		case e.kind == connLost:
+			r.flowClosed(e.conn)
+		case e.kind == notifyDone && (errors.Is(e.err, sipx.ErrFlowClosed) || e.err == nil && e.res.Status == 481):
+			r.lost(e.notify.From.Tag(), false)
+		}
+	}
+}
+
 // exchanged finds an order of exchanges that explains all answers. At the same moment
-// the directory had these addresses.
-func (m *model) exchanged(list []exchange, resolved []directory.Address) []asked {
+// the directory had these addresses. What ends in it may do so before them: over a
+// connection an answer and a request come together.
+func (m *model) exchanged(list []exchange, resolved []directory.Address, events []event) []asked {
 	var first error
 	var found *reference
 	var ask []asked
-	for order := range orders(len(list)) {
+	for order, endsFirst := range ordersAndEnds(len(list)) {
+		if endsFirst && found != nil {
+			break
+		}
 		ref := m.ref.clone()
+		if endsFirst {
+			ref.ends(events)
+		}
 		var all []asked
 		var passed []*trackedDoc
 		var err error
@@ -215,6 +234,20 @@ func (m *model) agrees(ref *reference) error {
 		}
 	}
 	return nil
+}
+
+// ordersAndEnds yields all orders of n things, first with the ends after them, then with
+// the ends before them.
+func ordersAndEnds(n int) func(func([]int, bool) bool) {
+	return func(yield func([]int, bool) bool) {
+		for _, endsFirst := range []bool{false, true} {
+			for order := range orders(n) {
+				if !yield(order, endsFirst) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // orders yields all orders of n things.
