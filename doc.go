@@ -20,7 +20,7 @@
 //	presence/ews              appointments from Exchange on premises
 //	presence/msgraph          appointments from Exchange Online, presence from Teams (Microsoft Graph)
 //	presence/boltstore        state in a file, so that a restart is not noticed
-//	presence/natsstore        … and on NATS, for machines that stand by (a module of its own)
+//	presence/natsstore        … and on NATS, shared by several machines (a module of its own)
 //	pidf                      presence documents, resource lists; pidf/aa: the vendor's elements; pidf/related: multipart
 //	auth                      X-BSS-auth challenge, credential ciphers, sessions, throttling, Digest
 //	directory                 who is this address? in memory, from a file

@@ -130,13 +130,18 @@ func (s session) record(client recordKey, expires time.Time) SessionRecord {
 
 // RestoreSession takes back a session that [Config.KeepSession] was given, in this
 // process or an earlier one. One that has expired is ignored, and none lasts longer
-// than [Config.SessionLifetime] from now, whatever the clock was meanwhile. The
-// error says that it is no session of this version of the package.
+// than [Config.SessionLifetime] from now, whatever the clock was meanwhile. Without
+// Expires it has ended elsewhere, and ends here. The error says that it is no session of
+// this version of the package.
 func (g *Guard) RestoreSession(r SessionRecord) error {
 	var key recordKey
 	b, err := base64.RawURLEncoding.DecodeString(r.Key)
 	if err != nil || copy(key[:], b) != len(key) || len(b) != len(key) {
 		return errors.New("auth: not the key of a session")
+	}
+	if r.Expires.IsZero() {
+		g.sessions.update(key, recordKey{}, time.Time{}, func(s session, _ bool) (session, bool) { return s, false })
+		return nil
 	}
 	var s storedSession
 	if err := json.Unmarshal(r.Value, &s); err != nil || s.Account == "" {

@@ -260,6 +260,8 @@ func TestRestoreSessionRefuses(t *testing.T) {
 	require.Zero(t, f.Stats().Sessions)
 	require.NoError(t, f.RestoreSession(auth.SessionRecord{Key: key, Value: []byte(value), Expires: time.Now().Add(time.Hour)}))
 	require.Equal(t, 1, f.Stats().Sessions)
+	require.NoError(t, f.RestoreSession(auth.SessionRecord{Key: key}), "it has ended elsewhere")
+	require.Zero(t, f.Stats().Sessions)
 }
 
 // Everything at once, for the race detector: nobody with the right password is

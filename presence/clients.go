@@ -21,6 +21,7 @@ import (
 // its own address or a publication.
 type client struct {
 	key       clientKey
+	node      string         // whose it is of several that share a store; "" where it is this one's
 	user      string         // whose client it is: ID of a directory entry; "" until that is known
 	id        *auth.Identity // nil where nobody was authenticated
 	userAgent unique.Handle[string]
@@ -156,7 +157,7 @@ func (cs *clients) forget(c *client) {
 }
 
 func (cs *clients) forgetLocked(c *client) {
-	if c.user == "" && len(c.dialogs) == 0 && cs.m[c.key] == c {
+	if c.user == "" && c.node == "" && len(c.dialogs) == 0 && cs.m[c.key] == c {
 		delete(cs.m, c.key)
 		cs.server.journal.client(c)
 	}
@@ -188,12 +189,13 @@ func (cs *clients) join(m *member, own bool, user string) bool {
 		m.generation = c.generation
 	}
 	if own {
+		elsewhere := c.node != ""
 		cs.enlivenLocked(c, user)
 		before, after := c.sameOwn(m)
 		switch {
 		case after: // it is of a life before
 			m.generation = c.generation - 1
-		case before: // it has come back
+		case before, elsewhere: // it has come back
 			c.generation++
 			m.generation, c.spoken = c.generation, false
 		default:
@@ -259,6 +261,7 @@ func (cs *clients) enlivenLocked(c *client, user string) {
 		c.ended, c.user, c.published, c.out, c.spoken = false, "", 0, false, false
 		c.since, c.services = time.Now().UnixNano(), defaultServices()
 	}
+	c.node = ""
 	if cs.m[c.key] == nil {
 		cs.m[c.key] = c
 	}
@@ -363,7 +366,7 @@ func (cs *clients) leave(d *subscription.Dialog) *client {
 	}
 	c.dialogs = slices.Delete(c.dialogs, i, i+1)
 	cs.forgetLocked(c)
-	if m.own && m.generation == c.generation && !c.ended && !c.hasOwn() {
+	if m.own && m.generation == c.generation && c.node == "" && !c.ended && !c.hasOwn() {
 		return c
 	}
 	return nil

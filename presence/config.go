@@ -52,7 +52,9 @@ type Config struct {
 
 	// Store keeps what was acknowledged over a restart: publications, dialogs, clients,
 	// and the values of sources. nil: all of it ends with the process. [Server.Restore]
-	// is to be called before requests are served. The server does not close it.
+	// is to be called before requests are served. The server does not close it. One that
+	// is [Shared] has several servers serve one site; StoreSync is 0 then, and StoreAlways
+	// true.
 	Store       Store
 	StoreSync   time.Duration // what a loss of power, or of the process, may cost: how long changes wait for their batch; default 50 ms
 	StoreAlways bool          // answer SUBSCRIBE and PUBLISH, and show what they say, only once it is in the store; where that fails, or takes 5 s, 503

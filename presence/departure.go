@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
@@ -24,7 +23,9 @@ func (cs *clients) end(c *client) (dialogs []*member, user string) {
 	dialogs, c.dialogs = c.dialogs, nil
 	if cs.m[c.key] == c {
 		delete(cs.m, c.key)
-		cs.server.journal.client(c)
+		if c.node == "" {
+			cs.server.journal.client(c)
+		}
 	}
 	if c.user == "" {
 		return dialogs, ""
@@ -33,7 +34,7 @@ func (cs *clients) end(c *client) (dialogs []*member, user string) {
 	u.live = slices.DeleteFunc(u.live, func(o *client) bool { return o == c })
 	if len(u.live) == 0 {
 		u.left = time.Now()
-		cs.server.publications.RemoveOne(c.user, publication.Shared)
+		cs.server.publications.Abandon(c.user)
 	}
 	u.changed()
 	return dialogs, c.user
@@ -102,11 +103,12 @@ func (s *Server) dialogEnded(e subscription.Ending) {
 	e.Dialog.Farewell()
 }
 
-// current returns the client of a dialog, unless that has come back since.
+// current returns the client of a dialog, unless that has come back since, or is another
+// node's.
 func (cs *clients) current(m *member) *client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if m.client != nil && !m.client.ended && m.generation == m.client.generation {
+	if m.client != nil && !m.client.ended && m.client.node == "" && m.generation == m.client.generation {
 		return m.client
 	}
 	return nil

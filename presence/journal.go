@@ -40,6 +40,7 @@ type journal struct {
 	graves   map[recordKey]time.Time       // deletions that the store did not take, until when they are kept; zero is for ever
 	next     *batch                        // of what is dirty; nil where nothing is
 	current  *batch                        // on its way; nil where none is
+	writing  map[entry]struct{}            // what it is about, but for turns
 	begun    bool                          // Restore has read the store
 	running  bool
 	room     room // belongs to run
@@ -96,9 +97,12 @@ func newJournal(s *Server) *journal {
 		return nil
 	}
 	j := &journal{
-		server: s, store: s.cfg.Store, pause: s.cfg.StoreSync, always: s.cfg.StoreAlways, log: s.cfg.Logger,
+		server: s, store: s.cfg.Store, pause: s.cfg.StoreSync, always: s.cfg.StoreAlways || s.cluster != nil, log: s.cfg.Logger,
 		dirty: make(map[entry]struct{}), graves: make(map[recordKey]time.Time),
 		sessions: make(map[string]auth.SessionRecord),
+	}
+	if s.cluster != nil {
+		j.pause = 0 // others wait for it
 	}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
 	return j
@@ -115,6 +119,15 @@ func (j *journal) mark(e entry) {
 		j.dirty[e] = struct{}{}
 		j.planLocked()
 	}
+}
+
+// has reports whether the record of e is not in the store as it is now.
+func (j *journal) has(e entry) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	_, dirty := j.dirty[e]
+	_, writing := j.writing[e]
+	return dirty || writing
 }
 
 // markTurn has the turn of a dialog written.
@@ -239,7 +252,7 @@ func (j *journal) run() {
 		if j.spare = (changes{}); j.dirty == nil {
 			j.dirty = make(map[entry]struct{})
 		}
-		j.current, j.next = b, nil
+		j.current, j.next, j.writing = b, nil, c.rest
 		j.mu.Unlock()
 
 		if b.err = j.write(c); b.err == nil {
@@ -278,8 +291,19 @@ func (j *journal) write(c changes) error {
 	r := &j.room
 	r.values.b, r.values.cut = r.values.b[:0], 0
 	writes, left := r.writes[:0], r.written[:0]
+	shared := j.server.cluster
+	var entries map[recordKey]entry
+	if shared != nil {
+		entries = make(map[recordKey]entry, len(c.rest))
+	}
 	take := func(e entry) {
 		w := e.record(j.server, &r.values)
+		if shared != nil {
+			if !shared.claims(w) {
+				return
+			}
+			entries[recordKey{w.Kind, w.Key}] = e
+		}
 		if writes = append(writes, w); w.Value != nil {
 			left = append(left, e)
 		}
@@ -295,11 +319,15 @@ func (j *journal) write(c changes) error {
 	}
 	r.writes, r.written = writes, left
 	writes = r.inOrder()
-	_, err := j.store.Apply(j.ctx, writes)
+	revisions, err := j.store.Apply(j.ctx, writes)
 	defer r.clear()
 	j.note(err, len(writes))
+	if shared != nil && err == nil {
+		defer shared.wrote(writes, revisions, entries) // once j.writing says so
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.writing = nil
 	if err == nil {
 		for e := range c.rest {
 			if key, ok := e.(sessionEntry); ok {

@@ -100,7 +100,13 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 		pub.ifMatch = "" // an old one: a status and an end count all the same (§2.4, §2.2)
 	}
 	if pub.dialect.SharedPublication {
-		return s.publishShared(pub, s.clientOf(req, pub.contact, id, pub.p.id))
+		c := s.clientOf(req, pub.contact, id, pub.p.id)
+		if s.cluster != nil {
+			if node := s.clients.nodeOf(c); node != "" {
+				return s.passTo(ctx, x, id, node)
+			}
+		}
+		return s.publishShared(pub, c)
 	}
 	return s.publishOwn(pub)
 }

@@ -27,6 +27,7 @@ const (
 	kindCalendar    = "calendar"
 	kindExternal    = "external"
 	kindSession     = "session" // of auth
+	kindLeft        = "left"    // of several nodes: one that has ended as it should
 )
 
 // recordFormat is the version of all records. A store of another one is not read.
@@ -150,7 +151,11 @@ func (e clientEntry) record(s *Server, f *flat) Write {
 	w := Write{Kind: kindClient, Key: serialKey(uint64(e.since)) + string(sum[:8])}
 	s.clients.mu.Lock()
 	defer s.clients.mu.Unlock()
-	if c := s.clients.m[e.key]; c != nil && c.since == e.since {
+	switch c := s.clients.m[e.key]; {
+	case c == nil || c.since != e.since:
+	case c.node != "":
+		return Write{} // it is that node's to write
+	default:
 		r := clientRecord{
 			c.key, c.user, c.identity(), c.amcc, c.userAgent.Value(), time.Unix(0, c.since), unixTime(c.published),
 			c.services, c.out, c.spoken, c.generation,
@@ -261,7 +266,7 @@ func (e *turnEntry) record(s *Server, f *flat) Write {
 	d := (*subscription.Dialog)(e)
 	w := Write{Kind: kindTurn, Key: serialKey(d.Serial())}
 	if r := &f.turn; d.Turn(&r.Turn) {
-		r.run = s.run
+		r.run = s.run.Load()
 		r.fields(f)
 		w.Value, w.Expires = f.record(), r.Expires
 	}
@@ -282,23 +287,27 @@ type sourceEntry struct{ kind, key string }
 
 func (e sourceEntry) record(s *Server, _ *flat) Write {
 	w := Write{Kind: e.kind, Key: e.key}
+	owner := source.Feed
 	switch e.kind {
 	case kindLine:
-		w.Value, w.Expires = sourceValue(s.lines, e.key)
+		w.Value, w.Expires, owner = sourceValue(s.lines, e.key)
 	case kindCalendar:
-		w.Value, w.Expires = sourceValue(s.calendars, e.key)
+		w.Value, w.Expires, owner = sourceValue(s.calendars, e.key)
 	case kindExternal:
-		w.Value, w.Expires = sourceValue(s.externals, e.key)
+		w.Value, w.Expires, owner = sourceValue(s.externals, e.key)
+	}
+	if s.cluster != nil && owner == source.Monitored {
+		return Write{} // each node has its own monitor
 	}
 	return w
 }
 
-func sourceValue[V any](t *source.Table[V], key string) ([]byte, time.Time) {
+func sourceValue[V any](t *source.Table[V], key string) ([]byte, time.Time, source.Owner) {
 	v, known := t.Get(key)
 	if !known {
-		return nil, time.Time{}
+		return nil, time.Time{}, source.Feed
 	}
-	return value(sourceRecord[V]{v.Value, v.Owner, v.Received.Round(0), v.Changed.Round(0), v.Expires.Round(0)}), v.Expires
+	return value(sourceRecord[V]{v.Value, v.Owner, v.Received.Round(0), v.Changed.Round(0), v.Expires.Round(0)}), v.Expires, v.Owner
 }
 
 // KeepSession writes a session of the guard to the store, or its end. It is for

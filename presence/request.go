@@ -53,6 +53,8 @@ type exchange struct {
 	asked  auth.Request // what the guard was asked, if it was
 	digest bool         // the client is not one of BluStar
 
+	passed *auth.Identity // who was let in by another node, which passes it on; else nil
+
 	subscribing subscribing
 	publishing  publishing
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -43,6 +44,9 @@ func (s *Server) Restore(ctx context.Context) error {
 	if s.journal == nil || s.journal.ready() {
 		return nil
 	}
+	if s.cluster != nil {
+		return s.cluster.join(ctx)
+	}
 	began := time.Now()
 	in := inventory{server: s, dialogs: make(map[string]*dialogRecord), turns: make(map[string]*turnRecord)}
 	if err := s.cfg.Store.Load(ctx, in.take); err != nil {
@@ -67,6 +71,7 @@ type inventory struct {
 	revision     uint64 // of run
 	publications []publication.Contribution
 	clients      []*clientRecord
+	adopted      []*client // those of them that are in their place
 	dialogs      map[string]*dialogRecord
 	turns        map[string]*turnRecord
 	values       []func() error // of sources
@@ -145,18 +150,22 @@ func (in *inventory) leaveOut(kind, key string, err error) {
 // countRun writes down that one more process works with the store, before anything is
 // sent: each uses CSeqs of its own. Two at the same time do not get through.
 func (s *Server) countRun(ctx context.Context, in *inventory) error {
-	s.run = in.run.Run + 1
+	run := in.run.Run + 1
 	revisions, err := s.cfg.Store.Apply(ctx, []Write{{
-		Kind: kindRun, Key: runKey, Value: value(runRecord{recordFormat, s.run}), Conditional: true, Revision: in.revision,
+		Kind: kindRun, Key: runKey, Value: value(runRecord{recordFormat, run}), Conditional: true, Revision: in.revision,
 	}})
 	if err != nil {
 		return err
 	}
 	if revisions[0] == 0 {
-		return errors.New("another process has begun to use the store")
+		return errOtherProcess
 	}
+	in.revision = revisions[0]
+	s.run.Store(run)
 	return nil
 }
+
+var errOtherProcess = errors.New("another process has begun to use the store")
 
 // restore puts everything back in its place.
 func (in *inventory) restore() {
@@ -182,8 +191,16 @@ func (in *inventory) restore() {
 		}
 	}
 	for i := range in.clients {
-		s.clients.restore(in.clients[i].client(), longest)
+		if c := in.clients[i].client(); s.clients.restore(c, longest) {
+			in.adopted = append(in.adopted, c)
+		}
 	}
+	in.restoreDialogs()
+}
+
+// restoreDialogs puts the dialogs back in their place, whose clients are there.
+func (in *inventory) restoreDialogs() {
+	s := in.server
 	signedOut := make(map[*client]bool) // unless another subscription to their own address is left
 	for _, key := range slices.Sorted(maps.Keys(in.dialogs)) {
 		r, t := in.dialogs[key], in.turns[key]
@@ -207,7 +224,7 @@ func (in *inventory) restore() {
 			in.lost = append(in.lost, recordKey{kindTurn, key})
 		}
 	}
-	for _, c := range s.clients.leftBehind(signedOut) {
+	for _, c := range s.clients.leftBehind(in.adopted, signedOut) {
 		s.takeOut(c, "its subscription expired while the server was down", nil).announce(true)
 	}
 }
@@ -222,8 +239,11 @@ func (in *inventory) dialog(r *dialogRecord, t *turnRecord) (*subscription.Dialo
 	}
 	r.Turn = t.Turn
 	o := subscription.Restoring{
-		Record: r.Record, Runs: s.run - t.run, Package: &pack.Package,
+		Record: r.Record, Runs: s.run.Load() - t.run, Package: &pack.Package,
 		Longest: s.cfg.MaxSubscribeExpires, Grace: s.cfg.Grace,
+	}
+	if s.cluster != nil {
+		o.Flow.Local = netip.AddrPort{} // that was another machine's
 	}
 	dialect := standard
 	if r.dialect == bluStar.Name {
@@ -256,11 +276,11 @@ func (in *inventory) dialog(r *dialogRecord, t *turnRecord) (*subscription.Dialo
 }
 
 // restore puts a client of a former process back.
-func (cs *clients) restore(c *client, longest time.Time) {
+func (cs *clients) restore(c *client, longest time.Time) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if newer := cs.m[c.key]; newer != nil { // of one of the two the end was not stored
-		return
+		return false
 	}
 	cs.m[c.key] = c
 	if c.user != "" {
@@ -271,16 +291,17 @@ func (cs *clients) restore(c *client, longest time.Time) {
 	if c.published != 0 {
 		c.published = min(c.published, longest.UnixNano())
 	}
+	return true
 }
 
-// leftBehind are restored clients that nothing keeps alive any more. Of those who were
+// leftBehind are those of restored clients that nothing keeps alive any more. Of those who were
 // signed out by the end of a subscription a publication alone does not (§2.3). The
 // publications of the others expire from now on: all their dialogs are there.
-func (cs *clients) leftBehind(signedOut map[*client]bool) []*client {
+func (cs *clients) leftBehind(restored []*client, signedOut map[*client]bool) []*client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	var list []*client
-	for _, c := range cs.m {
+	for _, c := range restored {
 		over := signedOut[c] || c.published <= time.Now().UnixNano()
 		if len(c.dialogs) == 0 && c.user == "" || c.user != "" && !c.hasOwn() && over {
 			list = append(list, c)

@@ -18,8 +18,12 @@ func (s *Server) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.
 	defer func() {
 		*x = exchange{}
 		s.exchanges.Put(x)
-		s.requests.leave()
 	}()
+	s.handle(ctx, x)
+}
+
+func (s *Server) handle(ctx context.Context, x *exchange) {
+	defer s.requests.leave()
 	if !s.requests.enter() {
 		x.answer(comingBack("shutting down"))
 		return
@@ -29,7 +33,7 @@ func (s *Server) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.
 		return
 	}
 	if err := s.serve(ctx, x); err != nil && !x.answered {
-		x.answer(s.refusal(req, err))
+		x.answer(s.refusal(x.req, err))
 	}
 }
 

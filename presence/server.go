@@ -35,17 +35,19 @@ const (
 // This is the order of all locks of the server and of its rooms. Who holds one takes
 // only locks that stand below it.
 //
-//  1. presentity.forwarding; and presentity.once, in which a presentity is made
+//  1. presentity.forwarding; and presentity.once, in which a presentity is made;
+//     cluster.adopting
 //  2. the part of presentities.of that a presentity belongs to
 //  3. subscription.Dialog.mu
 //  4. presentity.mu, which also guards the presentity's watchers; or pendings.mu
 //  5. one of clients.mu with a part of publication.Store.of below it, snapshot.mu,
 //     subscription.Registry.mu, and source.Table.mu with source.Source.mu below it
-//  6. the worker of the registry (ends.mu), the journal, and the locks of the deadline
+//  6. cluster.mu
+//  7. the worker of the registry (ends.mu), the journal, and the locks of the deadline
 //     queues
 //
 // Server.life and lookups.mu stand alone: nothing is taken while they are held. A
-// deadline queue calls its items one after another, without the lock of number 6; what
+// deadline queue calls its items one after another, without the lock of number 7; what
 // such a call may wait for, it leaves to a goroutine. A snapshot, an entry, the value of a
 // source and what the clients of a user are together are read without a lock.
 //
@@ -72,11 +74,12 @@ type Server struct {
 	lookups      lookups
 	policies     atomic.Uint64 // counts the changes of the policy
 	deadlines    deadline.Queue
-	unknown      *snapshot // of who has no entry
-	pages        sync.Pool // of *page
-	exchanges    sync.Pool // of *exchange
-	journal      *journal  // nil without a store
-	run          uint32    // counts the processes that have worked with the store; 0 before Restore
+	unknown      *snapshot     // of who has no entry
+	pages        sync.Pool     // of *page
+	exchanges    sync.Pool     // of *exchange
+	journal      *journal      // nil without a store
+	cluster      *cluster      // nil where the store is this server's alone
+	run          atomic.Uint32 // counts the processes that have worked with the store, and what they took over; 0 before Restore
 
 	requests gate
 	life     sync.Mutex // guards closing, and Go against Wait
@@ -102,6 +105,7 @@ func New(cfg Config) (*Server, error) {
 	s.clients = clients{server: s, m: make(map[clientKey]*client), users: make(map[string]*user)}
 	s.lookups = lookups{most: cfg.MaxLookups, each: max(2, cfg.MaxLookups/4), of: make(map[party]int)}
 	s.unknown = s.unknownSnapshot()
+	s.cluster = newCluster(s)
 	s.journal = newJournal(s)
 	events := subscription.Events{Ended: s.dialogEnded, Notified: cfg.Hooks.Notify}
 	published := publication.Config{MaxPublications: cfg.MaxPublications, Expired: s.publicationExpired}
@@ -112,7 +116,7 @@ func New(cfg Config) (*Server, error) {
 	if s.registry, err = subscription.New(subscription.Config{
 		Sender: cfg.Sender, NAT: cfg.NAT, Logger: cfg.Logger, MaxWatches: cfg.MaxSubscriptions,
 		AccountShare: cfg.AccountShare, SourceShare: cfg.SourceShare, SharedSources: cfg.SharedSources, Window: cfg.Window,
-		Events: events,
+		Events: events, Node: s.cluster.name(),
 	}); err != nil {
 		return nil, err
 	}

@@ -84,7 +84,10 @@ func (s *Server) suspend(ctx context.Context) error {
 	err := s.registry.Suspend(waiting)
 	s.deadlines.Stop() // what it would still end has not ended
 	s.publications.Shutdown()
-	return errors.Join(err, s.journal.close(ctx))
+	if e := s.journal.close(ctx); e != nil {
+		return errors.Join(err, e)
+	}
+	return errors.Join(err, s.cluster.leave(ctx))
 }
 
 // await waits until f has returned or ctx has ended.

@@ -46,6 +46,7 @@ type Record struct {
 	Expires time.Time
 	// Revision counts the writes of a store: that of a record rises with each of them.
 	Revision uint64
+	Node     string // who wrote it, of a [Shared] store; else empty
 }
 
 // Write is one change of a [Store].
@@ -118,7 +119,7 @@ func (m *MemoryStore) Apply(ctx context.Context, batch []Write) ([]uint64, error
 		if !expires.IsZero() {
 			expires = expires.Round(0).Truncate(time.Millisecond)
 		}
-		m.records[key] = Record{w.Kind, w.Key, append([]byte{}, w.Value...), expires, m.revision}
+		m.records[key] = Record{Kind: w.Kind, Key: w.Key, Value: append([]byte{}, w.Value...), Expires: expires, Revision: m.revision}
 	}
 	return revisions, nil
 }

@@ -67,7 +67,14 @@ func (s *Server) subscribe(ctx context.Context, x *exchange) error {
 				sipx.Field{Name: "Expires", Value: "0"}))
 			return nil
 		}
-		return sipx.Errorf(481, "")
+		node := s.cluster.elsewhere(req)
+		if node == "" {
+			return sipx.Errorf(481, "")
+		}
+		if sub.id, err = s.check(ctx, x, sub.contact, sub.dialect); err != nil {
+			return err
+		}
+		return s.passTo(ctx, x, sub.id, node)
 	}
 	if sub.id, err = s.check(ctx, x, sub.contact, sub.dialect); err != nil {
 		return err

@@ -1,13 +1,13 @@
-// Command cluster shows how a presence server outlives the machine that it runs on: it
-// starts three NATS servers and three nodes, of which one serves and two stand by, kills
-// the one that serves, ends the next one politely, and prints what two clients notice of
-// it. It needs no arguments and no set-up:
+// Command cluster shows how a presence server outlives the machines that it runs on: it
+// starts three NATS servers and three nodes, which all serve, kills one node, ends another
+// one politely, and prints what two clients notice of it. It needs no arguments and no
+// set-up:
 //
 //	cd examples/cluster && go run .
 //
-// Every node is a process of its own, this program with the argument "node". All listen at
-// one address, the one that serves; on several machines that is a virtual address or a DNS
-// SRV record. File node.go is what one copies from.
+// Every node is a process of its own, this program with the argument "node". Clients reach
+// them at one address; file address.go stands for the virtual address or the load balancer
+// that it is on several machines. File node.go is what one copies from.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -95,15 +96,16 @@ func startNATS(dir string) (urls []string, stop func(), err error) {
 type process struct {
 	name  string
 	cmd   *exec.Cmd
-	leads chan time.Time // when it began to serve
+	ready chan netip.AddrPort // told where it serves
+	at    netip.AddrPort
 }
 
-func startNode(ctx context.Context, name, urls, address string) (*process, error) {
+func startNode(ctx context.Context, name, urls, advertise string) (*process, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	p := &process{name: name, cmd: exec.CommandContext(ctx, program, "node", name, urls, address), leads: make(chan time.Time, 1)}
+	p := &process{name: name, cmd: exec.CommandContext(ctx, program, "node", name, urls, advertise), ready: make(chan netip.AddrPort, 1)}
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -114,33 +116,29 @@ func startNode(ctx context.Context, name, urls, address string) (*process, error
 	}
 	go func() { // until the process ends
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if lines.Text() == serving {
-				p.leads <- time.Now()
+			if text, ok := strings.CutPrefix(lines.Text(), serving); ok {
+				at, _ := netip.ParseAddrPort(text)
+				p.ready <- at
 			}
 		}
 	}()
 	return p, nil
 }
 
+// serves waits until the node serves.
+func (p *process) serves(ctx context.Context) error {
+	select {
+	case p.at = <-p.ready:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("node %s does not serve", p.name)
+	}
+}
+
 // end ends a node by a signal, and waits for it.
 func (p *process) end(s os.Signal) {
 	_ = p.cmd.Process.Signal(s)
 	_ = p.cmd.Wait()
-}
-
-// first returns the node that serves first, and when it did.
-func first(ctx context.Context, nodes ...*process) (*process, time.Time, error) {
-	for {
-		for _, p := range nodes {
-			select {
-			case at := <-p.leads:
-				return p, at, nil
-			case <-ctx.Done():
-				return nil, time.Time{}, errors.New("no node serves")
-			case <-time.After(time.Millisecond):
-			}
-		}
-	}
 }
 
 // person is a user with a client.
@@ -216,84 +214,89 @@ func day(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	defer stop()
-	address, err := freeAddress()
+	at, err := newAddress()
 	if err != nil {
 		return err
 	}
-	var waiting []*process
+	defer at.close()
+	var nodes []*process
 	defer func() {
-		for _, p := range waiting {
+		for _, p := range nodes {
 			p.end(syscall.SIGTERM)
 		}
 	}()
 	for _, name := range []string{"a", "b", "c"} {
-		p, err := startNode(ctx, name, strings.Join(urls, ","), address)
+		p, err := startNode(ctx, name, strings.Join(urls, ","), at.String())
 		if err != nil {
 			return err
 		}
-		waiting = append(waiting, p)
-	}
-	leader, _, err := first(ctx, waiting...)
-	if err != nil {
-		return err
-	}
-	without := func(p *process) {
-		for i := range waiting {
-			if waiting[i] == p {
-				waiting = append(waiting[:i:i], waiting[i+1:]...)
-				return
-			}
+		nodes = append(nodes, p)
+		if err := p.serves(ctx); err != nil {
+			return err
 		}
+		at.add(p.at)
 	}
-	fmt.Fprintf(out, "Three nodes run. %s serves at %s, the others stand by.\n", leader.name, address)
+	fmt.Fprintf(out, "Three nodes serve. Clients reach them at %s.\n", at)
 
-	tom, err := newPerson("Tom", address)
+	tom, err := newPerson("Tom", at.String())
 	if err != nil {
 		return err
 	}
 	defer tom.leave(ctx)
-	ann, err := newPerson("Ann", address)
+	ann, err := newPerson("Ann", at.String())
 	if err != nil {
 		return err
 	}
 	defer ann.leave(ctx)
-	if err := errors.Join(tom.Watch(ctx, ann.address), ann.Watch(ctx, tom.address)); err != nil {
+	if err := tom.Watch(ctx, ann.address); err != nil { // and so Tom is at the first node, Ann at the second
 		return err
 	}
-	if err := ann.Publish(ctx, client.Publication{Status: aa.StatusAvailable}); err != nil {
+	if err := ann.Watch(ctx, tom.address); err != nil {
 		return err
 	}
-	if _, err := tom.sees(ctx, ann, "available"); err != nil {
-		return err
-	}
-	fmt.Fprintln(out, "Tom watches Ann, who is available.")
-
-	step := func(what string, signal os.Signal, status aa.Status) error {
-		fmt.Fprintf(out, "\n%s %s.\n", what, leader.name)
+	status := aa.StatusAvailable
+	// tell has Ann publish, and Tom hear nothing else.
+	tell := func() (time.Duration, error) {
 		began := time.Now()
-		without(leader)
-		leader.end(signal)
-		next, at, err := first(ctx, waiting...)
-		if err != nil {
-			return err
-		}
-		leader = next
-		fmt.Fprintf(out, "%s serves after %v.\n", leader.name, at.Sub(began).Round(10*time.Millisecond))
 		if err := ann.Publish(ctx, client.Publication{Status: status}); err != nil {
-			return err
+			return 0, err
 		}
 		before, err := tom.sees(ctx, ann, string(status))
-		if err != nil {
-			return err
+		if err == nil && len(before) > 0 {
+			err = fmt.Errorf("meanwhile Tom was told that Ann is %q", before)
 		}
-		if len(before) > 0 {
-			return fmt.Errorf("meanwhile Tom was told that Ann is %q", before)
-		}
-		fmt.Fprintf(out, "Ann is %s. Tom, who was told nothing else meanwhile, sees it.\n", status)
-		return nil
+		return time.Since(began), err
 	}
-	if err := step("It is noon, and the machine dies (kill -9):", syscall.SIGKILL, aa.StatusBusy); err != nil {
+	if err := ann.Publish(ctx, client.Publication{Status: status}); err != nil {
 		return err
 	}
-	return step("In the evening a new version is installed (SIGTERM) on", syscall.SIGTERM, aa.StatusAvailable)
+	if _, err := tom.sees(ctx, ann, string(status)); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "Tom watches Ann, who is available. They are at two nodes.")
+	status = aa.StatusBusy
+	took, err := tell()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "Ann is busy. Tom sees it after %v.\n", took.Round(time.Millisecond))
+
+	step := func(what string, signal os.Signal, next aa.Status) error {
+		p := nodes[0]
+		fmt.Fprintf(out, "\n%s %s.\n", what, p.name)
+		began := time.Now()
+		nodes = nodes[1:]
+		at.remove(p.at)
+		p.end(signal)
+		status = next
+		if _, err := tell(); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "Ann is %s. Tom, who was told nothing else meanwhile, sees it %v later.\n", status, time.Since(began).Round(10*time.Millisecond))
+		return nil
+	}
+	if err := step("It is noon, and Tom's machine dies (kill -9):", syscall.SIGKILL, aa.StatusAvailable); err != nil {
+		return err
+	}
+	return step("In the evening a new version is installed (SIGTERM) on Ann's,", syscall.SIGTERM, aa.StatusBusy)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"time"
 
@@ -21,11 +20,12 @@ import (
 
 const (
 	password = "correct horse"
-	serving  = "serving" // what a node prints
+	serving  = "serving at " // what a node prints before its address
 )
 
-// serve is a node: it waits until it leads, and serves until ctx ends or it leads no more.
-func serve(ctx context.Context, out io.Writer, name, urls, address string) error {
+// serve is a node: it serves beside the others until ctx ends, or it loses its lease.
+// advertise is where clients reach one of the nodes, whichever it is.
+func serve(ctx context.Context, out io.Writer, name, urls, advertise string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	nc, err := nats.Connect(urls, nats.Name(name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
 	if err != nil {
@@ -41,13 +41,10 @@ func serve(ctx context.Context, out io.Writer, name, urls, address string) error
 		return err
 	}
 	defer closing(store.Close)
-	if err := store.Lead(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil // it has stood by all the time
-		}
+	if err := store.Join(ctx); err != nil {
 		return err
 	}
-	sip, err := stack.Listen(stack.Config{Listen: []string{"udp:" + address}, Logger: log})
+	sip, err := stack.Listen(stack.Config{Listen: []string{"udp:127.0.0.1:0"}, Advertise: []string{advertise}, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -67,12 +64,12 @@ func serve(ctx context.Context, out io.Writer, name, urls, address string) error
 		return err
 	}
 	go sip.Serve(context.Background(), store.Handler(server)) // until Shutdown
-	fmt.Fprintln(out, serving)
+	fmt.Fprintln(out, serving+sip.Listening()[0].Local.String())
 	select {
 	case <-ctx.Done():
 		return nil
 	case <-store.Lost():
-		return errors.New("another node leads")
+		return errors.New("another node has taken its place") // start it again
 	}
 }
 
@@ -104,14 +101,4 @@ func people() (*directory.Memory, *auth.Guard, error) {
 	}
 	guard, err := auth.New(auth.Config{Verifier: accounts})
 	return users, guard, err
-}
-
-// freeAddress is where the nodes of the example serve, one after the other.
-func freeAddress() (string, error) {
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer c.Close()
-	return c.LocalAddr().String(), nil
 }

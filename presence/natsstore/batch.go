@@ -25,7 +25,7 @@ const (
 var errCondition = errors.New("a condition did not hold")
 
 // Apply implements [presence.Store]: writes without a condition in atomic batches of up
-// to 500, those with one alone. The error is [ErrNotLeading] where another node leads.
+// to 500, those with one alone. The error is [ErrNotAlive] where another node has taken this one's place.
 func (s *Store) Apply(ctx context.Context, batch []presence.Write) ([]uint64, error) {
 	if err := ctx.Err(); err != nil || len(batch) == 0 {
 		return nil, err
@@ -104,7 +104,7 @@ func (s *Store) now(ctx context.Context, w presence.Write) (sequence, revision u
 	return m.Sequence, revision, err
 }
 
-// publish publishes messages, all or none, where this node leads. It returns the sequence
+// publish publishes messages, all or none, where this node has its lease. It returns the sequence
 // of the last. The error is errCondition where the condition of one did not hold.
 //
 // The first message of every batch is the fence: it is taken only while the epoch is that
@@ -112,11 +112,11 @@ func (s *Store) now(ctx context.Context, w presence.Write) (sequence, revision u
 func (s *Store) publish(ctx context.Context, messages []*nats.Msg) (uint64, error) {
 	epoch, leads := s.lease.epochNow()
 	if !leads {
-		return 0, ErrNotLeading
+		return 0, ErrNotAlive
 	}
 	fence := nats.NewMsg(s.cfg.Bucket + ".fence")
 	fence.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(epoch, 10))
-	fence.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, s.epochSubject())
+	fence.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, s.epochSubject(s.id))
 	id := nuid.Next()
 	all := append([]*nats.Msg{fence}, messages...)
 	for i, m := range all {
@@ -148,11 +148,11 @@ func (s *Store) publish(ctx context.Context, messages []*nats.Msg) (uint64, erro
 		return ack.Sequence, nil
 	case !isConflict(ack.Error):
 		return 0, fmt.Errorf("natsstore: %w", ack.Error)
-	case s.stillLeads(ctx, epoch):
+	case s.isStill(ctx, epoch):
 		return 0, errCondition
 	}
-	s.lose("another node has taken the lease")
-	return 0, ErrNotLeading
+	s.lose("another node has taken its place")
+	return 0, ErrNotAlive
 }
 
 // isConflict reports whether a condition did not hold. Replicated streams have a code
@@ -163,8 +163,8 @@ func isConflict(err error) bool {
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// stillLeads reports whether the epoch is the one of this node, as far as can be known.
-func (s *Store) stillLeads(ctx context.Context, epoch uint64) bool {
-	last, err := s.lastEpoch(ctx)
+// isStill reports whether the epoch is the one of this node, as far as can be known.
+func (s *Store) isStill(ctx context.Context, epoch uint64) bool {
+	last, err := s.lastEpoch(ctx, s.id)
 	return err != nil || last == epoch
 }

@@ -1,35 +1,71 @@
-// Package natsstore is a [presence.Store] on NATS JetStream: for two or more machines of
-// which one serves and the others stand by.
+// Package natsstore is a [presence.Shared] store on NATS JetStream: for two or more
+// machines that serve at the same time, each of them a node.
 //
 //	store, err := natsstore.Open(ctx, natsstore.Config{Conn: nc, Node: "a", Replicas: 3})
 //	if err != nil {
 //		return err
 //	}
-//	defer store.Close(ctx) // after the server's Shutdown: a stand-by goes on at once
-//	if err := store.Lead(ctx); err != nil { // a stand-by waits here
+//	defer store.Close(ctx) // after the server's Shutdown: another node goes on at once
+//	if err := store.Join(ctx); err != nil {
 //		return err
 //	}
 //	server, err := presence.New(presence.Config{Store: store, Sender: store.Sender(stack), …})
 //	…
+//	err = server.Restore(ctx)
+//	…
 //	go stack.Serve(ctx, store.Handler(server))
-//	<-store.Lost() // another node leads: end the process, and start it again as a stand-by
+//	<-store.Lost() // another node has taken its place: end the process, and start it again
 //
-// # One node leads
+// # What nodes share
 //
-// The leader holds a lease, a record that it renews every quarter of [Config].Lease. A
-// stand-by that sees no renewal for a whole Lease takes over: it loads the records, and
-// goes on with every dialog, publication, client and session, as after a restart. A
-// leader that calls [Store.Close] gives the lease back, and a stand-by goes on at once.
+// Every node has in memory what was published, who has a client, the values that a host
+// feeds, and the sessions of package auth; it composes the documents for its own watchers
+// from that. A PUBLISH is answered once it is in the store, and the other nodes have it a
+// moment later. Of two changes of one thing at two nodes the one counts that is later in
+// the stream; so a publication that is refreshed at two nodes within that moment has one
+// entity-tag in the end, and who has the other gets 412 with the next refresh.
 //
-// A leader that cannot renew its lease stops after four fifths of it, by its own clocks,
-// before another may take over: [Store.Sender] sends nothing and [Store.Handler] answers
-// nothing from then on, also where the process was stopped (SIGSTOP) meanwhile and wakes
-// up late. What such a process may still have written is refused by JetStream, because
-// each batch names the epoch of the lease. No clocks of two machines are compared.
+// A subscription belongs to the node that answered it, which alone sends its NOTIFYs. A
+// client belongs to the node of its newest subscription to its own address, and its
+// PUBLISHes are passed on to that node, wherever they come in. A SUBSCRIBE within a dialog
+// is passed on likewise where it comes over UDP. Over a connection it is answered 481 by
+// another node than its own: the dialog has ended with its connection, and the client
+// subscribes anew. [presence.Server] does all that.
 //
-// The lease is as good as the clocks of the leader: a virtual machine that is frozen,
-// with both its clocks, and goes on later, may send what it was about to send, until its
-// next look at NATS.
+// Monitors of lines, calendars and external users run at each node whose watchers need
+// them: a device or mailbox is watched as often as there are such nodes. Counts of failed
+// sign-ins, and challenges, are each node's own: a client answers a challenge at the node
+// that sent it.
+//
+// # One node dies
+//
+// A node holds a lease, a record that it renews every quarter of [Config].Lease. Where the
+// others see no renewal for a whole Lease, one of them takes its place: it begins a new
+// epoch for the dead, after which JetStream takes nothing from it any more, and goes on
+// with its dialogs, clients and publications. That takes the Lease and half a second more,
+// and after [Store.Close] half a second. In that time requests about what the dead had are
+// answered 503 with a Retry-After of one second. Who watches at a node that was killed is
+// sent everything again, because what it was told last is not certain.
+//
+// A node that cannot renew its lease stops after four fifths of it, by its own clocks,
+// before another may take its place: [Store.Sender] sends nothing and [Store.Handler]
+// answers nothing from then on, also where the process was stopped (SIGSTOP) meanwhile and
+// wakes up late. No clocks of two machines are compared, but for the lifetimes of
+// publications. A NATS that is away for longer than the Lease so ends all nodes; they go on
+// when they are started again and it is back.
+//
+// The lease is as good as the clocks of its node: a virtual machine that is frozen, with
+// both its clocks, and goes on later, may send what it was about to send, until its next
+// look at NATS.
+//
+// # Running it
+//
+// All nodes have the same directory, accounts and policy, and are reached at one address
+// or name that their stacks advertise: a virtual address, a load balancer that keeps a
+// client at a node, or DNS SRV. NOTIFYs over UDP leave from the node's own address. A node
+// is added by starting it, and removed or upgraded by ending it (Shutdown, then Close),
+// one after the other. Watch that every node's readiness says so, and its log for "a node
+// is silent".
 //
 // # What JetStream promises
 //
@@ -41,6 +77,7 @@
 // subscribe again.
 //
 // NATS 2.12 or newer is needed, for atomic publishes. Records, which hold addresses, notes
-// and appointments of users in the clear, are in a stream of the bucket's name: keep it
-// from others by the accounts of NATS, and use TLS.
+// and appointments of users in the clear, are in a stream of the bucket's name, and nodes
+// call each other at subjects that begin with "_blustar.call.": who can publish there acts
+// for any user. Keep both from others by the accounts of NATS, and use TLS.
 package natsstore

@@ -8,7 +8,7 @@ import (
 
 func (s *Store) Conn() *nats.Conn { return s.cfg.Conn }
 
-// Pause has s believe that it leads though it does not renew its lease, as a process does
+// Pause has s believe that it has its lease though it does not renew it, as a process does
 // that was stopped in the middle of a write.
 func Pause(s *Store) {
 	s.lease.cancel()

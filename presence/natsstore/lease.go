@@ -5,45 +5,52 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/openblustar/blustar/presence"
 )
 
-// lease is what a node knows of its leadership.
+// lease is what a node knows of its own.
 type lease struct {
 	mu       sync.Mutex
-	epoch    uint64    // the sequence of the epoch's message; 0 where this node does not lead
+	epoch    uint64    // the sequence of the epoch's message; 0 before Join
 	sequence uint64    // of the last renewal
-	until    time.Time // when it stops, unless it renews; with a monotonic reading
+	until    time.Time // when it ends, unless it is renewed; with a monotonic reading
 	lost     chan struct{}
 	ended    bool // lost is closed
 	cancel   context.CancelFunc
-	work     sync.WaitGroup // of renewals
+	work     sync.WaitGroup // renewals, and the look at others
 }
 
-// leaseRecord is the message of the lease.
+// leaseRecord is the message of a lease.
 type leaseRecord struct {
 	Node  string        `json:"node"`
 	ID    string        `json:"id"`             // of the Store: two nodes may have one name
 	Lease time.Duration `json:"lease"`          // in nanoseconds
 	Free  bool          `json:"free,omitempty"` // its node has given it back
+	Done  bool          `json:"done,omitempty"` // it has an heir
 }
 
-// patience is how long an answer of NATS is waited for: short enough for a leader to ask
+// patience is how long an answer of NATS is waited for: short enough for a node to ask
 // again before its lease is over.
 func (s *Store) patience() time.Duration { return min(s.cfg.Lease/4, 5*time.Second) }
 
-func (s *Store) leaseSubject() string { return s.cfg.Bucket + ".lease" }
-func (s *Store) epochSubject() string { return s.cfg.Bucket + ".epoch" }
+func (s *Store) leaseSubject(id string) string { return s.cfg.Bucket + ".lease." + id }
+func (s *Store) epochSubject(id string) string { return s.cfg.Bucket + ".epoch." + id }
 
-// Leads reports whether this node leads now: it has the lease, and has renewed it lately
-// enough for nobody else to have taken over. Any goroutine may call it; it costs a mutex
-// and two clocks.
-func (s *Store) Leads() bool {
-	_, leads := s.lease.epochNow()
-	return leads
+// Node implements [presence.Shared]. It is another one for each Store.
+func (s *Store) Node() string { return s.id }
+
+// Alive reports whether this node has its lease now: it has renewed it lately enough for
+// nobody else to have taken its place. Any goroutine may call it; it costs a mutex and two
+// clocks.
+func (s *Store) Alive() bool {
+	_, alive := s.lease.epochNow()
+	return alive
 }
 
 func (l *lease) epochNow() (uint64, bool) {
@@ -52,22 +59,22 @@ func (l *lease) epochNow() (uint64, bool) {
 	defer l.mu.Unlock()
 	// A machine that slept stops the monotonic clock alone, a clock that was set back
 	// the other: both must say that there is time left.
-	leads := l.epoch != 0 && !l.ended && now.Before(l.until) && now.Round(0).Before(l.until.Round(0))
-	return l.epoch, leads
+	alive := l.epoch != 0 && !l.ended && now.Before(l.until) && now.Round(0).Before(l.until.Round(0))
+	return l.epoch, alive
 }
 
-// Lost is closed when this node, which led, leads no more, and by Close. It will not lead
+// Lost is closed when this node has lost its lease, and by Close. It will not have one
 // again: make another Store, or start the process anew.
 func (s *Store) Lost() <-chan struct{} { return s.lease.lost }
 
-// lose ends the leadership.
+// lose ends the lease.
 func (s *Store) lose(why string) {
 	if s.lease.end() {
-		s.log.Error("this node leads no more", "reason", why)
+		s.log.Error("this node has lost its lease", "reason", why)
 	}
 }
 
-// end reports whether it has ended a leadership.
+// end reports whether it has ended a lease.
 func (l *lease) end() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,46 +86,57 @@ func (l *lease) end() bool {
 	return l.epoch != 0
 }
 
-// Lead waits until this node leads, which may be for ever, or ctx ends. It is called
-// once. A stand-by that cannot reach NATS waits for it. After Close the error is
-// [ErrNotLeading].
-func (s *Store) Lead(ctx context.Context) error {
-	var (
-		seen  uint64    // the sequence of the leader's last renewal
-		since time.Time // when it was first seen
-		told  string    // the leader that was logged
-	)
+// Join has this node live beside the others, from now on until [Store.Lost]. It is called
+// once, before the Store is used. A NATS that cannot be reached is waited for, until ctx
+// ends. After Close the error is [ErrNotAlive].
+func (s *Store) Join(ctx context.Context) error {
 	for {
 		select {
 		case <-s.lease.lost:
-			return ErrNotLeading
+			return ErrNotAlive
 		default:
 		}
-		holder, sequence, err := s.holder(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			s.log.Warn("the lease cannot be read", "error", err)
-		case sequence == 0 || holder.Free:
-			err = s.take(ctx, sequence)
-		case sequence != seen:
-			seen, since = sequence, time.Now()
-			if holder.Node != told {
-				told = holder.Node
-				s.log.Info("standing by", "leader", holder.Node)
-			}
-		case time.Since(since) >= max(s.cfg.Lease, holder.Lease):
-			s.log.Warn("the leader is silent: taking over", "leader", holder.Node, "silent", time.Since(since))
-			err = s.take(ctx, sequence)
-		}
-		if err == nil && s.Leads() {
+		err := s.join(ctx)
+		if err == nil {
 			return nil
 		}
-		if err := pause(ctx, min(s.cfg.Lease/10, 500*time.Millisecond)); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s.log.Warn("no lease yet", "error", err)
+		if err := pause(ctx, s.cfg.Lease/10); err != nil {
 			return err
 		}
 	}
+}
+
+func (s *Store) join(ctx context.Context) error {
+	began := time.Now()
+	last, _, err := s.holder(ctx, s.id) // an attempt before may have gone through
+	if err != nil {
+		return err
+	}
+	sequence, err := s.write(ctx, s.leaseSubject(s.id), leaseRecord{Node: s.cfg.Node, ID: s.id, Lease: s.cfg.Lease}, last)
+	if err != nil {
+		return err
+	}
+	before, err := s.lastEpoch(ctx, s.id)
+	if err != nil {
+		return err
+	}
+	epoch, err := s.write(ctx, s.epochSubject(s.id), leaseRecord{Node: s.cfg.Node, ID: s.id}, before)
+	if err != nil {
+		return err
+	}
+	living, cancel := context.WithCancel(context.Background())
+	s.lease.mu.Lock()
+	s.lease.epoch, s.lease.sequence, s.lease.cancel = epoch, sequence, cancel
+	s.lease.until = began.Add(s.cfg.Lease * 4 / 5)
+	s.lease.mu.Unlock()
+	s.log.Info("this node has joined", "id", s.id)
+	s.lease.work.Go(func() { s.renew(living) })
+	s.lease.work.Go(func() { s.look(living) })
+	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -132,63 +150,28 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// holder returns the lease's record and its sequence, 0 where there is none.
-func (s *Store) holder(ctx context.Context) (leaseRecord, uint64, error) {
+// holder returns the sequence of a node's lease, 0 where there is none, and its record.
+func (s *Store) holder(ctx context.Context, id string) (sequence uint64, r leaseRecord, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
-	m, err := s.stream.GetLastMsgForSubject(ctx, s.leaseSubject())
+	m, err := s.stream.GetLastMsgForSubject(ctx, s.leaseSubject(id))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return leaseRecord{}, 0, nil
+		return 0, r, nil
 	}
 	if err != nil {
-		return leaseRecord{}, 0, err
+		return 0, r, err
 	}
-	var r leaseRecord
 	if err := json.Unmarshal(m.Data, &r); err != nil {
-		return r, 0, fmt.Errorf("%w: its lease: %w", ErrVersion, err)
+		return 0, r, fmt.Errorf("%w: a lease: %w", ErrVersion, err)
 	}
-	return r, m.Sequence, nil
+	return m.Sequence, r, nil
 }
 
-// take takes the lease, where it is still as it was seen, and begins a new epoch, which
-// shuts out what the last leader may still be writing. To be beaten to either is no error:
-// a node that is stopped between the two must not shut out who has led since.
-func (s *Store) take(ctx context.Context, seen uint64) error {
-	before, err := s.lastEpoch(ctx)
-	if err != nil {
-		return err
-	}
-	began := time.Now()
-	sequence, err := s.write(ctx, s.leaseSubject(), false, seen)
-	if err != nil {
-		return unlessConflict(err)
-	}
-	epoch, err := s.write(ctx, s.epochSubject(), false, before)
-	if err != nil {
-		return unlessConflict(err)
-	}
-	renewing, cancel := context.WithCancel(context.Background())
-	s.lease.mu.Lock()
-	s.lease.epoch, s.lease.sequence, s.lease.cancel = epoch, sequence, cancel
-	s.lease.until = began.Add(s.cfg.Lease * 4 / 5)
-	s.lease.mu.Unlock()
-	s.log.Info("this node leads", "epoch", epoch)
-	s.lease.work.Go(func() { s.renew(renewing) })
-	return nil
-}
-
-func unlessConflict(err error) error {
-	if isConflict(err) {
-		return nil
-	}
-	return err
-}
-
-// lastEpoch returns the sequence of the epoch's message, 0 where there is none.
-func (s *Store) lastEpoch(ctx context.Context) (uint64, error) {
+// lastEpoch returns the sequence of the message of a node's epoch, 0 where there is none.
+func (s *Store) lastEpoch(ctx context.Context, id string) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
-	m, err := s.stream.GetLastMsgForSubject(ctx, s.epochSubject())
+	m, err := s.stream.GetLastMsgForSubject(ctx, s.epochSubject(id))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return 0, nil
 	}
@@ -198,16 +181,16 @@ func (s *Store) lastEpoch(ctx context.Context) (uint64, error) {
 	return m.Sequence, nil
 }
 
-// write publishes this node's record under a subject whose last message has the sequence
-// after.
-func (s *Store) write(ctx context.Context, subject string, free bool, after uint64) (uint64, error) {
+// write publishes a record under a subject whose last message has the sequence after.
+func (s *Store) write(ctx context.Context, subject string, r leaseRecord, after uint64, options ...jetstream.PublishOpt) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
-	data, err := json.Marshal(leaseRecord{s.cfg.Node, s.id, s.cfg.Lease, free})
+	data, err := json.Marshal(r)
 	if err != nil {
 		return 0, err
 	}
-	ack, err := s.js.Publish(ctx, subject, data, jetstream.WithExpectLastSequencePerSubject(after), jetstream.WithRetryAttempts(0))
+	options = append(options, jetstream.WithExpectLastSequencePerSubject(after), jetstream.WithRetryAttempts(0))
+	ack, err := s.js.Publish(ctx, subject, data, options...)
 	if err != nil {
 		return 0, err
 	}
@@ -222,11 +205,11 @@ func (s *Store) renew(ctx context.Context) {
 		last, until := s.lease.sequence, s.lease.until
 		s.lease.mu.Unlock()
 		try, cancel := context.WithDeadline(ctx, until)
-		sequence, err := s.write(try, s.leaseSubject(), false, last)
+		sequence, err := s.write(try, s.leaseSubject(s.id), leaseRecord{Node: s.cfg.Node, ID: s.id, Lease: s.cfg.Lease}, last)
 		if isConflict(err) { // perhaps with a renewal of our own, of which we never heard
 			var holder leaseRecord
-			if holder, sequence, err = s.holder(try); err == nil && holder.ID != s.id {
-				err = ErrNotLeading
+			if sequence, holder, err = s.holder(try, s.id); err == nil && holder.ID != s.id {
+				err = ErrNotAlive
 			}
 			began = until.Add(-s.cfg.Lease * 4 / 5) // when it was written is not known
 		}
@@ -234,11 +217,11 @@ func (s *Store) renew(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case errors.Is(err, ErrNotLeading):
-			s.lose("another node has taken the lease")
+		case errors.Is(err, ErrNotAlive):
+			s.lose("another node has taken its place")
 			return
-		case !s.Leads():
-			s.lose("the lease was not renewed in time")
+		case !s.Alive():
+			s.lose("it was not renewed in time")
 			return
 		case err != nil:
 			s.log.Warn("the lease was not renewed", "left", time.Until(until), "error", err)
@@ -250,24 +233,116 @@ func (s *Store) renew(ctx context.Context) {
 	}
 }
 
-// Close gives the lease back, so that a stand-by goes on at once. It is called after the
-// server's Shutdown, which has written what was left. It waits until ctx ends.
+// sight is when a lease was first seen as it is.
+type sight struct {
+	sequence uint64
+	since    time.Time
+}
+
+// look takes the place of those whose lease is over, until ctx ends.
+func (s *Store) look(ctx context.Context) {
+	seen := make(map[string]sight)
+	for pause(ctx, min(s.cfg.Lease/10, 500*time.Millisecond)) == nil {
+		if !s.Alive() {
+			continue
+		}
+		if err := s.lookOnce(ctx, seen); err != nil && ctx.Err() == nil {
+			s.log.Warn("the leases of others cannot be read", "error", err)
+		}
+	}
+}
+
+func (s *Store) lookOnce(ctx context.Context, seen map[string]sight) error {
+	asking, cancel := context.WithTimeout(ctx, s.patience())
+	defer cancel()
+	info, err := s.stream.Info(asking, jetstream.WithSubjectFilter(s.leaseSubject(">")))
+	if err != nil {
+		return err
+	}
+	for subject := range info.State.Subjects {
+		id := strings.TrimPrefix(subject, s.leaseSubject(""))
+		if id == s.id {
+			continue
+		}
+		sequence, r, err := s.holder(ctx, id)
+		switch last := seen[id]; {
+		case err != nil:
+			return err
+		case sequence == 0 || r.Done:
+		case r.Free:
+			err = s.succeed(ctx, id, sequence)
+		case last.sequence != sequence:
+			seen[id] = sight{sequence, time.Now()}
+		case time.Since(last.since) >= max(s.cfg.Lease, r.Lease):
+			s.log.Warn("a node is silent", "silent", r.Node, "id", id, "for", time.Since(last.since))
+			err = s.succeed(ctx, id, sequence)
+		}
+		if err != nil && !isConflict(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// doneFor is how long it is remembered that a dead node has an heir, for those who have a
+// dialog's tag from it; doneLease is how long its lease is kept.
+const (
+	doneFor   = 30 * 24 * time.Hour
+	doneLease = time.Hour
+)
+
+// succeed takes the place of a node whose lease is over and was seen with that sequence.
+// It begins a new epoch first, which shuts out what the dead may still be writing. Who is
+// beaten to any of it leaves it to the other; one that stops on the way is silent itself,
+// and so is the lease that it has taken.
+func (s *Store) succeed(ctx context.Context, id string, seen uint64) error {
+	before, err := s.lastEpoch(ctx, id)
+	if err != nil {
+		return err
+	}
+	taken := leaseRecord{Node: s.cfg.Node, ID: s.id, Lease: s.cfg.Lease}
+	sequence, err := s.write(ctx, s.leaseSubject(id), taken, seen)
+	if err != nil {
+		return err
+	}
+	if _, err := s.write(ctx, s.epochSubject(id), taken, before); err != nil {
+		return err
+	}
+	revisions, err := s.Apply(ctx, []presence.Write{{
+		Kind: presence.KindHeir, Key: id, Value: []byte(s.id), Expires: time.Now().Add(doneFor), Conditional: true,
+	}})
+	if err != nil {
+		return err
+	}
+	if revisions[0] != 0 {
+		s.log.Info("this node takes the place of another", "id", id)
+	}
+	taken.Done = true
+	_, err = s.write(ctx, s.leaseSubject(id), taken, sequence, jetstream.WithMsgTTL(doneLease))
+	return err
+}
+
+// Close gives the lease back, so that another node takes this one's place at once. It is
+// called after the server's Shutdown, which has written what was left. It waits until ctx
+// ends.
 func (s *Store) Close(ctx context.Context) error {
+	s.calls.end()
 	s.lease.mu.Lock()
 	cancel := s.lease.cancel
 	s.lease.mu.Unlock()
-	if cancel == nil { // it never led
+	if cancel == nil { // it has never joined
 		s.lease.end()
 		return nil
 	}
 	cancel()
 	s.lease.work.Wait()
-	led := s.Leads()
+	alive := s.Alive()
 	s.lease.end()
-	if !led {
+	if !alive {
 		return nil
 	}
-	if _, err := s.write(ctx, s.leaseSubject(), true, s.lease.sequence); err != nil {
+	free := leaseRecord{Node: s.cfg.Node, ID: s.id, Lease: s.cfg.Lease, Free: true}
+	if _, err := s.write(ctx, s.leaseSubject(s.id), free, s.lease.sequence); err != nil {
 		return fmt.Errorf("natsstore: give the lease back: %w", err)
 	}
 	return nil

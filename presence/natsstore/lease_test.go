@@ -2,7 +2,6 @@ package natsstore_test
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,46 +18,29 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// standby is a node that waits for the lease.
-type standby struct {
-	*natsstore.Store
-	leads chan error
-}
-
-func standBy(t *testing.T, cfg natsstore.Config) standby {
+// heir returns the node that takes the place of another, once it does, as a third sees it.
+func heir(t *testing.T, s *natsstore.Store, of string) string {
 	t.Helper()
-	s, err := natsstore.Open(t.Context(), cfg)
-	require.NoError(t, err)
-	n := standby{s, make(chan error, 1)}
-	ctx, cancel := context.WithCancel(t.Context())
-	var work sync.WaitGroup
-	work.Go(func() { n.leads <- s.Lead(ctx) })
-	t.Cleanup(func() {
-		cancel()
-		work.Wait()
-		_ = s.Close(context.Background())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	found := ""
+	_ = s.Watch(ctx, 0, []string{presence.KindHeir}, func(r presence.Record) {
+		if r.Key == of {
+			found = string(r.Value)
+			cancel()
+		}
 	})
-	return n
-}
-
-func (n standby) wait(t *testing.T) {
-	t.Helper()
-	select {
-	case err := <-n.leads:
-		require.NoError(t, err)
-		require.True(t, n.Leads())
-	case <-time.After(time.Minute):
-		require.Fail(t, "the stand-by does not take over")
-	}
+	require.NotEmpty(t, found, "nobody takes its place")
+	return found
 }
 
 func lostSoon(t *testing.T, s *natsstore.Store) {
 	t.Helper()
 	select {
 	case <-s.Lost():
-		require.False(t, s.Leads())
+		require.False(t, s.Alive())
 	case <-time.After(time.Minute):
-		require.Fail(t, "it still leads")
+		require.Fail(t, "it still has its lease")
 	}
 }
 
@@ -66,89 +48,154 @@ func record(key, value string) presence.Write {
 	return presence.Write{Kind: "k", Key: key, Value: []byte(value)}
 }
 
-// A stand-by takes over at once where the leader gives the lease back, with all records;
-// until then it has no access (BSX-12).
+// Of a node that gives its lease back another takes the place at once; until it has joined
+// it has no access (BSX-12).
 func TestHandOver(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	a := open(t, natsstore.Config{Conn: connect(t, s), Node: "a", Lease: time.Minute})
-	b := standBy(t, natsstore.Config{Conn: connect(t, s), Node: "b", Lease: time.Minute})
-	_, err := a.Apply(t.Context(), []presence.Write{record("one", "1")})
+	a := open(t, natsstore.Config{Conn: connect(t, s), Node: "a", Lease: natsstore.MaxLease})
+	b, err := natsstore.Open(t.Context(), natsstore.Config{Conn: connect(t, s), Node: "b", Lease: natsstore.MaxLease})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = b.Close(context.Background()) })
+	_, err = a.Apply(t.Context(), []presence.Write{record("one", "1")})
 	require.NoError(t, err)
 	_, err = b.Apply(t.Context(), []presence.Write{record("one", "2")})
-	require.ErrorIs(t, err, natsstore.ErrNotLeading)
-	require.ErrorIs(t, b.Load(t.Context(), nil), natsstore.ErrNotLeading)
+	require.ErrorIs(t, err, natsstore.ErrNotAlive)
+	require.ErrorIs(t, b.Load(t.Context(), nil), natsstore.ErrNotAlive)
 
+	require.NoError(t, b.Join(t.Context()))
 	require.NoError(t, a.Close(t.Context()))
 	lostSoon(t, a)
-	b.wait(t)
+	require.Equal(t, b.Node(), heir(t, b, a.Node()))
 	var got []string
 	require.NoError(t, b.Load(t.Context(), func(r presence.Record) error {
-		got = append(got, r.Key+"="+string(r.Value))
+		if r.Kind == "k" {
+			require.Equal(t, a.Node(), r.Node)
+			got = append(got, r.Key+"="+string(r.Value))
+		}
 		return nil
 	}))
 	require.Equal(t, []string{"one=1"}, got)
 	_, err = a.Apply(t.Context(), []presence.Write{record("one", "3")})
-	require.ErrorIs(t, err, natsstore.ErrNotLeading)
+	require.ErrorIs(t, err, natsstore.ErrNotAlive)
+	require.True(t, b.Alive())
 }
 
-// A leader that is cut off from NATS has stopped before another takes over: never do two
-// lead (BSX-12).
+// A node that is cut off from NATS has stopped before another takes its place (BSX-12).
 func TestCutOff(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	nc := connect(t, s)
 	a := open(t, natsstore.Config{Conn: nc, Node: "a", Lease: natsstore.MinLease})
-	b := standBy(t, natsstore.Config{Conn: connect(t, s), Node: "b", Lease: natsstore.MinLease})
-	both, done := 0, make(chan struct{})
-	var watch sync.WaitGroup
-	watch.Go(func() {
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-				if b.Leads() && a.Leads() { // in this order: a does not come back
-					both++
-				}
-			}
-		}
-	})
+	b := open(t, natsstore.Config{Conn: connect(t, s), Node: "b", Lease: natsstore.MinLease})
 	nc.Close()
-	b.wait(t)
-	close(done)
-	watch.Wait()
-	require.Zero(t, both)
+	if heir(t, b, a.Node()); a.Alive() {
+		require.Fail(t, "two speak for one")
+	}
 	lostSoon(t, a)
 }
 
-// A process that was stopped, and believes when it wakes that it leads, writes nothing:
-// the epoch is another one. It learns so by that.
-func TestPausedLeaderWritesNothing(t *testing.T) {
+// A process that was stopped, and believes when it wakes that it has its lease, writes
+// nothing: another has begun a new epoch for it. It learns so by that.
+func TestPausedNodeWritesNothing(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	a := open(t, natsstore.Config{Conn: connect(t, s), Node: "a", Lease: 10 * time.Second})
 	_, err := a.Apply(t.Context(), []presence.Write{record("one", "1")})
 	require.NoError(t, err)
 	natsstore.Pause(a)
-	b := standBy(t, natsstore.Config{Conn: connect(t, s), Node: "b", Lease: 10 * time.Second})
-	b.wait(t)
-	require.True(t, a.Leads(), "so it believes")
+	b := open(t, natsstore.Config{Conn: connect(t, s), Node: "b", Lease: 10 * time.Second})
+	heir(t, b, a.Node())
+	require.True(t, a.Alive(), "so it believes")
 	_, err = a.Apply(t.Context(), []presence.Write{record("one", "from the past"), record("two", "x")})
-	require.ErrorIs(t, err, natsstore.ErrNotLeading)
+	require.ErrorIs(t, err, natsstore.ErrNotAlive)
 	lostSoon(t, a)
 	n := 0
 	require.NoError(t, b.Load(t.Context(), func(r presence.Record) error {
-		n++
-		require.Equal(t, "1", string(r.Value))
+		if r.Kind == "k" {
+			n++
+			require.Equal(t, "1", string(r.Value))
+		}
 		return nil
 	}))
 	require.Equal(t, 1, n)
 }
 
-// Nothing leaves a node that leads no more, and nothing is granted.
+// Of several one takes the place, and the others learn who; two nodes with one name are
+// two nodes (BSX-12).
+func TestOneHeir(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	var nodes []*natsstore.Store
+	for range 4 {
+		nodes = append(nodes, open(t, natsstore.Config{Conn: connect(t, s), Node: "same", Lease: natsstore.MaxLease}))
+	}
+	dead := nodes[0]
+	require.NoError(t, dead.Close(t.Context()))
+	first := heir(t, nodes[1], dead.Node())
+	require.Equal(t, first, heir(t, nodes[2], dead.Node()))
+	require.Equal(t, first, heir(t, nodes[3], dead.Node()))
+	n := 0
+	for _, node := range nodes[1:] {
+		require.True(t, node.Alive())
+		if node.Node() == first {
+			n++
+		}
+	}
+	require.Equal(t, 1, n)
+}
+
+// Nodes see what others write in the order of revisions, deletions too (BSX-12).
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	a := open(t, natsstore.Config{Conn: connect(t, s)})
+	b := open(t, natsstore.Config{Conn: connect(t, s)})
+	before, err := a.Apply(t.Context(), []presence.Write{record("zero", "0")})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	got := make(chan presence.Record, 16)
+	done := make(chan error, 1)
+	go func() {
+		done <- b.Watch(ctx, before[0], []string{"k", "l"}, func(r presence.Record) { got <- r })
+	}()
+	revisions, err := a.Apply(t.Context(), []presence.Write{
+		record("one", "1"), {Kind: "other", Key: "x", Value: []byte("y")}, {Kind: "l", Key: "two", Value: []byte("2"), Expires: time.Now().Add(time.Hour)},
+	})
+	require.NoError(t, err)
+	next := func(want presence.Record) {
+		r := <-got
+		r.Expires = time.Time{}
+		require.Equal(t, want, r)
+	}
+	next(presence.Record{Kind: "k", Key: "one", Value: []byte("1"), Revision: revisions[0], Node: a.Node()})
+	next(presence.Record{Kind: "l", Key: "two", Value: []byte("2"), Revision: revisions[2], Node: a.Node()})
+	deleted, err := b.Apply(t.Context(), []presence.Write{{Kind: "k", Key: "one"}})
+	require.NoError(t, err)
+	next(presence.Record{Kind: "k", Key: "one", Revision: deleted[0], Node: b.Node()})
+	cancel()
+	require.ErrorIs(t, <-done, context.Canceled)
+}
+
+// Nodes answer each other while they are there.
+func TestCall(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	a := open(t, natsstore.Config{Conn: connect(t, s)})
+	b := open(t, natsstore.Config{Conn: connect(t, s)})
+	b.Answer(func(_ context.Context, m []byte) []byte { return append(m, '!') })
+	answer, err := a.Call(t.Context(), b.Node(), []byte("hello"))
+	require.NoError(t, err)
+	require.Equal(t, "hello!", string(answer))
+	_, err = a.Call(t.Context(), "nobody", nil)
+	require.Error(t, err)
+	require.NoError(t, b.Close(t.Context()))
+	_, err = a.Call(t.Context(), b.Node(), nil)
+	require.Error(t, err)
+}
+
+// Nothing leaves a node without a lease, and nothing is granted.
 func TestGuard(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -167,7 +214,7 @@ func TestGuard(t *testing.T) {
 	require.NoError(t, a.Close(t.Context()))
 	send.Send(&sipx.Request{}, out)
 	require.Equal(t, 1, out.sent)
-	require.ErrorIs(t, out.err, natsstore.ErrNotLeading)
+	require.ErrorIs(t, out.err, natsstore.ErrNotAlive)
 	serve.ServeSIP(t.Context(), in, &sipx.Request{})
 	require.NoError(t, late.Respond(sipx.NewResponse(200)), "of a request that came before")
 	require.Equal(t, []int{200, 503, 503}, in.answers)
@@ -197,22 +244,6 @@ func (p *peer) ServeSIP(_ context.Context, w sipx.ResponseWriter, _ *sipx.Reques
 	_ = w.Respond(sipx.NewResponse(200))
 }
 
-// Two nodes with one name are two nodes.
-func TestOneName(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	a := open(t, natsstore.Config{Conn: connect(t, s), Node: "same", Lease: 5 * time.Second})
-	b := standBy(t, natsstore.Config{Conn: connect(t, s), Node: "same", Lease: 5 * time.Second})
-	select {
-	case <-b.leads:
-		require.Fail(t, "two nodes lead")
-	case <-a.Lost():
-		require.Fail(t, "nobody leads")
-	case <-time.After(7 * time.Second):
-	}
-	require.True(t, a.Leads())
-}
-
 // What is wrong is named, all of it; a stream of others is left alone.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
@@ -239,10 +270,10 @@ func TestBadInput(t *testing.T) {
 	cancel()
 	b, err := natsstore.Open(t.Context(), natsstore.Config{Conn: nc})
 	require.NoError(t, err)
-	require.ErrorIs(t, b.Lead(ctx), context.Canceled)
-	require.NoError(t, b.Close(t.Context()), "it has never led")
+	require.ErrorIs(t, b.Join(ctx), context.Canceled)
+	require.NoError(t, b.Close(t.Context()), "it has never joined")
 	lostSoon(t, b)
-	require.ErrorIs(t, b.Lead(t.Context()), natsstore.ErrNotLeading, "nor will it")
+	require.ErrorIs(t, b.Join(t.Context()), natsstore.ErrNotAlive, "nor will it")
 }
 
 // A NATS that is away for less than the lease costs nothing but waiting.
@@ -257,7 +288,7 @@ func TestNATSComesBack(t *testing.T) {
 		_, err := a.Apply(t.Context(), []presence.Write{record("two", "2")})
 		return err == nil
 	}, time.Minute, 10*time.Millisecond)
-	require.True(t, a.Leads())
+	require.True(t, a.Alive())
 	n := 0
 	require.NoError(t, a.Load(t.Context(), func(presence.Record) error { n++; return nil }))
 	require.Equal(t, 2, n)

@@ -3,6 +3,7 @@ package natsstore
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -16,15 +17,15 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 
 	"github.com/openblustar/blustar/presence"
 )
 
 // Errors of a [Store], to be told with [errors.Is].
 var (
-	// ErrNotLeading is what a node that has not led yet, or leads no more, is told.
-	ErrNotLeading = errors.New("natsstore: this node does not lead")
+	// ErrNotAlive is what a node without a lease is told: it has not joined yet, or has lost
+	// its lease, or has given it back.
+	ErrNotAlive = errors.New("natsstore: this node has no lease")
 	// ErrVersion is a stream that this program did not make, or a newer one did.
 	ErrVersion = errors.New("natsstore: it is no such store, or of another version")
 )
@@ -34,6 +35,7 @@ const (
 	DefaultBucket = "blustar"
 	DefaultLease  = 10 * time.Second
 	MinLease      = time.Second
+	MaxLease      = 30 * time.Second // a node that was away for longer has missed deletions
 )
 
 // Config is what a [Store] is made from. The zero value of all but Conn is usable.
@@ -49,15 +51,15 @@ type Config struct {
 	Replicas int
 	// Node names this node in logs and to the others; empty: the name of the host.
 	Node string
-	// Lease is how long after the last sign of life of the leader a stand-by takes over;
-	// 0: DefaultLease; MinLease at least. All nodes have the same.
+	// Lease is how long after its last sign of life another takes a node's place; 0:
+	// DefaultLease; MinLease to MaxLease.
 	Lease time.Duration
-	// Logger is told who leads; nil: nobody.
+	// Logger is told who takes whose place; nil: nobody.
 	Logger *slog.Logger
 }
 
-// Store is a [presence.Store] in a JetStream stream, for the node that leads. It is safe
-// for concurrent use.
+// Store is a [presence.Shared] store in a JetStream stream, as one node has it. It is
+// safe for concurrent use.
 type Store struct {
 	cfg    Config
 	js     jetstream.JetStream
@@ -65,10 +67,11 @@ type Store struct {
 	log    *slog.Logger
 	id     string // of this Store among all
 	lease  lease
+	calls  calls
 	mu     sync.Mutex // of batches: one at a time
 }
 
-var _ presence.Store = (*Store)(nil)
+var _ presence.Shared = (*Store)(nil)
 
 // format is the version of what is in the stream, which its metadata names.
 const (
@@ -76,6 +79,7 @@ const (
 	keyFormat  = "blustar-format"
 	headExpiry = "Blustar-Expires" // in milliseconds since 1970
 	headGone   = "Blustar-Deleted"
+	headNode   = "Blustar-Node"
 	// tombstone is how long a deletion is kept in place of what it deletes.
 	tombstone = time.Minute
 )
@@ -83,7 +87,7 @@ const (
 var bucketName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // Open finds the stream, or makes it where there is none, and waits until ctx ends for a
-// NATS that is not ready. It does not lead yet. The error names everything that is wrong
+// NATS that is not ready. It has no lease before [Store.Join]. The error names everything that is wrong
 // with cfg, or wraps [ErrVersion] or that of NATS.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg.Bucket = cmp.Or(cfg.Bucket, DefaultBucket)
@@ -105,8 +109,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Replicas < 1 || cfg.Replicas > 5 {
 		wrong = append(wrong, fmt.Errorf("natsstore: Replicas %d: want 1 to 5", cfg.Replicas))
 	}
-	if cfg.Lease < MinLease {
-		wrong = append(wrong, fmt.Errorf("natsstore: Lease %v: want %v or more", cfg.Lease, MinLease))
+	if cfg.Lease < MinLease || cfg.Lease > MaxLease {
+		wrong = append(wrong, fmt.Errorf("natsstore: Lease %v: want %v to %v", cfg.Lease, MinLease, MaxLease))
 	}
 	if len(wrong) > 0 {
 		return nil, errors.Join(wrong...)
@@ -115,8 +119,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("natsstore: %w", err)
 	}
-	s := &Store{cfg: cfg, js: js, id: nuid.Next(), log: cfg.Logger.With("node", cfg.Node, "bucket", cfg.Bucket)}
+	s := &Store{cfg: cfg, js: js, id: rand.Text()[:idLength], log: cfg.Logger.With("node", cfg.Node, "bucket", cfg.Bucket)}
 	s.lease.lost = make(chan struct{})
+	s.calls.ctx, s.calls.cancel = context.WithCancel(context.Background())
+	s.calls.room = make(chan struct{}, maxCalls)
 	for {
 		try, cancel := context.WithTimeout(ctx, openPatience)
 		s.stream, err = s.open(try)
@@ -133,6 +139,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		}
 	}
 }
+
+// idLength is how many letters and digits name a node: 50 random bits.
+const idLength = 10
 
 // openPatience is how long Open waits for one answer.
 const openPatience = 5 * time.Second
@@ -189,7 +198,7 @@ func (s *Store) record(subject string, head nats.Header, data []byte, revision u
 	if err := errors.Join(err, err2); err != nil {
 		return presence.Record{}, false, fmt.Errorf("natsstore: subject %q is no record's: %w", subject, err)
 	}
-	r := presence.Record{Kind: string(kind), Key: string(key), Value: data, Revision: revision}
+	r := presence.Record{Kind: string(kind), Key: string(key), Value: data, Revision: revision, Node: head.Get(headNode)}
 	if r.Value == nil {
 		r.Value = []byte{}
 	}
@@ -208,6 +217,7 @@ func (s *Store) record(subject string, head nats.Header, data []byte, revision u
 // message is what a write publishes.
 func (s *Store) message(w presence.Write) *nats.Msg {
 	m := nats.NewMsg(s.subject(w.Kind, w.Key))
+	m.Header.Set(headNode, s.id)
 	switch {
 	case w.Value == nil:
 		m.Header.Set(headGone, "1")
@@ -231,8 +241,8 @@ func (s *Store) Load(ctx context.Context, f func(presence.Record) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !s.Leads() {
-		return ErrNotLeading
+	if !s.Alive() {
+		return ErrNotAlive
 	}
 	consumer, err := s.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{s.records() + ">"}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,

@@ -43,8 +43,9 @@ type Contribution struct {
 	CallID string
 	CSeq   uint32
 
-	doc *pidf.Presence // Body, decoded
-	due *expiry        // the same one in all versions
+	doc    *pidf.Presence // Body, decoded
+	due    *expiry        // the same one in all versions
+	copied bool           // it is another node's, which has it expire
 }
 
 // Document returns the decoded Body, nil where there is none or it cannot be read.

@@ -79,6 +79,7 @@ func (s *Store) Publish(r Request) (*Contribution, error) {
 	next := &Contribution{Presentity: r.Presentity, Rule: r.Rule, Address: r.Address, Owner: r.Owner, Received: time.Now()}
 	if current != nil {
 		*next = *current
+		next.copied = false
 	}
 	if r.Said != nil {
 		next.say(&r)
@@ -226,7 +227,11 @@ func (s *Store) place(sh *shelf, current, next *Contribution) {
 	}
 	if next != nil {
 		list = append(list, next)
-		s.deadlines.Set(&next.due.Item, next.due, next.Expires)
+		if next.copied {
+			s.deadlines.Remove(&next.due.Item)
+		} else {
+			s.deadlines.Set(&next.due.Item, next.due, next.Expires)
+		}
 	}
 	if len(list) == 0 {
 		delete(sh.Of, key)
@@ -277,6 +282,18 @@ func (e *expiry) Expired() {
 	})
 	if c != nil && e.store.cfg.Expired != nil {
 		e.store.cfg.Expired(c)
+	}
+}
+
+// Abandon ends what the clients of a user have shared, with the last of them. Of a copy
+// Config.Changed is not told: every node ends its own.
+func (s *Store) Abandon(presentity string) {
+	sh := s.of.Lock(presentity)
+	defer sh.Unlock()
+	if c := find(sh.Of[presentity], Shared); c != nil && c.copied {
+		s.place(sh, c, nil)
+	} else if c != nil {
+		s.swap(sh, c, nil)
 	}
 }
 

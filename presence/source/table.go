@@ -142,6 +142,46 @@ func (t *Table[V]) Restore(key string, v Value[V]) error {
 	return nil
 }
 
+// Copy sets a value as another node of the host has it, or, where that is not known, makes
+// it unknown. It does not fade by itself before Own; Config.Changed is not told, but the
+// listeners are. keeps is asked with the key locked, and has all stay as it is. The
+// error is [ErrTooMany].
+func (t *Table[V]) Copy(key string, v Value[V], known bool, keeps func() bool) error {
+	t.mu.Lock()
+	src, err := t.sourceLocked(key)
+	if err != nil {
+		t.mu.Unlock()
+		return err
+	}
+	src.mu.Lock()
+	var told []Listener
+	if !keeps() {
+		t.deadlines.Remove(&src.fade)
+		src.kept.Store(&kept[V]{v, known})
+		told = slices.Clone(src.listeners)
+	}
+	src.dropIfIdle()
+	src.mu.Unlock()
+	t.mu.Unlock()
+	tell(told)
+	return nil
+}
+
+// Own has a copied value fade when its time has come.
+func (t *Table[V]) Own(key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	src := t.sources[key]
+	if src == nil {
+		return
+	}
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	if v, known := src.Read(); known && !v.Expires.IsZero() {
+		t.deadlines.Set(&src.fade, (*fading[V])(src), v.Expires)
+	}
+}
+
 // Clear makes the value of a key unknown, and reports whether there was one.
 func (t *Table[V]) Clear(key string) bool {
 	t.mu.Lock()

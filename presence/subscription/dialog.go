@@ -188,7 +188,12 @@ func (d *Dialog) Active() bool {
 func (d *Dialog) Is(event sipx.Event) bool { return d.common.Value().event == event.String() }
 
 // newTag makes a tag: 128 random bits in characters of a token.
-func newTag() string { return rand.Text() }
+func (r *Registry) newTag() string {
+	if r.cfg.Node == "" {
+		return rand.Text()
+	}
+	return rand.Text() + "." + r.cfg.Node
+}
 
 // Start lets NOTIFYs leave: the first ones show everything. It is to be called
 // once, when the 200 has left (RFC 6665 §4.2.1.2).

@@ -67,7 +67,7 @@ func (r *Registry) Open(o Opening) (*Dialog, error) {
 		coding:    codingOf(req.Header),
 		draining:  true, // until Start
 	}
-	d.pack(req.CallID, o.From, newTag(), req.From.URI, req.From.Tag(), o.Contact)
+	d.pack(req.CallID, o.From, r.newTag(), req.From.URI, req.From.Tag(), o.Contact)
 	if len(routes) > 0 {
 		d.routes = &routes
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ type Config struct {
 	NAT    NATMode      // where NOTIFYs over UDP go; default: auto
 	Logger *slog.Logger // default: silent; its handler must not block
 
+	Node          string         // where a host has several registries that share what they hold: ends the tags of this one's dialogs, after a dot
 	MaxWatches    int            // resources watched over all dialogs, fetches included; default 200,000
 	AccountShare  int            // of them by one account; default a quarter, at least 1000, or 1000
 	SourceShare   int            // of them from one source address (IPv6: /64); default half, at least 1000, or 1000
@@ -141,6 +143,16 @@ func (c *Config) complete() error {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return check.Err()
+}
+
+// CountFrom has the next dialogs be numbered from n on, which is above what they were.
+func (r *Registry) CountFrom(n uint64) { r.serials.Store(n) }
+
+// NodeOf returns the Node of the registry that a dialog was opened in, as its tag tells;
+// "" for none.
+func NodeOf(tag string) string {
+	_, node, _ := strings.Cut(tag, ".")
+	return node
 }
 
 // Find returns the live dialog that an in-dialog request belongs to, or nil: a

@@ -1,0 +1,292 @@
+package presence
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/openblustar/blustar/internal/backoff"
+)
+
+// Shared is a [Store] that several servers use at the same time, each of them a node: a
+// [Server] whose Config.Store is one shares its state with the others. Each node composes
+// its documents from what all have been told. A dialog belongs to the node that opened
+// it, and so does a client to that of its newest subscription to its own address; what
+// belongs to a node that has died goes on at the one that the store names its heir.
+//
+// The store lets a node write as long as nobody else has taken its place, and never
+// after that; the same holds for what the node sends, which is the host's to see to.
+type Shared interface {
+	Store
+
+	// Node names this node among all that use the store, or ever did: at most 32 letters
+	// and digits. Records that it wrote have it as their [Record.Node].
+	Node() string
+
+	// Watch calls f with each change of a record of one of these kinds, whoever made it,
+	// in the order of revisions, from the first above after on. A Value that is nil tells
+	// that the record was deleted. What expires is not told, nor what is written over before
+	// it was told. Watch returns when ctx has ended, or with the error that keeps it from
+	// going on. The record is f's.
+	Watch(ctx context.Context, after uint64, kinds []string, f func(Record)) error
+
+	// Call has another node answer a message, as it does by Answer. It waits until ctx
+	// ends.
+	Call(ctx context.Context, node string, message []byte) ([]byte, error)
+
+	// Answer has f answer the calls of other nodes until the store is closed. f is called
+	// by several goroutines at once. It is called once.
+	Answer(f func(ctx context.Context, message []byte) []byte)
+}
+
+// KindHeir is the kind of the records by which a [Shared] store tells that a node, the
+// key, has died, and which one has its heritage now, the value. It is written when
+// nothing can be written by the dead any more.
+const KindHeir = "heir"
+
+// sharedKinds are the records that every node has in memory. Of dialogs a node knows its
+// own, until it is an heir.
+var sharedKinds = []string{kindPublication, kindClient, kindLine, kindCalendar, kindExternal, kindSession, KindHeir}
+
+// cluster is what a server knows of the others that share its store. What one of them
+// writes is applied as if it had happened here, but it is not written again, and does
+// not expire by itself: that is for the node whose it is.
+//
+// Of two writes to a record that one counts which is later in the store. While something
+// that has changed here is not in the store yet, what comes from there is older, or will
+// be overwritten: it is held until that is known.
+type cluster struct {
+	server *Server
+	store  Shared
+	node   string
+
+	adopting sync.Mutex // one adoption at a time
+
+	mu      sync.Mutex // below the locks of what is applied, above that of the journal
+	records map[recordKey]*replica
+	gone    [maxGone]recordKey // the last records that were deleted, as a ring
+	next    int                // of gone
+	held    map[recordKey]Record
+	heirs   map[string]string
+	taking  int      // adoptions that have not ended
+	queue   []Record // to be applied
+	running bool     // somebody does so
+}
+
+// replica is what is known of a record.
+type replica struct {
+	entry    entry
+	node     string // who has written it
+	revision uint64
+	gone     bool
+}
+
+// maxGone is how many deleted records are remembered, so that what is older than their
+// deletion does not bring them back.
+const maxGone = 1 << 12
+
+func newCluster(s *Server) *cluster {
+	store, ok := s.cfg.Store.(Shared)
+	if !ok {
+		return nil
+	}
+	return &cluster{
+		server: s, store: store, node: store.Node(),
+		records: make(map[recordKey]*replica), held: make(map[recordKey]Record), heirs: make(map[string]string),
+	}
+}
+
+// name is that of the node; "" where there is one server.
+func (c *cluster) name() string {
+	if c == nil {
+		return ""
+	}
+	return c.node
+}
+
+// join reads the store, and follows it from then on.
+func (c *cluster) join(ctx context.Context) error {
+	c.adopting.Lock()
+	defer c.adopting.Unlock()
+	s := c.server
+	in := inventory{server: s}
+	err := c.begin(ctx, &in)
+	if err == nil { // what is written from here on is told again by Watch
+		err = s.cfg.Store.Load(ctx, func(r Record) error {
+			if slices.Contains(sharedKinds, r.Kind) {
+				r.Value = bytes.Clone(r.Value)
+				c.apply(r)
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("presence: restore: %w", err)
+	}
+	s.journal.begin()
+	c.store.Answer(c.answer)
+	s.start(func() { c.follow(in.revision) })
+	return nil
+}
+
+// begin begins a new run: CSeqs, and numbers of dialogs and publications, that nobody
+// else has. Another node may do so at the same time.
+func (c *cluster) begin(ctx context.Context, in *inventory) error {
+	s := c.server
+	for {
+		if err := s.cfg.Store.Load(ctx, func(r Record) error {
+			if r.Kind == kindRun {
+				return in.take(r)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		if err := s.countRun(ctx, in); !errors.Is(err, errOtherProcess) {
+			if err == nil {
+				first := uint64(s.run.Load()) << 32
+				s.registry.CountFrom(first)
+				s.publications.CountFrom(first)
+			}
+			return err
+		}
+	}
+}
+
+// follow applies what is written from now on.
+func (c *cluster) follow(after uint64) {
+	var pause backoff.Backoff
+	for c.server.ctx.Err() == nil {
+		err := c.store.Watch(c.server.ctx, after, sharedKinds, func(r Record) {
+			after = r.Revision
+			c.enqueue(r)
+			pause.Reset()
+		})
+		if err != nil && c.server.ctx.Err() == nil {
+			c.server.cfg.Logger.Error("what other nodes write is not known", "error", err)
+		}
+		if backoff.Sleep(c.server.ctx, pause.Next()) != nil {
+			return
+		}
+	}
+}
+
+func (c *cluster) enqueue(list ...Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queue = append(c.queue, list...)
+	if len(c.queue) > 0 && !c.running {
+		c.running = true
+		c.server.start(c.work)
+	}
+}
+
+func (c *cluster) work() {
+	for {
+		c.mu.Lock()
+		if len(c.queue) == 0 || c.server.ctx.Err() != nil {
+			c.queue, c.running = nil, false
+			c.mu.Unlock()
+			return
+		}
+		r := c.queue[0]
+		c.queue = c.queue[1:]
+		c.mu.Unlock()
+		c.apply(r)
+	}
+}
+
+// apply does what a record of another node says.
+func (c *cluster) apply(r Record) {
+	key := recordKey{r.Kind, r.Key}
+	c.mu.Lock()
+	old := c.records[key]
+	stale := old != nil && r.Revision <= old.revision
+	c.mu.Unlock()
+	if stale || r.Node == c.node && r.Kind != KindHeir {
+		return
+	}
+	var e entry
+	if old != nil {
+		e = old.entry
+	}
+	var err error
+	switch s := c.server; r.Kind {
+	case KindHeir:
+		c.inherits(r.Key, string(r.Value))
+	case kindPublication:
+		err = c.publication(r, e)
+	case kindClient:
+		err = c.client(r, e)
+	case kindLine:
+		err = copied(c, r, s.lines)
+	case kindCalendar:
+		err = copied(c, r, s.calendars)
+	case kindExternal:
+		err = copied(c, r, s.externals)
+	case kindSession:
+		err = c.session(r)
+	}
+	if err != nil {
+		c.server.cfg.Logger.Warn("a record of another node is left out", "kind", r.Kind, "key", r.Key, "node", r.Node, "error", err)
+	}
+}
+
+// keeps reports whether what is here of a record stays, because it has changed and is not
+// in the store yet. Else r counts from now on. It is called with what e names locked.
+func (c *cluster) keeps(r Record, e entry) bool {
+	key := recordKey{r.Kind, r.Key}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.server.journal.has(e) {
+		c.held[key] = r
+		return true
+	}
+	c.noteLocked(key, replica{e, r.Node, r.Revision, r.Value == nil})
+	return false
+}
+
+func (c *cluster) noteLocked(key recordKey, is replica) {
+	if old := c.records[key]; is.gone && (old == nil || !old.gone) {
+		if last := c.gone[c.next]; c.records[last] != nil && c.records[last].gone {
+			delete(c.records, last)
+		}
+		c.gone[c.next] = key
+		c.next = (c.next + 1) % maxGone
+	}
+	c.records[key] = &is
+}
+
+// claims reports whether a write is this node's to make: it is not where a record that is
+// to be deleted was never there.
+func (c *cluster) claims(w Write) bool {
+	if c == nil || w.Value != nil {
+		return w.Kind != ""
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.records[recordKey{w.Kind, w.Key}]
+	return w.Kind == kindDialog || w.Kind == kindTurn || old != nil && !old.gone
+}
+
+// wrote notes what is in the store now, and has applied what was held meanwhile.
+func (c *cluster) wrote(writes []Write, revisions []uint64, entries map[recordKey]entry) {
+	c.mu.Lock()
+	var again []Record
+	for i, w := range writes {
+		key := recordKey{w.Kind, w.Key}
+		if w.Kind == kindDialog || w.Kind == kindTurn {
+			continue
+		}
+		c.noteLocked(key, replica{entries[key], c.node, revisions[i], w.Value == nil})
+		if r, ok := c.held[key]; ok {
+			delete(c.held, key)
+			again = append(again, r)
+		}
+	}
+	c.mu.Unlock()
+	c.enqueue(again...)
+}

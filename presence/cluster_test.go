@@ -1,0 +1,372 @@
+package presence_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/pidf/aa"
+	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// hub is what several nodes share: records in the order of their revisions.
+type hub struct {
+	mu       sync.Mutex
+	records  map[[2]string]presence.Record
+	log      []presence.Record // all writes
+	revision uint64
+	nodes    map[string]*nodeStore
+	changed  chan struct{} // closed by the next write
+	delay    time.Duration // until a write is seen by others
+}
+
+func newHub() *hub {
+	return &hub{records: make(map[[2]string]presence.Record), nodes: make(map[string]*nodeStore), changed: make(chan struct{})}
+}
+
+// nodeStore is the store as one node has it.
+type nodeStore struct {
+	*hub
+	name   string
+	dead   bool
+	answer func(ctx context.Context, message []byte) []byte
+}
+
+var errDead = errors.New("another node has taken its place")
+
+func (n *nodeStore) Node() string { return n.name }
+
+func (n *nodeStore) Load(ctx context.Context, f func(presence.Record) error) error {
+	n.mu.Lock()
+	all := slices.Collect(maps.Values(n.records))
+	n.mu.Unlock()
+	slices.SortFunc(all, func(a, b presence.Record) int { return int(a.Revision) - int(b.Revision) })
+	for _, r := range all {
+		if !r.Expires.IsZero() && !r.Expires.After(time.Now()) {
+			continue
+		}
+		if err := f(r); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (n *nodeStore) Apply(ctx context.Context, batch []presence.Write) ([]uint64, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.dead {
+		return nil, errDead
+	}
+	return n.write(n.name, batch), ctx.Err()
+}
+
+func (h *hub) write(node string, batch []presence.Write) []uint64 {
+	revisions := make([]uint64, len(batch))
+	for i, w := range batch {
+		key := [2]string{w.Kind, w.Key}
+		if w.Conditional && h.records[key].Revision != w.Revision {
+			continue
+		}
+		h.revision++
+		revisions[i] = h.revision
+		r := presence.Record{Kind: w.Kind, Key: w.Key, Value: slices.Clone(w.Value), Expires: w.Expires, Revision: h.revision, Node: node}
+		h.log = append(h.log, r)
+		if h.records[key] = r; w.Value == nil {
+			delete(h.records, key)
+		}
+	}
+	close(h.changed)
+	h.changed = make(chan struct{})
+	return revisions
+}
+
+func (n *nodeStore) Watch(ctx context.Context, after uint64, kinds []string, f func(presence.Record)) error {
+	for {
+		n.mu.Lock()
+		changed, delay := n.changed, n.delay
+		i := int(after)
+		list := slices.Clone(n.log[i:])
+		n.mu.Unlock()
+		if delay > 0 {
+			time.Sleep(delay) // of the bubble
+		}
+		for _, r := range list {
+			if after = r.Revision; slices.Contains(kinds, r.Kind) {
+				f(r)
+			}
+		}
+		if len(list) > 0 {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (n *nodeStore) Call(ctx context.Context, node string, message []byte) ([]byte, error) {
+	n.mu.Lock()
+	other := n.nodes[node]
+	n.mu.Unlock()
+	if other == nil || other.dead || other.answer == nil {
+		return nil, errors.New("nobody there")
+	}
+	return other.answer(ctx, message), nil
+}
+
+func (n *nodeStore) Answer(f func(ctx context.Context, message []byte) []byte) { n.answer = f }
+
+// site is several nodes that share a hub. Each is a world of its own; a watcher is what
+// is told by all of them.
+type site struct {
+	*testing.T
+	hub   *hub
+	nodes map[string]*world
+}
+
+func newSite(t *testing.T, names ...string) *site {
+	s := &site{T: t, hub: newHub(), nodes: make(map[string]*world)}
+	for _, name := range names {
+		s.start(name)
+	}
+	return s
+}
+
+func (s *site) start(name string) *world {
+	s.Helper()
+	store := &nodeStore{hub: s.hub, name: name}
+	s.hub.nodes[name] = store
+	w := newWorld(s.T, func(c *presence.Config) { c.Store = store })
+	w.n = 1000 * len(s.nodes) // Call-IDs of its own
+	require.NoError(s, w.server.Restore(s.Context()))
+	s.nodes[name] = w
+	settle()
+	return w
+}
+
+// kill ends a node as kill -9 does; once its lease is over, heir takes its place.
+func (s *site) kill(name string) {
+	s.hub.mu.Lock()
+	s.hub.nodes[name].dead = true
+	s.hub.mu.Unlock()
+	w := s.nodes[name]
+	w.net.answering(func(*sipx.Request) (*sipx.Response, error) { return nil, sipx.ErrStackClosed })
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = w.server.Shutdown(ctx)
+	settle()
+	w.net.take()
+}
+
+func (s *site) inherit(dead, heir string) {
+	s.hub.mu.Lock()
+	s.hub.write(heir, []presence.Write{{Kind: presence.KindHeir, Key: dead, Value: []byte(heir)}})
+	s.hub.mu.Unlock()
+	settle()
+}
+
+// What is published at one node is told to watchers at another, and is gone everywhere
+// when its client ends; only then is the user signed out (BSX-12).
+func TestClusterReplicates(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSite(t, "a", "b", "c")
+		a, b, c := s.nodes["a"], s.nodes["b"], s.nodes["c"]
+		watch, res := b.client("ann", "192.0.2.8").subscribe("sip:tom@example.com")
+		require.Equal(t, 200, res.Status)
+		require.Equal(t, "signed out", watch.one().shown(t).blustar)
+
+		tom := a.client("tom", "192.0.2.7")
+		own, _ := tom.subscribe("sip:tom@example.com")
+		require.Equal(t, 200, tom.status("", "busy", "in a meeting").Status)
+		sent := b.net.take()
+		require.Equal(t, "busy", sent[len(sent)-1].shown(t).blustar)
+		require.Equal(t, "in a meeting", sent[len(sent)-1].shown(t).note)
+		for _, w := range s.nodes {
+			require.Len(t, w.server.Publications(), 1)
+			require.Len(t, w.server.Clients(), 1)
+		}
+
+		// a second client, elsewhere: its first status is ignored, and it keeps the user
+		second := c.client("tom", "192.0.2.99")
+		owns, _ := second.subscribe("sip:tom@example.com")
+		require.Equal(t, 200, second.status("", "available", "").Status)
+		require.Equal(t, 200, own.end().Status)
+		settle()
+		for _, n := range b.net.take() {
+			require.Equal(t, "busy", n.shown(t).blustar, "what it says stays")
+		}
+		require.Equal(t, 200, owns.end().Status)
+		require.Equal(t, "signed out", watch.one().shown(t).blustar)
+		for name, w := range s.nodes {
+			require.Empty(t, w.server.Publications(), name)
+			require.Empty(t, w.server.Clients(), name)
+		}
+	})
+}
+
+// A publication by its entity-tag is refreshed, replaced and ended at any node, and
+// expires once, at the node that had it last (BSX-12).
+func TestClusterEntityTags(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSite(t, "a", "b")
+		a, b := s.nodes["a"], s.nodes["b"]
+		watch, _ := a.client("ann", "192.0.2.8").subscribe("sip:bob@example.com")
+		watch.one()
+		const open = `<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:bob@example.com"><tuple id="t"><status><basic>open</basic></status></tuple></presence>`
+		first := etag(a.standard("bob", "192.0.2.9").publish("", open))
+		require.Equal(t, "available", watch.one().shown(t).blustar)
+		at := b.standard("bob", "192.0.2.9")
+		second := at.publish(first, "", "Expires: 100")
+		require.Equal(t, 200, second.Status)
+		settle()
+		require.Equal(t, 412, a.standard("bob", "192.0.2.9").publish(first, "").Status)
+		time.Sleep(99 * time.Second)
+		require.Len(t, a.server.Publications(), 1)
+		require.Empty(t, a.net.take())
+		time.Sleep(2 * time.Second)
+		require.Equal(t, "signed out", watch.one().shown(t).blustar)
+		require.Empty(t, b.server.Publications())
+	})
+}
+
+// What the host feeds one node is shown by all, and cleared everywhere (BSX-12).
+func TestClusterFeeds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSite(t, "a", "b")
+		a, b := s.nodes["a"], s.nodes["b"]
+		tom, _ := b.client("tom", "192.0.2.7").subscribe("sip:tom@example.com")
+		b.net.take()
+		require.NoError(t, a.server.Feed().SetLine(t.Context(), "2719", presence.LineState{State: aa.LineBusy, Lifetime: time.Minute}))
+		require.Contains(t, tom.one().shown(t).activity, "busy")
+		v, known := b.server.Feed().Line("2719")
+		require.True(t, known)
+		require.Equal(t, aa.LineBusy, v.Value.State)
+		time.Sleep(61 * time.Second)
+		tom.one()
+		_, known = b.server.Feed().Line("2719")
+		require.False(t, known, "the node that was fed has it fade")
+	})
+}
+
+// A node dies. Its heir goes on with its dialogs, with CSeqs above all before, has its
+// publications and clients expire, and nobody notices (BSX-12).
+func TestClusterHeir(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSite(t, "a", "b", "c")
+		a, b, c := s.nodes["a"], s.nodes["b"], s.nodes["c"]
+		tom := a.client("tom", "192.0.2.7")
+		own, _ := tom.subscribe("sip:tom@example.com")
+		require.Equal(t, 200, tom.status("", "busy", "in a meeting").Status)
+		watch, _ := a.client("ann", "192.0.2.8").subscribe("sip:tom@example.com")
+		settle()
+		other, _ := c.client("bob", "192.0.2.9").subscribe("sip:tom@example.com")
+		settle()
+		last := uint32(0)
+		for _, n := range watch.of(a.net.take()) {
+			last = n.CSeq
+		}
+		other.one()
+
+		s.kill("a")
+		time.Sleep(10 * time.Second)
+		require.Empty(t, c.net.take(), "nobody is signed out")
+		s.inherit("a", "b")
+		time.Sleep(2 * presence.ResumeSpread)
+		for _, n := range b.net.take() {
+			require.Equal(t, "busy", n.shown(t).blustar, "what the dead may not have told")
+			if n.CallID == watch.callID {
+				require.Greater(t, n.CSeq, last)
+				last = n.CSeq
+			}
+		}
+		require.Empty(t, c.net.take(), "nobody else is told anything")
+		require.Len(t, b.server.Subscriptions(), 2)
+
+		for _, sub := range []*sub{own, watch} { // the way that their requests take now
+			sub.e.w = b
+		}
+		tom.w = b
+		require.Equal(t, 200, tom.status("", "available", "back").Status)
+		n := watch.one()
+		require.Greater(t, n.CSeq, last)
+		require.Equal(t, "available", n.shown(t).blustar)
+		require.Equal(t, "available", other.one().shown(t).blustar)
+		require.Equal(t, 200, watch.refresh().Status)
+		require.Equal(t, 200, own.refresh().Status)
+		b.net.take()
+
+		// the heir dies in its turn, and nobody refreshes: it all ends in time
+		s.kill("b")
+		s.inherit("b", "c")
+		require.Len(t, c.server.Subscriptions(), 3)
+		time.Sleep(301 * time.Second)
+		require.Empty(t, c.server.Subscriptions())
+		time.Sleep(time.Hour)
+		require.Empty(t, c.server.Clients())
+		require.Empty(t, c.server.Publications())
+	})
+}
+
+// A request within a dialog, and the PUBLISH of a client, are answered by the node whose
+// they are, wherever they come in, with who was let in there; a new subscription to its
+// own address brings the client along (BSX-12).
+func TestClusterPasses(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSite(t, "a", "b")
+		a, b := s.nodes["a"], s.nodes["b"]
+		tom := a.client("tom", "192.0.2.7")
+		own, _ := tom.subscribe("sip:tom@example.com")
+		watch, _ := a.standard("bob", "192.0.2.9").subscribe("sip:tom@example.com")
+		settle()
+		a.net.take()
+
+		watch.e.w = b
+		require.Equal(t, 200, watch.refresh().Status)
+		require.Len(t, a.server.Subscriptions(), 2)
+		require.Empty(t, b.server.Subscriptions())
+		require.Empty(t, b.net.take())
+		require.Len(t, watch.of(a.net.take()), 1, "the answer to the refresh, by its owner")
+
+		at := *tom
+		at.w = b
+		res := at.status("", "busy", "over there")
+		require.Equal(t, 200, res.Status)
+		require.Equal(t, "busy", watch.of(a.net.take())[0].shown(t).blustar)
+		require.Equal(t, 200, at.status(etag(res), "available", "").Status)
+		a.net.take()
+		for _, w := range s.nodes {
+			require.Len(t, w.server.Clients(), 1)
+		}
+
+		// it subscribes again, at the other node: the old subscription says nothing more
+		again, _ := at.subscribe("sip:tom@example.com")
+		settle()
+		require.Equal(t, 200, at.status(etag(res), "busy", "moved").Status)
+		require.Equal(t, "moved", watch.of(a.net.take())[0].shown(t).note)
+		own.cseq++
+		require.Equal(t, 200, own.end().Status)
+		settle()
+		require.Empty(t, watch.of(a.net.take()), "nobody is signed out by it")
+		require.Equal(t, 200, again.end().Status)
+		require.Equal(t, "signed out", watch.of(a.net.take())[0].shown(t).blustar)
+
+		// a dialog that has ended is unknown everywhere
+		require.Equal(t, 200, watch.end().Status)
+		res = watch.again("", "Expires: 300")
+		require.Equal(t, 481, res.Status)
+		s.kill("a")
+		require.Equal(t, 503, watch.again("", "Expires: 300").Status, "until its lease is over")
+		s.inherit("a", "b")
+		require.Equal(t, 481, watch.again("", "Expires: 300").Status)
+	})
+}

@@ -1,0 +1,164 @@
+package presence
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/presence/source"
+)
+
+// What another node has written is applied here, one function for each kind of records.
+
+func (c *cluster) publication(r Record, e entry) error {
+	s := c.server
+	of, _ := e.(publicationEntry)
+	if r.Value == nil {
+		if e != nil && s.publications.RemoveCopy(of.presentity, of.number, func() bool { return c.keeps(r, e) }) {
+			c.refresh(of.presentity)
+		}
+		return nil
+	}
+	v, err := read[publicationRecord](r.Value)
+	if err != nil {
+		return err
+	}
+	of = publicationEntry{v.Presentity, v.Number}
+	if s.publications.Copy(v.Contribution, func() bool { return c.keeps(r, of) }) {
+		c.refresh(of.presentity)
+	}
+	return nil
+}
+
+// refresh has the watchers of a user told what has changed elsewhere.
+func (c *cluster) refresh(id string) {
+	if p := c.server.presentities.find(id); p != nil {
+		p.renewThen(true, p.mayBeIdle)
+	}
+}
+
+func (c *cluster) session(r Record) error {
+	guard, ok := c.server.cfg.Guard.(sessionRestorer)
+	if !ok || c.keeps(r, sessionEntry(r.Key)) {
+		return nil
+	}
+	if r.Value == nil {
+		r.Expires = time.Time{}
+	}
+	return guard.RestoreSession(auth.SessionRecord{Key: r.Key, Value: r.Value, Expires: r.Expires})
+}
+
+func copied[V any](c *cluster, r Record, t *source.Table[V]) error {
+	var v sourceRecord[V]
+	if r.Value != nil {
+		if err := json.Unmarshal(r.Value, &v); err != nil {
+			return err
+		}
+	}
+	return t.Copy(r.Key, source.Value[V]{Value: v.Value, Owner: v.Owner, Received: v.Received, Changed: v.Changed, Expires: v.Expires},
+		r.Value != nil, func() bool { return c.keeps(r, sourceEntry{r.Kind, r.Key}) })
+}
+
+// client applies the record of a client: it is that node's now.
+func (c *cluster) client(r Record, e entry) error {
+	s, cs := c.server, &c.server.clients
+	if r.Value == nil {
+		of, ok := e.(clientEntry)
+		if !ok {
+			return nil
+		}
+		if ended := cs.endedElsewhere(of, func() bool { return c.keeps(r, e) }); ended != nil {
+			s.takeOut(ended, "it ended at another node", nil).announce(true)
+		}
+		return nil
+	}
+	v, err := read[clientRecord](r.Value)
+	if err != nil {
+		return err
+	}
+	was, is := cs.copied(v.client(), r.Node, func() bool { return c.keeps(r, clientEntry{v.key, v.since.UnixNano()}) })
+	for _, id := range []string{was, is} {
+		if id != "" {
+			c.refresh(id)
+		}
+	}
+	return nil
+}
+
+// copied takes over what another node says of a client. It returns whose it was and is.
+func (cs *clients) copied(v *client, node string, keeps func() bool) (was, is string) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.m[v.key]
+	if c != nil && c.since > v.since || keeps() { // a newer life of it is here
+		return "", ""
+	}
+	if c == nil {
+		c = v
+		cs.m[v.key] = c
+	} else {
+		was = c.user
+		if c.node == "" && c.since != v.since {
+			cs.server.journal.client(c) // that life is over
+		}
+		if c.expiry != nil {
+			cs.server.deadlines.Remove(&c.expiry.Item)
+		}
+		cs.leaveUserLocked(c)
+		c.user, c.id, c.amcc, c.userAgent, c.since, c.published = v.user, v.id, v.amcc, v.userAgent, v.since, v.published
+		c.services, c.out, c.spoken, c.generation = v.services, v.out, v.spoken, v.generation
+	}
+	c.node = node
+	if c.user != "" {
+		u := cs.userLocked(c.user)
+		u.live = append(u.live, c)
+		u.changed()
+	}
+	return was, c.user
+}
+
+// endedElsewhere returns a client that has ended at the node whose it is. One that only
+// watches is this node's from now on where it watches here, too.
+func (cs *clients) endedElsewhere(of clientEntry, keeps func() bool) *client {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.m[of.key]
+	switch {
+	case c == nil, c.since != of.since, keeps(), c.node == "":
+		return nil
+	case c.user != "":
+		return c
+	case len(c.dialogs) > 0:
+		c.node = ""
+		cs.server.journal.client(c)
+	default:
+		delete(cs.m, c.key)
+	}
+	return nil
+}
+
+// nodeOf returns the other node that a client belongs to; "" where it is this one's.
+func (cs *clients) nodeOf(c *client) string {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c.node == "" {
+		return ""
+	}
+	if node := cs.server.cluster.holder(c.node); node != cs.server.cluster.node {
+		return node
+	}
+	return "" // it is about to be
+}
+
+// leaveUserLocked takes a client from the live ones of its user.
+func (cs *clients) leaveUserLocked(c *client) {
+	if u := cs.users[c.user]; u != nil {
+		for i, o := range u.live {
+			if o == c {
+				u.live = append(u.live[:i:i], u.live[i+1:]...)
+				break
+			}
+		}
+		u.changed()
+	}
+}

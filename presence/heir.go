@@ -1,0 +1,158 @@
+package presence
+
+import (
+	"context"
+	"time"
+
+	"github.com/openblustar/blustar/internal/backoff"
+)
+
+// inherits notes that a node has died.
+func (c *cluster) inherits(dead, heir string) {
+	c.mu.Lock()
+	c.heirs[dead] = heir
+	mine := c.holderLocked(dead) == c.node
+	if mine {
+		c.taking++
+	}
+	c.mu.Unlock()
+	if mine {
+		c.server.start(c.adopt)
+	}
+}
+
+// holder returns the node that has what was a node's.
+func (c *cluster) holder(node string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.holderLocked(node)
+}
+
+func (c *cluster) holderLocked(node string) string {
+	for range len(c.heirs) {
+		heir, dead := c.heirs[node]
+		if !dead {
+			break
+		}
+		node = heir
+	}
+	return node
+}
+
+// adopt takes over what belonged to nodes whose heir this one is.
+func (c *cluster) adopt() {
+	c.adopting.Lock()
+	defer c.adopting.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.taking--
+		c.mu.Unlock()
+	}()
+	s := c.server
+	var pause backoff.Backoff
+	for s.ctx.Err() == nil {
+		in := inventory{server: s, dialogs: make(map[string]*dialogRecord), turns: make(map[string]*turnRecord)}
+		err := c.inherit(&in)
+		if err == nil {
+			s.start(in.resume)
+			return
+		}
+		s.cfg.Logger.Error("what was another node's cannot be taken over", "error", err)
+		if backoff.Sleep(s.ctx, pause.Next()) != nil {
+			return
+		}
+	}
+}
+
+func (c *cluster) inherit(in *inventory) error {
+	s := c.server
+	mine := func(node string) bool { return node != c.node && c.holder(node) == c.node }
+	left := make(map[string]bool)
+	owners := make(map[string]string) // of dialogs, by the key of their records
+	if err := s.cfg.Store.Load(s.ctx, func(r Record) error {
+		switch r.Kind {
+		case kindLeft:
+			left[r.Key] = true
+		case kindDialog, kindTurn:
+			if mine(r.Node) {
+				owners[r.Key] = r.Node
+				return in.take(r)
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	var entries []entry
+	c.mu.Lock()
+	for _, r := range c.records {
+		if heir := c.holderLocked(r.node); !r.gone && r.node != c.node && heir == c.node {
+			entries = append(entries, r.entry)
+		}
+	}
+	c.mu.Unlock()
+	if len(entries)+len(in.dialogs)+len(in.turns) == 0 {
+		return nil
+	}
+	if err := c.begin(s.ctx, in); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch e := e.(type) {
+		case publicationEntry:
+			if now := s.publications.Own(e.presentity, e.number); now != nil {
+				in.publications = append(in.publications, *now)
+			}
+		case clientEntry:
+			if now := s.clients.adopt(e); now != nil {
+				in.adopted = append(in.adopted, now)
+			}
+		case sourceEntry:
+			switch e.kind {
+			case kindLine:
+				s.lines.Own(e.key)
+			case kindCalendar:
+				s.calendars.Own(e.key)
+			case kindExternal:
+				s.externals.Own(e.key)
+			}
+		case sessionEntry:
+			continue // nobody has to end it
+		}
+		s.journal.mark(e)
+	}
+	in.restoreDialogs()
+	for _, d := range in.restored {
+		s.journal.dialog(d, true, true)
+		if !left[owners[serialKey(d.Serial())]] { // what its watcher has acknowledged last is not certain
+			d.ShowAgain(d.Watches()...)
+		}
+	}
+	s.journal.bury(in.lost)
+	s.cfg.Logger.Info("taken over from another node", "publications", len(in.publications), "clients", len(in.adopted),
+		"subscriptions", len(in.restored), "left out", in.bad)
+	return nil
+}
+
+// leave tells the heir that everything is in the store.
+func (c *cluster) leave(ctx context.Context) error {
+	if c == nil {
+		return nil
+	}
+	_, err := c.store.Apply(ctx, []Write{{
+		Kind: kindLeft, Key: c.node, Value: []byte{1}, Expires: time.Now().Add(c.server.cfg.MaxSubscribeExpires),
+	}})
+	return err
+}
+
+// adopt makes a client this node's.
+func (cs *clients) adopt(e clientEntry) *client {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.m[e.key]
+	if c == nil || c.since != e.since || c.node == "" {
+		return nil
+	}
+	c.node = ""
+	return c
+}

@@ -1,0 +1,128 @@
+package natsstore
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/openblustar/blustar/presence"
+)
+
+// Watch implements [presence.Shared].
+func (s *Store) Watch(ctx context.Context, after uint64, kinds []string, f func(presence.Record)) error {
+	var subjects []string
+	for _, kind := range kinds {
+		subjects = append(subjects, s.records()+base64.RawURLEncoding.EncodeToString([]byte(kind))+".>")
+	}
+	consumer, err := s.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
+	})
+	if err != nil {
+		return fmt.Errorf("natsstore: watch: %w", err)
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return fmt.Errorf("natsstore: watch: %w", err)
+	}
+	defer messages.Stop()
+	for {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("natsstore: watch: %w", err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return fmt.Errorf("natsstore: watch: %w", err)
+		}
+		r, there, err := s.record(m.Subject(), m.Headers(), m.Data(), meta.Sequence.Stream)
+		switch {
+		case err != nil:
+			return err
+		case m.Headers().Get(headGone) != "":
+			r.Value = nil
+			f(r)
+		case there:
+			f(r)
+		}
+	}
+}
+
+// maxCalls is how many calls of other nodes are answered at a time; more wait.
+const maxCalls = 256
+
+// calls are those of other nodes.
+type calls struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	room   chan struct{}
+	work   sync.WaitGroup
+
+	mu  sync.Mutex
+	sub *nats.Subscription
+}
+
+// callSubject is where a node is called. No stream has it.
+func (s *Store) callSubject(id string) string { return "_blustar.call." + s.cfg.Bucket + "." + id }
+
+// Call implements [presence.Shared].
+func (s *Store) Call(ctx context.Context, node string, message []byte) ([]byte, error) {
+	reply, err := s.cfg.Conn.RequestWithContext(ctx, s.callSubject(node), message)
+	if err != nil {
+		return nil, fmt.Errorf("natsstore: call: %w", err)
+	}
+	return reply.Data, nil
+}
+
+// Answer implements [presence.Shared]. A node without a lease answers nothing.
+func (s *Store) Answer(f func(ctx context.Context, message []byte) []byte) {
+	c := &s.calls
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() != nil {
+		return
+	}
+	sub, err := s.cfg.Conn.Subscribe(s.callSubject(s.id), func(m *nats.Msg) {
+		select {
+		case c.room <- struct{}{}:
+		case <-c.ctx.Done():
+			return
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.ctx.Err() != nil {
+			return
+		}
+		c.work.Go(func() {
+			defer func() { <-c.room }()
+			if answer := f(c.ctx, m.Data); s.Alive() {
+				_ = m.Respond(answer) // who asked has given up, at worst
+			}
+		})
+	})
+	if err != nil {
+		s.log.Error("calls of other nodes are not answered", "error", err)
+		return
+	}
+	c.sub = sub
+	if err := s.cfg.Conn.FlushTimeout(s.patience()); err != nil {
+		s.log.Warn("calls of other nodes are answered later", "error", err)
+	}
+}
+
+// end answers nothing any more.
+func (c *calls) end() {
+	c.mu.Lock()
+	if c.cancel(); c.sub != nil {
+		_ = c.sub.Unsubscribe()
+		c.sub = nil
+	}
+	c.mu.Unlock()
+	c.work.Wait()
+}

@@ -1,0 +1,126 @@
+package presence
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/presence/subscription"
+	"github.com/openblustar/blustar/sipx"
+)
+
+// passed is what one node tells another of a request that it has let in and passes on:
+// a line of JSON before the request as it came.
+type passed struct {
+	Flow sipx.Flow `json:"flow"`
+	// Of who was let in. The first two may be any bytes.
+	Account []byte `json:"account,omitempty"`
+	ID      []byte `json:"id,omitempty"`
+	DN      string `json:"dn,omitempty"`
+	AMCC    bool   `json:"amcc,omitempty"`
+}
+
+// passTimeout is how long another node may take for an answer.
+const passTimeout = 5 * time.Second
+
+// passTo has another node answer a request, which it is about.
+func (s *Server) passTo(ctx context.Context, x *exchange, id auth.Identity, node string) error {
+	away := &refused{comingBack("what this is about is at another node")}
+	if x.passed != nil || node == s.cluster.node { // it moves just now
+		return away
+	}
+	req := *x.req
+	req.Body, req.Header = x.sent, nil
+	for _, f := range x.req.Header {
+		if f.Name != "Content-Length" {
+			req.Header = append(req.Header, f)
+		}
+	}
+	head, err := json.Marshal(passed{x.req.Flow, []byte(id.Account), []byte(id.ID), id.DN, id.AMCC})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, passTimeout)
+	defer cancel()
+	data, err := s.cluster.store.Call(ctx, node, req.AppendTo(append(head, '\n'), ""))
+	var res *sipx.Response
+	if err == nil {
+		res, err = sipx.ParseResponse(data)
+	}
+	if err != nil {
+		s.cfg.Logger.Warn("another node does not answer", "node", node, "method", req.Method, "call_id", req.CallID, "error", err)
+		return away
+	}
+	if req.To.Tag() != "" {
+		res.ToTag = ""
+	}
+	var header sipx.Header
+	for _, f := range res.Header {
+		switch f.Name {
+		case "Via", "From", "To", "Call-ID", "CSeq", "Content-Length": // the stack's
+		default:
+			header = append(header, f)
+		}
+	}
+	res.Header = header
+	x.answer(res)
+	return nil
+}
+
+// answer answers a request that another node passes on.
+func (c *cluster) answer(ctx context.Context, message []byte) []byte {
+	head, rest, _ := bytes.Cut(message, []byte{'\n'})
+	var p passed
+	req, err := sipx.ParseRequest(rest)
+	if err == nil {
+		err = json.Unmarshal(head, &p)
+	}
+	if err != nil {
+		c.server.cfg.Logger.Error("what another node passes on cannot be read", "error", err)
+		return nil
+	}
+	if req.Flow = p.Flow; !req.Flow.Reliable() {
+		req.Flow.Local = netip.AddrPort{} // which is the other machine's
+	}
+	w := &reply{req: req}
+	c.server.handle(ctx, &exchange{server: c.server, w: w, req: req, sent: req.Body, began: time.Now(),
+		passed: &auth.Identity{Account: string(p.Account), ID: string(p.ID), DN: p.DN, AMCC: p.AMCC}})
+	return w.data
+}
+
+// reply is the [sipx.ResponseWriter] of a request that was passed on.
+type reply struct {
+	req  *sipx.Request
+	data []byte
+}
+
+// Respond implements [sipx.ResponseWriter].
+func (w *reply) Respond(res *sipx.Response) error {
+	if r := *res; r.ToTag == "" {
+		r.ToTag = "none" // the node that has it makes one
+		res = &r
+	}
+	w.data = res.AppendTo(nil, w.req)
+	return nil
+}
+
+// elsewhere returns the node that has a dialog, as far as its tag tells; "" for none.
+func (c *cluster) elsewhere(req *sipx.Request) string {
+	if c == nil || req.Flow.Reliable() { // with its connection a dialog has ended
+		return ""
+	}
+	node := subscription.NodeOf(req.To.Tag())
+	if node == "" || strings.EqualFold(node, c.node) {
+		return ""
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if node = c.holderLocked(node); node == c.node && c.taking == 0 {
+		return "" // it has ended
+	}
+	return node
+}
