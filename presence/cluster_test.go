@@ -96,7 +96,11 @@ func (n *nodeStore) Watch(ctx context.Context, after uint64, kinds []string, f f
 		list := slices.Clone(n.log[i:])
 		n.mu.Unlock()
 		if delay > 0 {
-			time.Sleep(delay) // of the bubble
+			select {
+			case <-time.After(delay): // of the bubble
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 		for _, r := range list {
 			if after = r.Revision; slices.Contains(kinds, r.Kind) {
