@@ -187,7 +187,7 @@ func (p *presentity) renew() []*subscription.Watch {
 
 		before := p.current.Load()
 		next.judge(before)
-		if before != nil && p.watching.Load() > 0 && next.isSaid(before) {
+		if before != nil && p.watching.Load() > 0 && next.isUnsaved(before) {
 			_ = p.server.journal.wait(p.server.ctx) // with an error it is shown all the same
 		}
 		p.current.Store(next)

@@ -117,10 +117,28 @@ func (n *snapshot) isAs(before *snapshot) bool {
 		})
 }
 
-// isSaid reports whether clients have said something since before: that is to be stored
-// before it is shown, where they wait for it. The values of sources are not waited for.
-func (n *snapshot) isSaid(before *snapshot) bool {
-	return !slices.Equal(n.said, before.said) || n.state.Live != before.state.Live || n.state.Services != before.state.Services
+// isUnsaved reports whether clients have said something since before that may not be in the
+// store yet: it is to be there before it is shown, where they wait for it. The values of
+// sources are not waited for. What was answered is stored, and is shown at once.
+func (n *snapshot) isUnsaved(before *snapshot) bool {
+	j := n.server.journal
+	if j == nil || !j.always {
+		return false
+	}
+	if n.state.Live != before.state.Live || n.state.Services != before.state.Services {
+		return true
+	}
+	for _, c := range n.said {
+		if !slices.Contains(before.said, c) && j.has(publicationEntry{c.Presentity, c.Number}) {
+			return true
+		}
+	}
+	for _, c := range before.said {
+		if !slices.Contains(n.said, c) && j.has(publicationEntry{c.Presentity, c.Number}) {
+			return true
+		}
+	}
+	return false
 }
 
 // Digest implements [subscription.Digester].
