@@ -1,5 +1,5 @@
-// A browser telephone with SIP.js, under Node: it watches somebody, publishes in their
-// name, and stops. Its arguments are the server, the domain, the watcher, the watched and
+// A browser telephone with SIP.js, under Node: it watches somebody, refreshes, publishes in
+// their name, and stops. Its arguments are the server, the domain, the watcher, the watched and
 // the password of both. Each line of its output is a step; each line of its input lets it
 // go on.
 import { createInterface } from "node:readline";
@@ -25,7 +25,7 @@ const document = (basic, note) => `<?xml version="1.0"?><presence xmlns="urn:iet
 
 const ann = await agent(watcher), tom = await agent(watched);
 const target = UserAgent.makeURI(`sip:${watched}@${domain}`);
-const subscription = new Subscriber(ann, target, "presence", { expires: 4, extraHeaders: ["Accept: application/pidf+xml"] });
+const subscription = new Subscriber(ann, target, "presence", { expires: 60, extraHeaders: ["Accept: application/pidf+xml"] });
 subscription.delegate = {
   onNotify(notification) {
     notification.accept();
@@ -37,6 +37,8 @@ subscription.delegate = {
 subscription.stateChange.addListener(state => console.log(`subscription ${state}`));
 await subscription.subscribe();
 await step("watches");
+await subscription.subscribe(); // again: a refresh
+await step("refreshes");
 const publication = new Publisher(tom, target, "presence", { contentType: "application/pidf+xml", expires: 60 });
 for (const [basic, note] of [["open", "one"], ["open", "two"]]) {
   await publication.publish(document(basic, note));
