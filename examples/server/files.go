@@ -92,6 +92,11 @@ func (b *backends) Peek(a directory.Address) (directory.Result, bool) {
 	return b.files.Load().users.Peek(a)
 }
 
+// LookupAccount implements [directory.Accounts].
+func (b *backends) LookupAccount(ctx context.Context, account string) (directory.Entry, error) {
+	return b.files.Load().users.LookupAccount(ctx, account)
+}
+
 // accounts are the local ones, as they were read last.
 type accounts struct{ *backends }
 

@@ -289,3 +289,30 @@ func TestReloadPolicy(t *testing.T) {
 	require.Equal(t, 204, p.request("POST", "/v1/reload", "").status)
 	ann.hears(tomURI, "nothing", func(s client.Summary) bool { return s.Status == "unknown" })
 }
+
+// BSX-16: who writes a From that the directory does not have is known by the entry of the
+// account, so that rules by address, ID and group count for them too.
+func TestPolicyKnowsAccount(t *testing.T) {
+	folder := files(t, map[string]string{
+		"users.json": strings.Replace(usersJSON, `"account":"DE\\ann"`, `"account":"DE\\ann","groups":["Cast"]`, 1), "accounts.json": accountsJSON(t),
+		"policy.json": `{"rules":[{"watchers":["sip:ann@example.com"],"sight":"blocked"}]}`,
+		"server.json": `{"listen":["udp:127.0.0.1:0"],"domains":["example.com"],"directory":{"file":"users.json"},"accounts":"accounts.json",
+			"policy":"policy.json","http":{"listen":"127.0.0.1:0"}}`,
+	})
+	p := start(t, "-config", filepath.Join(folder, "server.json"))
+	require.Equal(t, 204, p.request("PUT", "/v1/lines/2719", `{"state":"busy"}`).status)
+	ann := p.phone("udp", "sip:4711@example.com", `DE\ann`, canary)
+	require.NoError(t, ann.Watch(t.Context(), tomURI))
+	blocked := func(s client.Summary) bool { return s.Status == "unknown" }
+	ann.hears(tomURI, "nothing", blocked)
+	for _, name := range []string{"ann", "group:cast"} {
+		for _, step := range []struct {
+			policy string
+			sees   func(client.Summary) bool
+		}{{`{}`, is("busy", "In a call")}, {`{"rules":[{"watchers":["` + name + `"],"sight":"blocked"}]}`, blocked}} {
+			require.NoError(t, os.WriteFile(filepath.Join(folder, "policy.json"), []byte(step.policy), 0o600))
+			require.Equal(t, 204, p.request("POST", "/v1/reload", "").status)
+			ann.hears(tomURI, step.policy, step.sees)
+		}
+	}
+}
