@@ -63,7 +63,7 @@ type disowner interface {
 // From or by its dialog. Who shares From, Contact and address with an impostor is asked to
 // sign in, not refused for what the impostor did.
 func (s *Server) notOneself(ctx context.Context, x *exchange, err error) error {
-	if g, ok := s.cfg.Guard.(disowner); ok {
+	if g, ok := s.cfg.Guard.(disowner); ok && x.passed == nil { // else another node's guard was asked
 		if d := g.Disown(ctx, x.asked); d.Verdict == auth.Challenge {
 			return s.notLetIn(x, d)
 		}

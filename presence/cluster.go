@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/openblustar/blustar/internal/backoff"
 )
@@ -34,13 +36,17 @@ type Shared interface {
 	Watch(ctx context.Context, after uint64, kinds []string, f func(Record)) error
 
 	// Call has another node answer a message, as it does by Answer. It waits until ctx
-	// ends.
+	// ends. The error is [ErrNoNode] where the store knows of no such node, alive or dead.
 	Call(ctx context.Context, node string, message []byte) ([]byte, error)
 
 	// Answer has f answer the calls of other nodes until the store is closed. f is called
 	// by several goroutines at once. It is called once.
 	Answer(f func(ctx context.Context, message []byte) []byte)
 }
+
+// ErrNoNode is what [Shared.Call] returns for a node that there never was, or that is
+// forgotten.
+var ErrNoNode = errors.New("presence: there is no such node")
 
 // KindHeir is the kind of the records by which a [Shared] store tells that a node, the
 // key, has died, and which one has its heritage now, the value. It is written when
@@ -65,14 +71,17 @@ type cluster struct {
 
 	adopting sync.Mutex // one adoption at a time
 
+	applying sync.Mutex // one record at a time; above all locks of what is applied
+
 	mu      sync.Mutex // below the locks of what is applied, above that of the journal
 	records map[recordKey]*replica
 	gone    [maxGone]recordKey // the last records that were deleted, as a ring
 	next    int                // of gone
-	held    map[recordKey]Record
+	noted   int                // since sessions were last swept from records
+	held    map[entry]Record
 	heirs   map[string]string
 	taking  int      // adoptions that have not ended
-	queue   []Record // to be applied
+	queue   []Record // that were held, to be applied
 	running bool     // somebody does so
 }
 
@@ -81,6 +90,7 @@ type replica struct {
 	entry    entry
 	node     string // who has written it
 	revision uint64
+	expires  time.Time
 	gone     bool
 }
 
@@ -95,7 +105,7 @@ func newCluster(s *Server) *cluster {
 	}
 	return &cluster{
 		server: s, store: store, node: store.Node(),
-		records: make(map[recordKey]*replica), held: make(map[recordKey]Record), heirs: make(map[string]string),
+		records: make(map[recordKey]*replica), held: make(map[entry]Record), heirs: make(map[string]string),
 	}
 }
 
@@ -162,7 +172,7 @@ func (c *cluster) follow(after uint64) {
 	for c.server.ctx.Err() == nil {
 		err := c.store.Watch(c.server.ctx, after, sharedKinds, func(r Record) {
 			after = r.Revision
-			c.enqueue(r)
+			c.apply(r)
 			pause.Reset()
 		})
 		if err != nil && c.server.ctx.Err() == nil {
@@ -171,16 +181,6 @@ func (c *cluster) follow(after uint64) {
 		if backoff.Sleep(c.server.ctx, pause.Next()) != nil {
 			return
 		}
-	}
-}
-
-func (c *cluster) enqueue(list ...Record) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.queue = append(c.queue, list...)
-	if len(c.queue) > 0 && !c.running {
-		c.running = true
-		c.server.start(c.work)
 	}
 }
 
@@ -201,6 +201,8 @@ func (c *cluster) work() {
 
 // apply does what a record of another node says.
 func (c *cluster) apply(r Record) {
+	c.applying.Lock()
+	defer c.applying.Unlock()
 	key := recordKey{r.Kind, r.Key}
 	c.mu.Lock()
 	old := c.records[key]
@@ -238,14 +240,13 @@ func (c *cluster) apply(r Record) {
 // keeps reports whether what is here of a record stays, because it has changed and is not
 // in the store yet. Else r counts from now on. It is called with what e names locked.
 func (c *cluster) keeps(r Record, e entry) bool {
-	key := recordKey{r.Kind, r.Key}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.server.journal.has(e) {
-		c.held[key] = r
+		c.held[e] = r
 		return true
 	}
-	c.noteLocked(key, replica{e, r.Node, r.Revision, r.Value == nil})
+	c.noteLocked(recordKey{r.Kind, r.Key}, replica{e, r.Node, r.Revision, r.Expires, r.Value == nil})
 	return false
 }
 
@@ -258,6 +259,12 @@ func (c *cluster) noteLocked(key recordKey, is replica) {
 		c.next = (c.next + 1) % maxGone
 	}
 	c.records[key] = &is
+	if c.noted++; c.noted > len(c.records) && c.noted > maxGone { // nobody says so when a session expires
+		c.noted = 0
+		maps.DeleteFunc(c.records, func(key recordKey, r *replica) bool {
+			return key.kind == kindSession && !r.gone && time.Until(r.expires) < 0
+		})
+	}
 }
 
 // claims reports whether a write is this node's to make: it is not where a record that is
@@ -272,21 +279,43 @@ func (c *cluster) claims(w Write) bool {
 	return w.Kind == kindDialog || w.Kind == kindTurn || old != nil && !old.gone
 }
 
-// wrote notes what is in the store now, and has applied what was held meanwhile.
+// wrote notes what is in the store now, or what may be: a write whose answer was lost may
+// have gone through, and its deletion is claimed.
 func (c *cluster) wrote(writes []Write, revisions []uint64, entries map[recordKey]entry) {
 	c.mu.Lock()
-	var again []Record
+	defer c.mu.Unlock()
 	for i, w := range writes {
 		key := recordKey{w.Kind, w.Key}
 		if w.Kind == kindDialog || w.Kind == kindTurn {
 			continue
 		}
-		c.noteLocked(key, replica{entries[key], c.node, revisions[i], w.Value == nil})
-		if r, ok := c.held[key]; ok {
-			delete(c.held, key)
-			again = append(again, r)
+		is := replica{entries[key], c.node, 0, w.Expires, w.Value == nil}
+		if old := c.records[key]; revisions != nil {
+			is.revision = revisions[i]
+		} else if is.gone || old != nil && !old.gone {
+			continue
+		} else if old != nil {
+			is.revision = old.revision
+		}
+		c.noteLocked(key, is)
+	}
+}
+
+// release has applied what was held because of entries that have been written, or had
+// nothing to be written. What has changed again is held again.
+func (c *cluster) release(entries map[entry]struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.held) > 0 {
+		for e := range entries {
+			if r, ok := c.held[e]; ok {
+				delete(c.held, e)
+				c.queue = append(c.queue, r)
+			}
 		}
 	}
-	c.mu.Unlock()
-	c.enqueue(again...)
+	if len(c.queue) > 0 && !c.running {
+		c.running = true
+		c.server.start(c.work)
+	}
 }

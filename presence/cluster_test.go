@@ -25,6 +25,7 @@ type hub struct {
 	nodes    map[string]*nodeStore
 	changed  chan struct{} // closed by the next write
 	delay    time.Duration // until a write is seen by others
+	calls    []string
 }
 
 func newHub() *hub {
@@ -36,6 +37,8 @@ type nodeStore struct {
 	*hub
 	name   string
 	dead   bool
+	loses  bool          // its writes are done, but it hears of an error
+	gate   chan struct{} // its writes wait until it is closed; nil: they do not
 	answer func(ctx context.Context, message []byte) []byte
 }
 
@@ -61,11 +64,21 @@ func (n *nodeStore) Load(ctx context.Context, f func(presence.Record) error) err
 
 func (n *nodeStore) Apply(ctx context.Context, batch []presence.Write) ([]uint64, error) {
 	n.mu.Lock()
+	gate := n.gate
+	n.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.dead {
 		return nil, errDead
 	}
-	return n.write(n.name, batch), ctx.Err()
+	revisions := n.write(n.name, batch)
+	if n.loses {
+		return nil, errors.New("no answer")
+	}
+	return revisions, ctx.Err()
 }
 
 func (h *hub) write(node string, batch []presence.Write) []uint64 {
@@ -120,9 +133,13 @@ func (n *nodeStore) Watch(ctx context.Context, after uint64, kinds []string, f f
 
 func (n *nodeStore) Call(ctx context.Context, node string, message []byte) ([]byte, error) {
 	n.mu.Lock()
+	n.calls = append(n.calls, string(message))
 	other := n.nodes[node]
 	n.mu.Unlock()
-	if other == nil || other.dead || other.answer == nil {
+	if other == nil {
+		return nil, presence.ErrNoNode
+	}
+	if other.dead || other.answer == nil {
 		return nil, errors.New("nobody there")
 	}
 	return other.answer(ctx, message), nil

@@ -90,7 +90,7 @@ func (cs *clients) copied(v *client, node string, keeps func() bool) (was, is st
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := cs.m[v.key]
-	if c != nil && c.since > v.since || keeps() { // a newer life of it is here
+	if keeps() || c != nil && c.since > v.since { // a newer life of it is here
 		return "", ""
 	}
 	if c == nil {
@@ -124,7 +124,7 @@ func (cs *clients) endedElsewhere(of clientEntry, keeps func() bool) *client {
 	defer cs.mu.Unlock()
 	c := cs.m[of.key]
 	switch {
-	case c == nil, c.since != of.since, keeps(), c.node == "":
+	case keeps(), c == nil, c.since != of.since, c.node == "":
 		return nil
 	case c.user != "":
 		return c

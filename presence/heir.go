@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/internal/backoff"
+	"github.com/openblustar/blustar/presence/publication"
 )
 
 // inherits notes that a node has died.
@@ -18,7 +19,50 @@ func (c *cluster) inherits(dead, heir string) {
 	c.mu.Unlock()
 	if mine {
 		c.server.start(c.adopt)
+	} else {
+		c.server.start(c.outlived)
 	}
+}
+
+// settling is how long after a death the heir may need to write what it has taken over.
+const settling = 10 * time.Second
+
+// outlived ends copies of dead nodes that have expired, and that no heir has taken over:
+// one that began after they had gone from the store never heard of them.
+func (c *cluster) outlived() {
+	if backoff.Sleep(c.server.ctx, settling) != nil {
+		return
+	}
+	var left []entry
+	c.mu.Lock()
+	for _, r := range c.records {
+		if _, dead := c.heirs[r.node]; dead && !r.gone && !r.expires.IsZero() && time.Until(r.expires) < 0 {
+			left = append(left, r.entry)
+		}
+	}
+	c.mu.Unlock()
+	for _, e := range left {
+		c.own(e)
+	}
+}
+
+// own has what was a copy expire here.
+func (c *cluster) own(e entry) *publication.Contribution {
+	s := c.server
+	switch e := e.(type) {
+	case publicationEntry:
+		return s.publications.Own(e.presentity, e.number)
+	case sourceEntry:
+		switch e.kind {
+		case kindLine:
+			s.lines.Own(e.key)
+		case kindCalendar:
+			s.calendars.Own(e.key)
+		case kindExternal:
+			s.externals.Own(e.key)
+		}
+	}
+	return nil
 }
 
 // holder returns the node that has what was a node's.
@@ -100,7 +144,7 @@ func (c *cluster) inherit(in *inventory) error {
 	for _, e := range entries {
 		switch e := e.(type) {
 		case publicationEntry:
-			if now := s.publications.Own(e.presentity, e.number); now != nil {
+			if now := c.own(e); now != nil {
 				in.publications = append(in.publications, *now)
 			}
 		case clientEntry:
@@ -108,14 +152,7 @@ func (c *cluster) inherit(in *inventory) error {
 				in.adopted = append(in.adopted, now)
 			}
 		case sourceEntry:
-			switch e.kind {
-			case kindLine:
-				s.lines.Own(e.key)
-			case kindCalendar:
-				s.calendars.Own(e.key)
-			case kindExternal:
-				s.externals.Own(e.key)
-			}
+			c.own(e)
 		case sessionEntry:
 			continue // nobody has to end it
 		}

@@ -322,8 +322,12 @@ func (j *journal) write(c changes) error {
 	revisions, err := j.store.Apply(j.ctx, writes)
 	defer r.clear()
 	j.note(err, len(writes))
-	if shared != nil && err == nil {
-		defer shared.wrote(writes, revisions, entries) // once j.writing says so
+	if shared != nil {
+		if err != nil {
+			revisions = nil
+		}
+		shared.wrote(writes, revisions, entries)
+		defer shared.release(c.rest) // once j.writing says so
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -36,7 +38,9 @@ func (s *Server) passTo(ctx context.Context, x *exchange, id auth.Identity, node
 	req := *x.req
 	req.Body, req.Header = x.sent, nil
 	for _, f := range x.req.Header {
-		if f.Name != "Content-Length" {
+		switch f.Name {
+		case "Content-Length", auth.HeaderRauth, "Authorization", "Proxy-Authorization": // it was let in here
+		default:
 			req.Header = append(req.Header, f)
 		}
 	}
@@ -50,6 +54,9 @@ func (s *Server) passTo(ctx context.Context, x *exchange, id auth.Identity, node
 	var res *sipx.Response
 	if err == nil {
 		res, err = sipx.ParseResponse(data)
+	}
+	if errors.Is(err, ErrNoNode) {
+		return sipx.Errorf(481, "")
 	}
 	if err != nil {
 		s.cfg.Logger.Warn("another node does not answer", "node", node, "method", req.Method, "call_id", req.CallID, "error", err)
@@ -72,7 +79,7 @@ func (s *Server) passTo(ctx context.Context, x *exchange, id auth.Identity, node
 }
 
 // answer answers a request that another node passes on.
-func (c *cluster) answer(ctx context.Context, message []byte) []byte {
+func (c *cluster) answer(ctx context.Context, message []byte) (answer []byte) {
 	head, rest, _ := bytes.Cut(message, []byte{'\n'})
 	var p passed
 	req, err := sipx.ParseRequest(rest)
@@ -87,6 +94,12 @@ func (c *cluster) answer(ctx context.Context, message []byte) []byte {
 		req.Flow.Local = netip.AddrPort{} // which is the other machine's
 	}
 	w := &reply{req: req}
+	defer func() {
+		if p := recover(); p != nil { // as the stack has it, for a request that comes here at once
+			c.server.cfg.Logger.Error("handler panicked", "method", req.Method, "panic", p, "stack", string(debug.Stack()))
+			answer = nil
+		}
+	}()
 	c.server.handle(ctx, &exchange{server: c.server, w: w, req: req, sent: req.Body, began: time.Now(),
 		passed: &auth.Identity{Account: string(p.Account), ID: string(p.ID), DN: p.DN, AMCC: p.AMCC}})
 	return w.data
@@ -114,7 +127,7 @@ func (c *cluster) elsewhere(req *sipx.Request) string {
 		return ""
 	}
 	node := subscription.NodeOf(req.To.Tag())
-	if node == "" || strings.EqualFold(node, c.node) {
+	if !isNode(node) || strings.EqualFold(node, c.node) {
 		return ""
 	}
 	c.mu.Lock()
@@ -123,4 +136,14 @@ func (c *cluster) elsewhere(req *sipx.Request) string {
 		return "" // it has ended
 	}
 	return node
+}
+
+// isNode reports whether a text from the network may be a [Shared.Node].
+func isNode(text string) bool {
+	for _, c := range []byte(text) {
+		if !('0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z') {
+			return false
+		}
+	}
+	return 0 < len(text) && len(text) <= 32
 }

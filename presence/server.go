@@ -36,7 +36,7 @@ const (
 // only locks that stand below it.
 //
 //  1. presentity.forwarding; and presentity.once, in which a presentity is made;
-//     cluster.adopting
+//     cluster.adopting; cluster.applying
 //  2. the part of presentities.of that a presentity belongs to
 //  3. subscription.Dialog.mu
 //  4. presentity.mu, which also guards the presentity's watchers; or pendings.mu

@@ -3,6 +3,7 @@ package natsstore
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -43,8 +44,8 @@ func (s *Store) Watch(ctx context.Context, after uint64, kinds []string, f func(
 		}
 		r, there, err := s.record(m.Subject(), m.Headers(), m.Data(), meta.Sequence.Stream)
 		switch {
-		case err != nil:
-			return err
+		case err != nil: // it would be the next one for ever
+			s.log.Error("a record is passed over", "error", err)
 		case m.Headers().Get(headGone) != "":
 			r.Value = nil
 			f(r)
@@ -74,6 +75,11 @@ func (s *Store) callSubject(id string) string { return "_blustar.call." + s.cfg.
 // Call implements [presence.Shared].
 func (s *Store) Call(ctx context.Context, node string, message []byte) ([]byte, error) {
 	reply, err := s.cfg.Conn.RequestWithContext(ctx, s.callSubject(node), message)
+	if errors.Is(err, nats.ErrNoResponders) {
+		if sequence, _, e := s.holder(ctx, node); e == nil && sequence == 0 {
+			err = presence.ErrNoNode
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("natsstore: call: %w", err)
 	}
