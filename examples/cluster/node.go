@@ -27,7 +27,8 @@ const (
 // advertise is where clients reach one of the nodes, whichever it is.
 func serve(ctx context.Context, out io.Writer, name, urls, advertise string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	nc, err := nats.Connect(urls, nats.Name(name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
+	nc, err := nats.Connect(urls, nats.Name(name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
+		nats.ReconnectWait(200*time.Millisecond)) // often enough for the lease
 	if err != nil {
 		return err
 	}
@@ -69,7 +70,7 @@ func serve(ctx context.Context, out io.Writer, name, urls, advertise string) err
 	case <-ctx.Done():
 		return nil
 	case <-store.Lost():
-		return errors.New("another node has taken its place") // start it again
+		return errors.New("this node has lost its lease") // start it again
 	}
 }
 

@@ -14,7 +14,7 @@
 //	err = server.Restore(ctx)
 //	…
 //	go stack.Serve(ctx, store.Handler(server))
-//	<-store.Lost() // another node has taken its place: end the process, and start it again
+//	<-store.Lost() // another node takes its place: end the process, and start it again
 //
 // # What nodes share
 //
@@ -22,8 +22,9 @@
 // feeds, and the sessions of package auth; it composes the documents for its own watchers
 // from that. A PUBLISH is answered once it is in the store, and the other nodes have it a
 // moment later. Of two changes of one thing at two nodes the one counts that is later in
-// the stream; so a publication that is refreshed at two nodes within that moment has one
-// entity-tag in the end, and who has the other gets 412 with the next refresh.
+// the stream; so a publication that is refreshed at two nodes within that moment is
+// answered 200 by both, has one entity-tag in the end, and who has the other gets 412 with
+// the next refresh.
 //
 // A subscription belongs to the node that answered it, which alone sends its NOTIFYs. A
 // client belongs to the node of its newest subscription to its own address, and its
@@ -50,9 +51,11 @@
 // A node that cannot renew its lease stops after four fifths of it, by its own clocks,
 // before another may take its place: [Store.Sender] sends nothing and [Store.Handler]
 // answers nothing from then on, also where the process was stopped (SIGSTOP) meanwhile and
-// wakes up late. No clocks of two machines are compared, but for the lifetimes of
-// publications. A NATS that is away for longer than the Lease so ends all nodes; they go on
-// when they are started again and it is back.
+// wakes up late. What the stack has begun to send before, it may send again until the
+// process ends, with the CSeq that it had: to its watcher that is old. No clocks of two machines are compared, but for the lifetimes of
+// publications. So a NATS that is away for most of a Lease ends all nodes at once: have
+// more than one NATS server. They are to be started again; once NATS is back and the leases
+// of before are over, they go on with what was there.
 //
 // The lease is as good as the clocks of its node: a virtual machine that is frozen, with
 // both its clocks, and goes on later, may send what it was about to send, until its next
@@ -78,6 +81,7 @@
 //
 // NATS 2.12 or newer is needed, for atomic publishes. Records, which hold addresses, notes
 // and appointments of users in the clear, are in a stream of the bucket's name, and nodes
-// call each other at subjects that begin with "_blustar.call.": who can publish there acts
-// for any user. Keep both from others by the accounts of NATS, and use TLS.
+// pass requests on, without their credentials, at subjects that begin with
+// "_blustar.call.": who can publish there acts for any user. Keep both from others by the
+// accounts of NATS, and use TLS.
 package natsstore
