@@ -1,6 +1,7 @@
 package presence_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,12 +29,32 @@ func (m *model) settle() {
 	m.checkShown()
 }
 
-// advance lets time pass for the reference.
+// advance lets time pass for the references.
 func (m *model) advance(t time.Time) {
-	for m.ref.now.Before(t) {
-		m.ref.advance(m.ref.next(t))
-		m.overtaken(m.ref)
+	for _, ref := range m.refs {
+		for ref.now.Before(t) {
+			ref.advance(ref.next(t))
+			m.overtaken(ref)
+		}
 	}
+}
+
+// hold keeps the references that a check finds nothing wrong with. One must be left.
+func (m *model) hold(check func(*reference) error) {
+	var left []*reference
+	var first error
+	for _, ref := range m.refs {
+		if err := check(ref); err == nil {
+			left = append(left, ref)
+		} else if first == nil {
+			first = err
+		}
+	}
+	if len(left) == 0 {
+		m.fail("%v", first)
+		return
+	}
+	m.refs = left
 }
 
 // overtaken notes which documents have changed while they are under way, or while
@@ -55,7 +76,8 @@ func (m *model) overtaken(ref *reference) {
 }
 
 // moment judges the events of one moment. Of several requests in it nobody can
-// say which the server took first: some order must explain all answers.
+// say which the server took first: some order must explain all answers, and what is
+// shown later.
 func (m *model) moment(events []event) {
 	m.judged = events[0].at
 	defer func() { m.judged = time.Time{} }()
@@ -72,12 +94,14 @@ func (m *model) moment(events []event) {
 			found = append(found, e.address)
 		}
 	}
-	before := m.ref
+	before := m.refs[0]
 	if len(together) > 0 { // a NOTIFY may leave before the answer to what caused it
 		ask := m.exchanged(together, found, events)
 		if ended { // what has changed may change back at once
-			for _, doc := range m.differing(m.ref) {
-				doc.asked = true
+			for _, ref := range m.refs {
+				for _, doc := range m.differing(ref) {
+					doc.asked = true
+				}
 			}
 		}
 		defer func() {
@@ -111,10 +135,14 @@ func (m *model) moment(events []event) {
 			}
 		case connLost:
 			m.tracef("connection %d is gone", e.conn)
-			m.ref.flowClosed(e.conn)
+			for _, ref := range m.refs {
+				ref.flowClosed(e.conn)
+			}
 		case foundAddress:
 			m.tracef("the directory has %s", e.address)
-			m.ask(m.ref.resolve(e.address))
+			for _, ref := range m.refs {
+				m.ask(ref.resolve(e.address))
+			}
 		}
 	}
 }
@@ -123,79 +151,85 @@ func (m *model) moment(events []event) {
 // again where the client answered another meanwhile (BSP-2.3-1).
 func (m *model) notifyDone(e event, tag string, tr *tracker) {
 	gone, silent, sentAt := tr.done(e.notify, e.res, e.err)
-	d := m.ref.dialogs[tag]
 	if e.res != nil {
 		tr.answered = e.at
-		if d.hasClient {
+		if d := m.refs[0].dialogs[tag]; d.hasClient {
 			m.pulses[d.client] = e.at
 		}
 	}
-	silent = silent && !(d.state == refLive && d.hasClient && m.pulses[d.client].After(sentAt))
-	if gone || silent {
-		m.tracef("gone: %s %v", e.notify.CallID, e.err)
-		tr.unreachable = true
-		m.ref.lost(tag, silent)
+	for _, ref := range m.refs {
+		d := ref.dialogs[tag]
+		silent := silent && !(d.state == refLive && d.hasClient && m.pulses[d.client].After(sentAt))
+		if gone || silent {
+			m.tracef("gone: %s %v", e.notify.CallID, e.err)
+			tr.unreachable = true
+			ref.lost(tag, silent)
+		}
 	}
 }
 
-// ends applies the ends of subscriptions among events.
-func (r *reference) ends(events []event) {
+// ends applies the ends of subscriptions among events, and reports whether there are any.
+func (r *reference) ends(events []event) (any bool) {
 	for _, e := range events {
 		switch {
 		case e.kind == connLost:
+			any = true
 			r.flowClosed(e.conn)
 		case e.kind == notifyDone && (errors.Is(e.err, sipx.ErrFlowClosed) || e.err == nil && e.res.Status == 481):
+			any = true
 			r.lost(e.notify.From.Tag(), false)
 		}
 	}
+	return any
 }
 
-// exchanged finds an order of exchanges that explains all answers. At the same moment
+// exchanged finds the orders of exchanges that explain all answers. At the same moment
 // the directory had these addresses. What ends in it may do so before them: over a
-// connection an answer and a request come together.
+// connection an answer and a request come together. Where several orders do, what
+// follows tells them apart.
 func (m *model) exchanged(list []exchange, resolved []directory.Address, events []event) []asked {
 	var first error
-	var found *reference
-	var ask []asked
-	for order, endsFirst := range ordersAndEnds(len(list)) {
-		if endsFirst && found != nil {
-			break
-		}
-		ref := m.ref.clone()
-		if endsFirst {
-			ref.ends(events)
-		}
-		var all []asked
-		var passed []*trackedDoc
-		var err error
-		for _, i := range order {
-			var more []asked
-			if more, err = ref.apply(list[i]); err != nil {
-				break
+	var found []*reference
+	var asks [][]asked
+	known := map[string]bool{}
+	for _, from := range m.refs {
+		for order, endsFirst := range ordersAndEnds(len(list)) {
+			ref := from.clone()
+			if endsFirst && !ref.ends(events) {
+				break // it makes no difference
 			}
-			all = append(all, more...)
-			m.overtaken(ref)
-			if len(list) > 1 {
-				passed = append(passed, m.differing(ref)...)
+			var all []asked
+			var passed []*trackedDoc
+			var err error
+			for _, i := range order {
+				var more []asked
+				if more, err = ref.apply(list[i]); err != nil {
+					break
+				}
+				all = append(all, more...)
+				m.overtaken(ref)
+				if len(list) > 1 {
+					passed = append(passed, m.differing(ref)...)
+				}
 			}
-		}
-		if err == nil && len(list) > 1 && m.judged.Equal(time.Now()) {
-			then := ref.clone()
-			for _, a := range resolved {
-				then.resolve(a)
+			if err == nil && len(list) > 1 && m.judged.Equal(time.Now()) {
+				then := ref.clone()
+				for _, a := range resolved {
+					then.resolve(a)
+				}
+				err = m.agrees(then)
 			}
-			err = m.agrees(then)
-		}
-		switch {
-		case err != nil && first == nil:
-			first = err
-		case err != nil:
-		case found == nil:
-			found, ask = ref, all
-		}
-		if err == nil {
+			if err != nil {
+				first = cmp.Or(first, err)
+				continue
+			}
 			for _, doc := range passed { // it may have changed and changed back
 				doc.asked = true
+			}
+			asks = append(asks, all)
+			if key := ref.key(); !known[key] {
+				known[key] = true
+				found = append(found, ref)
 			}
 		}
 	}
@@ -203,9 +237,26 @@ func (m *model) exchanged(list []exchange, resolved []directory.Address, events 
 		m.fail("%v", first)
 		return nil
 	}
-	m.ref = found
+	m.refs = found
+	ask := inAll(asks)
 	m.ask(ask)
 	return ask
+}
+
+// inAll returns what is asked for in any of several orders: due is what is so in all.
+func inAll(lists [][]asked) (all []asked) {
+	for i, list := range lists {
+		for _, a := range list {
+			sure := true
+			for _, other := range lists {
+				sure = sure && slices.Contains(other, a)
+			}
+			if a.due = a.due && sure; !sure || i == 0 {
+				all = append(all, a)
+			}
+		}
+	}
+	return all
 }
 
 // differing returns the documents that do not show what ref says.
@@ -281,9 +332,9 @@ func (m *model) ask(list []asked) {
 			continue
 		}
 		tr.ask(a)
-		if a.entity == "" && a.due && len(m.ref.dialogs[a.tag].watches) > 1 {
+		if a.entity == "" && a.due && len(m.refs[0].dialogs[a.tag].watches) > 1 {
 			// BSX-9: whole lists are shown no more often than every five seconds.
-			if now, next := m.ref.now, tr.full.Add(5*time.Second); !next.After(now) {
+			if now, next := m.refs[0].now, tr.full.Add(5*time.Second); !next.After(now) {
 				tr.full, tr.postponed = now, false
 			} else if !tr.full.After(now) {
 				tr.full, tr.postponed = next, true
@@ -296,7 +347,7 @@ func (m *model) ask(list []asked) {
 // it left.
 func (m *model) notifySent(req *sipx.Request, before *reference) {
 	tag := req.From.Tag()
-	tr, d := m.trackers[tag], m.ref.dialogs[tag]
+	tr := m.trackers[tag]
 	state := req.Header.Get("Subscription-State")
 	m.tracef("NOTIFY %d of %s %s", req.CSeq, req.CallID, state)
 	if tr == nil {
@@ -306,54 +357,61 @@ func (m *model) notifySent(req *sipx.Request, before *reference) {
 	if err := tr.sent(req, m.judged); err != nil {
 		m.fail("%s: %v", req.CallID, err)
 	}
-	ends := strings.HasPrefix(state, "terminated")
-	if ends && d.state == refLive {
-		m.fail("%s was ended", req.CallID)
-	}
 	docs, err := documents(req)
 	if err != nil {
 		m.fail("%s: %v", req.CallID, err)
 	}
-	for _, doc := range docs {
-		if !slices.ContainsFunc(slices.Concat(d.watches, before.dialogs[tag].watches), func(w refWatch) bool { return w.entity == doc.Entity }) {
-			m.fail("%s is shown %s, which it does not watch", req.CallID, doc.Entity)
+	m.hold(func(ref *reference) error {
+		d := ref.dialogs[tag]
+		if strings.HasPrefix(state, "terminated") && d.state == refLive {
+			return fmt.Errorf("%s was ended", req.CallID)
 		}
-	}
+		for _, doc := range docs {
+			if !slices.ContainsFunc(slices.Concat(d.watches, before.dialogs[tag].watches), func(w refWatch) bool { return w.entity == doc.Entity }) {
+				return fmt.Errorf("%s is shown %s, which it does not watch", req.CallID, doc.Entity)
+			}
+		}
+		return nil
+	})
 }
 
 // checkShown holds what each live watcher was sent last against what it must be
 // shown.
 func (m *model) checkShown() {
-	if m.problem != "" || m.tap.finished.Load() {
-		return
+	if m.problem == "" && !m.tap.finished.Load() {
+		m.hold(m.shows)
 	}
-	for tag, d := range m.ref.dialogs {
+}
+
+func (m *model) shows(ref *reference) error {
+	for tag, d := range ref.dialogs {
 		tr := m.trackers[tag]
 		if d.state == refEnded && tr.underWay == 0 && tr.final == "" && !tr.unreachable {
-			m.fail("%s has ended (%s) and is not told", d.callID, d.reason)
+			return fmt.Errorf("%s has ended (%s) and is not told", d.callID, d.reason)
 		}
 		if d.state == refEnded && tr.final != "" && tr.final != "terminated;reason="+d.reason && !d.expires.Equal(d.endedAt) {
-			m.fail("%s ended with %s, want %s", d.callID, tr.final, d.reason)
+			return fmt.Errorf("%s ended with %s, want %s", d.callID, tr.final, d.reason)
 		}
 		if d.state != refLive {
 			continue
 		}
 		if tr.final != "" {
-			m.fail("%s is live and has had its last NOTIFY", d.callID)
+			return fmt.Errorf("%s is live and has had its last NOTIFY", d.callID)
 		}
 		for _, w := range d.watches {
 			doc := tr.shown[w.entity]
 			if d.standard && d.list && tr.underWay > 0 || tr.waits() || d.detached {
 				continue // it follows, once that was answered, or after the pause, or over the next connection
 			}
-			want := m.ref.view(w.user, d.standard)
+			want := ref.view(w.user, d.standard)
 			if doc == nil {
-				m.fail("%s is not shown %s", d.callID, w.entity)
-			} else if doc.due && !tr.full.After(m.ref.now) {
-				m.fail("%s is not shown %s, for which it asked", d.callID, w.entity)
+				return fmt.Errorf("%s is not shown %s", d.callID, w.entity)
+			} else if doc.due && !tr.full.After(ref.now) {
+				return fmt.Errorf("%s is not shown %s, for which it asked", d.callID, w.entity)
 			} else if doc.view != want {
-				m.fail("%s shows %s\n  %s, want\n  %s", d.callID, w.entity, doc.view, want)
+				return fmt.Errorf("%s shows %s\n  %s, want\n  %s", d.callID, w.entity, doc.view, want)
 			}
 		}
 	}
+	return nil
 }

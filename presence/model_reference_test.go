@@ -164,6 +164,24 @@ func (r *reference) clone() *reference {
 	return &c
 }
 
+// key tells references apart: two with the same one say the same of all that follows.
+func (r *reference) key() string {
+	users, dialogs := maps.Clone(r.users), maps.Clone(r.dialogs)
+	for id, u := range users {
+		u.pubs = slices.Clone(u.pubs)
+		for i := range u.pubs {
+			older := func(p refPub) bool { return p.own.at < r.users[id].pubs[i].own.at }
+			u.pubs[i].own.at = len(slices.DeleteFunc(slices.Clone(r.users[id].pubs), func(p refPub) bool { return !older(p) }))
+		}
+		users[id] = u
+	}
+	for tag, d := range dialogs {
+		d.serial = 0 // those of a client stand in their order there
+		dialogs[tag] = d
+	}
+	return fmt.Sprint(users, r.clients, dialogs)
+}
+
 // next returns the next moment until t at which something may change by itself,
 // else t.
 func (r *reference) next(t time.Time) time.Time {

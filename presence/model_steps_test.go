@@ -158,25 +158,30 @@ func (m *model) source() {
 	}
 	feed := m.tap.server.Load().Feed()
 	m.advance(now)
-	defer func() { m.overtaken(m.ref) }()
+	ref := m.refs[0] // the others have the same sources
+	defer func() {
+		for _, ref := range m.refs {
+			m.overtaken(ref)
+		}
+	}()
 	var err error
 	switch n := m.rand.IntN(10); {
 	case n < 5:
 		dn := pick(m, "2719", "200", "201", "300")
 		l := refLine{pick(m, aa.LineIdle, aa.LineRinging, aa.LineBusy), pick(m, "", "", "99"), until}
 		m.tracef("line %s %v", dn, l)
-		m.ref.lines[dn] = l
+		ref.lines[dn] = l
 		err = feed.SetLine(m.own(), dn, presence.LineState{State: l.state, Forward: l.forward, Lifetime: lifetime})
 	case n < 8:
 		mail := pick(m, "tom@example.com", "ann@example.com")
 		list := m.calendar(now)
 		m.tracef("calendar %s %v", mail, list)
-		m.ref.calendars[mail] = list
+		ref.calendars[mail] = list
 		err = feed.SetCalendar(m.own(), mail, presence.CalendarState{Appointments: list})
 	default:
 		id := pick(m, "tom", "ann", "bob")
 		if m.rand.IntN(4) == 0 {
-			delete(m.ref.externals, id)
+			delete(ref.externals, id)
 			m.tracef("external %s nothing", id)
 			err = feed.ClearExternal(m.own(), id+"@example.com")
 			break
@@ -184,7 +189,7 @@ func (m *model) source() {
 		e := refExternal{pick(m, "", aa.StatusAvailable, aa.StatusBusy, aa.StatusAway), pick(m, "", "text"), pick(m, "", "sip:x@y"),
 			pick(m, "", "on-the-phone"), until}
 		m.tracef("external %s %v", id, e)
-		m.ref.externals[id] = e
+		ref.externals[id] = e
 		err = feed.SetExternal(m.own(), id+"@example.com", presence.ExternalState{Status: e.status, FreeText: e.text,
 			FwdDestination: e.forward, TelephoneEvent: e.talking, Lifetime: lifetime})
 	}
@@ -327,10 +332,12 @@ func (m *model) restart() {
 	}
 	m.cutStack()
 	down := time.Now()
-	for tag, d := range m.ref.dialogs {
-		d.detached = d.detached || d.conn != 0
-		d.conn, d.grace = 0, d.expires
-		m.ref.dialogs[tag] = d
+	for _, ref := range m.refs {
+		for tag, d := range ref.dialogs {
+			d.detached = d.detached || d.conn != 0
+			d.conn, d.grace = 0, d.expires
+			ref.dialogs[tag] = d
+		}
 	}
 	time.Sleep(pick(m, time.Millisecond, time.Second, 20*time.Second, 20*time.Second+rand2(m.rand, 4*time.Minute)))
 	m.advance(time.Now())
@@ -349,18 +356,20 @@ func (m *model) cutStack() {
 // resumed notes that another process goes on with everything that there was when the one
 // before ended. Who was to be told of an end by that one is told nothing.
 func (m *model) resumed(down time.Time) {
-	for tag, d := range m.ref.dialogs {
-		tells := d.endedAt.After(down) && d.expires.After(m.ref.now) // its client ended, and it not by itself
-		switch {
-		case d.state == refLive:
-			d.grace = m.ref.now.Add(refGrace) // where it is detached
-		case d.detached, !tells:
-			d.state = refGone
+	for _, ref := range m.refs {
+		for tag, d := range ref.dialogs {
+			tells := d.endedAt.After(down) && d.expires.After(ref.now) // its client ended, and it not by itself
+			switch {
+			case d.state == refLive:
+				d.grace = ref.now.Add(refGrace) // where it is detached
+			case d.detached, !tells:
+				d.state = refGone
+			}
+			if d.endedAt = (time.Time{}); tells {
+				d.endedAt = ref.now
+			}
+			ref.dialogs[tag] = d
+			m.trackers[tag].restarted(d.standard && d.list)
 		}
-		if d.endedAt = (time.Time{}); tells {
-			d.endedAt = m.ref.now
-		}
-		m.ref.dialogs[tag] = d
-		m.trackers[tag].restarted(d.standard && d.list)
 	}
 }

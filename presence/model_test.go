@@ -107,7 +107,7 @@ type model struct {
 	store    *presence.MemoryStore // nil: a server that starts knows nothing
 	always   bool                  // it answers what is in the store
 	share    int                   // of watches by the account that all telephones have
-	ref      *reference
+	refs     []*reference          // each explains all that has passed; mostly there is one
 	trackers map[string]*tracker
 	pulses   map[refEndpoint]time.Time // when a client last answered a NOTIFY
 	peers    []*peer
@@ -232,7 +232,7 @@ func (m *model) boot(t require.TestingT, dir directory.Directory) {
 
 // forget has nothing been said to the server.
 func (m *model) forget() {
-	m.ref, m.trackers, m.pulses = newReference(modelUsers, m.share), map[string]*tracker{}, map[refEndpoint]time.Time{}
+	m.refs, m.trackers, m.pulses = []*reference{newReference(modelUsers, m.share)}, map[string]*tracker{}, map[refEndpoint]time.Time{}
 }
 
 // modelGuard lets everybody in: telephones that subscribe as one account, others as nobody.
@@ -276,33 +276,37 @@ func (m *model) calm() {
 	if m.problem != "" {
 		return
 	}
-	if err := m.agrees(m.ref); err != nil {
-		m.fail("%v", err)
-	}
+	m.hold(m.agrees)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for tag, d := range m.ref.dialogs {
+	m.hold(m.holds)
+}
+
+// holds compares what watchers hold with what they must be shown. m.mu is held.
+func (m *model) holds(ref *reference) error {
+	for tag, d := range ref.dialogs {
 		pd := m.dialogs[d.callID]
 		if d.state != refLive || d.detached || pd == nil || pd.dead {
 			continue
 		}
 		if tr := m.trackers[tag]; tr.underWay > 0 {
-			m.fail("%s still waits for an answer", d.callID)
+			return fmt.Errorf("%s still waits for an answer", d.callID)
 		}
 		for _, w := range d.watches {
-			if w.user == "?"+w.address.String() && m.ref.ids[w.address] != "" {
-				m.fail("%s: %s was not looked up again", d.callID, w.entity) // BSP-2.1-8
+			if w.user == "?"+w.address.String() && ref.ids[w.address] != "" {
+				return fmt.Errorf("%s: %s was not looked up again", d.callID, w.entity) // BSP-2.1-8
 			}
-			if got, want := pd.held[heldKey{tag, w.entity}].view, m.ref.view(w.user, d.standard); got != want {
-				m.fail("%s holds of %s\n  %s, want\n  %s", d.callID, w.entity, got, want)
+			if got, want := pd.held[heldKey{tag, w.entity}].view, ref.view(w.user, d.standard); got != want {
+				return fmt.Errorf("%s holds of %s\n  %s, want\n  %s", d.callID, w.entity, got, want)
 			}
 		}
 	}
+	return nil
 }
 
 // busy reports whether a live dialog waits for an answer.
 func (m *model) busy() bool {
-	for tag, d := range m.ref.dialogs {
+	for tag, d := range m.refs[0].dialogs {
 		if d.state == refLive && m.trackers[tag].underWay > 0 {
 			return true
 		}
