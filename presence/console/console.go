@@ -157,29 +157,34 @@ func (c *Console) token() auth.Secret {
 	return c.cfg.Token()
 }
 
-// local refuses, where there is no token, what another machine or another site's page
-// asks for.
+// local refuses, where there is no token, what another machine asks for.
 func (c *Console) local(next http.Handler) http.Handler {
-	origins := http.NewCrossOriginProtection()
-	origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		writeError(w, http.StatusForbidden, "Origin: want this server's own")
-	}))
-	own := origins.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch token := c.token(); {
-		case token.Len() > 0:
-			next.ServeHTTP(w, r)
-		case !loopback.Is(r.Host): // a name that was made to point here
+		if token := c.token(); token.Len() == 0 && !loopback.Is(r.Host) { // a name that was made to point here
 			writeError(w, http.StatusForbidden, "Host: want a loopback address")
-		default:
-			own.ServeHTTP(w, r)
+			return
 		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// own refuses what another site's page has a browser send, by whatever method.
+func own(next http.Handler) http.Handler {
+	origins := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		unsafe := *r
+		unsafe.Method = http.MethodPost // else a GET is let in from everywhere
+		if origins.Check(&unsafe) != nil {
+			writeError(w, http.StatusForbidden, "Origin: want this server's own")
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 
 // admit lets in who has the token, or who is local where there is none.
 func (c *Console) admit(next http.Handler) http.Handler {
-	local := c.local(next)
+	local := c.local(own(next))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token := c.token()
 		if token.Len() == 0 {

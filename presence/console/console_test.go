@@ -257,6 +257,43 @@ func TestPage(t *testing.T) {
 	require.Equal(t, 403, res.StatusCode)
 }
 
+// Without a token the API answers no browser that another site's page sent, whatever the
+// method; who is no browser, or is on the page itself, is answered.
+func TestOtherOrigins(t *testing.T) {
+	w := newWorld(t, people(1), nil)
+	own := "http://" + w.web.Listener.Addr().String()
+	for _, c := range []struct {
+		name, value string
+		refused     bool
+	}{
+		{"Accept", "application/json", false},
+		{"Origin", own, false},
+		{"Origin", "https://evil.example.com", true},
+		{"Origin", "http://localhost:1", true},
+		{"Origin", "null", true},
+		{"Sec-Fetch-Site", "same-origin", false},
+		{"Sec-Fetch-Site", "none", false}, // typed by the user
+		{"Sec-Fetch-Site", "same-site", true},
+		{"Sec-Fetch-Site", "cross-site", true},
+	} {
+		for _, call := range []struct{ method, path string }{
+			{"GET", "/v1/clients"}, {"GET", "/v1/users"}, {"HEAD", "/v1/summary"}, {"GET", "/v1/presence/tel:10001"},
+			{"PUT", "/v1/lines/10001"},
+		} {
+			res, text := w.request(call.method, call.path, `{"state":"busy"}`, c.name, c.value)
+			require.Equal(t, c.refused, res.StatusCode == http.StatusForbidden, "%v %v: %s", call, c, text)
+			require.True(t, c.refused || res.StatusCode/100 == 2, "%v %v: %s", call, c, text)
+		}
+		res, _ := w.request("GET", "/", "", c.name, c.value)
+		require.Equal(t, 200, res.StatusCode, "a link leads to the page")
+	}
+	secret := newWorld(t, people(1), func(c *console.Config) {
+		c.Token = func() auth.Secret { return auth.NewSecret([]byte("one")) }
+	})
+	res, _ := secret.request("GET", "/v1/users", "", "Origin", "https://evil.example.com", "Authorization", "Bearer one")
+	require.Equal(t, 200, res.StatusCode, "who has the token is let in from anywhere")
+}
+
 // The token may change while the console runs; health and the page need none.
 func TestToken(t *testing.T) {
 	var token atomic.Pointer[auth.Secret]
