@@ -178,8 +178,8 @@ func (cfg Config) mapping(check *conf.Check) *mapping {
 		}
 	}
 	m := &mapping{
-		query: query{filter: cfg.Filter, sip: cfg.SIPAttributes, tel: cfg.TelAttributes},
-		id:    cfg.IDAttribute, account: cfg.AccountAttribute, name: cfg.NameAttribute, mail: cfg.MailAttribute,
+		query: query{filter: cfg.Filter, sip: cfg.SIPAttributes, tel: cfg.TelAttributes, account: cfg.AccountAttribute},
+		id:    cfg.IDAttribute, name: cfg.NameAttribute, mail: cfg.MailAttribute,
 		lines: cfg.LineAttributes, groups: cfg.GroupAttributes, domain: cfg.Domain,
 	}
 	for _, template := range cfg.TelFormats {

@@ -45,6 +45,7 @@ type counts struct {
 var (
 	_ directory.Directory = (*Directory)(nil)
 	_ directory.Batch     = (*Directory)(nil)
+	_ directory.Accounts  = (*Directory)(nil)
 )
 
 // New returns a directory that is configured so. It connects when it is first

@@ -17,9 +17,9 @@ import (
 // A mapping makes entries of what the server returned. It does not change.
 type mapping struct {
 	query
-	id, account, name, mail string
-	lines, groups           []string
-	domain                  string
+	id, name, mail string
+	lines, groups  []string
+	domain         string
 }
 
 // requested returns the attributes to ask the server for.

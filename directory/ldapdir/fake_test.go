@@ -92,8 +92,11 @@ func (f *fakeServer) serve(c net.Conn) {
 				return
 			}
 			for _, e := range f.users {
-				if strings.Contains(filter, "="+e.GetAttributeValue("mail")+")") || strings.Contains(filter, "="+e.GetAttributeValue("telephoneNumber")+")") {
-					send(c, id, searchEntry(e))
+				for _, attr := range []string{"mail", "telephoneNumber", "uid"} {
+					if strings.Contains(strings.ToLower(filter), strings.ToLower("="+e.GetAttributeValue(attr)+")")) {
+						send(c, id, searchEntry(e))
+						break
+					}
 				}
 			}
 			send(c, id, result(ldap.ApplicationSearchResultDone, ldap.LDAPResultSuccess))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 
+	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
 )
 
@@ -16,8 +17,13 @@ import (
 type query struct {
 	filter   string   // of all users
 	sip, tel []string // attributes, the preferred one first
+	account  string   // attribute
 	formats  []telFormat
 }
+
+// schemeAccount is that of an account's user part, which is looked up as an address is. No
+// address of a user has it.
+const schemeAccount = "account"
 
 // attributes returns those that hold addresses of a scheme.
 func (q *query) attributes(scheme string) []string {
@@ -26,6 +32,8 @@ func (q *query) attributes(scheme string) []string {
 		return q.sip
 	case directory.SchemeTel:
 		return q.tel
+	case schemeAccount:
+		return []string{q.account}
 	}
 	return nil
 }
@@ -58,6 +66,9 @@ func (q *query) build(as []directory.Address) string {
 // msRTCSIP-PrimaryUserAddress and proxyAddresses. Case is the matching rule's
 // business.
 func (q *query) forms(a directory.Address) []string {
+	if a.Scheme == schemeAccount {
+		return []string{ldap.EscapeFilter(a.Value)}
+	}
 	forms := []string{a.Value, a.Scheme + ":" + a.Value}
 	if uri := a.String(); uri != forms[1] {
 		forms = append(forms, uri) // with percent-escapes
@@ -90,7 +101,7 @@ func (q *query) assign(as []directory.Address, entries []*ldap.Entry) map[direct
 		asked[a] = &found{}
 	}
 	for _, e := range entries {
-		for _, scheme := range []string{directory.SchemeSIP, directory.SchemeTel} {
+		for _, scheme := range []string{directory.SchemeSIP, directory.SchemeTel, schemeAccount} {
 			for rank, attr := range q.attributes(scheme) {
 				for _, a := range addresses(e, scheme, attr) {
 					f := asked[a]
@@ -120,9 +131,12 @@ func addresses(e *ldap.Entry, scheme, attr string) []directory.Address {
 	for _, v := range e.GetEqualFoldAttributeValues(attr) {
 		var a directory.Address
 		var err error
-		if scheme == directory.SchemeTel {
+		switch scheme {
+		case directory.SchemeTel:
 			a, err = directory.ParseTel(v)
-		} else {
+		case schemeAccount:
+			a = accountAddress(v)
+		default:
 			a, err = directory.ParseAddress(v)
 		}
 		if err == nil && a.Scheme == scheme && !slices.Contains(as, a) {
@@ -130,6 +144,10 @@ func addresses(e *ldap.Entry, scheme, attr string) []directory.Address {
 		}
 	}
 	return as
+}
+
+func accountAddress(user string) directory.Address {
+	return directory.Address{Scheme: schemeAccount, Value: auth.Name{User: strings.TrimSpace(user)}.Account()}
 }
 
 // DefaultTelFormats returns the forms in which North American numbers are commonly

@@ -209,3 +209,37 @@ func TestGroups(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"CN=Board,DC=x", "CN=Staff,DC=x", "Sales"}, alice.Groups)
 }
+
+// An entry is found by its account, as by an address: in the domain that is configured, from
+// the cache, and whatever the server thinks is alike (BSX-16).
+func TestLookupAccount(t *testing.T) {
+	f := newFakeServer()
+	user := func(id string, uids ...string) *ldap.Entry {
+		return ldap.NewEntry("uid="+id+",dc=x", map[string][]string{"entryUUID": {id}, "uid": uids, "mail": {id + "@example.test"}})
+	}
+	f.users = []*ldap.Entry{user("a1", "Alice"), user("b1", "bob"), user("b2", "Bob"), user("c1", "carol"), user("c2", "caröl")}
+	cfg := f.config()
+	cfg.Domain = "CORP"
+	d := open(t, cfg)
+	for range 2 {
+		e, err := d.LookupAccount(t.Context(), `corp\ALICE`)
+		require.NoError(t, err)
+		require.Equal(t, "a1", e.ID)
+		require.Equal(t, `CORP\Alice`, e.Account)
+	}
+	require.EqualValues(t, 1, d.Stats().Searches)
+	for _, account := range []string{`other\alice`, "alice", `corp\alic*`, `corp\ali`, "", `corp\a)(uid=*`} {
+		_, err := d.LookupAccount(t.Context(), account)
+		require.ErrorIs(t, err, directory.ErrNotFound, account)
+	}
+	_, err := d.LookupAccount(t.Context(), `corp\bob`)
+	require.ErrorIs(t, err, directory.ErrAmbiguous)
+	e, err := d.LookupAccount(t.Context(), `corp\carol`)
+	require.NoError(t, err)
+	require.Equal(t, "c1", e.ID)
+
+	cfg.Domain = ""
+	e, err = open(t, cfg).LookupAccount(t.Context(), `other\alice`)
+	require.NoError(t, err, "accounts of no domain are of any")
+	require.Equal(t, "a1", e.ID)
+}

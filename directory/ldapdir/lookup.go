@@ -198,6 +198,15 @@ func (d *Directory) searchAll(ctx context.Context, as []directory.Address) []dir
 	return results
 }
 
+// LookupAccount implements [directory.Accounts], as Lookup does for addresses.
+func (d *Directory) LookupAccount(ctx context.Context, account string) (directory.Entry, error) {
+	name, err := auth.ParseName(account)
+	if err != nil || !auth.SameAccount(auth.Identity{Account: account}, d.mapping.qualify(name.User), "") {
+		return directory.Entry{}, directory.ErrNotFound // of another domain
+	}
+	return d.Lookup(ctx, accountAddress(name.User))
+}
+
 // HasAccount asks whether an entry has the account of an identity, now: nothing remembered
 // counts. The error is an [ErrUnavailable].
 func (d *Directory) HasAccount(ctx context.Context, id auth.Identity) (bool, error) {
