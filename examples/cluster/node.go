@@ -45,7 +45,9 @@ func serve(ctx context.Context, out io.Writer, name, urls, advertise string) err
 	if err := store.Join(ctx); err != nil {
 		return err
 	}
-	sip, err := stack.Listen(stack.Config{Listen: []string{"udp:127.0.0.1:0"}, Advertise: []string{advertise}, Logger: log})
+	sip, err := stack.Listen(stack.Config{
+		Listen: []string{"udp:127.0.0.1:0"}, Advertise: []string{advertise}, MaySend: store.Alive, Logger: log,
+	})
 	if err != nil {
 		return err
 	}

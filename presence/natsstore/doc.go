@@ -9,6 +9,8 @@
 //	if err := store.Join(ctx); err != nil {
 //		return err
 //	}
+//	stack, err := stack.Listen(stack.Config{MaySend: store.Alive, …})
+//	…
 //	server, err := presence.New(presence.Config{Store: store, Sender: store.Sender(stack), …})
 //	…
 //	err = server.Restore(ctx)
@@ -51,11 +53,12 @@
 // A node that cannot renew its lease stops after four fifths of it, by its own clocks,
 // before another may take its place: [Store.Sender] sends nothing and [Store.Handler]
 // answers nothing from then on, also where the process was stopped (SIGSTOP) meanwhile and
-// wakes up late. What the stack has begun to send before, it may send again until the
-// process ends, with the CSeq that it had: to its watcher that is old. No clocks of two machines are compared, but for the lifetimes of
-// publications. So a NATS that is away for most of a Lease ends all nodes at once: have
-// more than one NATS server. They are to be started again; once NATS is back and the leases
-// of before are over, they go on with what was there.
+// wakes up late. What a stack has begun to send before, it would still send again: give
+// [Store.Alive] to stack.Config.MaySend of package sipx/stack. No clocks of two machines are
+// compared, but for the lifetimes of publications. So a NATS that is away for most of a
+// Lease ends all nodes at once: have more than one NATS server. They are to be started
+// again; once NATS is back and the leases of before are over, they go on with what was
+// there.
 //
 // The lease is as good as the clocks of its node: a virtual machine that is frozen, with
 // both its clocks, and goes on later, may send what it was about to send, until its next

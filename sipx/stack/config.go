@@ -37,6 +37,12 @@ type Config struct {
 	// it cannot take in time are dropped, and counted in Stats.
 	Logger *slog.Logger
 
+	// MaySend, if it is not nil, is asked before anything is written to a socket, what is
+	// sent again included: while it reports false nothing leaves. Requests then fail with
+	// sipx.ErrStackClosed, and connections are closed. It is for one of several machines
+	// that speak for each other. It must not block; any goroutine may call it.
+	MaySend func() bool
+
 	// MaxHandlers bounds the requests that are handled at once; 256.
 	MaxHandlers int
 	// MaxWaiting bounds the requests that wait to be handled; 4096. No source

@@ -309,7 +309,10 @@ func (c *conn) write() {
 		}
 		c.mu.Unlock()
 		_ = c.net.SetWriteDeadline(time.Now().Add(c.stack.cfg.WriteTimeout))
-		err := c.codec.write(batch)
+		err := sipx.ErrStackClosed
+		if c.stack.maySend() {
+			err = c.codec.write(batch)
+		}
 		for _, buf := range batch {
 			buf.drop()
 		}

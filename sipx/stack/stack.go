@@ -245,3 +245,6 @@ func (s *Stack) flowClosed(f sipx.Flow) {
 		}
 	}
 }
+
+// maySend reports whether anything may leave now.
+func (s *Stack) maySend() bool { return s.cfg.MaySend == nil || s.cfg.MaySend() }

@@ -217,7 +217,16 @@ type failure struct {
 
 // transmit hands datagrams to the system. What cannot be sent is skipped.
 func (k *socket) transmit(all []outgoing) (failed []failure) {
-	for list := all; len(list) > 0; {
+	list := all
+	if !k.stack.maySend() {
+		for _, d := range all {
+			if d.call != nil {
+				failed = append(failed, failure{d.call, sipx.ErrStackClosed})
+			}
+		}
+		list = nil
+	}
+	for len(list) > 0 {
 		n, err := k.writeBatch(list[:min(len(list), maxBatch)])
 		for _, d := range list[:n] {
 			k.stack.stats.bytesOut.Add(uint64(len(d.buf.b)))
