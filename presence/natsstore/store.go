@@ -245,18 +245,32 @@ func (s *Store) Load(ctx context.Context, f func(presence.Record) error) error {
 	if !s.Alive() {
 		return ErrNotAlive
 	}
-	consumer, err := s.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+	return s.read(ctx, "load", jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{s.records() + ">"}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+	}, func(m jetstream.Msg, sequence uint64) error {
+		r, there, err := s.record(m.Subject(), m.Headers(), m.Data(), sequence)
+		if err != nil || !there {
+			return err
+		}
+		return f(r)
 	})
+}
+
+// read calls f with the messages that the consumer is given: of a load those that are there,
+// of a watch all until ctx ends or f returns an error.
+func (s *Store) read(ctx context.Context, what string, c jetstream.OrderedConsumerConfig, f func(m jetstream.Msg, sequence uint64) error) error {
+	failed := func(err error) error { return fmt.Errorf("natsstore: %s: %w", what, err) }
+	consumer, err := s.stream.OrderedConsumer(ctx, c)
 	if err != nil {
-		return fmt.Errorf("natsstore: load: %w", err)
+		return failed(err)
 	}
-	if info := consumer.CachedInfo(); info.NumPending == 0 {
+	loading := c.DeliverPolicy == jetstream.DeliverLastPerSubjectPolicy
+	if loading && consumer.CachedInfo().NumPending == 0 {
 		return nil
 	}
 	messages, err := consumer.Messages()
 	if err != nil {
-		return fmt.Errorf("natsstore: load: %w", err)
+		return failed(err)
 	}
 	defer messages.Stop()
 	for {
@@ -265,22 +279,16 @@ func (s *Store) Load(ctx context.Context, f func(presence.Record) error) error {
 			return ctx.Err()
 		}
 		if err != nil {
-			return fmt.Errorf("natsstore: load: %w", err)
+			return failed(err)
 		}
 		meta, err := m.Metadata()
 		if err != nil {
-			return fmt.Errorf("natsstore: load: %w", err)
+			return failed(err)
 		}
-		r, there, err := s.record(m.Subject(), m.Headers(), m.Data(), meta.Sequence.Stream)
-		if err != nil {
+		if err := f(m, meta.Sequence.Stream); err != nil {
 			return err
 		}
-		if there {
-			if err := f(r); err != nil {
-				return err
-			}
-		}
-		if meta.NumPending == 0 {
+		if loading && meta.NumPending == 0 {
 			return nil
 		}
 	}

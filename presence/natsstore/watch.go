@@ -19,30 +19,10 @@ func (s *Store) Watch(ctx context.Context, after uint64, kinds []string, f func(
 	for _, kind := range kinds {
 		subjects = append(subjects, s.records()+base64.RawURLEncoding.EncodeToString([]byte(kind))+".>")
 	}
-	consumer, err := s.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+	return s.read(ctx, "watch", jetstream.OrderedConsumerConfig{
 		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
-	})
-	if err != nil {
-		return fmt.Errorf("natsstore: watch: %w", err)
-	}
-	messages, err := consumer.Messages()
-	if err != nil {
-		return fmt.Errorf("natsstore: watch: %w", err)
-	}
-	defer messages.Stop()
-	for {
-		m, err := messages.Next(jetstream.NextContext(ctx))
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			return fmt.Errorf("natsstore: watch: %w", err)
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return fmt.Errorf("natsstore: watch: %w", err)
-		}
-		r, there, err := s.record(m.Subject(), m.Headers(), m.Data(), meta.Sequence.Stream)
+	}, func(m jetstream.Msg, sequence uint64) error {
+		r, there, err := s.record(m.Subject(), m.Headers(), m.Data(), sequence)
 		switch {
 		case err != nil: // it would be the next one for ever
 			s.log.Error("a record is passed over", "error", err)
@@ -52,7 +32,8 @@ func (s *Store) Watch(ctx context.Context, after uint64, kinds []string, f func(
 		case there:
 			f(r)
 		}
-	}
+		return nil
+	})
 }
 
 // maxCalls is how many calls of other nodes are answered at a time; more wait.

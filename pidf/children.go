@@ -1,0 +1,175 @@
+package pidf
+
+import "slices"
+
+// One lists a child that may come once.
+func One[T any, P interface {
+	*T
+	Element
+}](f *Fields, name string, v **T, r Rule) {
+	if !f.spare || *v != nil || r != 0 {
+		listOne[T, P](f, name, v, r)
+	}
+}
+
+func listOne[T any, P interface {
+	*T
+	Element
+}](f *Fields, name string, v **T, r Rule) {
+	skip := f.skip(name)
+	if f.needs(r); skip {
+		return
+	}
+	one[T, P](f, name, v, r)
+	for f.again(name) {
+		one[T, P](f, name, v, r)
+	}
+}
+
+func one[T any, P interface {
+	*T
+	Element
+}](f *Fields, name string, v **T, r Rule) {
+	switch {
+	case f.mode == readChild:
+		if !f.claim(true, *v != nil) {
+			return
+		}
+		child := P(new(T))
+		if f.read(child.extra(), child.Fields) {
+			*v = child
+		}
+	case f.mode == copying:
+		if *v != nil {
+			child := P(new(**v))
+			*v = child
+			f.copy(child)
+		}
+	case *v != nil:
+		f.child(name, P(*v))
+	case f.mode == validating && f.v.unreadable(f, name, P(new(T))):
+	case r == 0:
+	case f.needed(name, r):
+		f.child(name, P(new(T)))
+	}
+}
+
+// Many lists children of one name.
+func Many[T any, P interface {
+	*T
+	Element
+}](f *Fields, name string, v *[]T) {
+	if f.skip(name) {
+		return
+	}
+	switch f.mode {
+	case readChild:
+		for more := true; more; more = f.again(name) {
+			if !f.claim(false, false) {
+				continue
+			}
+			if *v == nil && name == "tuple" {
+				*v = make([]T, 0, 4) // what BluStar documents have
+			}
+			n := len(*v)
+			*v = slices.Grow(*v, f.d.siblings(n, cap(*v)))[:n+1]
+			clear((*v)[n:])
+			child := P(&(*v)[n])
+			if !f.read(child.extra(), child.Fields) {
+				*v = (*v)[:n]
+			}
+		}
+	case copying:
+		*v = slices.Clone(*v)
+		for i := range *v {
+			f.copy(P(&(*v)[i]))
+		}
+	case comparing:
+		var s steps
+		for i := range *v {
+			f.c.child(f, s.next(name, f.identifier(P(&(*v)[i]))), P(&(*v)[i]))
+		}
+	case counting:
+		f.n += len(*v)
+	default:
+		for i := range *v {
+			f.child(name, P(&(*v)[i]))
+		}
+	}
+}
+
+// child passes on a child that is there.
+func (f *Fields) child(name string, e Element) {
+	switch f.mode {
+	case writing, counting:
+		if f.next(name) {
+			f.write(name, e)
+		}
+	case comparing:
+		f.c.child(f, name, e)
+	case validating:
+		f.v.child(f, name, e.extra(), e.Fields)
+	}
+}
+
+// inline lists a child whose fields are in the Go type of its parent. What it holds besides them is in x.
+func (f *Fields) inline(name string, x *Extra, r Rule, fields func(*Fields)) {
+	if f.spare {
+		f.next(name)
+		f.element(f.w.startTag(f.ns, name), x, nil, fields)
+		return
+	}
+	skip := f.skip(name)
+	if f.needs(r); skip {
+		return
+	}
+	switch f.mode {
+	case readChild:
+		for more := true; more; more = f.again(name) {
+			before := len(f.loose)
+			if !f.claim(true, false) {
+				continue
+			}
+			if i := f.i; len(f.loose) < before { // it takes the place of another
+				*x = Extra{}
+				f.mode, f.want = clearing, false
+				fields(f)
+				f.want, f.i = true, i
+			}
+			f.read(x, fields)
+		}
+	case readEnd:
+		f.needed(name, r)
+	case writing, counting:
+		if (!f.missing() || !x.isEmpty() || f.holds(fields)) && f.next(name) {
+			f.element(f.w.startTag(f.ns, name), x, nil, fields)
+		}
+	case comparing:
+		f.c.in(name, func() { f.c.fields(f, x, fields) })
+	case validating:
+		if f.missing() && x.isEmpty() && !f.holds(fields) {
+			f.v.report(name, "missing")
+			return
+		}
+		f.v.child(f, name, x, fields)
+	case copying:
+		f.copyFields(x, fields)
+	}
+}
+
+// Inline lists a mandatory child whose fields are in the Go type of its parent. What it holds besides them is in x.
+func (f *Fields) Inline(name string, x *Extra, fields func(*Fields)) {
+	f.inline(name, x, Need, fields)
+}
+
+// holds reports whether any of the fields would be written.
+func (f *Fields) holds(fields func(*Fields)) bool {
+	outer := f.frame
+	var none Extra
+	mode := f.mode
+	f.mode, f.frame = counting, frame{x: &none, own: outer.ns, ns: outer.ns}
+	fields(f)
+	n := f.n
+	f.mode, f.frame = mode, outer
+	return n > 0
+}

@@ -1,0 +1,139 @@
+package presence
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// room is memory for one batch, which is used again for the next.
+type room struct {
+	values         flat
+	writes, sorted []Write
+	order          []int32
+	written        []entry
+}
+
+// maxSpare is how many records a batch may have had for its memory to be used again.
+const maxSpare = 1 << 14
+
+// write applies what has changed. What the store did not take stays.
+func (j *journal) write(c changes) error {
+	r := &j.room
+	r.values.b, r.values.cut = r.values.b[:0], 0
+	writes, left := r.writes[:0], r.written[:0]
+	shared := j.server.cluster
+	var entries map[recordKey]entry
+	if shared != nil {
+		entries = make(map[recordKey]entry, len(c.rest))
+	}
+	take := func(e entry) {
+		w := e.record(j.server, &r.values)
+		if shared != nil {
+			if !shared.claims(w) {
+				return
+			}
+			entries[recordKey{w.Kind, w.Key}] = e
+		}
+		if writes = append(writes, w); w.Value != nil {
+			left = append(left, e)
+		}
+	}
+	for e := range c.rest {
+		take(e)
+	}
+	for _, d := range c.turns {
+		take((*turnEntry)(d))
+	}
+	for key := range c.graves {
+		writes = append(writes, Write{Kind: key.kind, Key: key.key})
+	}
+	r.writes, r.written = writes, left
+	writes = r.inOrder()
+	revisions, err := j.store.Apply(j.ctx, writes)
+	defer r.clear()
+	j.note(err, len(writes))
+	if shared != nil {
+		if err != nil {
+			revisions = nil
+		}
+		shared.wrote(writes, revisions, entries)
+		defer shared.release(c.rest) // once j.writing says so
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.writing = nil
+	if err == nil {
+		for e := range c.rest {
+			if key, ok := e.(sessionEntry); ok {
+				if _, again := j.dirty[e]; !again {
+					delete(j.sessions, string(key))
+				}
+			}
+		}
+		return nil
+	}
+	for _, e := range left {
+		j.dirty[e] = struct{}{}
+	}
+	now := time.Now()
+	for i := range writes {
+		key := recordKey{writes[i].Kind, writes[i].Key}
+		until, again := c.graves[key]
+		switch {
+		case writes[i].Value != nil, again && !until.IsZero() && now.After(until):
+		case again:
+			j.graves[key] = until
+		case fades(key.kind): // it need not be kept for longer than the record would have lived
+			j.graves[key] = now.Add(max(j.server.cfg.MaxSubscribeExpires, j.server.cfg.MaxPublishExpires))
+		default:
+			j.graves[key] = time.Time{}
+		}
+	}
+	return err
+}
+
+// inOrder sorts the writes, so that those come together that lie together. Of those of one
+// record it leaves the last that is not a deletion: that one was asked for when the
+// record was written anew.
+func (r *room) inOrder() []Write {
+	writes, order := r.writes, r.order[:0] // which is less to move about
+	for i := range writes {
+		order = append(order, int32(i))
+	}
+	compare := func(i, j int32) int {
+		return cmp.Or(strings.Compare(writes[i].Kind, writes[j].Kind), strings.Compare(writes[i].Key, writes[j].Key))
+	}
+	slices.SortFunc(order, func(i, j int32) int {
+		if c := compare(i, j); c != 0 {
+			return c
+		}
+		switch deletes := writes[i].Value == nil; {
+		case deletes == (writes[j].Value == nil):
+			return cmp.Compare(i, j)
+		case deletes:
+			return -1
+		}
+		return 1
+	})
+	sorted := r.sorted[:0]
+	for n, i := range order {
+		if n+1 == len(order) || compare(i, order[n+1]) != 0 {
+			sorted = append(sorted, writes[i])
+		}
+	}
+	r.order, r.sorted = order, sorted
+	return sorted
+}
+
+// clear lets go of what the batch was about.
+func (r *room) clear() {
+	if len(r.writes) > maxSpare {
+		*r = room{}
+		return
+	}
+	clear(r.writes)
+	clear(r.sorted)
+	clear(r.written)
+}
