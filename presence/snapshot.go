@@ -125,20 +125,13 @@ func (n *snapshot) isUnsaved(before *snapshot) bool {
 	if j == nil || !j.always {
 		return false
 	}
-	if n.state.Live != before.state.Live || n.state.Services != before.state.Services {
-		return true
+	unsaved := func(list, other []*publication.Contribution) bool {
+		return slices.ContainsFunc(list, func(c *publication.Contribution) bool {
+			return !slices.Contains(other, c) && j.has(publicationEntry{c.Presentity, c.Number})
+		})
 	}
-	for _, c := range n.said {
-		if !slices.Contains(before.said, c) && j.has(publicationEntry{c.Presentity, c.Number}) {
-			return true
-		}
-	}
-	for _, c := range before.said {
-		if !slices.Contains(n.said, c) && j.has(publicationEntry{c.Presentity, c.Number}) {
-			return true
-		}
-	}
-	return false
+	return n.state.Live != before.state.Live || n.state.Services != before.state.Services ||
+		unsaved(n.said, before.said) || unsaved(before.said, n.said)
 }
 
 // Digest implements [subscription.Digester].
