@@ -267,16 +267,16 @@ func (c *cluster) noteLocked(key recordKey, is replica) {
 	}
 }
 
-// claims reports whether a write is this node's to make: it is not where a record that is
-// to be deleted was never there.
+// claims reports whether a write is this node's to make: an empty one is not, nor is the
+// deletion of a record that was never there.
 func (c *cluster) claims(w Write) bool {
-	if c == nil || w.Value != nil {
-		return w.Kind != ""
+	if w.Value != nil || w.Kind == kindDialog || w.Kind == kindTurn {
+		return true
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.records[recordKey{w.Kind, w.Key}]
-	return w.Kind == kindDialog || w.Kind == kindTurn || old != nil && !old.gone
+	return old != nil && !old.gone
 }
 
 // wrote notes what is in the store now, or what may be: a write whose answer was lost may
