@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -50,18 +51,30 @@ func main() {
 	}
 }
 
+// hold listens on a port of 127.0.0.1 from below those that systems give to outgoing
+// connections, so that none of these takes it in the moment between the end of this
+// listener and the start of the one it is held for.
+func hold() (l net.Listener, err error) {
+	for range 100 {
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.N(20000))); err == nil {
+			return l, nil
+		}
+	}
+	return nil, err
+}
+
 // startNATS starts three NATS servers that keep the records, and returns their URLs.
 func startNATS(dir string) (urls []string, stop func(), err error) {
-	var ports []int
+	var held []net.Listener
 	var routes []string
 	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := hold()
 		if err != nil {
 			return nil, nil, err
 		}
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		defer l.Close()
+		held = append(held, l)
 		routes = append(routes, "nats://"+l.Addr().String())
-		_ = l.Close()
 	}
 	var all []*server.Server
 	stop = func() {
@@ -70,22 +83,23 @@ func startNATS(dir string) (urls []string, stop func(), err error) {
 			s.WaitForShutdown()
 		}
 	}
-	for i, port := range ports {
+	for i, l := range held {
 		s, err := server.NewServer(&server.Options{
 			ServerName: fmt.Sprintf("nats-%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
 			JetStream: true, StoreDir: filepath.Join(dir, fmt.Sprint(i)),
-			Cluster: server.ClusterOpts{Name: "presence", Host: "127.0.0.1", Port: port},
+			Cluster: server.ClusterOpts{Name: "presence", Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port},
 			Routes:  server.RoutesFromStr(strings.Join(routes, ",")),
 		})
 		if err != nil {
 			stop()
 			return nil, nil, err
 		}
+		_ = l.Close()
 		s.Start()
 		all = append(all, s)
 		if !s.ReadyForConnections(time.Minute) {
 			stop()
-			return nil, nil, errors.New("NATS does not start")
+			return nil, nil, fmt.Errorf("NATS does not start: is %s taken?", l.Addr())
 		}
 		urls = append(urls, s.ClientURL())
 	}
