@@ -31,12 +31,12 @@ func (j *journal) write(c changes) error {
 	take := func(e entry) {
 		w := e.record(j.server, &r.values)
 		if shared != nil {
-			if !shared.claims(w) {
+			if !shared.claims(&w) {
 				return
 			}
 			entries[recordKey{w.Kind, w.Key}] = e
 		}
-		if writes = append(writes, w); w.Value != nil {
+		if writes = append(writes, w); w.Value != nil || w.Conditional {
 			left = append(left, e)
 		}
 	}
@@ -53,14 +53,16 @@ func (j *journal) write(c changes) error {
 	writes = r.inOrder()
 	revisions, err := j.store.Apply(j.ctx, writes)
 	defer r.clear()
-	j.note(err, len(writes))
 	if shared != nil {
 		if err != nil {
 			revisions = nil
 		}
-		shared.wrote(writes, revisions, entries)
+		if !shared.wrote(writes, revisions, entries) {
+			err = errNotSure
+		}
 		defer shared.release(c.rest) // once j.writing says so
 	}
+	j.note(err, len(writes))
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.writing = nil
@@ -82,7 +84,7 @@ func (j *journal) write(c changes) error {
 		key := recordKey{writes[i].Kind, writes[i].Key}
 		until, again := c.graves[key]
 		switch {
-		case writes[i].Value != nil, again && !until.IsZero() && now.After(until):
+		case writes[i].Value != nil, writes[i].Conditional, again && !until.IsZero() && now.After(until):
 		case again:
 			j.graves[key] = until
 		case fades(key.kind): // it need not be kept for longer than the record would have lived

@@ -79,6 +79,7 @@ type cluster struct {
 	next    int                // of gone
 	noted   int                // since sessions were last swept from records
 	held    map[entry]Record
+	lost    map[entry]chan struct{} // another node was faster; closed once its record is here
 	heirs   map[string]string
 	taking  int      // adoptions that have not ended
 	queue   []Record // that were held, to be applied
@@ -92,6 +93,7 @@ type replica struct {
 	revision uint64
 	expires  time.Time
 	gone     bool
+	unsure   bool // a later write of this node may have gone through
 }
 
 // maxGone is how many deleted records are remembered, so that what is older than their
@@ -105,7 +107,8 @@ func newCluster(s *Server) *cluster {
 	}
 	return &cluster{
 		server: s, store: store, node: store.Node(),
-		records: make(map[recordKey]*replica), held: make(map[entry]Record), heirs: make(map[string]string),
+		records: make(map[recordKey]*replica), held: make(map[entry]Record),
+		lost: make(map[entry]chan struct{}), heirs: make(map[string]string),
 	}
 }
 
@@ -206,9 +209,12 @@ func (c *cluster) apply(r Record) {
 	key := recordKey{r.Kind, r.Key}
 	c.mu.Lock()
 	old := c.records[key]
-	stale := old != nil && r.Revision <= old.revision
+	stale, own := old != nil && r.Revision <= old.revision, r.Node == c.node && r.Kind != KindHeir
+	if own && old != nil && !stale { // its answer was lost, or comes yet
+		old.revision, old.unsure = r.Revision, false
+	}
 	c.mu.Unlock()
-	if stale || r.Node == c.node && r.Kind != KindHeir {
+	if stale || own {
 		return
 	}
 	var e entry
@@ -232,6 +238,12 @@ func (c *cluster) apply(r Record) {
 	case kindSession:
 		err = c.session(r)
 	}
+	c.mu.Lock()
+	if now := c.records[key]; now != nil && now.revision == r.Revision && c.lost[now.entry] != nil {
+		close(c.lost[now.entry])
+		delete(c.lost, now.entry)
+	}
+	c.mu.Unlock()
 	if err != nil {
 		c.server.cfg.Logger.Warn("a record of another node is left out", "kind", r.Kind, "key", r.Key, "node", r.Node, "error", err)
 	}
@@ -246,7 +258,7 @@ func (c *cluster) keeps(r Record, e entry) bool {
 		c.held[e] = r
 		return true
 	}
-	c.noteLocked(recordKey{r.Kind, r.Key}, replica{e, r.Node, r.Revision, r.Expires, r.Value == nil})
+	c.noteLocked(recordKey{r.Kind, r.Key}, replica{entry: e, node: r.Node, revision: r.Revision, expires: r.Expires, gone: r.Value == nil})
 	return false
 }
 
@@ -269,36 +281,92 @@ func (c *cluster) noteLocked(key recordKey, is replica) {
 
 // claims reports whether a write is this node's to make: an empty one is not, nor is the
 // deletion of a record that was never there.
-func (c *cluster) claims(w Write) bool {
-	if w.Value != nil || w.Kind == kindDialog || w.Kind == kindTurn {
+//
+// What has a condition is written only over what is known here.
+func (c *cluster) claims(w *Write) bool {
+	if w.Kind == kindDialog || w.Kind == kindTurn {
 		return true
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.records[recordKey{w.Kind, w.Key}]
-	return old != nil && !old.gone
+	if w.Conditional && old != nil && !old.gone {
+		w.Revision = old.revision
+	}
+	return w.Value != nil || old != nil && !old.gone
 }
 
 // wrote notes what is in the store now, or what may be: a write whose answer was lost may
-// have gone through, and its deletion is claimed.
-func (c *cluster) wrote(writes []Write, revisions []uint64, entries map[recordKey]entry) {
+// have gone through, and its deletion is claimed. Where a condition did not hold, another
+// node's record counts, which comes by Watch. It reports false where the record may as
+// well be that of a write whose answer was lost.
+func (c *cluster) wrote(writes []Write, revisions []uint64, entries map[recordKey]entry) (sure bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	sure = true
 	for i, w := range writes {
 		key := recordKey{w.Kind, w.Key}
 		if w.Kind == kindDialog || w.Kind == kindTurn {
 			continue
 		}
-		is := replica{entries[key], c.node, 0, w.Expires, w.Value == nil}
-		if old := c.records[key]; revisions != nil {
-			is.revision = revisions[i]
-		} else if is.gone || old != nil && !old.gone {
+		is := replica{entry: entries[key], node: c.node, expires: w.Expires, gone: w.Value == nil}
+		old := c.records[key]
+		switch {
+		case revisions == nil:
+			is.unsure = true
+			switch {
+			case old != nil && !old.gone:
+				old.unsure = true
+				continue
+			case is.gone:
+				continue
+			case old != nil:
+				is.revision = old.revision
+			}
+		case w.Conditional && revisions[i] == 0:
+			if old != nil && old.unsure {
+				sure = false
+			} else {
+				c.lost[is.entry] = make(chan struct{})
+			}
 			continue
-		} else if old != nil {
-			is.revision = old.revision
+		default:
+			is.revision = revisions[i]
 		}
 		c.noteLocked(key, is)
 	}
+	return sure
+}
+
+// errNotSure has a write tried again: the record that it was to replace may be this node's.
+var errNotSure = errors.New("presence: an answer of the store was lost")
+
+// beaten reports whether another node has changed a publication first, by the entity-tag
+// that it had: ours, with the tag that it has now, or "" where it was ended, is not the
+// one that counts then (RFC 3903 §6.2). It waits for the store.
+func (c *cluster) beaten(e publicationEntry, etag string) bool {
+	if c == nil || c.server.journal.wait(c.server.ctx) != nil { // else the answer tells
+		return false
+	}
+	c.mu.Lock()
+	lost := c.lost[e]
+	c.mu.Unlock()
+	if lost != nil {
+		ctx, cancel := context.WithTimeout(c.server.ctx, passTimeout)
+		defer cancel()
+		select {
+		case <-lost: // what counts is here
+		case <-ctx.Done():
+		}
+		return true
+	}
+	now := ""
+	for _, p := range c.server.publications.Of(e.presentity) {
+		if p.Number == e.number {
+			now = p.ETag
+		}
+	}
+	return now != etag
 }
 
 // release has applied what was held because of entries that have been written, or had

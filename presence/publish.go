@@ -263,11 +263,16 @@ func (s *Server) publishOwn(pub *publishing) error {
 		if pub.ifMatch == "" {
 			return sipx.Errorf(400, "Expires 0 without SIP-If-Match")
 		}
+		c := s.named(pub)
 		if err := s.publications.Remove(p.id, pub.ifMatch); err != nil {
 			return publishError(err)
 		}
 		due := p.renew()
-		pub.accept(s, pub.ifMatch)
+		if c != nil && s.cluster.beaten(publicationEntry{p.id, c.Number}, "") {
+			pub.answer(sipx.NewResponse(412))
+		} else {
+			pub.accept(s, pub.ifMatch)
+		}
 		subscription.Notify(due)
 		return nil
 	}
@@ -283,7 +288,11 @@ func (s *Server) publishOwn(pub *publishing) error {
 		return publishError(err)
 	}
 	due := p.renew()
-	pub.accept(s, c.ETag)
+	if pub.ifMatch != "" && s.cluster.beaten(publicationEntry{p.id, c.Number}, c.ETag) {
+		pub.answer(sipx.NewResponse(412))
+	} else {
+		pub.accept(s, c.ETag)
+	}
 	subscription.Notify(due)
 	return nil
 }

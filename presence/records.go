@@ -91,7 +91,7 @@ type publicationEntry struct {
 // record implements [entry]. Records lie in the order in which they began: what was
 // published together expires, and so is refreshed, together.
 func (e publicationEntry) record(s *Server, f *flat) Write {
-	w := Write{Kind: kindPublication, Key: serialKey(e.number)}
+	w := Write{Kind: kindPublication, Key: serialKey(e.number), Conditional: s.cluster != nil} // it has been refreshed elsewhere?
 	for _, c := range s.publications.Of(e.presentity) {
 		if c.Number != e.number {
 			continue
@@ -99,7 +99,8 @@ func (e publicationEntry) record(s *Server, f *flat) Write {
 		r := publicationRecord{*c}
 		r.fields(f)
 		w.Value = f.record()
-		if c.Rule != publication.Forwarding { // the controller has to be told of its end
+		w.Conditional = s.cluster != nil && c.Rule == publication.Separate // one wins with an entity-tag
+		if c.Rule != publication.Forwarding {                              // the controller has to be told of its end
 			w.Expires = c.Expires
 		}
 	}

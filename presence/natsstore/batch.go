@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
@@ -24,8 +25,10 @@ const (
 
 var errCondition = errors.New("a condition did not hold")
 
-// Apply implements [presence.Store]: writes without a condition in atomic batches of up
-// to 500, those with one alone. The error is [ErrNotAlive] where another node has taken this one's place.
+// Apply implements [presence.Store]: by one atomic batch, most often. Where that is too
+// large, or a condition does not hold, writes without a condition go in batches of up to
+// 500, and those with one alone. The error is [ErrNotAlive] where another node has taken
+// this one's place.
 func (s *Store) Apply(ctx context.Context, batch []presence.Write) ([]uint64, error) {
 	if err := ctx.Err(); err != nil || len(batch) == 0 {
 		return nil, err
@@ -33,6 +36,13 @@ func (s *Store) Apply(ctx context.Context, batch []presence.Write) ([]uint64, er
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	revisions := make([]uint64, len(batch))
+	if canBeOne(batch) {
+		if err := s.together(ctx, batch, revisions); err == nil {
+			return revisions, nil
+		} else if !errors.Is(err, errCondition) {
+			return nil, err
+		}
+	}
 	for i := 0; i < len(batch); {
 		n := 1
 		var err error
@@ -42,7 +52,7 @@ func (s *Store) Apply(ctx context.Context, batch []presence.Write) ([]uint64, er
 			for i+n < len(batch) && n < maxBatch && !batch[i+n].Conditional {
 				n++
 			}
-			err = s.unconditional(ctx, batch[i:i+n], revisions[i:i+n])
+			err = s.together(ctx, batch[i:i+n], revisions[i:i+n])
 		}
 		if err != nil {
 			return nil, err
@@ -52,10 +62,33 @@ func (s *Store) Apply(ctx context.Context, batch []presence.Write) ([]uint64, er
 	return revisions, nil
 }
 
-func (s *Store) unconditional(ctx context.Context, batch []presence.Write, revisions []uint64) error {
+// canBeOne reports whether a batch can be one of JetStream's, in which no record with a
+// condition comes twice.
+func canBeOne(batch []presence.Write) bool {
+	if len(batch) > maxBatch || !slices.ContainsFunc(batch, func(w presence.Write) bool { return w.Conditional }) {
+		return false
+	}
+	seen := make(map[[2]string]bool, len(batch))
+	for i := range batch {
+		key := [2]string{batch[i].Kind, batch[i].Key}
+		if seen[key] {
+			return false
+		}
+		seen[key] = true
+	}
+	return true
+}
+
+// together publishes a batch, all or none. A condition is compared with the last message
+// of its record, whether it is a deletion, has expired, or not: where it does not hold it
+// may hold all the same.
+func (s *Store) together(ctx context.Context, batch []presence.Write, revisions []uint64) error {
 	messages := make([]*nats.Msg, len(batch))
 	for i := range batch {
 		messages[i] = s.message(batch[i])
+		if batch[i].Conditional {
+			messages[i].Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(batch[i].Revision, 10))
+		}
 	}
 	last, err := s.publish(ctx, messages)
 	if err != nil {

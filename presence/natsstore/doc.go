@@ -24,9 +24,10 @@
 // feeds, and the sessions of package auth; it composes the documents for its own watchers
 // from that. A PUBLISH is answered once it is in the store, and the other nodes have it a
 // moment later. Of two changes of one thing at two nodes the one counts that is later in
-// the stream; so a publication that is refreshed at two nodes within that moment is
-// answered 200 by both, has one entity-tag in the end, and who has the other gets 412 with
-// the next refresh.
+// the stream. Of two PUBLISHes with one entity-tag only the first counts, wherever they
+// come in: a publication is written on condition that nobody else has written it since,
+// and the second is answered 412. That holds for publications as RFC 3903 has them; the
+// clients of BluStar share one, and the last status counts.
 //
 // A subscription belongs to the node that answered it, which alone sends its NOTIFYs. A
 // client belongs to the node of its newest subscription to its own address, and its
@@ -85,6 +86,7 @@
 // NATS 2.12 or newer is needed, for atomic publishes. Records, which hold addresses, notes
 // and appointments of users in the clear, are in a stream of the bucket's name, and nodes
 // pass requests on, without their credentials, at subjects that begin with
-// "_blustar.call.": who can publish there acts for any user. Keep both from others by the
+// "_blustar.call.": who can publish there acts for any user, and who can subscribe there, or
+// to "_INBOX.>", reads what users say and are answered. Keep all of it from others by the
 // accounts of NATS, and use TLS.
 package natsstore

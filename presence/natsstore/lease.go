@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -259,6 +260,10 @@ func (s *Store) lookOnce(ctx context.Context, seen map[string]sight) error {
 	if err != nil {
 		return err
 	}
+	maps.DeleteFunc(seen, func(id string, _ sight) bool {
+		_, there := info.State.Subjects[s.leaseSubject(id)]
+		return !there
+	})
 	for subject := range info.State.Subjects {
 		id := strings.TrimPrefix(subject, s.leaseSubject(""))
 		if id == s.id {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/presence"
@@ -81,4 +82,27 @@ func (s alone) Load(ctx context.Context, f func(presence.Record) error) error {
 		}
 		return f(r)
 	})
+}
+
+// What is no record keeps nobody from starting: it is passed over.
+func TestUnreadable(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	a := open(t, natsstore.Config{Conn: connect(t, s)})
+	_, err := a.Apply(t.Context(), []presence.Write{record("one", "1")})
+	require.NoError(t, err)
+	js, err := jetstream.New(a.Conn())
+	require.NoError(t, err)
+	for _, m := range []*nats.Msg{
+		{Subject: "blustar.record.x"}, {Subject: "blustar.record.aw.!"},
+		{Subject: "blustar.record.aw.aw", Header: nats.Header{"Blustar-Expires": {"soon"}}},
+	} {
+		_, err = js.PublishMsg(t.Context(), m)
+		require.NoError(t, err)
+	}
+	_, err = a.Apply(t.Context(), []presence.Write{record("two", "2")})
+	require.NoError(t, err)
+	n := 0
+	require.NoError(t, a.Load(t.Context(), func(r presence.Record) error { n++; return nil }))
+	require.Equal(t, 2, n)
 }

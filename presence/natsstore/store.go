@@ -237,7 +237,7 @@ func setTTL(m *nats.Msg, d time.Duration) {
 	m.Header.Set(jetstream.MsgTTLHeader, strconv.FormatInt(seconds, 10))
 }
 
-// Load implements [presence.Store].
+// Load implements [presence.Store]. A message that is no record is logged and passed over.
 func (s *Store) Load(ctx context.Context, f func(presence.Record) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -249,8 +249,12 @@ func (s *Store) Load(ctx context.Context, f func(presence.Record) error) error {
 		FilterSubjects: []string{s.records() + ">"}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
 	}, func(m jetstream.Msg, sequence uint64) error {
 		r, there, err := s.record(m.Subject(), m.Headers(), m.Data(), sequence)
-		if err != nil || !there {
-			return err
+		if err != nil { // it is none of ours, and must not keep every node from starting
+			s.log.Error("a record is passed over", "error", err)
+			return nil
+		}
+		if !there {
+			return nil
 		}
 		return f(r)
 	})
