@@ -38,10 +38,11 @@ type Stream struct {
 	newest    list.List                // of *history: who changed last is first
 }
 
-// history is the last changes of one user, the oldest first.
+// history is the last changes of one user.
 type history struct {
 	entity  string
-	changes []moment
+	changes []moment // a ring, once there are maxTimeline
+	next    int      // where the ring goes on: at the oldest
 }
 
 // moment is one change.
@@ -97,10 +98,12 @@ func (s *Stream) remember(entity string, m moment) {
 		s.users[entity] = at
 	}
 	h := at.Value.(*history)
-	if len(h.changes) == maxTimeline {
-		h.changes = slices.Delete(h.changes, 0, 1)
+	if len(h.changes) < maxTimeline {
+		h.changes = append(h.changes, m)
+		return
 	}
-	h.changes = append(h.changes, m)
+	h.changes[h.next] = m
+	h.next = (h.next + 1) % maxTimeline
 }
 
 // timeline returns the last changes of a user, the newest first.
@@ -111,7 +114,8 @@ func (s *Stream) timeline(entity string) []moment {
 	if at == nil {
 		return []moment{}
 	}
-	changes := slices.Clone(at.Value.(*history).changes)
+	h := at.Value.(*history)
+	changes := slices.Concat(h.changes[h.next:], h.changes[:h.next])
 	slices.Reverse(changes)
 	return changes
 }

@@ -72,6 +72,7 @@ blustar_notifies_total{outcome="error"} 1
 blustar_notifies_total{outcome="timeout"} 1
 # HELP blustar_requests_total SIP requests that the presence server answered, by method and status code.
 # TYPE blustar_requests_total counter
+blustar_requests_total{method="PUBLISH",status="200"} 0
 blustar_requests_total{method="SUBSCRIBE",status="200"} 1
 blustar_requests_total{method="other",status="501"} 1
 # HELP blustar_store_size_bytes Size of the store on disk.

@@ -67,9 +67,11 @@ type Dispatcher struct {
 	started bool
 	stopped bool
 	lanes   map[Lane]*lane
-	ready   [2]queue           // lanes that wait for a goroutine, by class
+	ready   [2]queue           // lanes that wait for their turn, by class
+	turn    queue              // lanes whose turn it is, which count as running
+	coming  bool               // a goroutine is on its way to take one
 	free    []*lane            // to be used again
-	workers []chan *lane       // goroutines that wait for a lane
+	workers []chan struct{}    // goroutines that wait for work
 	running [2]int             // jobs that run, by class
 	waiting [2]int             // jobs that wait, by class
 	sources map[netip.Addr]int // jobs that wait, by source
@@ -100,6 +102,7 @@ const maxWorkers = 64
 type queue struct{ first, last *lane }
 
 func (q *queue) push(l *lane) {
+	l.next = nil
 	if q.first == nil {
 		q.first = l
 	} else {
@@ -108,9 +111,12 @@ func (q *queue) push(l *lane) {
 	q.last = l
 }
 
+// pop returns nil where there is none.
 func (q *queue) pop() *lane {
 	l := q.first
-	q.first, l.next = l.next, nil
+	if l != nil {
+		q.first = l.next
+	}
 	return l
 }
 
@@ -131,6 +137,7 @@ func (d *Dispatcher) Start() {
 	defer d.mu.Unlock()
 	d.started = true
 	d.fill()
+	d.send()
 }
 
 // Submit takes a job, and reports false where the bounds do not allow it or the
@@ -164,6 +171,7 @@ func (d *Dispatcher) Submit(j Job) bool {
 		j.Group.total++
 	}
 	d.fill()
+	d.send()
 	return true
 }
 
@@ -185,25 +193,31 @@ func classOf(j Job) int {
 	return fresh
 }
 
-// fill starts goroutines for ready lanes while there is room.
+// fill gives ready lanes their turn while there is room.
 func (d *Dispatcher) fill() {
 	for d.started {
 		l := d.next()
 		if l == nil {
 			return
 		}
-		d.run(l)
+		d.turn.push(l)
 	}
 }
 
-// run gives a lane to a goroutine; d.mu is held.
-func (d *Dispatcher) run(l *lane) {
-	n := len(d.workers)
-	if n == 0 {
-		go d.work(l, make(chan *lane, 1))
+// send sends a goroutine for lanes whose turn it is. That one sends the next where
+// more are left. So jobs that are soon done are done by few goroutines, one after
+// another, and jobs that block hold up nobody.
+func (d *Dispatcher) send() {
+	if d.turn.first == nil || d.coming {
 		return
 	}
-	d.workers[n-1] <- l // it waits: there is room
+	d.coming = true
+	n := len(d.workers)
+	if n == 0 {
+		go d.work(make(chan struct{}, 1))
+		return
+	}
+	d.workers[n-1] <- struct{}{} // it waits: there is room
 	d.workers = d.workers[:n-1]
 }
 
@@ -231,18 +245,26 @@ func (d *Dispatcher) next() *lane {
 	return l
 }
 
-// work runs the first job of l, then whatever else is ready, and then what comes by
-// more.
-func (d *Dispatcher) work(l *lane, more chan *lane) {
-	for l != nil {
-		if l = d.step(l); l == nil && d.rest(more) {
-			l = <-more
+// work runs jobs until it may end. More come by a word on more.
+func (d *Dispatcher) work(more chan struct{}) {
+	for {
+		d.mu.Lock()
+		d.coming = false
+		l := d.turn.pop()
+		d.send()
+		d.mu.Unlock()
+		for l != nil {
+			l = d.step(l)
 		}
+		if !d.rest(more) {
+			return
+		}
+		<-more
 	}
 }
 
-// rest has a goroutine wait for a lane, and reports false where enough of them do.
-func (d *Dispatcher) rest(more chan *lane) bool {
+// rest has a goroutine wait for work, and reports false where enough of them do.
+func (d *Dispatcher) rest(more chan struct{}) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stopped || len(d.workers) == maxWorkers {
@@ -252,15 +274,13 @@ func (d *Dispatcher) rest(more chan *lane) bool {
 	return true
 }
 
+// step runs the first job of l, and returns the lane whose turn is next.
 func (d *Dispatcher) step(l *lane) (next *lane) {
 	job := l.job
 	returned := false
 	defer func() {
 		d.leave(job.Group)
-		next = d.done(l, job)
-		if !returned && next != nil { // runtime.Goexit, as of a failed test, ends this goroutine
-			go d.work(next, make(chan *lane, 1))
-		}
+		next = d.done(l, job, returned) // runtime.Goexit, as of a failed test, ends this goroutine
 	}()
 	job.Task.Run()
 	returned = true
@@ -284,8 +304,8 @@ func (d *Dispatcher) leave(g *Group) {
 }
 
 // done accounts for the end of l's first job and returns the lane to work on
-// next.
-func (d *Dispatcher) done(l *lane, job Job) *lane {
+// next, where the caller goes on.
+func (d *Dispatcher) done(l *lane, job Job, goesOn bool) (next *lane) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.running[classOf(job)]--
@@ -301,8 +321,11 @@ func (d *Dispatcher) done(l *lane, job Job) *lane {
 		l.jobs = l.jobs[1:]
 		d.ready[classOf(l.job)].push(l)
 	}
-	next := d.next()
 	d.fill()
+	if goesOn {
+		next = d.turn.pop()
+	}
+	d.send()
 	if d.idle != nil && d.busy() == 0 {
 		close(d.idle)
 		d.idle = nil
