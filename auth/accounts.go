@@ -215,8 +215,19 @@ func (l *LocalAccounts) Verify(ctx context.Context, c Credentials) (Identity, er
 	if err := bcrypt.CompareHashAndPassword(hash, password[:min(len(password), maxBcrypt)]); err != nil || tooLong {
 		return Identity{}, cmp.Or(reason, ErrBadPassword)
 	}
-	return Identity{Account: name.String(), AMCC: c.AMCC}, reason
+	return Identity{Account: name.String(), AMCC: c.AMCC, Stamp: saltOf(string(hash))}, reason
 }
+
+// HasAccount reports whether the account of an identity is there, with the password that it was
+// verified with: what [Guard.EndSessions] wants to know.
+func (l *LocalAccounts) HasAccount(id Identity) bool {
+	n, err := ParseName(id.Account)
+	a, ok := l.byName[n.key()]
+	return err == nil && ok && a.AMCC == id.AMCC && saltOf(a.PasswordHash) == id.Stamp
+}
+
+// saltOf returns what a bcrypt hash begins with: version, cost and the random salt.
+func saltOf(hash string) string { return hash[:min(len(hash), 29)] }
 
 // hash returns what to compare a password with, in any case.
 func (l *LocalAccounts) hash(c Credentials) ([]byte, Name, error) {

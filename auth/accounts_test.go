@@ -65,6 +65,9 @@ func TestLocalAccounts(t *testing.T) {
 		credentials.AMCC = c.amcc
 		id, err := l.Verify(t.Context(), credentials)
 		require.ErrorIs(t, err, c.err, "%+v", c)
+		require.Equal(t, c.err == nil, id.Stamp != "")
+		require.Equal(t, c.err == nil, l.HasAccount(id))
+		id.Stamp = ""
 		require.Equal(t, auth.Identity{Account: c.want, AMCC: c.amcc && c.err == nil}, id)
 	}
 }

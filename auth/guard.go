@@ -224,6 +224,7 @@ func unavailable(err error) outcome {
 func (g *Guard) decision(ctx context.Context, r *Request, o outcome) Decision {
 	g.report(ctx, r, o)
 	d := Decision{Verdict: o.verdict, Identity: o.identity, Reason: o.reason}
+	d.Identity.Stamp = ""
 	switch o.verdict {
 	case Challenge:
 		d.Header = g.challenge(r, o)

@@ -60,6 +60,10 @@ type Identity struct {
 	// AMCC says that the account is that of a mobile client controller, which
 	// acts for its users (§2.4).
 	AMCC bool
+	// Stamp changes with the password, and nothing of it can be learned from it: the salt of
+	// a hash, or when it was set. It is kept with a session, for [Guard.EndSessions], and is
+	// "" in a Decision and where the verifier cannot tell.
+	Stamp string
 }
 
 // IsZero reports whether nobody was identified.

@@ -42,6 +42,7 @@ func (g *Guard) openSession(client recordKey, s session) {
 	expires := time.Now().Add(g.cfg.SessionLifetime)
 	var mine bool
 	g.sessions.update(client, keyOf("account", s.identity.Account), expires, func(old session, found bool) (session, bool) {
+		old.identity.Stamp = s.identity.Stamp // the account may have another password now
 		mine = !found || old.identity == s.identity
 		return s, mine
 	})
@@ -54,8 +55,9 @@ func (g *Guard) openSession(client recordKey, s session) {
 }
 
 // EndSessions ends the sessions of all identities for which gone returns true, and returns how
-// many: for accounts that were removed, or have another password. gone is called once for each
-// identity that has a session, and may block.
+// many: for accounts that were removed, or have another password ([Identity.Stamp]). gone is called
+// once for each identity that has a session, and may block. Call it also after sessions were
+// restored: what has changed meanwhile is not in their records.
 func (g *Guard) EndSessions(gone func(Identity) bool) int {
 	ended := make(map[Identity]bool)
 	g.sessions.drop(func(s session) bool {
@@ -101,7 +103,7 @@ type SessionRecord struct {
 	// Key is 22 characters of the URL-safe base64 alphabet.
 	Key string
 	// Value is a few hundred bytes of JSON with a version in it. It holds the
-	// account and its directory entry, and nothing of the credentials.
+	// account, its directory entry and its Stamp, and nothing of the credentials.
 	Value []byte
 	// Expires is when the session ends. The zero time means that it has ended and
 	// that a store should forget it.
@@ -117,13 +119,14 @@ type storedSession struct {
 	ID      []byte `json:"id,omitempty"` // of a directory: any bytes
 	DN      string `json:"dn,omitempty"`
 	AMCC    bool   `json:"amcc,omitempty"`
+	Stamp   string `json:"stamp,omitempty"`
 }
 
 func (s session) record(client recordKey, expires time.Time) SessionRecord {
 	r := SessionRecord{Key: client.String(), Expires: expires.Round(0)}
 	if !expires.IsZero() {
 		id := s.identity
-		r.Value, _ = json.Marshal(storedSession{sessionVersion, id.Account, []byte(id.ID), id.DN, id.AMCC}) // texts and a bool
+		r.Value, _ = json.Marshal(storedSession{sessionVersion, id.Account, []byte(id.ID), id.DN, id.AMCC, id.Stamp}) // texts and a bool
 	}
 	return r
 }
@@ -154,7 +157,7 @@ func (g *Guard) RestoreSession(r SessionRecord) error {
 	if left <= 0 {
 		return nil
 	}
-	id := Identity{Account: s.Account, ID: string(s.ID), DN: s.DN, AMCC: s.AMCC}
+	id := Identity{Account: s.Account, ID: string(s.ID), DN: s.DN, AMCC: s.AMCC, Stamp: s.Stamp}
 	g.sessions.put(key, keyOf("account", s.Account), session{identity: id}, time.Now().Add(left))
 	return nil
 }

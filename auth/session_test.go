@@ -199,6 +199,46 @@ func TestSessionKeepsIdentity(t *testing.T) {
 	require.Equal(t, want, f.Check(r).Identity)
 }
 
+// BSX-13: a session that was restored tells whether the password is still the one that opened it.
+func TestRestoredSessionOfOldPassword(t *testing.T) {
+	hash := func() string { return hashOfCost(t, 4) } // each has a salt of its own
+	accounts := func(tom, ann string) *auth.LocalAccounts {
+		l, err := auth.NewLocalAccounts([]auth.Account{{Account: "tom", PasswordHash: tom}, {Account: "ann", PasswordHash: ann}})
+		require.NoError(t, err)
+		return l
+	}
+	tomHash, annHash := hash(), hash()
+	before, after := accounts(tomHash, annHash), accounts(hash(), annHash)
+	kept := make(map[string]auth.SessionRecord)
+	old := newFixture(t, func(c *auth.Config) {
+		c.Verifier, c.KeepSession = before, func(r auth.SessionRecord) { kept[r.Key] = r }
+	})
+	requests := make(map[string]auth.Request)
+	for _, user := range []string{"tom", "ann"} {
+		requests[user] = old.request(user)
+		d := old.try(requests[user], user, "secret")
+		require.Equal(t, auth.Identity{Account: user}, d.Identity, "hosts do not see the stamp")
+	}
+	require.Zero(t, old.EndSessions(func(id auth.Identity) bool { return !before.HasAccount(id) }))
+	f := newFixture(t, func(c *auth.Config) { c.Verifier = after })
+	for _, record := range kept {
+		require.NotContains(t, string(record.Value), tomHash[29:], "what a password could be guessed from")
+		require.NotContains(t, string(record.Value), annHash[29:])
+		require.NoError(t, f.RestoreSession(record))
+	}
+	require.Equal(t, 1, f.EndSessions(func(id auth.Identity) bool { return !after.HasAccount(id) }))
+	require.Equal(t, auth.Challenge, f.Check(requests["tom"]).Verdict)
+	require.Equal(t, auth.Accept, f.Check(requests["ann"]).Verdict)
+
+	// Who signs in with the new password while the session of the old one is there has one.
+	for _, record := range kept {
+		require.NoError(t, f.RestoreSession(record))
+	}
+	require.Equal(t, auth.Accept, f.try(requests["tom"], "tom", "secret").Verdict)
+	require.Zero(t, f.EndSessions(func(id auth.Identity) bool { return !after.HasAccount(id) }))
+	require.Equal(t, auth.Accept, f.Check(requests["tom"]).Verdict)
+}
+
 // BSX-11: sessions go on in another guard, for what is left of their time. Nothing of
 // the credentials is kept: the old X-BSS-rauth is not known there.
 func TestRestoreSession(t *testing.T) {

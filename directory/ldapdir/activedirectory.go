@@ -171,7 +171,7 @@ func (v *ADVerifier) identify(ctx context.Context, c *conn, name auth.Name) (aut
 	}
 	entries, err := v.search(ctx, c, &ldap.SearchRequest{
 		BaseDN: base, Scope: ldap.ScopeWholeSubtree, SizeLimit: 10, Filter: nameFilter(name),
-		Attributes: []string{"objectGUID", "objectSid", "sAMAccountName"},
+		Attributes: append([]string{"objectGUID", "objectSid", "sAMAccountName"}, stampAttributes[:]...),
 	})
 	if err != nil {
 		return auth.Identity{}, err
@@ -198,7 +198,7 @@ func (v *ADVerifier) identify(ctx context.Context, c *conn, name auth.Name) (aut
 	if account.Domain == "" || account.User == "" {
 		return unavailable("no nETBIOSName or no sAMAccountName that may be read")
 	}
-	return auth.Identity{Account: account.Account(), ID: id, DN: user.DN}, nil
+	return auth.Identity{Account: account.Account(), ID: id, DN: user.DN, Stamp: stamp(user)}, nil
 }
 
 // nameFilter finds the entries that may be meant by a name.

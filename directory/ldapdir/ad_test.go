@@ -203,6 +203,34 @@ func TestADIdentity(t *testing.T) {
 	}
 }
 
+// BSX-13: what an identity was verified with is told from the password of today.
+func TestADPasswordChanged(t *testing.T) {
+	r := adRig(t)
+	d := open(t, adConfig(t, r))
+	ivan := adUsers(t, r)["ivan"]
+	id, err := adVerifier(t, r, nil).Verify(t.Context(), credentials(t, `CORP\ivan`, ivan.Password))
+	require.NoError(t, err)
+	require.NotEmpty(t, id.Stamp)
+	found, err := d.HasAccount(t.Context(), id)
+	require.NoError(t, err)
+	require.True(t, found)
+
+	admin, err := ldap.DialURL(r["URL"], ldap.DialWithTLSConfig(tlsConfig(t, r["CA_FILE"])))
+	require.NoError(t, err)
+	defer admin.Close()
+	require.NoError(t, admin.Bind(r["ADMIN_NT"], r["ADMIN_PW"]))
+	var quoted []byte // in UTF-16
+	for _, c := range []byte(`"` + ivan.Password + `"`) {
+		quoted = append(quoted, c, 0)
+	}
+	change := ldap.NewModifyRequest(ivan.DN, nil)
+	change.Replace("unicodePwd", []string{string(quoted)})
+	require.NoError(t, admin.Modify(change))
+	found, err = d.HasAccount(t.Context(), id)
+	require.NoError(t, err)
+	require.False(t, found)
+}
+
 // BSP-2.10-7: each refusal has its reason, and all of them are bad credentials.
 func TestADReasons(t *testing.T) {
 	r := adRig(t)

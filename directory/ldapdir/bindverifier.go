@@ -100,7 +100,7 @@ func (v *BindVerifier) Verify(ctx context.Context, c auth.Credentials) (auth.Ide
 		if err := policyReason(res, err); err != nil {
 			return auth.Identity{}, err
 		}
-		return auth.Identity{Account: auth.Name{Domain: v.cfg.Domain, User: account}.Account(), ID: id, DN: e.DN}, nil
+		return auth.Identity{Account: auth.Name{Domain: v.cfg.Domain, User: account}.Account(), ID: id, DN: e.DN, Stamp: stamp(e)}, nil
 	})
 }
 
@@ -111,7 +111,7 @@ func (v *BindVerifier) find(ctx context.Context, user string) (*ldap.Entry, stri
 	res, err := v.pool.search(ctx, &ldap.SearchRequest{
 		BaseDN: v.cfg.BaseDN, Scope: ldap.ScopeWholeSubtree, SizeLimit: 10,
 		Filter:     fmt.Sprintf("(&%s(%s=%s))", v.cfg.Filter, v.cfg.AccountAttribute, ldap.EscapeFilter(user)),
-		Attributes: []string{v.cfg.AccountAttribute, v.cfg.IDAttribute},
+		Attributes: append([]string{v.cfg.AccountAttribute, v.cfg.IDAttribute}, stampAttributes[:]...),
 	})
 	if err != nil {
 		return nil, "", err

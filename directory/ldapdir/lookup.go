@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -207,8 +208,10 @@ func (d *Directory) LookupAccount(ctx context.Context, account string) (director
 	return d.Lookup(ctx, accountAddress(name.User))
 }
 
-// HasAccount asks whether an entry has the account of an identity, now: nothing remembered
-// counts. The error is an [ErrUnavailable].
+// HasAccount asks whether an entry has the account of an identity, now, with the password that
+// it was verified with: nothing remembered counts. Where the directory does not show to both who
+// verifies and who looks up when a password was set, it says nothing about passwords. The error
+// is an [ErrUnavailable].
 func (d *Directory) HasAccount(ctx context.Context, id auth.Identity) (bool, error) {
 	name, err := auth.ParseName(id.Account)
 	if err != nil {
@@ -220,15 +223,40 @@ func (d *Directory) HasAccount(ctx context.Context, id auth.Identity) (bool, err
 	res, err := d.pool.search(ctx, &ldap.SearchRequest{
 		BaseDN: d.cfg.BaseDN, Scope: ldap.ScopeWholeSubtree, SizeLimit: 10,
 		Filter:     fmt.Sprintf("(&%s(%s=%s))", m.filter, m.account, ldap.EscapeFilter(name.User)),
-		Attributes: []string{m.account, m.id},
+		Attributes: append([]string{m.account, m.id}, stampAttributes[:]...),
 	})
 	if err != nil {
 		return false, err
 	}
 	return slices.ContainsFunc(res.Entries, func(e *ldap.Entry) bool {
 		entry, _ := entryID(e, m.id)
-		return auth.SameAccount(id, m.qualify(value(e, m.account)), entry)
+		return auth.SameAccount(id, m.qualify(value(e, m.account)), entry) && !hasChanged(id.Stamp, stamp(e))
 	}), nil
+}
+
+// stampAttributes say when a password was set: in Active Directory, with a password policy of
+// OpenLDAP or 389 Directory Server, and in FreeIPA.
+var stampAttributes = [...]string{"pwdLastSet", "pwdChangedTime", "krbLastPwdChange"}
+
+// noStamp is that of an entry that has none of them, or does not show it.
+const noStamp = "none"
+
+// stamp is the [auth.Identity] one of the account of an entry: attribute and value.
+func stamp(e *ldap.Entry) string {
+	for _, a := range stampAttributes {
+		if v := e.GetEqualFoldAttributeValue(a); v != "" {
+			return a + " " + v
+		}
+	}
+	return noStamp
+}
+
+// hasChanged reports whether two stamps are of two passwords. OpenLDAP writes the first one only
+// with the first change. Those of different attributes are of different directories.
+func hasChanged(was, now string) bool {
+	before, _, _ := strings.Cut(was, " ")
+	after, _, _ := strings.Cut(now, " ")
+	return now != noStamp && was != now && (before == noStamp || before == after)
 }
 
 // search does one search. Entries may come with an error.

@@ -252,6 +252,57 @@ func TestHasAccount(t *testing.T) {
 	require.ErrorIs(t, err, ldapdir.ErrUnavailable)
 }
 
+// BSX-13: what an identity was verified with is told from the password of today.
+func TestHasAccountPasswordChanged(t *testing.T) {
+	r := slapdRig(t)
+	cfg := slapdConfig(t, r)
+	cfg.Domain = "EXAMPLE"
+	d := open(t, cfg)
+	admin, err := ldap.DialURL(r["URL"])
+	require.NoError(t, err)
+	defer admin.Close()
+	require.NoError(t, admin.Bind(r["ADMIN_DN"], r["ADMIN_PW"]))
+	dn := "cn=Changer," + r["PEOPLE_DN"]
+	add := ldap.NewAddRequest(dn, nil)
+	for name, value := range map[string]string{"objectClass": "inetOrgPerson", "cn": "Changer", "sn": "x", "uid": "changer", "userPassword": "F1rst-Pa55word"} {
+		add.Attribute(name, []string{value})
+	}
+	require.NoError(t, admin.Add(add))
+	defer func() { require.NoError(t, admin.Del(ldap.NewDelRequest(dn, nil))) }()
+	id, err := bindVerifier(t, r, nil).Verify(t.Context(), credentials(t, "changer", "F1rst-Pa55word"))
+	require.NoError(t, err)
+	require.NotEmpty(t, id.Stamp)
+	has := func(id auth.Identity) bool {
+		found, err := d.HasAccount(t.Context(), id)
+		require.NoError(t, err)
+		return found
+	}
+	require.True(t, has(id))
+	password := "F1rst-Pa55word"
+	change := func(to string) {
+		user, err := ldap.DialURL(r["URL"])
+		require.NoError(t, err)
+		defer user.Close()
+		require.NoError(t, user.Bind(dn, password))
+		change := ldap.NewModifyRequest(dn, nil)
+		change.Replace("userPassword", []string{to})
+		require.NoError(t, user.Modify(change))
+		password = to
+	}
+	change("Sec0nd-Pa55word")
+	require.False(t, has(id), "the first change")
+	id, err = bindVerifier(t, r, nil).Verify(t.Context(), credentials(t, "changer", password))
+	require.NoError(t, err)
+	require.True(t, has(id))
+	for i := 0; has(id); i++ { // the server counts in seconds
+		change(fmt.Sprint("An0ther-Pa55word", i))
+	}
+	for _, other := range []string{"", "pwdLastSet 1"} {
+		id.Stamp = other
+		require.True(t, has(id), "who verified was not this directory")
+	}
+}
+
 func TestReady(t *testing.T) {
 	d := open(t, slapdConfig(t, slapdRig(t)))
 	require.NoError(t, d.Ready(t.Context()))

@@ -33,8 +33,7 @@ func (k *checking) run(ctx context.Context, name string, out io.Writer) error {
 	if _, err := c.TLS.Load(); err != nil {
 		return c.Bad("tls", err)
 	}
-	users, _, err := g.openDirectory(c)
-	if err != nil {
+	if _, err := g.openDirectory(c); err != nil {
 		return err
 	}
 	if g.sources, err = c.OpenSources(nil, g.log); err != nil {
@@ -44,6 +43,6 @@ func (k *checking) run(ctx context.Context, name string, out io.Writer) error {
 	if !k.online {
 		return nil
 	}
-	bind := hostconfig.Question{Name: "directory: bind and base", Ask: func(ctx context.Context) (string, error) { return "", users.Ready(ctx) }}
-	return hostconfig.Ask(ctx, append([]hostconfig.Question{bind}, g.sources.Questions(users, k.user)...), out)
+	bind := hostconfig.Question{Name: "directory: bind and base", Ask: func(ctx context.Context) (string, error) { return "", g.users.Ready(ctx) }}
+	return hostconfig.Ask(ctx, append([]hostconfig.Question{bind}, g.sources.Questions(g.users, k.user)...), out)
 }

@@ -131,6 +131,8 @@ type gateway struct {
 	sources *hostconfig.Sources
 	store   *boltstore.Store // nil for none
 	server  *presence.Server
+	guard   *auth.Guard
+	users   *ldapdir.Directory
 	running sync.WaitGroup
 	cleanup []func(context.Context)
 }
@@ -145,7 +147,7 @@ func (g *gateway) open(c *hostconfig.Config) error {
 	}
 	// Whose address is this, which are their devices and their mailbox, and is
 	// it their password?
-	users, passwords, err := g.openDirectory(c)
+	passwords, err := g.openDirectory(c)
 	if err != nil {
 		return err
 	}
@@ -155,8 +157,7 @@ func (g *gateway) open(c *hostconfig.Config) error {
 	}
 	cfg.Verifier, cfg.Logger = passwords, g.log
 	cfg.KeepSession = func(r auth.SessionRecord) { g.server.KeepSession(r) } // it is there before requests are
-	guard, err := auth.New(cfg)
-	if err != nil {
+	if g.guard, err = auth.New(cfg); err != nil {
 		return c.Bad("auth", err)
 	}
 	g.stack, err = stack.Listen(stack.Config{Listen: c.Listen, Advertise: c.Advertise, TLS: secure, MaxMessage: c.MaxMessage(), Logger: g.log})
@@ -169,7 +170,7 @@ func (g *gateway) open(c *hostconfig.Config) error {
 	// The server starts a monitor with the first watcher of a user who has that
 	// device or mailbox, and ends it after the last (BSP-2.1-6).
 	p := c.Presence()
-	p.Sender, p.Directory, p.Guard, p.Logger = g.stack, users, guard, g.log
+	p.Sender, p.Directory, p.Guard, p.Logger = g.stack, g.users, g.guard, g.log
 	p.Lines, p.Calendar, p.External = g.sources.Lines, g.sources.Calendar, g.sources.External
 	if g.store, err = c.Store.Open(&p); err != nil {
 		return err
@@ -180,25 +181,42 @@ func (g *gateway) open(c *hostconfig.Config) error {
 	return g.server.Restore(context.Background())
 }
 
-// openDirectory returns the directory of users and who checks their passwords,
+// openDirectory opens the directory of users, and returns who checks their passwords,
 // by a bind. Both find the same ID for a user, so that nobody publishes for
 // somebody else (BSP-2.4-7).
-func (g *gateway) openDirectory(c *hostconfig.Config) (*ldapdir.Directory, auth.Verifier, error) {
-	users, err := c.Directory.LDAP.Open(g.log)
-	if err != nil {
-		return nil, nil, c.Bad("directory.ldap", err)
+func (g *gateway) openDirectory(c *hostconfig.Config) (passwords auth.Verifier, err error) {
+	if g.users, err = c.Directory.LDAP.Open(g.log); err != nil {
+		return nil, c.Bad("directory.ldap", err)
 	}
-	g.cleanup = append(g.cleanup, func(ctx context.Context) { _ = users.Close(ctx) })
+	g.cleanup = append(g.cleanup, func(ctx context.Context) { _ = g.users.Close(ctx) })
 	if c.ActiveDirectory != nil {
-		passwords, err := c.ActiveDirectory.OpenVerifier(users, g.log)
-		return users, passwords, c.Bad("active_directory", err)
+		passwords, err := c.ActiveDirectory.OpenVerifier(g.users, g.log)
+		return passwords, c.Bad("active_directory", err)
 	}
-	passwords, err := c.Directory.LDAP.OpenVerifier(g.log)
+	bind, err := c.Directory.LDAP.OpenVerifier(g.log)
 	if err != nil {
-		return nil, nil, c.Bad("directory.ldap", err)
+		return nil, c.Bad("directory.ldap", err)
 	}
-	g.cleanup = append(g.cleanup, func(context.Context) { passwords.Close() })
-	return users, passwords, nil
+	g.cleanup = append(g.cleanup, func(context.Context) { bind.Close() })
+	return bind, nil
+}
+
+// sweepSessions ends the sessions of accounts that are gone or have another password: now,
+// because the store may have brought some back, and every 5 minutes until ctx ends.
+func (g *gateway) sweepSessions(ctx context.Context) {
+	tick := time.NewTicker(5 * time.Minute)
+	defer tick.Stop()
+	for {
+		g.guard.EndSessions(func(id auth.Identity) bool {
+			listed, err := g.users.HasAccount(ctx, id)
+			return err == nil && !listed
+		})
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // serve serves until ctx ends, or the stack fails.
@@ -206,6 +224,9 @@ func (g *gateway) serve(ctx context.Context, status io.Writer) error {
 	served := make(chan error, 1)
 	g.running.Go(func() { served <- g.stack.Serve(context.Background(), g.sources.Handler(g.server)) })
 	g.sources.Start()
+	sweeping, stop := context.WithCancel(ctx)
+	defer stop()
+	g.running.Go(func() { g.sweepSessions(sweeping) })
 	for _, f := range g.stack.Listening() {
 		fmt.Fprintf(status, "listening %s %s\n", f.Transport, f.Local)
 	}

@@ -228,9 +228,16 @@ func TestReloadEndsSessions(t *testing.T) {
 		require.NoError(t, err)
 		return string(text)
 	}
-	tom, ann := auth.Identity{Account: `de\tom`}, auth.Identity{Account: `de\ann`}
 	before := read(usersJSON, all)
-	for name, after := range map[string]*inputs{
+	verified := func(account string) auth.Identity {
+		c, err := auth.NewCredentials(account, []byte(canary))
+		require.NoError(t, err)
+		id, err := before.accounts.Verify(t.Context(), c)
+		require.NoError(t, err)
+		return id
+	}
+	tom, ann := verified(`DE\tom`), verified(`DE\ann`)
+	for name, changed := range map[string]*inputs{
 		"account removed": read(usersJSON, with(func(a *auth.Account) bool { return a.Account != `DE\tom` })),
 		"another password": read(usersJSON, with(func(a *auth.Account) bool {
 			if a.Account == `DE\tom` {
@@ -238,12 +245,14 @@ func TestReloadEndsSessions(t *testing.T) {
 			}
 			return true
 		})),
-		"user removed": read(strings.Replace(usersJSON, `"id":"tom"`, `"id":"thomas"`, 1), all),
 	} {
-		gone := endedBy(before, after)
-		require.True(t, gone(tom), name)
-		require.False(t, gone(ann), name)
+		require.False(t, changed.accounts.HasAccount(tom), name)
+		require.True(t, changed.accounts.HasAccount(ann), name)
 	}
+	require.True(t, before.accounts.HasAccount(tom))
+	gone := endedBy(before, read(strings.Replace(usersJSON, `"id":"tom"`, `"id":"thomas"`, 1), all))
+	require.True(t, gone(tom))
+	require.False(t, gone(ann))
 	require.False(t, endedBy(before, read(usersJSON, all))(tom))
 
 	folder := files(t, map[string]string{"users.json": usersJSON, "accounts.json": all, "server.json": `{"listen":["udp:127.0.0.1:0"],

@@ -33,12 +33,17 @@ func (s *server) endSessions(gone func(auth.Identity) bool) {
 	}
 }
 
-// gone reports whether it is certain that an account is not there any more. Of users whose
-// passwords are checked elsewhere, LDAP can tell, if it is the directory.
+// local reports whether an account is of the accounts file.
+func (b *backends) local(id auth.Identity) bool {
+	_, users := b.verifier.(accounts)
+	return users || id.AMCC
+}
+
+// gone reports whether it is certain that an account is not there any more, or has another
+// password. Of users whose passwords are checked elsewhere, LDAP can tell, if it is the directory.
 func (b *backends) gone(ctx context.Context, id auth.Identity) bool {
-	if _, local := b.verifier.(accounts); local || id.AMCC {
-		account, ok := b.files.Load().accounts.Find(id.Account)
-		return !ok || account != id.Account
+	if b.local(id) {
+		return !b.files.Load().accounts.HasAccount(id)
 	}
 	if b.ldap == nil {
 		return false
@@ -47,8 +52,7 @@ func (b *backends) gone(ctx context.Context, id auth.Identity) bool {
 	return err == nil && !listed
 }
 
-// endedBy returns what tells whose session a reload ends: users and accounts that are
-// gone, and accounts with another password.
+// endedBy returns what tells whose session a reload ends: of users who are gone.
 func endedBy(before, after *inputs) func(auth.Identity) bool {
 	var removed []directory.Entry
 	if before.users != nil {
@@ -62,23 +66,7 @@ func endedBy(before, after *inputs) func(auth.Identity) bool {
 			}
 		}
 	}
-	now := make(map[string]auth.Account)
-	for a := range after.accounts.All() {
-		now[accountName(a)] = a
-	}
-	changed := make(map[string]bool)
-	for a := range before.accounts.All() {
-		other := now[accountName(a)]
-		changed[accountName(a)] = a.PasswordHash != other.PasswordHash || a.AMCC != other.AMCC
-	}
 	return func(id auth.Identity) bool {
-		return changed[id.Account] ||
-			slices.ContainsFunc(removed, func(e directory.Entry) bool { return auth.SameAccount(id, e.Account, e.ID) })
+		return slices.ContainsFunc(removed, func(e directory.Entry) bool { return auth.SameAccount(id, e.Account, e.ID) })
 	}
-}
-
-// accountName names an account as its identity does.
-func accountName(a auth.Account) string {
-	name, _ := auth.ParseName(a.Account) // it has been read
-	return name.Account()
 }

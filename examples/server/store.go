@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/internal/hostconfig"
 )
 
@@ -26,11 +27,16 @@ func describeStore(s *hostconfig.Store) string {
 // restoreTime bounds how long the server reads its store.
 const restoreTime = time.Minute
 
-// restore goes on with what is in the store.
+// restore goes on with what is in the store, but for the sessions of accounts of the file that
+// have changed meanwhile. Of others, sweepSessions asks.
 func (s *server) restore() error {
 	ctx, cancel := context.WithTimeout(context.Background(), restoreTime)
 	defer cancel()
-	return s.presence.Restore(ctx)
+	if err := s.presence.Restore(ctx); err != nil {
+		return err
+	}
+	s.endSessions(func(id auth.Identity) bool { return s.backends.local(id) && s.backends.gone(ctx, id) })
+	return nil
 }
 
 func (s *server) closeStore(log *slog.Logger) {
