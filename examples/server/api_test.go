@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,8 +28,11 @@ const usersJSON = `{"users":[
 // canary is the password of all accounts of the tests: nothing may print it.
 const canary = "canary:pass\\wörd"
 
+// canaryHash is one hash, so that the password has not changed in a file that is written again.
+var canaryHash = sync.OnceValues(func() ([]byte, error) { return bcrypt.GenerateFromPassword([]byte(canary), bcrypt.MinCost) })
+
 func accountsJSON(t *testing.T) string {
-	hash, err := bcrypt.GenerateFromPassword([]byte(canary), bcrypt.MinCost)
+	hash, err := canaryHash()
 	require.NoError(t, err)
 	text, err := json.Marshal(map[string]any{"accounts": []map[string]any{
 		{"account": `DE\tom`, "password_hash": string(hash)},
