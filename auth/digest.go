@@ -26,9 +26,11 @@ const (
 
 func (a Algorithm) hash(text string) string {
 	if a == MD5 {
-		return fmt.Sprintf("%x", md5.Sum([]byte(text)))
+		sum := md5.Sum([]byte(text))
+		return hex.EncodeToString(sum[:])
 	}
-	return fmt.Sprintf("%x", sha256.Sum256([]byte(text)))
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
 }
 
 // HA1 returns the Digest secret of an account: the hash of

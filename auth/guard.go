@@ -29,7 +29,7 @@ const (
 // for concurrent use, and has goroutines only while a [Verifier] is being asked.
 type Guard struct {
 	cfg        Config
-	macs       sync.Pool // of hash.Hash, keyed with a secret of this guard alone
+	macs       sync.Pool // of *macer, keyed with a secret of this guard alone
 	began      time.Time // with a monotonic clock reading: no change of the wall clock counts
 	challenges *table[keyring]
 	derived    atomic.Uint64 // challenges that were not kept
@@ -71,7 +71,7 @@ func New(cfg Config) (*Guard, error) {
 	g.challenges.keeps, g.throttle.lockable.keeps = true, true
 	var secret [32]byte
 	_, _ = rand.Read(secret[:]) // never fails, see crypto/rand
-	g.macs.New = func() any { return hmac.New(sha256.New, secret[:]) }
+	g.macs.New = func() any { return &macer{Hash: hmac.New(sha256.New, secret[:]), text: make([]byte, 0, 2*maxRauth)} }
 	if d, ok := cfg.Digest.(interface{ Algorithms() []Algorithm }); ok {
 		have := d.Algorithms()
 		g.cfg.Algorithms = slices.DeleteFunc(g.cfg.Algorithms, func(a Algorithm) bool { return !slices.Contains(have, a) })
@@ -277,16 +277,22 @@ func (g *Guard) clientKey(purpose string, r *Request) recordKey {
 
 // mac is a keyed digest of several texts, for one purpose.
 func (g *Guard) mac(purpose string, parts ...[]byte) (out [sha256.Size]byte) {
-	h := g.macs.Get().(hash.Hash)
-	defer g.macs.Put(h)
-	h.Reset()
-	h.Write([]byte(purpose))
-	var n [8]byte
+	m := g.macs.Get().(*macer)
+	defer g.macs.Put(m)
+	m.Reset()
+	m.text = append(m.text[:0], purpose...)
 	for _, p := range parts {
-		binary.BigEndian.PutUint64(n[:], uint64(len(p)))
-		h.Write(n[:])
-		h.Write(p)
+		m.text = append(binary.BigEndian.AppendUint64(m.text, uint64(len(p))), p...)
 	}
-	h.Sum(out[:0])
+	m.Write(m.text)
+	clear(m.text) // one of them may be a password
+	m.text = m.Sum(m.text[:0])
+	copy(out[:], m.text)
 	return out
+}
+
+// macer makes digests, with memory that is used again.
+type macer struct {
+	hash.Hash
+	text []byte
 }

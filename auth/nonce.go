@@ -26,11 +26,11 @@ func (g *Guard) newNonce(r *Request) string {
 }
 
 func (g *Guard) nonceMAC(r *Request, nonce []byte) [32]byte {
-	source := ""
-	if !g.cfg.AnySource {
-		source = text(r.Source)
+	source := r.Source.As16()
+	if g.cfg.AnySource {
+		source = [16]byte{}
 	}
-	return g.mac("nonce", nonce, []byte(source))
+	return g.mac("nonce", nonce, source[:])
 }
 
 // checkNonce returns when a nonce ends, or false where it has ended or is none that was

@@ -94,6 +94,12 @@ func (t *table[V]) update(key, owner recordKey, expires time.Time, f func(V, boo
 		}
 	}
 	v, keep := f(have, found)
+	if keep && r != nil && r.owner == owner {
+		r.value, r.expires = v, expires
+		t.written.MoveToBack(r.inAll)
+		t.owners[owner].MoveToBack(r.inOwn)
+		return true
+	}
 	if r != nil {
 		t.remove(r)
 	}
