@@ -22,6 +22,8 @@ type Request struct {
 	// reach the peer: over that connection, or to that datagram address. The
 	// zero Flow leaves it to Route and URI.
 	Flow Flow
+
+	top Via // the topmost, once Arrived has read it
 }
 
 // Error is a failure that a peer is told as a response: bad input, mostly.

@@ -130,15 +130,18 @@ func (r *Request) Arrived(f Flow) (reply netip.AddrPort, err error) {
 	}
 	field := r.Header[at].Value
 	first, rest := field, ""
-	for part := range SplitList(field) {
-		end := strings.Index(field, part) + len(part)
-		first, rest = part, field[end:]
-		break
+	if strings.IndexByte(field, ',') >= 0 {
+		for part := range SplitList(field) {
+			end := strings.Index(field, part) + len(part)
+			first, rest = part, field[end:]
+			break
+		}
 	}
 	via, err := ParseVia(first)
 	if err != nil {
 		return f.Remote, Errorf(400, "bad Via")
 	}
+	r.top = via
 	rport, asked := via.Param("rport")
 	sentBy, _ := netip.ParseAddr(strings.Trim(via.Host, "[]"))
 	source := f.Remote.Addr().Unmap()
@@ -198,9 +201,12 @@ func (r *Request) TransactionKey() string { return string(r.AppendTransactionKey
 
 // AppendTransactionKey appends the [Request.TransactionKey] to dst.
 func (r *Request) AppendTransactionKey(dst []byte) []byte {
-	via, err := r.Header.TopVia()
-	if err != nil {
-		return dst
+	via := r.top
+	if via.Host == "" {
+		var err error
+		if via, err = r.Header.TopVia(); err != nil {
+			return dst
+		}
 	}
 	method := r.Method
 	if method == "ACK" {
