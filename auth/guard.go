@@ -38,7 +38,7 @@ type Guard struct {
 	nonces     *table[nonceUses]
 	counters   counters
 	lines      *logqueue.Queue // before Config.Logger
-	refusals   refusals
+	refusals   logqueue.Repeats
 
 	users, controllers *checks
 	digests            *places
@@ -66,7 +66,7 @@ func New(cfg Config) (*Guard, error) {
 		users:       newChecks("user", cfg.Verifier, cfg, cfg.MaxPending/4),
 		controllers: newChecks("amcc", cfg.AMCC, cfg, cfg.MaxPending),
 		digests:     newPlaces(cfg.MaxPending, cfg.MaxPending/4),
-		refusals:    refusals{log: cfg.Logger},
+		refusals:    logqueue.Repeats{Logger: cfg.Logger, Message: "authentication refused again"},
 	}
 	g.challenges.keeps, g.throttle.lockable.keeps = true, true
 	var secret [32]byte

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
-	"time"
 )
 
 // report counts a decision, and tells the host and the log.
@@ -38,7 +36,7 @@ func (g *Guard) report(ctx context.Context, r *Request, o outcome) {
 	if g.cfg.OnDecision != nil {
 		g.cfg.OnDecision(e)
 	}
-	if logs && (level == slog.LevelDebug || o.verdict == Accept || g.refusals.first(e)) {
+	if logs && (level == slog.LevelDebug || o.verdict == Accept || g.refusals.First(sourceNet(e.Source).String(), Reason(e.Reason))) {
 		e.log(ctx, g.cfg.Logger, level)
 	}
 }
@@ -60,48 +58,4 @@ func cut(s string, most int) string {
 		return s
 	}
 	return s[:most] + "…"
-}
-
-// refusals keeps those who are refused again and again from filling the log. Of one
-// source and reason, one line a minute is written; the others are counted. The counts
-// are written with the first refusal after that minute.
-type refusals struct {
-	log *slog.Logger
-
-	mu    sync.Mutex
-	since time.Time
-	seen  map[refusalKind]int // lines that were held back
-}
-
-type refusalKind struct{ source, reason string }
-
-// maxRefusalKinds is how many sources and reasons have a line of their own in a
-// minute. The rest count as one.
-const maxRefusalKinds = 100
-
-// first reports whether a refusal is to be written.
-func (l *refusals) first(e Event) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	if now.Sub(l.since) >= time.Minute {
-		for k, n := range l.seen {
-			if n > 0 {
-				l.log.Warn("authentication refused again", "times", n, "source", k.source, "reason", k.reason, "since", l.since)
-			}
-		}
-		l.since, l.seen = now, make(map[refusalKind]int)
-	}
-	k := refusalKind{sourceNet(e.Source).String(), Reason(e.Reason)}
-	n, again := l.seen[k]
-	if !again && len(l.seen) >= maxRefusalKinds {
-		k = refusalKind{"others", "any"}
-		n, again = l.seen[k]
-	}
-	if !again {
-		l.seen[k] = 0
-		return true
-	}
-	l.seen[k] = n + 1
-	return false
 }

@@ -251,8 +251,8 @@ func (p *presentity) tell(n *snapshot) {
 		hook(Change{Entity: n.entity, Status: r.Status, Note: r.Note, Timestamp: n.at})
 	}
 	if log := p.server.cfg.Logger; log.Enabled(p.server.ctx, slog.LevelDebug) {
-		log.Debug("presence changed", "presentity", p.id, "status", string(r.Status),
-			"note", r.Note, "rule", r.Rule, "source", r.Winner.Source, "value", r.Winner.Value)
+		log.Debug("presence changed", "presentity", p.id, "status", string(r.Status), // without notes: users write them
+			"rule", r.Rule, "source", r.Winner.Source)
 	}
 }
 

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -79,7 +80,8 @@ func (x *exchange) answer(res *sipx.Response) (as bool) {
 	if res.Status >= 500 {
 		level = slog.LevelWarn
 	}
-	if s.cfg.Logger.Enabled(s.ctx, level) {
+	if s.cfg.Logger.Enabled(s.ctx, level) &&
+		(level == slog.LevelDebug || s.failures.First(req.Flow.Source().String(), strconv.Itoa(res.Status)+" "+res.ReasonPhrase())) {
 		s.cfg.Logger.Log(s.ctx, level, "request", "method", req.Method, "from", logged(req.From.URI), "to", logged(req.To.URI),
 			"flow", req.Flow.String(), "call_id", req.CallID, "status", res.Status, "reason", res.ReasonPhrase())
 	}

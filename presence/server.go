@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/internal/deadline"
+	"github.com/openblustar/blustar/internal/logqueue"
 	"github.com/openblustar/blustar/internal/shard"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/presence/publication"
@@ -62,6 +63,7 @@ type Server struct {
 	ctx     context.Context // ends when the server has shut down
 	cancel  context.CancelFunc
 
+	failures     logqueue.Repeats // answers that are ours to explain
 	packages     map[string]*eventPackage
 	registry     *subscription.Registry
 	publications *publication.Store
@@ -95,6 +97,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, started: time.Now(), requests: gate{empty: make(chan struct{})}}
+	s.failures = logqueue.Repeats{Logger: cfg.Logger, Message: "request answered so again"}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.packages = map[string]*eventPackage{
 		eventPresence: {Package: subscription.Package{Name: eventPresence, MediaType: typePIDF}},
