@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/openblustar/blustar/internal/rig"
 	"github.com/stretchr/testify/require"
@@ -212,9 +213,12 @@ func TestSignOut_BSP_2_2_2(t *testing.T) {
 					}
 					if i == 0 && subscriptions > 0 {
 						g.see("busy/in")
-					} else {
-						g.see(signedOut)
+						continue
 					}
+					for deadline := time.Now().Add(patience); s.status(hanks) != "signed out"; { // the answer comes first
+						require.True(t, time.Now().Before(deadline), "%v", order)
+					}
+					g.see(signedOut)
 				}
 				for _, d := range []*dialog{c.own, c.list} {
 					d.leaves()
