@@ -40,10 +40,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if len(os.Args) == 5 && os.Args[1] == "node" {
-		err = serve(ctx, os.Stdout, os.Args[2], os.Args[3], os.Args[4])
+	if len(os.Args) == 6 && os.Args[1] == "node" {
+		err = serve(ctx, os.Stdout, os.Args[2], os.Args[3], os.Args[4], os.Args[5])
 	} else {
-		err = day(ctx, os.Stdout)
+		err = day(ctx, os.Stdout, 3*time.Second) // who wants to see a fail-over does not want to wait; 10 s by default
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
@@ -114,12 +114,12 @@ type process struct {
 	at    netip.AddrPort
 }
 
-func startNode(ctx context.Context, name, urls, advertise string) (*process, error) {
+func startNode(ctx context.Context, name, urls, advertise string, lease time.Duration) (*process, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	p := &process{name: name, cmd: exec.CommandContext(ctx, program, "node", name, urls, advertise), ready: make(chan netip.AddrPort, 1)}
+	p := &process{name: name, cmd: exec.CommandContext(ctx, program, "node", name, urls, advertise, lease.String()), ready: make(chan netip.AddrPort, 1)}
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -214,8 +214,8 @@ func (p *person) sees(ctx context.Context, other *person, status string) (before
 	}
 }
 
-// day is what the program shows.
-func day(ctx context.Context, out io.Writer) error {
+// day is what the program shows. A node that dies is missed after a lease.
+func day(ctx context.Context, out io.Writer, lease time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "blustar-cluster")
@@ -240,7 +240,7 @@ func day(ctx context.Context, out io.Writer) error {
 		}
 	}()
 	for _, name := range []string{"a", "b", "c"} {
-		p, err := startNode(ctx, name, strings.Join(urls, ","), at.String())
+		p, err := startNode(ctx, name, strings.Join(urls, ","), at.String(), lease)
 		if err != nil {
 			return err
 		}

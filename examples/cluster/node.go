@@ -25,7 +25,11 @@ const (
 
 // serve is a node: it serves beside the others until ctx ends, or it loses its lease.
 // advertise is where clients reach one of the nodes, whichever it is.
-func serve(ctx context.Context, out io.Writer, name, urls, advertise string) error {
+func serve(ctx context.Context, out io.Writer, name, urls, advertise, lease string) error {
+	lasts, err := time.ParseDuration(lease)
+	if err != nil {
+		return err
+	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	nc, err := nats.Connect(urls, nats.Name(name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
 		nats.ReconnectWait(200*time.Millisecond)) // often enough for the lease
@@ -34,9 +38,7 @@ func serve(ctx context.Context, out io.Writer, name, urls, advertise string) err
 	}
 	defer nc.Close()
 	store, err := natsstore.Open(ctx, natsstore.Config{
-		Conn: nc, Node: name, Replicas: 3,
-		Lease:  3 * time.Second, // who wants to see a fail-over does not want to wait; 10 s by default
-		Logger: log,
+		Conn: nc, Node: name, Replicas: 3, Lease: lasts, Logger: log,
 	})
 	if err != nil {
 		return err
