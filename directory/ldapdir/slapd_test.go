@@ -13,6 +13,7 @@ import (
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/directory/directorytest"
 	"github.com/openblustar/blustar/directory/ldapdir"
+	"github.com/openblustar/blustar/internal/rig"
 )
 
 func ids(t *testing.T, d *ldapdir.Directory, uris ...string) map[string]string {
@@ -216,6 +217,27 @@ func TestSlapdFailures(t *testing.T) {
 	}
 }
 
+// addUser adds a user to the directory, with a password unless that is "", and returns what
+// removes it.
+func addUser(t *testing.T, r rig.Rig, cn, uid, password string) (remove func()) {
+	t.Helper()
+	admin, err := ldap.DialURL(r["URL"])
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = admin.Close() })
+	require.NoError(t, admin.Bind(r["ADMIN_DN"], r["ADMIN_PW"]))
+	dn := "cn=" + cn + "," + r["PEOPLE_DN"]
+	add := ldap.NewAddRequest(dn, nil)
+	for name, value := range map[string]string{
+		"objectClass": "inetOrgPerson", "cn": cn, "sn": "x", "uid": uid, "mail": uid + "@example.test", "userPassword": password,
+	} {
+		if value != "" {
+			add.Attribute(name, []string{value})
+		}
+	}
+	require.NoError(t, admin.Add(add))
+	return func() { require.NoError(t, admin.Del(ldap.NewDelRequest(dn, nil))) }
+}
+
 // BSX-10: an account that was removed is found out, whatever is remembered; a directory
 // that does not answer says nothing about it.
 func TestHasAccount(t *testing.T) {
@@ -223,16 +245,7 @@ func TestHasAccount(t *testing.T) {
 	cfg := slapdConfig(t, r)
 	cfg.Domain = "CORP"
 	d := open(t, cfg)
-	admin, err := ldap.DialURL(r["URL"])
-	require.NoError(t, err)
-	defer admin.Close()
-	require.NoError(t, admin.Bind(r["ADMIN_DN"], r["ADMIN_PW"]))
-	dn := "cn=Leaver (x)," + r["PEOPLE_DN"]
-	add := ldap.NewAddRequest(dn, nil)
-	for name, value := range map[string]string{"objectClass": "inetOrgPerson", "cn": "Leaver (x)", "sn": "x", "uid": "leaver", "mail": "leaver@example.test"} {
-		add.Attribute(name, []string{value})
-	}
-	require.NoError(t, admin.Add(add))
+	remove := addUser(t, r, "Leaver (x)", "leaver", "")
 	leaver := auth.Identity{Account: `corp\leaver`}
 	has := func(d *ldapdir.Directory, id auth.Identity) bool {
 		found, err := d.HasAccount(t.Context(), id)
@@ -242,9 +255,9 @@ func TestHasAccount(t *testing.T) {
 	require.True(t, has(d, leaver))
 	require.False(t, has(d, auth.Identity{Account: `other\leaver`}))
 	require.False(t, has(d, auth.Identity{Account: `corp\lea*`}))
-	_, err = lookup(t, d, "sip:leaver@example.test")
+	_, err := lookup(t, d, "sip:leaver@example.test")
 	require.NoError(t, err)
-	require.NoError(t, admin.Del(ldap.NewDelRequest(dn, nil)))
+	remove()
 	require.False(t, has(d, leaver))
 	require.True(t, has(d, auth.Identity{Account: `corp\alice`}))
 	cfg.URLs = []string{"ldaps://127.0.0.1:1"}
@@ -258,17 +271,7 @@ func TestHasAccountPasswordChanged(t *testing.T) {
 	cfg := slapdConfig(t, r)
 	cfg.Domain = "EXAMPLE"
 	d := open(t, cfg)
-	admin, err := ldap.DialURL(r["URL"])
-	require.NoError(t, err)
-	defer admin.Close()
-	require.NoError(t, admin.Bind(r["ADMIN_DN"], r["ADMIN_PW"]))
-	dn := "cn=Changer," + r["PEOPLE_DN"]
-	add := ldap.NewAddRequest(dn, nil)
-	for name, value := range map[string]string{"objectClass": "inetOrgPerson", "cn": "Changer", "sn": "x", "uid": "changer", "userPassword": "F1rst-Pa55word"} {
-		add.Attribute(name, []string{value})
-	}
-	require.NoError(t, admin.Add(add))
-	defer func() { require.NoError(t, admin.Del(ldap.NewDelRequest(dn, nil))) }()
+	defer addUser(t, r, "Changer", "changer", "F1rst-Pa55word")()
 	id, err := bindVerifier(t, r, nil).Verify(t.Context(), credentials(t, "changer", "F1rst-Pa55word"))
 	require.NoError(t, err)
 	require.NotEmpty(t, id.Stamp)
@@ -283,8 +286,8 @@ func TestHasAccountPasswordChanged(t *testing.T) {
 		user, err := ldap.DialURL(r["URL"])
 		require.NoError(t, err)
 		defer user.Close()
-		require.NoError(t, user.Bind(dn, password))
-		change := ldap.NewModifyRequest(dn, nil)
+		require.NoError(t, user.Bind("cn=Changer,"+r["PEOPLE_DN"], password))
+		change := ldap.NewModifyRequest("cn=Changer,"+r["PEOPLE_DN"], nil)
 		change.Replace("userPassword", []string{to})
 		require.NoError(t, user.Modify(change))
 		password = to

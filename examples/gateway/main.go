@@ -207,10 +207,12 @@ func (g *gateway) sweepSessions(ctx context.Context) {
 	tick := time.NewTicker(5 * time.Minute)
 	defer tick.Stop()
 	for {
-		g.guard.EndSessions(func(id auth.Identity) bool {
+		if n := g.guard.EndSessions(func(id auth.Identity) bool {
 			listed, err := g.users.HasAccount(ctx, id)
 			return err == nil && !listed
-		})
+		}); n > 0 {
+			g.log.Info("sessions of removed or changed accounts have ended", "sessions", n)
+		}
 		select {
 		case <-ctx.Done():
 			return
