@@ -241,7 +241,7 @@ var stampAttributes = [...]string{"pwdLastSet", "pwdChangedTime", "krbLastPwdCha
 // noStamp is that of an entry that has none of them, or does not show it.
 const noStamp = "none"
 
-// stamp is the [auth.Identity] one of the account of an entry: attribute and value.
+// stamp returns what [auth.Identity] calls a Stamp, for the account of an entry: attribute and value.
 func stamp(e *ldap.Entry) string {
 	for _, a := range stampAttributes {
 		if v := e.GetEqualFoldAttributeValue(a); v != "" {
@@ -251,8 +251,9 @@ func stamp(e *ldap.Entry) string {
 	return noStamp
 }
 
-// hasChanged reports whether two stamps are of two passwords. OpenLDAP writes the first one only
-// with the first change. Those of different attributes are of different directories.
+// hasChanged reports whether two stamps are of two passwords. OpenLDAP writes an attribute only
+// with the first change, so that none before it is another. Stamps of two attributes come from two
+// directories, and cannot be compared.
 func hasChanged(was, now string) bool {
 	before, _, _ := strings.Cut(was, " ")
 	after, _, _ := strings.Cut(now, " ")
