@@ -102,6 +102,8 @@ func load(name string) (*hostconfig.Config, error) {
 	switch {
 	case err != nil:
 		return nil, err
+	case c.Store != nil && c.Store.NATS != nil:
+		return nil, c.Bad("store.nats", errors.New("this program has none; examples/cluster/server has"))
 	case c.Directory == nil || c.Directory.LDAP == nil:
 		return nil, c.Bad("directory.ldap", errors.New("missing"))
 	case c.ActiveDirectory == nil && !c.Auth.LDAP:

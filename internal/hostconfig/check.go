@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/internal/loopback"
@@ -191,8 +194,36 @@ func (c *Config) checkHTTP() error {
 }
 
 func (c *Config) checkStore() error {
-	if c.Store != nil && c.Store.File == "" {
+	s := c.Store
+	switch {
+	case s == nil:
+		return nil
+	case s.File == "" && s.NATS == nil:
 		return Wrong("store.file", "missing")
+	case s.NATS == nil && s.Node != "":
+		return Wrong("store.node", "needs store.nats")
+	case s.NATS == nil:
+		return nil
+	case s.File != "":
+		return Wrong("store", "file and nats exclude each other")
+	case s.Sync != 0:
+		return Wrong("store.sync", "is for store.file: with store.nats each answer waits for NATS")
+	case len(s.NATS.URL) == 0:
+		return Wrong("store.nats.url", "missing")
+	case !bucketName.MatchString(s.NATS.Bucket):
+		return Wrong("store.nats.bucket", "%q: want letters, digits, - and _, at most 64", strictjson.Printable(s.NATS.Bucket))
+	case s.NATS.Replicas < 1 || s.NATS.Replicas > 5:
+		return Wrong("store.nats.replicas", "%d: want 1 to 5", s.NATS.Replicas)
+	case s.NATS.Lease < Duration(time.Second) || s.NATS.Lease > Duration(30*time.Second):
+		return Wrong("store.nats.lease", "%v: want 1s to 30s", time.Duration(s.NATS.Lease))
+	}
+	for i, text := range s.NATS.URL { // which may hold a password, so it is not quoted
+		u, err := url.Parse(text)
+		if err != nil || !slices.Contains([]string{"nats", "tls"}, u.Scheme) || u.Host == "" || u.User != nil {
+			return Wrong(fmt.Sprintf("store.nats.url[%d]", i), `want a URL such as "nats://nats1.example.com:4222", without a user`)
+		}
 	}
 	return nil
 }
+
+var bucketName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)

@@ -117,10 +117,23 @@ type ActiveDirectory struct {
 	BaseDN        string `json:"base_dn"`        // accounts elsewhere are refused
 }
 
-// Store has subscriptions and publications outlive the process.
+// Store has subscriptions and publications outlive the process: in a file, or in NATS,
+// which several nodes share.
 type Store struct {
 	File string    `json:"file"`
 	Sync StoreSync `json:"sync"`
+	NATS *NATS     `json:"nats"`
+	Node string    `json:"node"` // names this one; empty: as the host
+}
+
+// NATS is where several nodes keep what they share.
+type NATS struct {
+	URL             URLs     `json:"url"`              // one, or a list to fail over
+	Bucket          string   `json:"bucket"`           // all nodes of a site have the same; empty: "blustar"
+	Replicas        int      `json:"replicas"`         // NATS servers that have everything; 0: 1
+	Lease           Duration `json:"lease"`            // how long a node may be silent; 0: 10s
+	CredentialsFile string   `json:"credentials_file"` // of NATS: a .creds file
+	CAFile          string   `json:"ca_file"`          // checks the servers of tls:// URLs; empty: the system's
 }
 
 // Limits has expiries in seconds, sizes in bytes.

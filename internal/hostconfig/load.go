@@ -5,6 +5,7 @@
 package hostconfig
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -114,8 +115,13 @@ func (c *Config) resolve(folder string) error {
 		return err
 	}
 	paths := []*string{&c.TLS.Cert, &c.TLS.Key, &c.TLS.CAFile, &c.Accounts, &c.Policy, &c.HTTP.TokenFile}
-	if c.Store != nil {
-		paths = append(paths, &c.Store.File)
+	if s := c.Store; s != nil {
+		paths = append(paths, &s.File)
+		if n := s.NATS; n != nil {
+			n.complete()
+			s.Node = cmp.Or(s.Node, hostname())
+			paths = append(paths, &n.CredentialsFile, &n.CAFile)
+		}
 	}
 	if d := c.Directory; d != nil {
 		paths = append(paths, &d.File)
@@ -170,6 +176,17 @@ func (l *LDAP) complete() {
 		five := Duration(5 * time.Minute)
 		l.Cache = &five
 	}
+}
+
+func (n *NATS) complete() {
+	n.Bucket = cmp.Or(n.Bucket, "blustar")
+	n.Replicas = cmp.Or(n.Replicas, 1)
+	n.Lease = cmp.Or(n.Lease, Duration(10*time.Second))
+}
+
+func hostname() string {
+	name, _ := os.Hostname()
+	return name
 }
 
 // ReadFile reads a file of at most limit bytes.

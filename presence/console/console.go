@@ -40,6 +40,9 @@ type Config struct {
 	Healthy, Ready func(ctx context.Context) error
 	// Reload reads what the host has in files again. nil: there is no /v1/reload.
 	Reload func(ctx context.Context) error
+	// Nodes lists the servers that serve the site together. nil: there is one, and no
+	// /v1/nodes.
+	Nodes func(ctx context.Context) ([]Node, error)
 	// Metrics is /metrics, which needs no token unless MetricsToken is set. nil: there
 	// is none.
 	Metrics      http.Handler
@@ -81,6 +84,9 @@ func New(cfg Config) (*Console, error) {
 	c.api.Handle("/v1/events", get(plain(cfg.Stream)))
 	if cfg.Reload != nil {
 		c.api.Handle("/v1/reload", methods{http.MethodPost: c.postReload})
+	}
+	if cfg.Nodes != nil {
+		c.api.Handle("/v1/nodes", get(c.getNodes))
 	}
 	for path, h := range cfg.More {
 		c.api.Handle(path, h)

@@ -1,6 +1,8 @@
 package console_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -99,6 +101,45 @@ func TestPageShows(t *testing.T) {
 		b.until(`document.body.dataset.loaded === "#/` + view + `"`)
 		require.Contains(t, b.text(), "none")
 	}
+}
+
+// Several servers: the list of them, in the API and on the page, and why there is none.
+func TestPageShowsNodes(t *testing.T) {
+	var failing atomic.Bool
+	w := newWorld(t, staff(), func(c *console.Config) {
+		c.Nodes = func(context.Context) ([]console.Node, error) {
+			if failing.Load() {
+				return nil, errors.New("no answer")
+			}
+			return []console.Node{
+				{Name: "a", ID: "A1", This: true, State: "alive", Lease: "10s", Renewed: "1.2s", Dialogs: 7},
+				{Name: "b", ID: "B1", State: "silent", Lease: "10s", Renewed: "11s"},
+			}, nil
+		}
+	})
+	var page struct{ Items []console.Node }
+	w.get("/v1/nodes", &page)
+	require.Len(t, page.Items, 2)
+	require.Equal(t, 7, page.Items[0].Dialogs)
+	failing.Store(true)
+	res, text := w.request("GET", "/v1/nodes", "")
+	require.Equal(t, 503, res.StatusCode)
+	require.JSONEq(t, `{"error":"the store cannot be asked: no answer"}`, text)
+	failing.Store(false)
+
+	b := newTab(t, w.web.URL, 1100, 760)
+	b.until(`!document.querySelector("#nodes").hidden`)
+	b.eval(`document.querySelector("#nodes").click()`)
+	b.until(`document.querySelectorAll("tbody tr").length === 2`)
+	require.Regexp(t, `a \(this one\)\s+alive\s+7\s+1.2s ago`, b.text())
+	require.Regexp(t, `b\s+silent\s+0\s+11s ago`, b.text())
+}
+
+// One server has no such list.
+func TestNoNodes(t *testing.T) {
+	w := newWorld(t, staff(), nil)
+	res, _ := w.request("GET", "/v1/nodes", "")
+	require.Equal(t, 404, res.StatusCode)
 }
 
 // Who watches, and what they said to the last NOTIFY; everything leads to its user.

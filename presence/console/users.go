@@ -161,6 +161,7 @@ func (c *Console) getSummary(w http.ResponseWriter, _ *http.Request) error {
 	writeJSON(w, http.StatusOK, map[string]any{
 		"statuses": statuses, "subscriptions": s.Subscriptions, "watches": s.Watches, "max_watches": c.cfg.Server.MaxSubscriptions(), "clients": s.Clients,
 		"publications": s.Publications, "pending": s.Pending, "notifies_under_way": s.UnderWay, "listeners": c.cfg.Stream.Listeners(),
+		"nodes": c.cfg.Nodes != nil, // there is /v1/nodes
 	})
 	return nil
 }

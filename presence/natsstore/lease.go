@@ -34,6 +34,8 @@ type leaseRecord struct {
 	Lease time.Duration `json:"lease"`          // in nanoseconds
 	Free  bool          `json:"free,omitempty"` // its node has given it back
 	Done  bool          `json:"done,omitempty"` // it has an heir
+
+	Dialogs int `json:"dialogs,omitempty"` // as Config.Dialogs told
 }
 
 // patience is how long an answer of NATS is waited for: short enough for a node to ask
@@ -206,7 +208,11 @@ func (s *Store) renew(ctx context.Context) {
 		last, until := s.lease.sequence, s.lease.until
 		s.lease.mu.Unlock()
 		try, cancel := context.WithDeadline(ctx, until)
-		sequence, err := s.write(try, s.leaseSubject(s.id), leaseRecord{Node: s.cfg.Node, ID: s.id, Lease: s.cfg.Lease}, last)
+		now := leaseRecord{Node: s.cfg.Node, ID: s.id, Lease: s.cfg.Lease}
+		if s.cfg.Dialogs != nil {
+			now.Dialogs = s.cfg.Dialogs()
+		}
+		sequence, err := s.write(try, s.leaseSubject(s.id), now, last)
 		if isConflict(err) { // perhaps with a renewal of our own, of which we never heard
 			var holder leaseRecord
 			if sequence, holder, err = s.holder(try, s.id); err == nil && holder.ID != s.id {

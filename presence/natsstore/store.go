@@ -55,6 +55,9 @@ type Config struct {
 	// Lease is how long after its last sign of life another takes a node's place; 0:
 	// DefaultLease; MinLease to MaxLease.
 	Lease time.Duration
+	// Dialogs tells how many subscriptions this node has, for [Store.Nodes]; nil: 0. It is
+	// called from [Store.Join]'s return on, until Close.
+	Dialogs func() int
 	// Logger is told who takes whose place; nil: nobody.
 	Logger *slog.Logger
 }

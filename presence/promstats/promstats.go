@@ -31,6 +31,9 @@ type Parts struct {
 	MaxListeners int
 	// Store is where the server keeps its records, such as a *boltstore.Store.
 	Store interface{ Size() int64 }
+	// Alive reports whether this server, one of several that share a store, may speak, as
+	// Alive of a *natsstore.Store does.
+	Alive func() bool
 }
 
 // Collector is a [prometheus.Collector]. It is safe for concurrent use.

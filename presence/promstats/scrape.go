@@ -22,6 +22,15 @@ func (s *scrape) held(name, help string, n int, labels ...string) {
 	s.value(prometheus.GaugeValue, name, help, float64(n), labels...)
 }
 
+// flag is a gauge of 0 or 1.
+func (s *scrape) flag(name, help string, on bool) {
+	n := 0
+	if on {
+		n = 1
+	}
+	s.held(name, help, n)
+}
+
 // bounded is a gauge with its limit beside it.
 func (s *scrape) bounded(name, help string, n, limit int) {
 	s.held(name, help, n)
@@ -68,15 +77,16 @@ func (s *scrape) server(p *Parts) {
 	s.held("pending_addresses", "Watched addresses without an entry in the directory, or for which it could not be asked.", n.Pending)
 	s.held("publications", "Live publications of presence.", n.Publications)
 	s.held("notifies_under_way", "NOTIFYs that were sent and wait for the watcher's answer.", n.UnderWay)
-	if p.Store != nil {
-		failing := 0
-		if n.StoreFailing {
-			failing = 1
-		}
-		s.held("store_failing", "1 where the store has not taken what it was given last: what changes is in memory alone.", failing)
+	if p.Store != nil || p.Alive != nil {
+		s.flag("store_failing", "1 where the store has not taken what it was given last: what changes is in memory alone.", n.StoreFailing)
 		s.held("store_waiting", "Records that have changed and are not in the store yet.", n.StoreWaiting)
 		s.total("store_errors_total", "Batches of records that the store did not take.", n.StoreErrors)
+	}
+	if p.Store != nil {
 		s.value(prometheus.GaugeValue, "store_size_bytes", "Size of the store on disk.", float64(p.Store.Size()))
+	}
+	if p.Alive != nil {
+		s.flag("node_alive", "1 while this one of several servers has its lease, and so may speak.", p.Alive())
 	}
 	s.total("log_dropped_total", "Log lines that were dropped because the log could not take them in time.", uint64(n.LogDropped))
 }
@@ -121,11 +131,7 @@ func (s *scrape) stack(p *Parts) {
 
 func (s *scrape) directory(p *Parts) {
 	n := p.Directory.Stats()
-	up := 0
-	if n.Up {
-		up = 1
-	}
-	s.held("directory_up", "1 where an LDAP server works, as far as is known.", up)
+	s.flag("directory_up", "1 where an LDAP server works, as far as is known.", n.Up)
 	s.held("directory_connections", "Open connections to the LDAP server for look-ups.", n.Conns)
 	s.held("directory_pending", "Addresses that are being searched for in LDAP.", n.Pending)
 	const cached = "Addresses whose LDAP answer is remembered, by whether they have an entry."

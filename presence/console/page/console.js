@@ -94,6 +94,7 @@ const users = {
     if (this.query) p.set("q", this.query);
     if (this.status) p.set("status", this.status);
     const [page, sum] = await Promise.all([get("v1/users?" + p, signal), get("v1/summary", signal)]);
+    $("nodes").hidden = !sum.nodes;
     const count = (n, name) => element("li", null, element("b", null, number(n)), " " + name);
     this.counts.replaceChildren(
       element("ul", { class: "counts", "aria-label": "Users by status" }, ...statuses.filter((s) => sum.statuses[s]).map((s) =>
@@ -185,6 +186,11 @@ const publicationTable = (rows) => table("Publications", [
   ["Received", (p) => time(p.received)], ["Until", (p) => time(p.expires)],
 ], rows);
 
+const nodeTable = (rows) => table("Nodes", [
+  ["Name", (n) => n.name + (n.this ? " (this one)" : "")], ["State", (n) => element("span", { class: n.state === "alive" ? "" : "bad" }, n.state)],
+  ["Subscriptions", (n) => number(n.dialogs)], ["Heard of", (n) => n.renewed + " ago"], ["May be silent for", (n) => n.lease], ["ID", (n) => n.id],
+], rows);
+
 function listing(name, path, draw) {
   return {
     offset: 0,
@@ -202,6 +208,7 @@ const views = {
   subscriptions: listing("Subscriptions", "v1/subscriptions", subscriptionTable),
   clients: listing("Clients", "v1/clients", clientTable),
   publications: listing("Publications", "v1/publications", publicationTable),
+  nodes: listing("Nodes", "v1/nodes", (rows) => { soon(2000); return nodeTable(rows); }), // no event tells of them
 };
 
 let view = null, loading = null, again = null, due = 0;

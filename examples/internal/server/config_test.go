@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"os"
@@ -76,6 +76,17 @@ func TestBadConfigurations(t *testing.T) {
 		{`{"directory":{"ldap":{"url":"ldap://h","base_dn":"dc=x","bind_dn":"cn=a"}}}`, "directory.ldap.bind_password_file", "missing"},
 		{`{"directory":{"ldap":{"url":"ldap://h","base_dn":"dc=x","bind_dn":"cn=a","bind_password_file":"none"}}}`, "directory.ldap.bind_password_file", "no such file"},
 		{`{"directory":{"ldap":{"url":"ldaps://h","base_dn":"dc=x","ca_file":"bad.json"}}}`, "directory.ldap.ca_file", "no PEM"},
+		{`{"store":{}}`, "store.file", "missing"},
+		{`{"store":{"file":"a.db","node":"a"}}`, "store.node", "needs store.nats"},
+		{`{"store":{"file":"a.db","nats":{"url":"nats://h"}}}`, "store", "exclude"},
+		{`{"store":{"sync":"always","nats":{"url":"nats://h"}}}`, "store.sync", "is for store.file"},
+		{`{"store":{"nats":{}}}`, "store.nats.url", "missing"},
+		{`{"store":{"nats":{"url":"http://h"}}}`, "store.nats.url[0]", "want a URL"},
+		{`{"store":{"nats":{"url":["nats://h","nats://u:canary@h"]}}}`, "store.nats.url[1]", "without a user"},
+		{`{"store":{"nats":{"url":"nats://h","bucket":"a.b"}}}`, "store.nats.bucket", "want letters"},
+		{`{"store":{"nats":{"url":"nats://h","replicas":7}}}`, "store.nats.replicas", "want 1 to 5"},
+		{`{"store":{"nats":{"url":"nats://h","lease":"1h"}}}`, "store.nats.lease", "want 1s to 30s"},
+		{`{"store":{"nats":{"url":"nats://h"},"node":"a"}}`, "store.nats", "examples/cluster/server"},
 		{`{"active_directory":{}}`, "active_directory.url", "missing"},
 		{`{"active_directory":{"url":"ldap://dc"}}`, "active_directory", "ldaps or StartTLS"},
 		{`{"active_directory":{"url":"ldaps://dc","ca_file":"none"}}`, "active_directory.ca_file", "none"},

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -36,7 +36,7 @@ func serveCommand(ctx context.Context, args []string, e env) error {
 func serve(ctx context.Context, c *config, e env) error {
 	level := new(slog.LevelVar)
 	log := c.NewLogger(e.stderr, level)
-	s, err := newServer(c, log, level)
+	s, err := newServer(ctx, c, log, level, e.join)
 	if err != nil {
 		return err
 	}
@@ -51,14 +51,14 @@ func serve(ctx context.Context, c *config, e env) error {
 
 // run serves until ctx ends, or a listener fails, and then shuts down in order:
 // the subscriptions with their last NOTIFYs, the stack that carries those, the
-// control API, the directory.
+// control API, the directory, the store.
 func (s *server) run(ctx context.Context, e env) error {
 	web, status := s.newAPI(), e.stderr
 	failed := make(chan error, 2)
 	s.sources.Start()
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := s.stack.Serve(context.Background(), s.sources.Handler(s.presence)); err != nil {
+		if err := s.stack.Serve(context.Background(), s.handler()); err != nil {
 			failed <- err
 		}
 	})
@@ -90,13 +90,19 @@ func (s *server) run(ctx context.Context, e env) error {
 	return err
 }
 
-// wait returns when ctx ends or something has failed, and reloads at each signal until
-// then.
+// wait returns when ctx ends, something has failed, or another node takes this one's place.
+// Until then it reloads at each signal.
 func (s *server) wait(ctx context.Context, hangup <-chan os.Signal, failed <-chan error) error {
+	var lost <-chan struct{} // never, where there is one node
+	if s.nodes != nil {
+		lost = s.nodes.Lost()
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-lost:
+			return errLost
 		case err := <-failed:
 			return err
 		case <-hangup:
@@ -122,7 +128,7 @@ func (s *server) shutdown(web *http.Server) {
 		_ = web.Close()
 	}
 	s.backends.close(rest)
-	s.closeStore(s.log)
+	s.closeStore(rest, s.log)
 }
 
 // abandon closes what a server that never ran has open.
@@ -141,5 +147,5 @@ func (s *server) abandon() {
 	if s.backends != nil {
 		s.backends.close(ctx)
 	}
-	s.closeStore(s.log)
+	s.closeStore(ctx, s.log)
 }

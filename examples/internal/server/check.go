@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -46,7 +46,11 @@ func checkCommand(ctx context.Context, args []string, e env) error {
 		fmt.Fprintln(e.stdout, "warning: "+w)
 	}
 	if *online {
-		return hostconfig.Ask(ctx, append(b.probes, sources.Questions(b.directory, *user)...), e.stdout)
+		questions := b.probes
+		if c.isNode() {
+			questions = append(questions, c.storeQuestion(e.join, log))
+		}
+		return hostconfig.Ask(ctx, append(questions, sources.Questions(b.directory, *user)...), e.stdout)
 	}
 	return nil
 }

@@ -1,7 +1,8 @@
-package main
+package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -16,6 +17,8 @@ func describeStore(s *hostconfig.Store) string {
 	switch {
 	case s == nil:
 		return "keep its state in memory alone: a restart ends all subscriptions"
+	case s.NATS != nil:
+		return describeNodes(s)
 	case s.Sync < 0:
 		return "keep its state in " + s.File + ", before each answer"
 	case s.Sync > 0:
@@ -39,7 +42,12 @@ func (s *server) restore() error {
 	return nil
 }
 
-func (s *server) closeStore(log *slog.Logger) {
+func (s *server) closeStore(ctx context.Context, log *slog.Logger) {
+	if s.nodes != nil {
+		if err := s.nodes.Close(ctx); err != nil {
+			log.Warn("the other nodes take over later", "error", err)
+		}
+	}
 	if s.store == nil {
 		return
 	}
@@ -50,6 +58,9 @@ func (s *server) closeStore(log *slog.Logger) {
 
 // storeReady reports whether the store takes what it is given.
 func (s *server) storeReady(context.Context) error {
+	if s.nodes != nil && !s.nodes.Alive() {
+		return errors.New("this node has no lease")
+	}
 	if st := s.presence.Stats(); st.StoreFailing {
 		return fmt.Errorf("it fails: %d changes are in memory alone", st.StoreWaiting)
 	}

@@ -1,6 +1,7 @@
-package main
+package server
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/http"
@@ -26,6 +27,7 @@ type server struct {
 	guard     *auth.Guard
 	presence  *presence.Server
 	store     *boltstore.Store // nil without one
+	nodes     Nodes            // nil where this is no node
 	stream    *console.Stream
 	web       http.Handler // the control API
 	metrics   *promstats.Collector
@@ -33,21 +35,22 @@ type server struct {
 	api       net.Listener // nil without a control API
 	level     *slog.LevelVar
 	reloading sync.Mutex
-	stopping  atomic.Bool // shutdown has begun
+	restored  atomic.Pointer[presence.Server] // presence, once it is
+	stopping  atomic.Bool                     // shutdown has begun
 }
 
 // newServer opens the sockets and puts the parts together. Where it fails it
-// leaves nothing open.
-func newServer(c *config, log *slog.Logger, level *slog.LevelVar) (*server, error) {
+// leaves nothing open. A store that several nodes share is waited for until ctx ends.
+func newServer(ctx context.Context, c *config, log *slog.Logger, level *slog.LevelVar, join Join) (*server, error) {
 	s := &server{cfg: c, log: log, level: level, stream: new(console.Stream), metrics: promstats.New(), forwards: newForwardings(log)}
-	if err := s.open(); err != nil {
+	if err := s.open(ctx, join); err != nil {
 		s.abandon()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *server) open() (err error) {
+func (s *server) open(ctx context.Context, join Join) (err error) {
 	c, log := s.cfg, s.log
 	if s.backends, err = c.open(log); err != nil {
 		return err
@@ -61,13 +64,20 @@ func (s *server) open() (err error) {
 		return c.Bad("tls", err)
 	}
 	secure.GetCertificate = s.backends.certificate
-	if s.stack, err = stack.Listen(stack.Config{
+	if s.nodes, err = s.joinNodes(ctx, join); err != nil {
+		return err
+	}
+	sip := stack.Config{
 		Listen:     c.Listen,
 		Advertise:  c.Advertise,
 		TLS:        secure,
 		MaxMessage: c.MaxMessage(),
 		Logger:     log,
-	}); err != nil {
+	}
+	if s.nodes != nil {
+		sip.MaySend = s.nodes.Alive
+	}
+	if s.stack, err = stack.Listen(sip); err != nil {
 		return err
 	}
 	var guard presence.Guard // nil lets everybody in, and costs nothing
@@ -83,7 +93,9 @@ func (s *server) open() (err error) {
 	cfg.Forward = s.forwards
 	cfg.Hooks = s.metrics.Hooks(presence.Hooks{Changed: s.stream.Changed})
 	cfg.Logger = log
-	if s.store, err = c.Store.Open(&cfg); err != nil {
+	if s.nodes != nil {
+		cfg.Store, cfg.Sender = s.nodes, s.nodes.Sender(s.stack)
+	} else if s.store, err = c.Store.Open(&cfg); err != nil {
 		return err
 	}
 	if s.presence, err = presence.New(cfg); err != nil {
@@ -92,7 +104,8 @@ func (s *server) open() (err error) {
 	if err := s.restore(); err != nil { // before the stack serves: requests wait in its sockets
 		return err
 	}
-	if s.store != nil {
+	s.restored.Store(s.presence)
+	if cfg.Store != nil {
 		s.backends.mustReach("store", s.storeReady)
 	}
 	s.measure()

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"bytes"
@@ -75,7 +75,7 @@ func launch(t *testing.T, main func(context.Context, env) int) *program {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &program{t: t, stderr: newOutput(), stdout: newOutput(), cancel: cancel, code: make(chan int, 1), hangup: make(chan os.Signal, 1)}
-	go func() { p.code <- main(ctx, env{strings.NewReader(""), p.stdout, p.stderr, p.hangup}) }()
+	go func() { p.code <- main(ctx, env{strings.NewReader(""), p.stdout, p.stderr, p.hangup, nil}) }()
 	t.Cleanup(func() {
 		if !p.done {
 			p.stop()
@@ -130,7 +130,7 @@ func files(t *testing.T, contents map[string]string) string {
 func call(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	out, errs := newOutput(), newOutput()
-	code = run(t.Context(), args, env{strings.NewReader(stdin), out, errs, nil})
+	code = run(t.Context(), args, env{strings.NewReader(stdin), out, errs, nil, nil})
 	return code, out.String(), errs.String()
 }
 

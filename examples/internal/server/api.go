@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -25,6 +25,9 @@ func (s *server) newConsole() (http.Handler, error) {
 		Metrics: newMetrics(s.metrics), MetricsToken: s.cfg.HTTP.MetricsToken,
 		More:   map[string]http.Handler{"/v1/forwardings": console.Page(s.forwards.list), "/v1/backup": http.HandlerFunc(s.getBackup)}, // what the controller recorded
 		Logger: s.log,
+	}
+	if s.nodes != nil {
+		cfg.Nodes = s.nodes.List
 	}
 	if s.backends.files.Load().users != nil {
 		cfg.Users = func() iter.Seq[directory.Entry] { return s.backends.files.Load().users.All() }

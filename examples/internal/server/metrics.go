@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"net/http"
@@ -27,6 +27,9 @@ func (s *server) measure() {
 	}
 	if s.store != nil {
 		p.Store = s.store
+	}
+	if s.nodes != nil {
+		p.Alive = s.nodes.Alive
 	}
 	s.metrics.Watch(p)
 }

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"encoding/json"
@@ -19,12 +19,12 @@ func TestDashboardAndAlerts(t *testing.T) {
 	folder := files(t, map[string]string{"server.json": `{"listen":["udp:127.0.0.1:0"],"http":{"listen":"127.0.0.1:0"}}`})
 	p := start(t, "-config", filepath.Join(folder, "server.json"))
 	here := p.request("GET", "/metrics", "").body
-	code, err := os.ReadFile("../../presence/promstats/promstats.go")
+	code, err := os.ReadFile("../../../presence/promstats/promstats.go")
 	require.NoError(t, err)
-	more, err := os.ReadFile("../../presence/promstats/scrape.go")
+	more, err := os.ReadFile("../../../presence/promstats/scrape.go")
 	require.NoError(t, err)
 	known := here + string(code) + string(more)
-	for _, name := range []string{"operation/dashboard.json", "operation/alerts.yml"} {
+	for _, name := range []string{"../../server/operation/dashboard.json", "../../server/operation/alerts.yml"} {
 		text, err := os.ReadFile(name)
 		require.NoError(t, err)
 		require.True(t, strings.HasSuffix(name, ".yml") || json.Valid(text))
@@ -65,7 +65,7 @@ func TestUnit(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		t.Skip("systemd-analyze is not installed")
 	}
-	text, err := os.ReadFile("operation/blustar-server.service")
+	text, err := os.ReadFile("../../server/operation/blustar-server.service")
 	require.NoError(t, err)
 	unit := filepath.Join(t.TempDir(), "blustar-server.service")
 	require.NoError(t, os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), "/usr/local/bin/blustar-server", "/bin/true")), 0o600))
