@@ -95,3 +95,50 @@ func TestClusterOwnWrite(t *testing.T) {
 		}
 	})
 }
+
+// A client signs in at one node, and watches somebody at another that has not heard of it
+// yet: it is one client, signed in, whichever began later (BSX-12).
+func TestClusterWatchesBeforeItIsKnown(t *testing.T) {
+	for name, later := range map[string]bool{"signs in first": false, "watches first": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newSite(t, "a", "b", "c")
+				a, b, c := s.nodes["a"], s.nodes["b"], s.nodes["c"]
+				watch, _ := c.client("ann", "192.0.2.8").subscribe("sip:tom@example.com")
+				require.Equal(t, "signed out", watch.one().shown(t).blustar)
+				s.hub.mu.Lock()
+				s.hub.delay = 50 * time.Millisecond
+				s.hub.mu.Unlock()
+
+				tom := a.client("tom", "192.0.2.7")
+				signIn := func() {
+					_, res := tom.subscribe("sip:tom@example.com")
+					require.Equal(t, 200, res.Status)
+					require.Equal(t, 200, tom.status("", "busy", "in a meeting").Status)
+				}
+				if !later {
+					signIn()
+					time.Sleep(time.Millisecond)
+				}
+				list, res := b.client("tom", "192.0.2.7").subscribe("sip:bob@example.com")
+				require.Equal(t, 200, res.Status)
+				if later {
+					time.Sleep(time.Millisecond)
+					signIn()
+				}
+				time.Sleep(time.Second)
+				sent := watch.of(c.net.take())
+				require.NotEmpty(t, sent)
+				require.Equal(t, "busy", sent[len(sent)-1].shown(t).blustar)
+				for name, w := range s.nodes {
+					require.Len(t, w.server.Clients(), 1, name)
+				}
+
+				require.Equal(t, 200, tom.publish("", "", "Expires: 0").Status) // it signs out, and with it all that it had
+				time.Sleep(time.Second)
+				require.Equal(t, "signed out", watch.one().shown(t).blustar)
+				require.Equal(t, 481, list.refresh().Status)
+			})
+		})
+	}
+}

@@ -90,7 +90,7 @@ func (cs *clients) copied(v *client, node string, keeps func() bool) (was, is st
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := cs.m[v.key]
-	if keeps() || c != nil && c.since > v.since { // a newer life of it is here
+	if keeps() || c != nil && c.outlasts(v) {
 		return "", ""
 	}
 	if c == nil {
@@ -115,6 +115,16 @@ func (cs *clients) copied(v *client, node string, keeps func() bool) (was, is st
 		u.changed()
 	}
 	return was, c.user
+}
+
+// outlasts reports whether of two lives of a client, which began at two nodes that had not
+// heard of each other, c is the one that counts: the newer one, but none that only watches
+// before one that is signed in.
+func (c *client) outlasts(v *client) bool {
+	if in := c.user != ""; in != (v.user != "") {
+		return in
+	}
+	return c.since > v.since
 }
 
 // endedElsewhere returns a client that has ended at the node whose it is. One that only
