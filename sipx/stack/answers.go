@@ -26,17 +26,19 @@ type answersPart struct {
 	max int
 
 	mu    sync.Mutex
-	known map[uint64]spot // where the answer is; the zero spot where there is none yet
-	pages []*page         // the oldest first
-	size  int             // of the pages' data, in bytes
-	last  uint32          // number of the newest page; the first is 1
+	known map[uint64]known
+	pages []*page  // the oldest first
+	size  int      // of the pages' data, in bytes
+	last  uint32   // number of the newest page; the first is 1
+	_     [64]byte // of another processor's memory
+}
 
-	// merged has the requests without a To tag by what copies of them have in
-	// common that came another way (RFC 3261 §8.2.2.2), and before those of the
-	// time before.
-	merged, before map[uint64]uint64
-	since          time.Time
-	_              [64]byte // of another processor's memory
+// known is a request that came. It is found by its hash; or, where it has no To tag,
+// by what it has in common with copies of it that come another way (RFC 3261
+// §8.2.2.2).
+type known struct {
+	hash   uint64
+	answer spot // the zero spot where there is none yet
 }
 
 // answerSize is how many bytes an answer may take on average.
@@ -53,7 +55,7 @@ type page struct {
 
 const pageSize = 16 << 10
 
-// A record is the hash of the request, the length of the packed answer, and that.
+// A record is the key of the request, the length of the packed answer, and that.
 const recordHead = 8 + 4
 
 func (a *answers) init(max int) {
@@ -61,8 +63,7 @@ func (a *answers) init(max int) {
 	for i := range a.parts {
 		p := &a.parts[i]
 		p.max = (max + shards - 1) / shards
-		p.known = make(map[uint64]spot)
-		p.merged, p.before = make(map[uint64]uint64), make(map[uint64]uint64)
+		p.known = make(map[uint64]known)
 	}
 }
 
@@ -81,43 +82,26 @@ const (
 func (a *answers) admit(x *exchange) (v verdict, answer []byte) {
 	var scratch [256]byte
 	x.hash = a.hash(x.req.Flow, x.req.AppendTransactionKey(scratch[:0]))
-	if x.way.conn == nil {
-		p := &a.parts[x.hash%shards]
-		p.mu.Lock()
-		at, again := p.known[x.hash]
-		switch {
-		case !again:
-			p.known[x.hash] = spot{}
-		case at != spot{}:
-			answer = p.read(at)
-		}
-		p.mu.Unlock()
-		switch {
-		case answer != nil:
-			return isKept, answer
-		case again:
-			return isOpen, nil
-		}
+	key := x.hash
+	switch {
+	case x.req.To.Tag() == "":
+		key = a.copies(x.req)
+	case x.way.conn != nil:
+		return isNew, nil // nothing comes again over a connection
 	}
-	if x.req.To.Tag() != "" {
-		return isNew, nil
-	}
-	x.copies = a.copies(x.req)
-	p := &a.parts[x.copies%shards]
+	p := &a.parts[key%shards]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now := time.Now(); now.Sub(p.since) > timerF || len(p.merged) >= p.max {
-		p.merged, p.before, p.since = make(map[uint64]uint64, len(p.merged)/2), p.merged, now
-	}
-	other, seen := p.merged[x.copies]
-	if !seen {
-		other, seen = p.before[x.copies]
-	}
-	if seen && other != x.hash {
-		x.copies = 0
+	switch k, again := p.known[key]; {
+	case again && k.hash != x.hash:
 		return isMerged, nil
+	case again && k.answer != spot{}:
+		return isKept, p.read(k.answer)
+	case again && x.way.conn == nil:
+		return isOpen, nil
 	}
-	p.merged[x.copies] = x.hash
+	x.key = key
+	p.known[key] = known{hash: x.hash}
 	return isNew, nil
 }
 
@@ -155,12 +139,12 @@ func (a *answers) copies(r *sipx.Request) uint64 {
 func (a *answers) keep(x *exchange, res *sipx.Response) {
 	var scratch [512]byte
 	answer := pack(scratch[:0], res)
-	p := &a.parts[x.hash%shards]
+	p := &a.parts[x.key%shards]
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	to := p.room(recordHead + len(answer))
-	p.known[x.hash] = spot{p.last, uint32(len(to.data))}
-	to.data = binary.BigEndian.AppendUint64(to.data, x.hash)
+	p.known[x.key] = known{x.hash, spot{p.last, uint32(len(to.data))}}
+	to.data = binary.BigEndian.AppendUint64(to.data, x.key)
 	to.data = binary.BigEndian.AppendUint32(to.data, uint32(len(answer)))
 	to.data = append(to.data, answer...)
 	to.end = time.Now().Add(timerF)
@@ -205,16 +189,12 @@ func unpack(data []byte) *sipx.Response {
 	return res
 }
 
-// done forgets an exchange over a connection: nothing comes again there.
+// done forgets an exchange over a connection.
 func (a *answers) done(x *exchange) {
-	if x.copies == 0 {
-		return
-	}
-	p := &a.parts[x.copies%shards]
+	p := &a.parts[x.key%shards]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.merged, x.copies)
-	delete(p.before, x.copies)
+	delete(p.known, x.key)
 }
 
 // room returns the last page, or a new one where that has not so much room.
@@ -243,9 +223,9 @@ func (p *answersPart) read(at spot) []byte {
 func (p *answersPart) forget() {
 	number := p.oldest()
 	for record := p.pages[0].data; len(record) > 0; {
-		hash := binary.BigEndian.Uint64(record)
-		if at, ok := p.known[hash]; ok && at.page == number {
-			delete(p.known, hash)
+		key := binary.BigEndian.Uint64(record)
+		if k, ok := p.known[key]; ok && k.answer.page == number {
+			delete(p.known, key)
 		}
 		record = record[recordHead+binary.BigEndian.Uint32(record[8:]):]
 	}

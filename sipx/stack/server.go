@@ -122,7 +122,7 @@ type exchange struct {
 	way         way
 	req         *sipx.Request
 	hash        uint64 // tells exchanges apart
-	copies      uint64 // for copies that come another way; 0 where none are looked for
+	key         uint64 // by which it is known; 0 where its answer is not kept
 	established bool
 	answered    atomic.Bool
 
@@ -176,9 +176,13 @@ func (x *exchange) Respond(res *sipx.Response) error {
 	buf := x.render(res)
 	defer buf.drop()
 	if x.way.conn == nil {
-		s.answers.keep(x, res)
+		if x.key != 0 {
+			s.answers.keep(x, res)
+		}
 	} else {
-		s.answers.done(x)
+		if x.key != 0 {
+			s.answers.done(x)
+		}
 		if res.Status >= 200 && res.Status < 300 && x.req.Method != "OPTIONS" {
 			x.way.conn.accepted()
 		}
