@@ -19,6 +19,7 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 )
 
 // Config bounds a [Dispatcher]. Zero fields take their default.
@@ -70,6 +71,7 @@ type Dispatcher struct {
 	ready   [2]queue           // lanes that wait for their turn, by class
 	turn    queue              // lanes whose turn it is, which count as running
 	coming  bool               // a goroutine is on its way to take one
+	more    atomic.Bool        // turn is not empty
 	free    []*lane            // to be used again
 	workers []chan struct{}    // goroutines that wait for work
 	running [2]int             // jobs that run, by class
@@ -208,6 +210,7 @@ func (d *Dispatcher) fill() {
 // more are left. So jobs that are soon done are done by few goroutines, one after
 // another, and jobs that block hold up nobody.
 func (d *Dispatcher) send() {
+	d.more.Store(d.turn.first != nil)
 	if d.turn.first == nil || d.coming {
 		return
 	}
@@ -220,6 +223,9 @@ func (d *Dispatcher) send() {
 	d.workers[n-1] <- struct{}{} // it waits: there is room
 	d.workers = d.workers[:n-1]
 }
+
+// Busy reports whether jobs whose turn it is wait for a goroutine to take them.
+func (d *Dispatcher) Busy() bool { return d.more.Load() }
 
 // next takes a ready lane, and accounts for its first job as running.
 func (d *Dispatcher) next() *lane {

@@ -188,8 +188,11 @@ func (x *exchange) Respond(res *sipx.Response) error {
 		}
 		return x.way.send(buf)
 	}
-	// To wake the writer would take longer than to send one datagram.
-	return x.way.socket.sendBy(1, x.way.to, buf, nil)
+	flushAt := 1 // to wake the writer would take longer than to send one datagram
+	if s.jobs.Busy() {
+		flushAt = flushAnswersAt // the next answers are about to come
+	}
+	return x.way.socket.sendBy(flushAt, x.way.to, buf, nil)
 }
 
 // render writes a response, with a tag where it needs one: always the same for one

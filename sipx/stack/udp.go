@@ -17,6 +17,9 @@ const (
 	kernelBuffer = 4 << 20
 	// flushAt is how many datagrams whoever adds to a queue leaves to its writer.
 	flushAt = 32
+	// flushAnswersAt is the same for answers, while more requests wait: their
+	// senders are closer.
+	flushAnswersAt = 8
 	// maxUnsent is how many datagrams wait in a queue before whoever adds to it
 	// waits for the system to take some.
 	maxUnsent = 4096
