@@ -28,11 +28,17 @@ type Shared interface {
 	// and digits. Records that it wrote have it as their [Record.Node].
 	Node() string
 
+	// AliveSince reports whether this node could speak, and write, all the time since then.
+	// A store that cannot be reached, so that another node may be taking this one's place,
+	// says no; it says yes again once it is certain that nobody has. It does not block.
+	AliveSince(then time.Time) bool
+
 	// Watch calls f with each change of a record of one of these kinds, whoever made it,
 	// in the order of revisions, from the first above after on. A Value that is nil tells
 	// that the record was deleted. What expires is not told, nor what is written over before
 	// it was told. Watch returns when ctx has ended, or with the error that keeps it from
-	// going on. The record is f's.
+	// going on, or because of which something may have been missed: everything is read again
+	// then. The record is f's.
 	Watch(ctx context.Context, after uint64, kinds []string, f func(Record)) error
 
 	// Call has another node answer a message, as it does by Answer. It waits until ctx
@@ -81,9 +87,10 @@ type cluster struct {
 	held    map[entry]Record
 	lost    map[entry]chan struct{} // another node was faster; closed once its record is here
 	heirs   map[string]string
-	taking  int      // adoptions that have not ended
-	queue   []Record // that were held, to be applied
-	running bool     // somebody does so
+	passes  map[*pass]struct{} // under way
+	taking  int                // adoptions that have not ended
+	queue   []Record           // that were held, to be applied
+	running bool               // somebody does so
 }
 
 // replica is what is known of a record.
@@ -108,7 +115,7 @@ func newCluster(s *Server) *cluster {
 	return &cluster{
 		server: s, store: store, node: store.Node(),
 		records: make(map[recordKey]*replica), held: make(map[entry]Record),
-		lost: make(map[entry]chan struct{}), heirs: make(map[string]string),
+		lost: make(map[entry]chan struct{}), passes: make(map[*pass]struct{}), heirs: make(map[string]string),
 	}
 }
 
@@ -125,24 +132,65 @@ func (c *cluster) join(ctx context.Context) error {
 	c.adopting.Lock()
 	defer c.adopting.Unlock()
 	s := c.server
-	in := inventory{server: s}
-	err := c.begin(ctx, &in)
-	if err == nil { // what is written from here on is told again by Watch
-		err = s.cfg.Store.Load(ctx, func(r Record) error {
-			if slices.Contains(sharedKinds, r.Kind) {
-				r.Value = bytes.Clone(r.Value)
-				c.apply(r)
-			}
-			return nil
-		})
-	}
+	after, err := c.read(ctx)
 	if err != nil {
 		return fmt.Errorf("presence: restore: %w", err)
 	}
 	s.journal.begin()
 	c.store.Answer(c.answer)
-	s.start(func() { c.follow(in.revision) })
+	s.start(func() { c.follow(after) })
 	return nil
+}
+
+// read reads what all have written. What is written after the revision that it returns is
+// to be told by Watch.
+func (c *cluster) read(ctx context.Context) (after uint64, err error) {
+	in := inventory{server: c.server}
+	if err := c.begin(ctx, &in); err != nil {
+		return 0, err
+	}
+	there := make(map[recordKey]struct{})
+	if err := c.server.cfg.Store.Load(ctx, func(r Record) error {
+		if slices.Contains(sharedKinds, r.Kind) {
+			there[recordKey{r.Kind, r.Key}] = struct{}{}
+			r.Value = bytes.Clone(r.Value)
+			c.apply(r)
+		}
+		return nil
+	}); err != nil {
+		return 0, err
+	}
+	var gone []Record
+	c.mu.Lock()
+	for key, r := range c.records {
+		if _, is := there[key]; !is && !r.gone && r.revision < in.revision {
+			gone = append(gone, Record{Kind: key.kind, Key: key.key, Revision: in.revision})
+		}
+	}
+	c.mu.Unlock()
+	for _, r := range gone {
+		c.apply(r)
+	}
+	return in.revision, nil
+}
+
+// away reports whether this node may do nothing for others to take its place, or cannot:
+// what comes in is refused then, before it changes anything. A dialog goes on, if it is
+// still this node's, when the store is back.
+func (c *cluster) away() bool {
+	if c == nil {
+		return false
+	}
+	_, _, failing := c.server.journal.stats()
+	return failing || !c.store.AliveSince(time.Now())
+}
+
+// maySpeak is that of the registry.
+func (c *cluster) maySpeak() func(time.Time) bool {
+	if c == nil {
+		return nil
+	}
+	return c.store.AliveSince
 }
 
 // begin begins a new run: CSeqs, and numbers of dialogs and publications, that nobody
@@ -171,15 +219,29 @@ func (c *cluster) begin(ctx context.Context, in *inventory) error {
 
 // follow applies what is written from now on.
 func (c *cluster) follow(after uint64) {
-	var pause backoff.Backoff
+	pause := backoff.Backoff{Max: 5 * time.Second}
+	again := false
 	for c.server.ctx.Err() == nil {
+		if again {
+			c.adopting.Lock()
+			now, err := c.read(c.server.ctx)
+			c.adopting.Unlock()
+			if err != nil {
+				if backoff.Sleep(c.server.ctx, pause.Next()) != nil {
+					return
+				}
+				continue
+			}
+			after = now
+		}
+		again = true
 		err := c.store.Watch(c.server.ctx, after, sharedKinds, func(r Record) {
 			after = r.Revision
 			c.apply(r)
 			pause.Reset()
 		})
 		if err != nil && c.server.ctx.Err() == nil {
-			c.server.cfg.Logger.Error("what other nodes write is not known", "error", err)
+			c.server.cfg.Logger.Warn("what other nodes write is read again", "error", err)
 		}
 		if backoff.Sleep(c.server.ctx, pause.Next()) != nil {
 			return

@@ -37,6 +37,8 @@ type nodeStore struct {
 	*hub
 	name   string
 	dead   bool
+	away   bool          // the store cannot be reached
+	silent time.Time     // until when that was so
 	loses  bool          // its writes are done, but it hears of an error
 	gate   chan struct{} // its writes wait until it is closed; nil: they do not
 	answer func(ctx context.Context, message []byte) []byte
@@ -46,8 +48,31 @@ var errDead = errors.New("another node has taken its place")
 
 func (n *nodeStore) Node() string { return n.name }
 
+func (n *nodeStore) AliveSince(then time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.away && then.After(n.silent)
+}
+
+// leave has nodes not reach the store, and reach it again.
+func (h *hub) leave(is bool, names ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, name := range names {
+		if h.nodes[name].away = is; !is {
+			h.nodes[name].silent = time.Now()
+		}
+	}
+	close(h.changed) // watches end
+	h.changed = make(chan struct{})
+}
+
 func (n *nodeStore) Load(ctx context.Context, f func(presence.Record) error) error {
 	n.mu.Lock()
+	if n.away {
+		n.mu.Unlock()
+		return errDead
+	}
 	all := slices.Collect(maps.Values(n.records))
 	n.mu.Unlock()
 	slices.SortFunc(all, func(a, b presence.Record) int { return int(a.Revision) - int(b.Revision) })
@@ -71,7 +96,7 @@ func (n *nodeStore) Apply(ctx context.Context, batch []presence.Write) ([]uint64
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.dead {
+	if n.dead || n.away {
 		return nil, errDead
 	}
 	revisions := n.write(n.name, batch)
@@ -102,8 +127,13 @@ func (h *hub) write(node string, batch []presence.Write) []uint64 {
 }
 
 func (n *nodeStore) Watch(ctx context.Context, after uint64, kinds []string, f func(presence.Record)) error {
+	began := time.Now()
 	for {
 		n.mu.Lock()
+		if n.away || n.silent.After(began) {
+			n.mu.Unlock()
+			return errors.New("something was missed")
+		}
 		changed, delay := n.changed, n.delay
 		i := int(after)
 		list := slices.Clone(n.log[i:])
@@ -139,7 +169,7 @@ func (n *nodeStore) Call(ctx context.Context, node string, message []byte) ([]by
 	if other == nil {
 		return nil, presence.ErrNoNode
 	}
-	if other.dead || other.answer == nil {
+	if other.dead || other.away || n.away || other.answer == nil {
 		return nil, errors.New("nobody there")
 	}
 	return other.answer(ctx, message), nil

@@ -12,6 +12,11 @@ import (
 func (c *cluster) inherits(dead, heir string) {
 	c.mu.Lock()
 	c.heirs[dead] = heir
+	for p := range c.passes {
+		if p.node == dead {
+			p.cancel()
+		}
+	}
 	mine := c.holderLocked(dead) == c.node
 	if mine {
 		c.taking++

@@ -243,7 +243,7 @@ type Stats struct {
 
 	StoreWaiting int    // records that the store has not taken yet
 	StoreErrors  uint64 // how often it failed
-	StoreFailing bool   // it failed when it was last asked
+	StoreFailing bool   // it failed when it was last asked, or this node of several may not speak
 }
 
 // Stats returns the counts. It is cheap enough for each scrape of metrics, not
@@ -252,6 +252,7 @@ func (s *Server) Stats() Stats {
 	of := s.registry.Stats()
 	st := Stats{Subscriptions: of.Dialogs, Watches: of.Watches, UnderWay: of.UnderWay, Publications: s.publications.Len()}
 	st.StoreWaiting, st.StoreErrors, st.StoreFailing = s.journal.stats()
+	st.StoreFailing = st.StoreFailing || s.cluster.away()
 	if s.cfg.log != nil {
 		st.LogDropped = int(s.cfg.log.Dropped())
 	}

@@ -21,13 +21,14 @@ import (
 //
 // A nil journal, of a server without a store, takes nothing.
 type journal struct {
-	server *Server
-	store  Store
-	pause  time.Duration
-	always bool
-	log    *slog.Logger
-	cancel context.CancelFunc // of a call of the store
-	ctx    context.Context
+	server  *Server
+	store   Store
+	pause   time.Duration
+	longest time.Duration // between tries of a store that fails
+	always  bool
+	log     *slog.Logger
+	cancel  context.CancelFunc // of a call of the store
+	ctx     context.Context
 
 	work     sync.WaitGroup                // the goroutine that writes
 	mu       sync.Mutex                    // a leaf
@@ -84,12 +85,12 @@ func newJournal(s *Server) *journal {
 		return nil
 	}
 	j := &journal{
-		server: s, store: s.cfg.Store, pause: s.cfg.StoreSync, always: s.cfg.StoreAlways || s.cluster != nil, log: s.cfg.Logger,
+		server: s, store: s.cfg.Store, pause: s.cfg.StoreSync, longest: lastRetry, always: s.cfg.StoreAlways || s.cluster != nil, log: s.cfg.Logger,
 		dirty: make(map[entry]struct{}), graves: make(map[recordKey]time.Time),
 		sessions: make(map[string]auth.SessionRecord),
 	}
 	if s.cluster != nil {
-		j.pause = 0 // others wait for it
+		j.pause, j.longest = 0, time.Second // others wait for it
 	}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
 	return j
@@ -228,7 +229,7 @@ func (j *journal) run() {
 			return
 		case failing:
 			j.sleep(b, max(j.pause, retry))
-			retry = min(2*retry, lastRetry)
+			retry = min(2*retry, j.longest)
 		default:
 			j.sleep(b, j.pause)
 		}

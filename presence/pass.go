@@ -50,6 +50,7 @@ func (s *Server) passTo(ctx context.Context, x *exchange, id auth.Identity, node
 	}
 	ctx, cancel := context.WithTimeout(ctx, passTimeout)
 	defer cancel()
+	defer s.cluster.passing(node, cancel)()
 	data, err := s.cluster.store.Call(ctx, node, req.AppendTo(append(head, '\n'), ""))
 	var res *sipx.Response
 	if err == nil {
@@ -76,6 +77,25 @@ func (s *Server) passTo(ctx context.Context, x *exchange, id auth.Identity, node
 	res.Header = header
 	x.answer(res)
 	return nil
+}
+
+// passing has a call end when its node turns out to be dead.
+func (c *cluster) passing(node string, cancel context.CancelFunc) (done func()) {
+	p := &pass{node, cancel}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.passes[p] = struct{}{}
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.passes, p)
+	}
+}
+
+// pass is a call under way.
+type pass struct {
+	node   string
+	cancel context.CancelFunc
 }
 
 // answer answers a request that another node passes on.

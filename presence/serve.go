@@ -32,6 +32,10 @@ func (s *Server) handle(ctx context.Context, x *exchange) {
 		x.answer(comingBack("starting"))
 		return
 	}
+	if s.cluster.away() && x.req.Method != "OPTIONS" {
+		x.answer(comingBack("the store is away"))
+		return
+	}
 	if err := s.serve(ctx, x); err != nil && !x.answered {
 		x.answer(s.refusal(x.req, err))
 	}

@@ -119,7 +119,7 @@ func New(cfg Config) (*Server, error) {
 	if s.registry, err = subscription.New(subscription.Config{
 		Sender: cfg.Sender, NAT: cfg.NAT, Logger: cfg.Logger, MaxWatches: cfg.MaxSubscriptions,
 		AccountShare: cfg.AccountShare, SourceShare: cfg.SourceShare, SharedSources: cfg.SharedSources, Window: cfg.Window,
-		Events: events, Node: s.cluster.name(),
+		Events: events, Node: s.cluster.name(), MaySpeak: s.cluster.maySpeak(),
 	}); err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@
 //	err = server.Restore(ctx)
 //	…
 //	go stack.Serve(ctx, store.Handler(server))
-//	<-store.Lost() // another node takes its place: end the process, and start it again
+//	<-store.Lost() // another node has taken its place: end the process, and start it again
 //
 // # What nodes share
 //
@@ -51,15 +51,24 @@
 // answered 503 with a Retry-After of one second. Who watches at a node that was killed is
 // sent everything again, because what it was told last is not certain.
 //
-// A node that cannot renew its lease stops after four fifths of it, by its own clocks,
+// # NATS is away
+//
+// A node that cannot renew its lease is silent after four fifths of it, by its own clocks,
 // before another may take its place: [Store.Sender] sends nothing and [Store.Handler]
-// answers nothing from then on, also where the process was stopped (SIGSTOP) meanwhile and
-// wakes up late. What a stack has begun to send before, it would still send again: give
-// [Store.Alive] to stack.Config.MaySend of package sipx/stack. No clocks of two machines are
-// compared, but for the lifetimes of publications. So a NATS that is away for most of a
-// Lease ends all nodes at once: have more than one NATS server. They are to be started
-// again; once NATS is back and the leases of before are over, they go on with what was
-// there.
+// answers every request 503 with a Retry-After of one second, also where the process was
+// stopped (SIGSTOP) meanwhile and wakes up late. What a stack has begun to send before, it
+// would still send again: give [Store.Alive] to stack.Config.MaySend of package sipx/stack.
+// No clocks of two machines are compared, but for the lifetimes of publications.
+//
+// The node keeps what it has, and goes on trying. JetStream takes the renewal only if nobody
+// has taken its place: then the node reads what it may have missed, and goes on with its
+// dialogs where it was; NOTIFYs that were due leave then. If it has an heir, [Store.Lost] is
+// closed, and the process has to end: what it has in memory is another's.
+//
+// That also holds where NATS is away for all nodes at once. None of them can know that it
+// is not alone with it, so none speaks; their watchers hear nothing until NATS is back, which
+// is why there should be three NATS servers. Then all go on, and nobody takes another's
+// place: who was away itself counts the silence of others anew.
 //
 // The lease is as good as the clocks of its node: a virtual machine that is frozen, with
 // both its clocks, and goes on later, may send what it was about to send, until its next

@@ -18,9 +18,12 @@ import (
 // lease is what a node knows of its own.
 type lease struct {
 	mu       sync.Mutex
-	epoch    uint64    // the sequence of the epoch's message; 0 before Join
-	sequence uint64    // of the last renewal
-	until    time.Time // when it ends, unless it is renewed; with a monotonic reading
+	epoch    uint64             // the sequence of the epoch's message; 0 before Join
+	sequence uint64             // of the last renewal
+	until    time.Time          // when it ends, unless it is renewed; with a monotonic reading
+	silent   time.Time          // until when it was over the last time
+	tenure   context.Context    // ends when it is over, or was in between
+	lapse    context.CancelFunc // ends tenure
 	lost     chan struct{}
 	ended    bool // lost is closed
 	cancel   context.CancelFunc
@@ -56,18 +59,44 @@ func (s *Store) Alive() bool {
 	return alive
 }
 
-func (l *lease) epochNow() (uint64, bool) {
-	now := time.Now()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	// A machine that slept stops the monotonic clock alone, a clock that was set back
-	// the other: both must say that there is time left.
-	alive := l.epoch != 0 && !l.ended && now.Before(l.until) && now.Round(0).Before(l.until.Round(0))
-	return l.epoch, alive
+// AliveSince implements [presence.Shared].
+func (s *Store) AliveSince(then time.Time) bool {
+	s.lease.mu.Lock()
+	defer s.lease.mu.Unlock()
+	return s.lease.aliveLocked() && then.After(s.lease.silent)
 }
 
-// Lost is closed when this node has lost its lease, and by Close. It will not have one
-// again: make another Store, or start the process anew.
+func (l *lease) epochNow() (uint64, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.epoch, l.aliveLocked()
+}
+
+// aliveLocked reports whether the lease has time left. A machine that slept stops the
+// monotonic clock alone, a clock that was set back the other: both must say so.
+func (l *lease) aliveLocked() bool {
+	now := time.Now()
+	return l.epoch != 0 && !l.ended && now.Before(l.until) && now.Round(0).Before(l.until.Round(0))
+}
+
+// renewed has the lease last until then, and reports whether it was over before. What
+// was missed meanwhile has to be read again.
+func (l *lease) renewed(sequence uint64, until time.Time) (lapsed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if lapsed = !l.aliveLocked(); lapsed {
+		l.silent = time.Now()
+		l.lapse()
+		l.tenure, l.lapse = context.WithCancel(context.Background())
+	}
+	l.sequence, l.until = sequence, until
+	return lapsed
+}
+
+// Lost is closed when another node has taken this one's place, and by Close. It will not
+// have a lease again: make another Store, or start the process anew. A node that cannot
+// reach NATS is not lost: it says nothing until it has renewed its lease, which NATS takes
+// only if nobody has taken its place meanwhile.
 func (s *Store) Lost() <-chan struct{} { return s.lease.lost }
 
 // lose ends the lease.
@@ -135,6 +164,7 @@ func (s *Store) join(ctx context.Context) error {
 	s.lease.mu.Lock()
 	s.lease.epoch, s.lease.sequence, s.lease.cancel = epoch, sequence, cancel
 	s.lease.until = began.Add(s.cfg.Lease * 4 / 5)
+	s.lease.tenure, s.lease.lapse = context.WithCancel(context.Background())
 	s.lease.mu.Unlock()
 	s.log.Info("this node has joined", "id", s.id)
 	s.lease.work.Go(func() { s.renew(living) })
@@ -200,42 +230,43 @@ func (s *Store) write(ctx context.Context, subject string, r leaseRecord, after 
 	return ack.Sequence, nil
 }
 
-// renew keeps the lease until ctx ends, or it is lost.
+// renew keeps the lease until ctx ends, or another node has taken this one's place.
 func (s *Store) renew(ctx context.Context) {
-	for pause(ctx, s.cfg.Lease/4) == nil {
+	for wait := s.cfg.Lease / 4; pause(ctx, wait) == nil; {
 		began := time.Now()
 		s.lease.mu.Lock()
 		last, until := s.lease.sequence, s.lease.until
 		s.lease.mu.Unlock()
-		try, cancel := context.WithDeadline(ctx, until)
 		now := leaseRecord{Node: s.cfg.Node, ID: s.id, Lease: s.cfg.Lease}
 		if s.cfg.Dialogs != nil {
 			now.Dialogs = s.cfg.Dialogs()
 		}
-		sequence, err := s.write(try, s.leaseSubject(s.id), now, last)
+		sequence, err := s.write(ctx, s.leaseSubject(s.id), now, last)
+		next := began.Add(s.cfg.Lease * 4 / 5)
 		if isConflict(err) { // perhaps with a renewal of our own, of which we never heard
 			var holder leaseRecord
-			if sequence, holder, err = s.holder(try, s.id); err == nil && holder.ID != s.id {
+			if sequence, holder, err = s.holder(ctx, s.id); err == nil && holder.ID != s.id {
 				err = ErrNotAlive
 			}
-			began = until.Add(-s.cfg.Lease * 4 / 5) // when it was written is not known
+			next = until // when it was written is not known: the next renewal tells
 		}
-		cancel()
+		wait = s.cfg.Lease / 4
 		switch {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, ErrNotAlive):
 			s.lose("another node has taken its place")
 			return
-		case !s.Alive():
-			s.lose("it was not renewed in time")
-			return
 		case err != nil:
+			wait = min(wait, time.Second)
 			s.log.Warn("the lease was not renewed", "left", time.Until(until), "error", err)
-		default:
+		case next.Equal(until):
+			wait = 0
 			s.lease.mu.Lock()
-			s.lease.sequence, s.lease.until = sequence, began.Add(s.cfg.Lease*4/5)
+			s.lease.sequence = sequence
 			s.lease.mu.Unlock()
+		case s.lease.renewed(sequence, next):
+			s.log.Info("this node has its lease again", "after", time.Since(until))
 		}
 	}
 }
@@ -251,9 +282,11 @@ func (s *Store) look(ctx context.Context) {
 	seen := make(map[string]sight)
 	for pause(ctx, min(s.cfg.Lease/10, 500*time.Millisecond)) == nil {
 		if !s.Alive() {
+			clear(seen) // NATS was away for others, too: they have a lease's time to come back
 			continue
 		}
 		if err := s.lookOnce(ctx, seen); err != nil && ctx.Err() == nil {
+			clear(seen)
 			s.log.Warn("the leases of others cannot be read", "error", err)
 		}
 	}
@@ -349,6 +382,7 @@ func (s *Store) Close(ctx context.Context) error {
 	s.lease.work.Wait()
 	alive := s.Alive()
 	s.lease.end()
+	s.lease.lapse()
 	if !alive {
 		return nil
 	}

@@ -2,9 +2,13 @@ package natsstore_test
 
 import (
 	"context"
+	"errors"
+	"net"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -81,18 +85,90 @@ func TestHandOver(t *testing.T) {
 	require.True(t, b.Alive())
 }
 
-// A node that is cut off from NATS has stopped before another takes its place (BSX-12).
+// A node that is cut off from NATS has stopped before another takes its place, and learns
+// so when it is back (BSX-12).
 func TestCutOff(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	nc := connect(t, s)
-	a := open(t, natsstore.Config{Conn: nc, Node: "a", Lease: natsstore.MinLease})
+	var l line
+	a := open(t, natsstore.Config{Conn: connect(t, s, nats.SetCustomDialer(&l)), Node: "a", Lease: natsstore.MinLease})
 	b := open(t, natsstore.Config{Conn: connect(t, s), Node: "b", Lease: natsstore.MinLease})
-	nc.Close()
-	if heir(t, b, a.Node()); a.Alive() {
-		require.Fail(t, "two speak for one")
+	l.cut(true)
+	heir(t, b, a.Node())
+	require.False(t, a.Alive(), "two speak for one")
+	select {
+	case <-a.Lost():
+		require.Fail(t, "it cannot know")
+	default:
 	}
+	l.cut(false)
 	lostSoon(t, a)
+}
+
+// line is the way of a node to NATS.
+type line struct {
+	mu    sync.Mutex
+	isCut bool
+	conns []net.Conn
+}
+
+// Dial implements [nats.CustomDialer].
+func (l *line) Dial(network, address string) (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.isCut {
+		return nil, errors.New("cut")
+	}
+	conn, err := net.Dial(network, address)
+	if err == nil {
+		l.conns = append(l.conns, conn)
+	}
+	return conn, err
+}
+
+func (l *line) cut(is bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, conn := range l.conns {
+		_ = conn.Close()
+	}
+	l.isCut, l.conns = is, nil
+}
+
+// A node whose lease is over, and whose place nobody has taken, says and writes nothing
+// until it has renewed it. Then it goes on, and knows that it may have missed something
+// (BSX-12).
+func TestLapse(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	a := open(t, natsstore.Config{Conn: connect(t, s), Lease: natsstore.MaxLease / 2})
+	_, err := a.Apply(t.Context(), []presence.Write{record("one", "1")})
+	require.NoError(t, err)
+	watching, watched := make(chan struct{}, 1), make(chan error, 1)
+	go func() {
+		watched <- a.Watch(t.Context(), 0, []string{"k"}, func(presence.Record) { watching <- struct{}{} })
+	}()
+	<-watching
+	before := time.Now()
+	require.True(t, a.AliveSince(before))
+	natsstore.Lapse(a)
+	require.False(t, a.Alive())
+	require.False(t, a.AliveSince(before))
+	_, err = a.Apply(t.Context(), []presence.Write{record("one", "2")})
+	require.ErrorIs(t, err, natsstore.ErrNotAlive)
+	require.ErrorIs(t, a.Load(t.Context(), nil), natsstore.ErrNotAlive)
+
+	require.Eventually(t, a.Alive, time.Minute, 10*time.Millisecond)
+	require.False(t, a.AliveSince(before), "it was silent since")
+	require.True(t, a.AliveSince(time.Now()))
+	require.ErrorContains(t, <-watched, "without its lease")
+	_, err = a.Apply(t.Context(), []presence.Write{record("one", "3")})
+	require.NoError(t, err)
+	select {
+	case <-a.Lost():
+		require.Fail(t, "nobody has taken its place")
+	default:
+	}
 }
 
 // A process that was stopped, and believes when it wakes that it has its lease, writes

@@ -2,6 +2,8 @@ package natsstore_test
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"testing"
@@ -20,22 +22,24 @@ import (
 // start starts a NATS server in this process, on a port of its own.
 func start(t *testing.T) *server.Server {
 	t.Helper()
-	return run(t, server.RANDOM_PORT, t.TempDir())
+	// An address of its own, where nobody else takes the port while it is away.
+	host := fmt.Sprintf("127.%d.%d.%d", 64+rand.N(128), rand.N(256), 1+rand.N(254))
+	return run(t, host, server.RANDOM_PORT, t.TempDir())
 }
 
 // restart stops a server and starts it again, on the same port with the same files.
 func restart(t *testing.T, s *server.Server) *server.Server {
 	t.Helper()
-	port, dir := s.Addr().(*net.TCPAddr).Port, s.StoreDir()
+	at, dir := s.Addr().(*net.TCPAddr), s.StoreDir()
 	s.Shutdown()
 	s.WaitForShutdown()
-	return run(t, port, filepath.Dir(dir))
+	return run(t, at.IP.String(), at.Port, filepath.Dir(dir))
 }
 
-func run(t *testing.T, port int, dir string) *server.Server {
+func run(t *testing.T, host string, port int, dir string) *server.Server {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
-		ServerName: "nats", Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true,
+		ServerName: "nats", Host: host, Port: port, JetStream: true, StoreDir: dir, NoSigs: true,
 	})
 	require.NoError(t, err)
 	s.Start()
@@ -44,9 +48,9 @@ func run(t *testing.T, port int, dir string) *server.Server {
 	return s
 }
 
-func connect(t *testing.T, s *server.Server) *nats.Conn {
+func connect(t *testing.T, s *server.Server, options ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(s.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+	nc, err := nats.Connect(s.ClientURL(), append(options, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))...)
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	return nc

@@ -35,7 +35,7 @@ const (
 	DefaultBucket = "blustar"
 	DefaultLease  = 10 * time.Second
 	MinLease      = time.Second
-	MaxLease      = 30 * time.Second // a node that was away for longer has missed deletions
+	MaxLease      = 30 * time.Second // deletions are told for longer: who has its lease has missed none
 )
 
 // Config is what a [Store] is made from. The zero value of all but Conn is usable.

@@ -19,8 +19,18 @@ func (s *Store) Watch(ctx context.Context, after uint64, kinds []string, f func(
 	for _, kind := range kinds {
 		subjects = append(subjects, s.records()+base64.RawURLEncoding.EncodeToString([]byte(kind))+".>")
 	}
-	return s.read(ctx, "watch", jetstream.OrderedConsumerConfig{
+	s.lease.mu.Lock()
+	tenure := s.lease.tenure
+	s.lease.mu.Unlock()
+	if tenure == nil {
+		return ErrNotAlive
+	}
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(tenure, cancel)()
+	err := s.read(watching, "watch", jetstream.OrderedConsumerConfig{
 		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
+		MaxResetAttempts: resets,
 	}, func(m jetstream.Msg, sequence uint64) error {
 		r, there, err := s.record(m.Subject(), m.Headers(), m.Data(), sequence)
 		switch {
@@ -34,7 +44,18 @@ func (s *Store) Watch(ctx context.Context, after uint64, kinds []string, f func(
 		}
 		return nil
 	})
+	if tenure.Err() != nil && ctx.Err() == nil {
+		return errMissed
+	}
+	return err
 }
+
+// errMissed ends a watch that may have missed deletions: they are kept for a while only.
+var errMissed = errors.New("natsstore: this node was without its lease")
+
+// resets is how often a watch that fails is begun anew, with pauses of 1, 2, 4 … seconds:
+// that is over before deletions are forgotten.
+const resets = 4
 
 // maxCalls is how many calls of other nodes are answered at a time; more wait.
 const maxCalls = 256

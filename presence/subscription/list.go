@@ -158,7 +158,7 @@ func bare(u sipx.URI) string {
 // HandleResponse takes the outcome of the NOTIFY of a list.
 func (n *listNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
 	d := n.dialog
-	verdict, pause := judge(res, err)
+	verdict, pause := d.judge(res, err, n.sentAt)
 	d.mu.Lock()
 	verdict = d.again(verdict, pause, n.sentAt)
 	if verdict == notNow || verdict == missed {

@@ -123,6 +123,13 @@ func (d *Dialog) drain() {
 	}
 }
 
+// silence is how often a dialog asks whether it may go on.
+const silence = time.Second
+
+func (r *Registry) maySpeak(since time.Time) bool {
+	return r.cfg.MaySpeak == nil || r.cfg.MaySpeak(since)
+}
+
 // reliableWindow is how many NOTIFYs of a dialog may be under way over a connection.
 const reliableWindow = 32
 
@@ -143,6 +150,12 @@ func (d *Dialog) room() bool {
 // nextNotify makes the next NOTIFY that may leave now, or returns nil. d.mu is
 // held.
 func (d *Dialog) nextNotify() (*notification, sipx.ResponseHandler) {
+	if (d.due != nil || d.state == dialogEnding) && !d.registry.maySpeak(time.Now()) {
+		if d.wake == nil {
+			d.wakeAfter(silence, false)
+		}
+		return nil, nil
+	}
 	switch d.state {
 	case dialogActive:
 		if d.pausing || d.held {

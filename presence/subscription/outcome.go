@@ -12,7 +12,7 @@ import (
 // NOTIFY of one resource.
 func (w *Watch) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
 	d := w.dialog
-	verdict, pause := judge(res, err)
+	verdict, pause := d.judge(res, err, w.sentAt)
 	d.mu.Lock()
 	w.underWay = false
 	again := w.again
@@ -113,6 +113,15 @@ const (
 	silent                     // no answer in time
 	gone                       // the watcher is
 )
+
+// judge is judge for a NOTIFY of this dialog. What became of one that was under way when
+// nothing might leave says nothing of the watcher.
+func (d *Dialog) judge(res *sipx.Response, err error, sentAt int64) (verdict, time.Duration) {
+	if err != nil && !errors.Is(err, sipx.ErrFlowClosed) && !errors.Is(err, sipx.ErrTooLarge) && !d.registry.maySpeak(time.Unix(0, sentAt)) {
+		return missed, 0
+	}
+	return judge(res, err)
+}
 
 // judge tells what an outcome means (RFC 6665 §4.2.2, RFC 5057 §5.1), and how
 // long to wait where it is notNow.

@@ -25,6 +25,9 @@ type Config struct {
 	Events Events       // what the host is told
 	NAT    NATMode      // where NOTIFYs over UDP go; default: auto
 	Logger *slog.Logger // default: silent; its handler must not block
+	// MaySpeak reports whether NOTIFYs might leave all the time since then: one of several
+	// registries that speak for each other is silent at times. What is due waits. nil: always.
+	MaySpeak func(since time.Time) bool
 
 	Node          string         // where a host has several registries that share what they hold: ends the tags of this one's dialogs, after a dot
 	MaxWatches    int            // resources watched over all dialogs, fetches included; default 200,000

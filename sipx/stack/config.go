@@ -38,9 +38,10 @@ type Config struct {
 	Logger *slog.Logger
 
 	// MaySend, if it is not nil, is asked before anything is written to a socket, what is
-	// sent again included: while it reports false nothing leaves. Requests then fail with
-	// sipx.ErrStackClosed, and connections are closed. It is for one of several machines
-	// that speak for each other. It must not block; any goroutine may call it.
+	// sent again included: while it reports false nothing leaves but responses of 503 and
+	// answers to pings, which promise nothing. Requests then fail with sipx.ErrStackClosed,
+	// and a connection that anything else is to be written to is closed. It is for one of
+	// several machines that speak for each other. It must not block; any goroutine may call it.
 	MaySend func() bool
 
 	// MaxHandlers bounds the requests that are handled at once; 256.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -310,7 +311,7 @@ func (c *conn) write() {
 		c.mu.Unlock()
 		_ = c.net.SetWriteDeadline(time.Now().Add(c.stack.cfg.WriteTimeout))
 		err := sipx.ErrStackClosed
-		if c.stack.maySend() {
+		if c.stack.maySend() || !slices.ContainsFunc(batch, func(b *buffer) bool { return !mayAlways(b) }) {
 			err = c.codec.write(batch)
 		}
 		for _, buf := range batch {

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -248,3 +249,8 @@ func (s *Stack) flowClosed(f sipx.Flow) {
 
 // maySend reports whether anything may leave now.
 func (s *Stack) maySend() bool { return s.cfg.MaySend == nil || s.cfg.MaySend() }
+
+// mayAlways reports whether a message may leave whatever Config.MaySend says.
+func mayAlways(b *buffer) bool {
+	return bytes.HasPrefix(b.b, []byte("SIP/2.0 503 ")) || string(b.b) == "\r\n" || bytes.HasPrefix(b.b, []byte(pongMark))
+}

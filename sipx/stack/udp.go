@@ -222,12 +222,14 @@ type failure struct {
 func (k *socket) transmit(all []outgoing) (failed []failure) {
 	list := all
 	if !k.stack.maySend() {
+		list = nil
 		for _, d := range all {
 			if d.call != nil {
 				failed = append(failed, failure{d.call, sipx.ErrStackClosed})
+			} else if mayAlways(d.buf) {
+				list = append(list, d)
 			}
 		}
-		list = nil
 	}
 	for len(list) > 0 {
 		n, err := k.writeBatch(list[:min(len(list), maxBatch)])
