@@ -79,7 +79,7 @@ func dialectOfRule(r publication.Rule) *Dialect {
 // saysBluStar reports whether a body has an aa:blustar element, whatever its
 // prefix: a document may declare the namespace and not use it.
 func saysBluStar(body []byte) bool {
-	const namespace = "/presence/blustar/2011" // in all three spellings
+	const namespace = "blustar/2011" // in all three spellings
 	return bytes.Contains(body, []byte(namespace)) &&
 		(bytes.Contains(body, []byte(":blustar")) || bytes.Contains(body, []byte("<blustar")))
 }

@@ -17,6 +17,9 @@ type Field struct {
 // read, so that a Header holds long names only.
 type Header []Field
 
+// sameName compares names of fields.
+func sameName(a, b string) bool { return len(a) == len(b) && strings.EqualFold(a, b) }
+
 // Get returns the first value of name, or "".
 func (h Header) Get(name string) string {
 	v, _ := h.Lookup(name)
@@ -26,7 +29,7 @@ func (h Header) Get(name string) string {
 // Lookup returns the first value of name and whether there is one.
 func (h Header) Lookup(name string) (string, bool) {
 	for i := range h {
-		if len(h[i].Name) == len(name) && strings.EqualFold(h[i].Name, name) {
+		if sameName(h[i].Name, name) {
 			return h[i].Value, true
 		}
 	}
@@ -37,7 +40,7 @@ func (h Header) Lookup(name string) (string, bool) {
 func (h Header) Values(name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for i := range h {
-			if strings.EqualFold(h[i].Name, name) && !yield(h[i].Value) {
+			if sameName(h[i].Name, name) && !yield(h[i].Value) {
 				return
 			}
 		}

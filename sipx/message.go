@@ -64,13 +64,13 @@ func NewRequest(method, uri string, h Header, body []byte) (*Request, error) {
 			return nil, Errorf(400, "bad header field")
 		}
 		switch {
-		case strings.EqualFold(f.Name, "From"):
+		case sameName(f.Name, "From"):
 			from.set(f.Value)
-		case strings.EqualFold(f.Name, "To"):
+		case sameName(f.Name, "To"):
 			to.set(f.Value)
-		case strings.EqualFold(f.Name, "Call-ID"):
+		case sameName(f.Name, "Call-ID"):
 			callID.set(f.Value)
-		case strings.EqualFold(f.Name, "CSeq"):
+		case sameName(f.Name, "CSeq"):
 			cseq.set(f.Value)
 		default:
 			kept = append(kept, f)

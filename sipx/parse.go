@@ -141,7 +141,7 @@ func headEnd(data []byte) int {
 func cutBody(h Header, rest []byte) ([]byte, error) {
 	length, seen := len(rest), false
 	for _, f := range h {
-		if name := longName(f.Name); len(name) != len("Content-Length") || !strings.EqualFold(name, "Content-Length") {
+		if !sameName(longName(f.Name), "Content-Length") {
 			continue
 		}
 		n, err := strconv.ParseUint(f.Value, 10, 31)

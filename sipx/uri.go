@@ -221,9 +221,12 @@ func isToken(s string) bool {
 }
 
 func isTokenByte(c byte) bool {
+	if 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' {
+		return true
+	}
 	switch c {
 	case '-', '.', '!', '%', '*', '_', '+', '`', '\'', '~':
 		return true
 	}
-	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9'
+	return false
 }

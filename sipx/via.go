@@ -120,7 +120,7 @@ func (r *Request) Arrived(f Flow) (reply netip.AddrPort, err error) {
 	r.Flow = f
 	at := -1
 	for i := range r.Header {
-		if strings.EqualFold(r.Header[i].Name, "Via") {
+		if sameName(r.Header[i].Name, "Via") {
 			at = i
 			break
 		}

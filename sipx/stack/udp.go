@@ -19,7 +19,7 @@ const (
 	flushAt = 32
 	// flushAnswersAt is the same for answers, while more requests wait: their
 	// senders are closer.
-	flushAnswersAt = 8
+	flushAnswersAt = 16
 	// maxUnsent is how many datagrams wait in a queue before whoever adds to it
 	// waits for the system to take some.
 	maxUnsent = 4096

@@ -91,7 +91,11 @@ func (s *server) open(ctx context.Context, join Join) (err error) {
 	cfg.Sender, cfg.Directory, cfg.Guard, cfg.Policy = s.stack, s.backends.directory, guard, s.backends.policy
 	cfg.Lines, cfg.Calendar, cfg.External = s.sources.Lines, s.sources.Calendar, s.sources.External
 	cfg.Forward = s.forwards
-	cfg.Hooks = s.metrics.Hooks(presence.Hooks{Changed: s.stream.Changed})
+	var hooks presence.Hooks
+	if c.HTTP.Listen != "" {
+		hooks.Changed = s.stream.Changed // for who looks at the console
+	}
+	cfg.Hooks = s.metrics.Hooks(hooks)
 	cfg.Logger = log
 	if s.nodes != nil {
 		cfg.Store, cfg.Sender = s.nodes, s.nodes.Sender(s.stack)
