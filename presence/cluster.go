@@ -87,6 +87,7 @@ type cluster struct {
 	held    map[entry]Record
 	lost    map[entry]chan struct{} // another node was faster; closed once its record is here
 	heirs   map[string]string
+	adopted map[string]bool    // of nodes, that this one is the heir of: their dialogs are here
 	passes  map[*pass]struct{} // under way
 	taking  int                // adoptions that have not ended
 	queue   []Record           // that were held, to be applied
@@ -115,7 +116,8 @@ func newCluster(s *Server) *cluster {
 	return &cluster{
 		server: s, store: store, node: store.Node(),
 		records: make(map[recordKey]*replica), held: make(map[entry]Record),
-		lost: make(map[entry]chan struct{}), passes: make(map[*pass]struct{}), heirs: make(map[string]string),
+		lost: make(map[entry]chan struct{}), passes: make(map[*pass]struct{}),
+		heirs: make(map[string]string), adopted: make(map[string]bool),
 	}
 }
 

@@ -2,6 +2,7 @@ package presence_test
 
 import (
 	"bytes"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -134,4 +135,67 @@ func TestClusterHostile(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 489, res.Status)
 	})
+}
+
+// A second node dies while its heir reads what the first one had: each dialog goes on once,
+// with both of its records, so that the next heir has it too (BSX-12).
+func TestClusterTwoDeathsAtOnce(t *testing.T) {
+	for _, kind := range []string{"dialog", "turn"} { // the first of the second node's that is read after its death
+		t.Run(kind, func(t *testing.T) { bubble(t, func(t *testing.T) { twoDeaths(t, kind) }) })
+	}
+}
+
+func twoDeaths(t *testing.T, kind string) {
+	s := newSite(t, "a", "b", "c", "d")
+	c := s.nodes["c"]
+	var all []*sub
+	for i, name := range []string{"tom", "ann", "bob"} {
+		e := s.nodes[[]string{"a", "b", "b"}[i]].client(name, "192.0.2."+string(rune('1'+i)))
+		own, res := e.subscribe("sip:" + name + "@example.com")
+		require.Equal(t, 200, res.Status)
+		require.Equal(t, 200, e.status("", "busy", name).Status)
+		watch, _ := e.subscribe("sip:tom@example.com")
+		all = append(all, own, watch)
+	}
+	settle()
+	s.kill("a")
+	s.kill("b")
+	heir, dead := s.hub.nodes["c"], false
+	heir.reads = func(r presence.Record) {
+		if r.Kind == kind && r.Node == "b" && !dead {
+			dead = true
+			s.hub.mu.Lock()
+			revision := s.hub.write("c", []presence.Write{{Kind: presence.KindHeir, Key: "b", Value: []byte("c")}})[0]
+			s.hub.mu.Unlock()
+			for heir.seen.Load() < revision {
+				runtime.Gosched()
+			}
+		}
+	}
+	s.inherit("a", "c")
+	time.Sleep(2 * presence.ResumeSpread)
+	require.Len(t, c.server.Subscriptions(), len(all))
+	records := make(map[string]int)
+	s.hub.mu.Lock()
+	for key := range s.hub.records {
+		records[key[0]]++
+	}
+	s.hub.mu.Unlock()
+	require.Equal(t, len(all), records["dialog"])
+	require.Equal(t, len(all), records["turn"])
+	last := make(map[string]uint32)
+	for _, n := range c.net.take() {
+		require.Equal(t, "busy", n.shown(t).blustar)
+		require.Greater(t, n.CSeq, last[n.CallID])
+		last[n.CallID] = n.CSeq
+	}
+
+	s.kill("c")
+	s.inherit("c", "d")
+	time.Sleep(time.Minute)
+	require.Len(t, s.nodes["d"].server.Clients(), 3)
+	require.Len(t, s.nodes["d"].server.Subscriptions(), len(all))
+	for _, n := range s.nodes["d"].net.take() {
+		require.Equal(t, "busy", n.shown(t).blustar, "nobody is signed out")
+	}
 }

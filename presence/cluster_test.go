@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,10 +38,12 @@ type nodeStore struct {
 	*hub
 	name   string
 	dead   bool
-	away   bool          // the store cannot be reached
-	silent time.Time     // until when that was so
-	loses  bool          // its writes are done, but it hears of an error
-	gate   chan struct{} // its writes wait until it is closed; nil: they do not
+	away   bool                  // the store cannot be reached
+	silent time.Time             // until when that was so
+	loses  bool                  // its writes are done, but it hears of an error
+	gate   chan struct{}         // its writes wait until it is closed; nil: they do not
+	reads  func(presence.Record) // is told of each record that Load reads; may be nil
+	seen   atomic.Uint64         // the last revision that Watch has told
 	answer func(ctx context.Context, message []byte) []byte
 }
 
@@ -79,6 +82,9 @@ func (n *nodeStore) Load(ctx context.Context, f func(presence.Record) error) err
 	for _, r := range all {
 		if !r.Expires.IsZero() && !r.Expires.After(time.Now()) {
 			continue
+		}
+		if n.reads != nil {
+			n.reads(r)
 		}
 		if err := f(r); err != nil {
 			return err
@@ -149,6 +155,7 @@ func (n *nodeStore) Watch(ctx context.Context, after uint64, kinds []string, f f
 			if after = r.Revision; slices.Contains(kinds, r.Kind) {
 				f(r)
 			}
+			n.seen.Store(after)
 		}
 		if len(list) > 0 {
 			continue

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/openblustar/blustar/internal/backoff"
@@ -113,9 +114,11 @@ func (c *cluster) adopt() {
 	}
 }
 
+// inherit takes over what belonged to those who are dead now. Who dies meanwhile is another
+// adoption's: what is read of a node is all of it, and is read once.
 func (c *cluster) inherit(in *inventory) error {
 	s := c.server
-	mine := func(node string) bool { return node != c.node && c.holder(node) == c.node }
+	dead, mine := c.leftHere()
 	left := make(map[string]bool)
 	owners := make(map[string]string) // of dialogs, by the key of their records
 	if err := s.cfg.Store.Load(s.ctx, func(r Record) error {
@@ -123,7 +126,7 @@ func (c *cluster) inherit(in *inventory) error {
 		case kindLeft:
 			left[r.Key] = true
 		case kindDialog, kindTurn:
-			if mine(r.Node) {
+			if mine[r.Node] {
 				owners[r.Key] = r.Node
 				return in.take(r)
 			}
@@ -135,17 +138,20 @@ func (c *cluster) inherit(in *inventory) error {
 	var entries []entry
 	c.mu.Lock()
 	for _, r := range c.records {
-		if heir := c.holderLocked(r.node); !r.gone && r.node != c.node && heir == c.node {
+		if !r.gone && dead[r.node] {
 			entries = append(entries, r.entry)
 		}
 	}
 	c.mu.Unlock()
 	if len(entries)+len(in.dialogs)+len(in.turns) == 0 {
-		return nil
+		return nil // and nothing comes of the dead any more
 	}
 	if err := c.begin(s.ctx, in); err != nil {
 		return err
 	}
+	c.mu.Lock()
+	maps.Copy(c.adopted, mine)
+	c.mu.Unlock()
 	for _, e := range entries {
 		switch e := e.(type) {
 		case publicationEntry:
@@ -174,6 +180,24 @@ func (c *cluster) inherit(in *inventory) error {
 	s.cfg.Logger.Info("taken over from another node", "publications", len(in.publications), "clients", len(in.adopted),
 		"subscriptions", len(in.restored), "left out", in.bad)
 	return nil
+}
+
+// leftHere returns the nodes whose heir this one is, and those of them whose dialogs are
+// not here yet.
+func (c *cluster) leftHere() (dead, mine map[string]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	dead, mine = make(map[string]bool), make(map[string]bool)
+	for node := range c.heirs {
+		if node == c.node || c.holderLocked(node) != c.node {
+			continue
+		}
+		dead[node] = true
+		if !c.adopted[node] {
+			mine[node] = true
+		}
+	}
+	return dead, mine
 }
 
 // leave tells the heir that everything is in the store.
