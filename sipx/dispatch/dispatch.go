@@ -26,6 +26,11 @@ import (
 type Config struct {
 	Running int // jobs that run at once; 256
 	Waiting int // jobs that wait for their turn; 4096
+	// Poll, where it is set, is called by the goroutines that run jobs, after every
+	// few of them and before one waits for more: by one or several at once, with
+	// nothing locked. It looks for work, and submits it. While goroutines keep all
+	// processors busy, the runtime looks at the network every 10 ms only.
+	Poll func()
 }
 
 // Job is one request to be handled.
@@ -93,6 +98,9 @@ type lane struct {
 	jobs []Job // those after it
 	next *lane // in a queue
 }
+
+// pollEvery is after how many jobs a goroutine polls.
+const pollEvery = 8
 
 // maxFree bounds the lanes that are kept to be used again.
 const maxFree = 256
@@ -259,14 +267,31 @@ func (d *Dispatcher) work(more chan struct{}) {
 		l := d.turn.pop()
 		d.send()
 		d.mu.Unlock()
-		for l != nil {
-			l = d.step(l)
+		for n := 1; l != nil; n++ {
+			if l = d.step(l); l == nil || n%pollEvery == 0 {
+				l = d.poll(l)
+			}
 		}
 		if !d.rest(more) {
 			return
 		}
 		<-more
 	}
+}
+
+// poll looks for work, and returns the lane whose turn is next: l, where that is one.
+func (d *Dispatcher) poll(l *lane) *lane {
+	if d.cfg.Poll == nil {
+		return l
+	}
+	d.cfg.Poll()
+	if l == nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		l = d.turn.pop()
+		d.send()
+	}
+	return l
 }
 
 // rest has a goroutine wait for work, and reports false where enough of them do.

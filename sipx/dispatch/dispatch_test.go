@@ -160,3 +160,38 @@ func TestGoexit(t *testing.T) {
 		require.True(t, ran)
 	})
 }
+
+// What Poll finds is done like any other job, by who looked or by another; each few jobs
+// of a long row somebody looks.
+func TestPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d *dispatch.Dispatcher
+		var mu sync.Mutex
+		done, polls, found := 0, 0, false
+		job := dispatch.Job{Lane: lane("a"), Task: dispatch.TaskFunc(func() {
+			mu.Lock()
+			defer mu.Unlock()
+			done++
+		})}
+		d = dispatch.New(dispatch.Config{Poll: func() {
+			mu.Lock()
+			polls++
+			first := !found
+			found = true
+			mu.Unlock()
+			if first {
+				for range 3 {
+					require.True(t, d.Submit(job))
+				}
+			}
+		}})
+		for range 100 { // of one lane: one after another
+			require.True(t, d.Submit(job))
+		}
+		d.Start()
+		synctest.Wait()
+		require.Equal(t, 103, done)
+		require.Greater(t, polls, 100/10)
+		require.NoError(t, d.Stop(t.Context()))
+	})
+}

@@ -75,12 +75,12 @@ func Listen(cfg Config) (*Stack, error) {
 		lines:      logqueue.New(cfg.Logger),
 		advertised: advertised,
 		name:       token(9),
-		jobs:       dispatch.New(dispatch.Config{Running: cfg.MaxHandlers, Waiting: cfg.MaxWaiting}),
 		rates:      newRates(cfg.SourceRate),
 		pending:    newPending(cfg.MaxPending),
 		done:       make(chan struct{}),
 	}
 	s.log = s.lines.Logger()
+	s.jobs = dispatch.New(dispatch.Config{Running: cfg.MaxHandlers, Waiting: cfg.MaxWaiting, Poll: s.poll})
 	s.conns.init(cfg.MaxConnections)
 	s.names.init()
 	var failed []error
@@ -127,6 +127,13 @@ func Listen(cfg Config) (*Stack, error) {
 	}
 	s.wg.Go(s.turnWheels)
 	return s, nil
+}
+
+// poll works on the datagrams that wait in the sockets.
+func (s *Stack) poll() {
+	for _, k := range s.sockets {
+		k.poll()
+	}
 }
 
 // fixed reports whether peers reach f, on which the stack listens, at one address.

@@ -27,8 +27,8 @@ const (
 	maxBatch = 64
 )
 
-// socket is a UDP socket. One goroutine reads it and works on what came. What is
-// to be sent goes through a queue, so that the messages of a change that many
+// socket is a UDP socket. One goroutine reads it and works on what came; while there
+// are jobs, those who do them look as well. What is to be sent goes through a queue, so that the messages of a change that many
 // watch leave with few system calls: it is emptied by a goroutine of its own, or
 // by whoever makes it long.
 type socket struct {
@@ -36,8 +36,10 @@ type socket struct {
 	conn  *net.UDPConn
 	local netip.AddrPort
 	via   []byte // "SIP/2.0/UDP host:port;branch=", where it is always the same
-	in    reader
 	out   writer
+
+	reading sync.Mutex // held from a read until what it brought was worked on
+	in      reader
 
 	mu      sync.Mutex
 	queue   []outgoing
@@ -92,7 +94,6 @@ func addrPort(a net.Addr) netip.AddrPort {
 
 // receive reads the socket until it is closed.
 func (k *socket) receive() {
-	s := k.stack
 	defer close(k.wake) // nobody sends after it
 	for {
 		list, err := k.read()
@@ -101,20 +102,34 @@ func (k *socket) receive() {
 				return
 			}
 			// What else a UDP socket reports is about a datagram sent earlier.
-			s.log.Debug("reading datagram", "error", err)
+			k.stack.log.Debug("reading datagram", "error", err)
 			continue
 		}
-		for _, d := range list {
-			s.stats.bytesIn.Add(uint64(len(d.data)))
-			if len(d.data) < 20 { // no message; a keep-alive (RFC 5626 §4.4.2)
-				continue
-			}
-			flow := sipx.Flow{Transport: "udp", Local: k.local, Remote: d.from}
-			s.receive(flow, way{socket: k, to: d.from}, d.data)
-		}
+		k.handle(list)
+		k.reading.Unlock()
 		// Under load more has come by the time that the others had their turn. To
 		// look for it costs less than to be woken.
 		runtime.Gosched()
+	}
+}
+
+// poll is receive for what has come by now, where nobody else is at it.
+func (k *socket) poll() {
+	if k.reading.TryLock() {
+		k.handle(k.come())
+		k.reading.Unlock()
+	}
+}
+
+// handle works on datagrams. The socket is locked for reading.
+func (k *socket) handle(list []incoming) {
+	for _, d := range list {
+		k.stack.stats.bytesIn.Add(uint64(len(d.data)))
+		if len(d.data) < 20 { // no message; a keep-alive (RFC 5626 §4.4.2)
+			continue
+		}
+		flow := sipx.Flow{Transport: "udp", Local: k.local, Remote: d.from}
+		k.stack.receive(flow, way{socket: k, to: d.from}, d.data)
 	}
 }
 

@@ -87,23 +87,52 @@ func (k *socket) init() error {
 	})
 }
 
-// read waits for datagrams. What it returns is good until it is called again.
+// read waits for datagrams, and returns with k.reading locked unless there is an error.
+// What it returns is good until k.reading is unlocked.
 func (k *socket) read() ([]incoming, error) {
-	in := &k.in
+	err := k.in.raw.Read(func(fd uintptr) bool {
+		k.reading.Lock()
+		if k.in.receive(fd) {
+			return true
+		}
+		k.reading.Unlock() // and wait
+		return false
+	})
+	if err == nil && k.in.errno != 0 {
+		err = k.in.errno
+		k.reading.Unlock()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return k.in.datagrams(), nil
+}
+
+// come returns the datagrams that have come, without waiting for any. k.reading is
+// locked.
+func (k *socket) come() (list []incoming) {
+	_ = k.in.raw.Control(func(fd uintptr) {
+		if k.in.receive(fd) && k.in.errno == 0 {
+			list = k.in.datagrams()
+		}
+	})
+	return list
+}
+
+// receive makes one system call, and reports false where nothing has come.
+func (in *reader) receive(fd uintptr) bool {
 	for i := range in.hdrs {
 		in.hdrs[i].hdr.Namelen = unix.SizeofSockaddrInet6
 	}
-	if err := in.raw.Read(in.call); err != nil {
-		return nil, err
-	}
-	if in.errno != 0 {
-		return nil, in.errno
-	}
+	return in.call(fd)
+}
+
+func (in *reader) datagrams() []incoming {
 	for i := range in.got {
 		at := i * maxDatagram
 		in.list[i] = incoming{in.addr(i), in.data[at : at+int(in.hdrs[i].n)]}
 	}
-	return in.list[:in.got], nil
+	return in.list[:in.got]
 }
 
 // writeBatch sends at most maxBatch datagrams and returns how many of them; an

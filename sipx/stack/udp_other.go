@@ -18,15 +18,20 @@ func (k *socket) init() error {
 	return nil
 }
 
-// read waits for datagrams. What it returns is good until it is called again.
+// read waits for datagrams, and returns with k.reading locked unless there is an error.
+// What it returns is good until k.reading is unlocked.
 func (k *socket) read() ([]incoming, error) {
 	n, from, err := k.conn.ReadFromUDPAddrPort(k.in.data[:])
 	if err != nil {
 		return nil, err
 	}
+	k.reading.Lock()
 	k.in.list[0] = incoming{netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), k.in.data[:n]}
 	return k.in.list[:], nil
 }
+
+// come returns nothing: read alone can ask this system.
+func (k *socket) come() []incoming { return nil }
 
 // writeBatch sends datagrams and returns how many; an error is about the one after
 // those.
