@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -51,7 +53,7 @@ func (discard) Respond(*sipx.Response) error { return nil }
 // BenchmarkFanOut measures PUBLISH → NOTIFY through the engine alone. ns/notify
 // and allocs/notify count the whole PUBLISH with its NOTIFYs.
 func BenchmarkFanOut(b *testing.B) {
-	for _, watchers := range []int{1, 10, 100, 1000} {
+	for _, watchers := range []int{1, 10, 100, 1000, 10_000} {
 		b.Run(strconv.Itoa(watchers), func(b *testing.B) {
 			server, sender := engine(b, 1)
 			for i := range watchers {
@@ -115,23 +117,65 @@ func BenchmarkSubscribe(b *testing.B) {
 	}
 }
 
-// BenchmarkIdleSubscription measures what 100,000 idle subscriptions hold, ten
-// watchers to a presentity.
+// BenchmarkUsers measures a PUBLISH with its NOTIFY to one watcher, in turn of each of many
+// users, by as many goroutines as there are processors: with -cpu 1,2,4,8 it shows what
+// they wait for each other.
+func BenchmarkUsers(b *testing.B) {
+	for _, users := range []int{1000, 10_000, 100_000} {
+		b.Run(strconv.Itoa(users), func(b *testing.B) {
+			server, sender := engine(b, users)
+			etags := make([]string, users)
+			for i := range users {
+				user := "u" + strconv.Itoa(i)
+				server.ServeSIP(b.Context(), discard{}, benchRequest("SUBSCRIBE", i, user, "", "Expires: 300"))
+				rec := &sipxtest.Recorder{}
+				server.ServeSIP(b.Context(), rec, benchRequest("PUBLISH", i, user, bluStarBody("busy", ""), "Expires: 3600", "Content-Type: application/pidf+xml"))
+				require.Equal(b, 200, rec.Response().Status)
+				etags[i] = etag(rec.Response())
+			}
+			before := sender.Sent()
+			var turn atomic.Int64
+			b.ReportAllocs()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					n := int(turn.Add(1))
+					i, round := n%users, n/users
+					server.ServeSIP(b.Context(), discard{}, benchRequest("PUBLISH", i, "u"+strconv.Itoa(i), bluStarBody("busy", strconv.Itoa(round+1)),
+						"Expires: 3600", "Content-Type: application/pidf+xml", "SIP-If-Match: "+etags[i]))
+				}
+			})
+			require.GreaterOrEqual(b, sender.Sent()-before, int64(b.N)-int64(users)) // one NOTIFY may tell of two changes
+		})
+	}
+}
+
+// BenchmarkIdleSubscription measures what idle subscriptions hold and cost to make, ten
+// to a user who has published.
 func BenchmarkIdleSubscription(b *testing.B) {
-	const n = 100_000
-	for b.Loop() {
-		server, _ := engine(b, n/10)
-		for i := range n / 10 {
-			server.ServeSIP(b.Context(), discard{}, benchRequest("PUBLISH", i, "u"+strconv.Itoa(i), bluStarBody("busy", ""), "Expires: 3600", "Content-Type: application/pidf+xml"))
-			server.ServeSIP(b.Context(), discard{}, benchRequest("SUBSCRIBE", i, "u"+strconv.Itoa(i), "", "Expires: 0"))
-		}
-		before := heap()
-		for i := range n {
-			server.ServeSIP(b.Context(), discard{}, benchRequest("SUBSCRIBE", i, "u"+strconv.Itoa(i/10), "", "Expires: 300"))
-		}
-		b.ReportMetric(float64(heap()-before)/n, "B/subscription")
-		require.Equal(b, n, server.Stats().Subscriptions)
-		require.NoError(b, server.Shutdown(b.Context()))
+	for _, n := range []int{10_000, 100_000, 1_000_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			if testing.Short() && n > 100_000 {
+				b.Skip("takes a gigabyte")
+			}
+			for b.Loop() {
+				server, _ := engine(b, n/10)
+				for i := range n / 10 {
+					server.ServeSIP(b.Context(), discard{}, benchRequest("PUBLISH", i, "u"+strconv.Itoa(i), bluStarBody("busy", ""), "Expires: 3600", "Content-Type: application/pidf+xml"))
+					server.ServeSIP(b.Context(), discard{}, benchRequest("SUBSCRIBE", i, "u"+strconv.Itoa(i), "", "Expires: 0"))
+				}
+				before, start := heap(), time.Now()
+				for i := range n {
+					req := benchRequest("SUBSCRIBE", i, "u"+strconv.Itoa(i/10), "", "Expires: 300")
+					req.Flow = udp(fmt.Sprintf("192.0.2.%d:5060", i%200)) // no source may have half of all
+					server.ServeSIP(b.Context(), discard{}, req)
+				}
+				b.ReportMetric(float64(time.Since(start).Nanoseconds())/float64(n), "ns/subscription")
+				b.ReportMetric(float64(heap()-before)/float64(n), "B/subscription")
+				require.Equal(b, n, server.Stats().Subscriptions)
+				require.NoError(b, server.Shutdown(b.Context()))
+			}
+		})
 	}
 }
 
