@@ -109,11 +109,12 @@ const (
 	moved                  // read or kept somewhere else
 )
 
-// loose is a child that was taken for a field although its namespace is another one.
+// loose is a child that was taken for a field although its namespace is another one, or it says nothing.
 type loose struct {
-	bit  uint64
-	mark mark
-	n    int
+	bit   uint64
+	mark  mark
+	n     int
+	empty bool // it says nothing
 }
 
 // In says that the children that follow are in a namespace, which is written with a prefix unless that is taken. Without

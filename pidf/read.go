@@ -172,7 +172,7 @@ func (f *Fields) claim(once, occupied bool) bool {
 	if once && (occupied || f.seen&bit != 0) {
 		i := -1
 		if !otherwise {
-			i = slices.IndexFunc(f.loose, func(l loose) bool { return l.bit == bit })
+			i = slices.IndexFunc(f.loose, func(l loose) bool { return l.bit == bit && !(l.empty && d.saysNothing()) })
 		}
 		if i < 0 {
 			d.warn("a second one kept as an extension")
@@ -184,12 +184,21 @@ func (f *Fields) claim(once, occupied bool) bool {
 	}
 	if otherwise {
 		if once {
-			f.loose = append(f.loose, loose{bit, d.mark(), f.n})
+			f.loose = append(f.loose, loose{bit, d.mark(), f.n, false})
 		}
 		d.warn("taken for an element of the namespace that it belongs to")
 	}
 	f.seen |= bit
 	return true
+}
+
+// saysNothing reports whether the current child is a text that is empty.
+func (d *decoder) saysNothing() bool {
+	m := d.mark()
+	s, ok := d.text()
+	d.warnings = d.warnings[:m.warnings]
+	d.rewind(m)
+	return ok && markup.Trim(s) == ""
 }
 
 // displace makes an extension of a child that was taken for a field, and returns to the current one.
@@ -381,7 +390,7 @@ func (f *Fields) readLeaf(name string, nth int, v any, r Rule, values []string) 
 		f.x.dropLeaf(name)
 	}
 	if nth == 0 && r&Raw == 0 && isEmpty(v) {
-		f.loose = append(f.loose, loose{f.bit(), m, f.n}) // until one comes that says something
+		f.loose = append(f.loose, loose{f.bit(), m, f.n, true}) // until one comes that says something
 	}
 	f.settle(name)
 	return true
