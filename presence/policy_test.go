@@ -445,6 +445,34 @@ func TestBlockedTellsNothing(t *testing.T) {
 	})
 }
 
+// BSX-16: who sees whether a user is busy sees not even that something else has changed:
+// of two documents the bytes are the same.
+func TestBusyOrNotTellsNoMore(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, func(c *presence.Config) {
+			c.Policy = judge(func(presence.Watcher, directory.Entry) consolidation.Sight { return consolidation.SightBusyOrNot })
+		})
+		tom := w.client("tom", "192.0.2.8")
+		require.Equal(t, 200, tom.status("", "available", "").Status)
+		for _, e := range []*endpoint{w.client("ann", "192.0.2.30"), w.standard("ann", "192.0.2.31")} {
+			fetch := func() string {
+				s, _ := e.subscribe("sip:tom@example.com", "Expires: 0")
+				return string(s.one().Body)
+			}
+			before := fetch()
+			for i := range 3 {
+				time.Sleep(time.Minute)
+				require.Equal(t, 200, tom.status("", "available", fmt.Sprint(wordNote, i)).Status)
+				require.NoError(t, w.server.Feed().SetLine(t.Context(), "2719", presence.LineState{State: aa.LineIdle, Forward: fmt.Sprint(wordForward, i)}))
+				require.Equal(t, before, fetch())
+			}
+			require.Equal(t, 200, tom.status("", "busy", "").Status)
+			require.NotEqual(t, before, fetch())
+			require.Equal(t, 200, tom.status("", "available", "").Status)
+		}
+	})
+}
+
 // A change of policy while somebody begins to watch is not missed.
 func TestPolicyChangesMeanwhile(t *testing.T) {
 	bubble(t, func(t *testing.T) {

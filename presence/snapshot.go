@@ -29,6 +29,7 @@ type snapshot struct {
 	versions [views]uint32 // each rises when those watchers see a change, not with timestamps alone
 	entity   string        // preferred address
 	at       time.Time
+	since    time.Time // when what busy-or-not watchers see has begun, as far as is known
 	state    consolidation.State
 	result   consolidation.Result
 	said     []*publication.Contribution // what is published; Standard watchers are shown its tuples
@@ -72,8 +73,12 @@ const maxKept = 16
 // may be nil. It asks the rules of the host.
 func (n *snapshot) judge(before *snapshot) {
 	n.result = consolidation.Consolidate(n.server.cfg.Rules, &n.state, n.at)
+	n.since = n.at
 	if before == nil {
 		return
+	}
+	if n.result.Status.BusyOrNot() == before.result.Status.BusyOrNot() && n.state.Services == before.state.Services {
+		n.since = before.since
 	}
 	n.versions = before.versions
 	switch {
@@ -308,7 +313,7 @@ func (n *snapshot) document(v subscription.View, page *page) *pidf.Presence {
 	}
 	doc := page.sheet.Document(&n.state, n.result, at, consolidation.Options{
 		Entity: n.entity, Sight: sight, Standard: isStandard(v),
-		AllStatuses: n.server.cfg.AllStatuses, NextAppointment: n.server.cfg.NextAppointment,
+		AllStatuses: n.server.cfg.AllStatuses, NextAppointment: n.server.cfg.NextAppointment, Since: n.since,
 	})
 	if isStandard(v) && sight < consolidation.SightBusyOrNot {
 		doc.Tuples = appendPublished(doc.Tuples, n.said)

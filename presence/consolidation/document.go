@@ -41,6 +41,9 @@ type Options struct {
 	AllStatuses bool
 	// NextAppointment shows the next appointment where none is running.
 	NextAppointment bool
+	// Since is when what SightBusyOrNot sees has begun; zero for now. When something was
+	// published would tell more than that.
+	Since time.Time
 }
 
 // noteLang is the language tag that the document prints everywhere.
@@ -60,7 +63,7 @@ func (d *Sheet) Document(state *State, result Result, now time.Time, o Options) 
 	case SightBlocked, SightRefused:
 		state, result = &State{}, Result{Status: StatusUnknown}
 	case SightBusyOrNot:
-		state, result = busyOrNot(state, result)
+		state, result = busyOrNot(state, result, o.Since)
 	case SightNoLines:
 		state, result = withoutLines(state, result)
 	}
@@ -139,28 +142,27 @@ func asPublished(doc *pidf.Presence, now time.Time, s Sight) (values []pidf.Choi
 	return values, notes
 }
 
+// BusyOrNot is s as SightBusyOrNot sees it: available, busy, signed out or unknown.
+func (s Status) BusyOrNot() Status {
+	switch s {
+	case StatusAvailable, StatusSignedOut, StatusUnknown:
+		return s
+	}
+	return StatusBusy
+}
+
 // busyOrNot leaves of a user whether they can be disturbed.
-func busyOrNot(state *State, result Result) (*State, Result) {
-	r := Result{Status: result.Status}
+func busyOrNot(state *State, result Result, since time.Time) (*State, Result) {
+	r := Result{Status: result.Status.BusyOrNot()}
 	switch r.Status {
 	case StatusAvailable:
 		r.Note = "Available"
 	case StatusSignedOut:
 		r.Note = "Signed out"
-	case StatusUnknown:
-	default:
-		r.Status, r.Note = StatusBusy, "Busy"
+	case StatusBusy:
+		r.Note = "Busy"
 	}
-	said := aa.StatusUnknown
-	switch r.Status {
-	case StatusAvailable, StatusBusy, StatusSignedOut:
-		said = aa.Status(r.Status)
-	}
-	s := &State{Services: state.Services, Published: []Published{{Status: said}}}
-	if len(state.Published) > 0 {
-		s.Published[0].Timestamp = state.Published[0].Received
-	}
-	return s, r
+	return &State{Services: state.Services, Published: []Published{{Status: aa.Status(r.Status), Timestamp: since}}}, r
 }
 
 // withoutLines leaves out the telephones: who is in a call is busy.
