@@ -36,7 +36,7 @@ func (j *journal) write(c changes) error {
 			}
 			entries[recordKey{w.Kind, w.Key}] = e
 		}
-		if writes = append(writes, w); w.Value != nil || w.Conditional {
+		if writes = append(writes, w); j.again(&w) {
 			left = append(left, e)
 		}
 	}
@@ -51,7 +51,11 @@ func (j *journal) write(c changes) error {
 	}
 	r.writes, r.written = writes, left
 	writes = r.inOrder()
-	revisions, err := j.store.Apply(j.ctx, writes)
+	var revisions []uint64
+	var err error
+	if len(writes) > 0 { // else nobody would try again what failed
+		revisions, err = j.store.Apply(j.ctx, writes)
+	}
 	defer r.clear()
 	if shared != nil {
 		if err != nil {
@@ -84,7 +88,7 @@ func (j *journal) write(c changes) error {
 		key := recordKey{writes[i].Kind, writes[i].Key}
 		until, again := c.graves[key]
 		switch {
-		case writes[i].Value != nil, writes[i].Conditional, again && !until.IsZero() && now.After(until):
+		case j.again(&writes[i]), again && !until.IsZero() && now.After(until):
 		case again:
 			j.graves[key] = until
 		case fades(key.kind): // it need not be kept for longer than the record would have lived
@@ -94,6 +98,13 @@ func (j *journal) write(c changes) error {
 		}
 	}
 	return err
+}
+
+// again reports whether a write that failed is tried again for its entry, as that is then.
+// Other deletions are tried again by themselves: of one of several nodes that must not
+// be, because another may write the record meanwhile.
+func (j *journal) again(w *Write) bool {
+	return w.Value != nil || w.Conditional || j.server.cluster != nil && slices.Contains(sharedKinds, w.Kind)
 }
 
 // inOrder sorts the writes, so that those come together that lie together. Of those of one

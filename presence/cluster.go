@@ -75,9 +75,10 @@ type cluster struct {
 	store  Shared
 	node   string
 
-	adopting sync.Mutex // one adoption at a time
+	reading chan struct{} // holds one while the store is read, which takes its time
 
-	applying sync.Mutex // one record at a time; above all locks of what is applied
+	applying sync.Mutex               // one record at a time; above all locks of what is applied
+	changed  map[*presentity]struct{} // while the store is read: who has changed
 
 	mu      sync.Mutex // below the locks of what is applied, above that of the journal
 	records map[recordKey]*replica
@@ -86,12 +87,14 @@ type cluster struct {
 	noted   int                // since sessions were last swept from records
 	held    map[entry]Record
 	lost    map[entry]chan struct{} // another node was faster; closed once its record is here
-	heirs   map[string]string
-	adopted map[string]bool    // of nodes, that this one is the heir of: their dialogs are here
-	passes  map[*pass]struct{} // under way
-	taking  int                // adoptions that have not ended
-	queue   []Record           // that were held, to be applied
-	running bool               // somebody does so
+	heirs   map[string]heir         // of dead nodes, at most maxHeirs
+	adopted map[string]bool         // of nodes, that this one is the heir of: their dialogs are here
+	read    time.Time               // when the store was last read whole
+	reread  context.CancelFunc      // has it be read again
+	passes  map[*pass]struct{}      // under way
+	taking  int                     // adoptions that have not ended
+	queue   []Record                // that were held, to be applied
+	running bool                    // somebody does so
 }
 
 // replica is what is known of a record.
@@ -114,10 +117,10 @@ func newCluster(s *Server) *cluster {
 		return nil
 	}
 	return &cluster{
-		server: s, store: store, node: store.Node(),
+		server: s, store: store, node: store.Node(), reading: make(chan struct{}, 1), reread: func() {},
 		records: make(map[recordKey]*replica), held: make(map[entry]Record),
 		lost: make(map[entry]chan struct{}), passes: make(map[*pass]struct{}),
-		heirs: make(map[string]string), adopted: make(map[string]bool),
+		heirs: make(map[string]heir), adopted: make(map[string]bool),
 	}
 }
 
@@ -131,10 +134,8 @@ func (c *cluster) name() string {
 
 // join reads the store, and follows it from then on.
 func (c *cluster) join(ctx context.Context) error {
-	c.adopting.Lock()
-	defer c.adopting.Unlock()
 	s := c.server
-	after, err := c.read(ctx)
+	after, err := c.load(ctx)
 	if err != nil {
 		return fmt.Errorf("presence: restore: %w", err)
 	}
@@ -144,13 +145,20 @@ func (c *cluster) join(ctx context.Context) error {
 	return nil
 }
 
-// read reads what all have written. What is written after the revision that it returns is
+// load reads what all have written. What is written after the revision that it returns is
 // to be told by Watch.
-func (c *cluster) read(ctx context.Context) (after uint64, err error) {
+func (c *cluster) load(ctx context.Context) (after uint64, err error) {
+	c.reading <- struct{}{}
+	defer func() { <-c.reading }()
+	began := time.Now()
 	in := inventory{server: c.server}
 	if err := c.begin(ctx, &in); err != nil {
 		return 0, err
 	}
+	c.applying.Lock()
+	c.changed = make(map[*presentity]struct{})
+	c.applying.Unlock()
+	defer c.show(ctx, began, &err)
 	there := make(map[recordKey]struct{})
 	if err := c.server.cfg.Store.Load(ctx, func(r Record) error {
 		if slices.Contains(sharedKinds, r.Kind) {
@@ -165,7 +173,10 @@ func (c *cluster) read(ctx context.Context) (after uint64, err error) {
 	var gone []Record
 	c.mu.Lock()
 	for key, r := range c.records {
-		if _, is := there[key]; !is && !r.gone && r.revision < in.revision {
+		if _, is := there[key]; is || r.gone || r.revision >= in.revision {
+			continue
+		}
+		if c.holderLocked(r.node) != c.node || !expired(r.expires) { // else this node is about to say so
 			gone = append(gone, Record{Kind: key.kind, Key: key.key, Revision: in.revision})
 		}
 	}
@@ -176,6 +187,32 @@ func (c *cluster) read(ctx context.Context) (after uint64, err error) {
 	return in.revision, nil
 }
 
+// show composes anew what has changed while the store was read. This node may speak when
+// that is done.
+func (c *cluster) show(ctx context.Context, began time.Time, err *error) {
+	c.applying.Lock()
+	changed := c.changed
+	c.changed = nil
+	c.applying.Unlock()
+	for p := range changed {
+		done := make(chan struct{})
+		p.renewThen(true, func() {
+			p.mayBeIdle()
+			close(done)
+		})
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return
+		}
+	}
+	if *err == nil {
+		c.mu.Lock()
+		c.read = began
+		c.mu.Unlock()
+	}
+}
+
 // away reports whether this node may do nothing for others to take its place, or cannot:
 // what comes in is refused then, before it changes anything. A dialog goes on, if it is
 // still this node's, when the store is back.
@@ -184,16 +221,27 @@ func (c *cluster) away() bool {
 		return false
 	}
 	_, _, failing := c.server.journal.stats()
-	return failing || !c.store.AliveSince(time.Now())
+	return failing || !c.maySpeak(time.Now())
 }
 
-// maySpeak is that of the registry.
-func (c *cluster) maySpeak() func(time.Time) bool {
-	if c == nil {
-		return nil
+// maySpeak reports whether this node could speak all the time since then, and knows what
+// the others have written: it has read everything since it was last silent.
+func (c *cluster) maySpeak(since time.Time) bool {
+	if !c.store.AliveSince(since) {
+		return false
 	}
-	return c.store.AliveSince
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.store.AliveSince(c.read) {
+		return true
+	}
+	c.reread()
+	return false
 }
+
+// mayExpire reports whether what has not been refreshed here may end. Another node may
+// have heard a refresh while this one was silent.
+func (c *cluster) mayExpire() bool { return c.maySpeak(time.Now()) }
 
 // begin begins a new run: CSeqs, and numbers of dialogs and publications, that nobody
 // else has. Another node may do so at the same time.
@@ -225,9 +273,7 @@ func (c *cluster) follow(after uint64) {
 	again := false
 	for c.server.ctx.Err() == nil {
 		if again {
-			c.adopting.Lock()
-			now, err := c.read(c.server.ctx)
-			c.adopting.Unlock()
+			now, err := c.load(c.server.ctx)
 			if err != nil {
 				if backoff.Sleep(c.server.ctx, pause.Next()) != nil {
 					return
@@ -237,11 +283,15 @@ func (c *cluster) follow(after uint64) {
 			after = now
 		}
 		again = true
-		err := c.store.Watch(c.server.ctx, after, sharedKinds, func(r Record) {
-			after = r.Revision
+		ctx, cancel := context.WithCancel(c.server.ctx)
+		c.mu.Lock()
+		c.reread = cancel
+		c.mu.Unlock()
+		err := c.store.Watch(ctx, after, sharedKinds, func(r Record) {
 			c.apply(r)
 			pause.Reset()
 		})
+		cancel()
 		if err != nil && c.server.ctx.Err() == nil {
 			c.server.cfg.Logger.Warn("what other nodes write is read again", "error", err)
 		}
@@ -275,7 +325,7 @@ func (c *cluster) apply(r Record) {
 	old := c.records[key]
 	stale, own := old != nil && r.Revision <= old.revision, r.Node == c.node && r.Kind != KindHeir
 	if own && old != nil && !stale { // its answer was lost, or comes yet
-		old.revision, old.unsure = r.Revision, false
+		old.revision, old.gone, old.unsure = r.Revision, r.Value == nil, false
 	}
 	c.mu.Unlock()
 	if stale || own {
@@ -288,7 +338,7 @@ func (c *cluster) apply(r Record) {
 	var err error
 	switch s := c.server; r.Kind {
 	case KindHeir:
-		c.inherits(r.Key, string(r.Value))
+		c.inherits(r.Key, heir{string(r.Value), r.Revision})
 	case kindPublication:
 		err = c.publication(r, e)
 	case kindClient:
@@ -322,7 +372,11 @@ func (c *cluster) keeps(r Record, e entry) bool {
 		c.held[e] = r
 		return true
 	}
-	c.noteLocked(recordKey{r.Kind, r.Key}, replica{entry: e, node: r.Node, revision: r.Revision, expires: r.Expires, gone: r.Value == nil})
+	key := recordKey{r.Kind, r.Key}
+	if old := c.records[key]; old != nil && r.Revision <= old.revision { // what was here is in the store now
+		return true
+	}
+	c.noteLocked(key, replica{entry: e, node: r.Node, revision: r.Revision, expires: r.Expires, gone: r.Value == nil})
 	return false
 }
 
@@ -388,9 +442,14 @@ func (c *cluster) wrote(writes []Write, revisions []uint64, entries map[recordKe
 				is.revision = old.revision
 			}
 		case w.Conditional && revisions[i] == 0:
-			if old != nil && old.unsure {
+			switch _, known := c.held[is.entry]; {
+			case old == nil || known:
+				c.lost[is.entry] = make(chan struct{})
+			case is.gone && old.revision != 0 && expired(old.expires): // in the store, too: others are to hear of it
+				old.revision, sure = 0, false
+			case old.unsure:
 				sure = false
-			} else {
+			default:
 				c.lost[is.entry] = make(chan struct{})
 			}
 			continue

@@ -27,6 +27,7 @@ type hub struct {
 	changed  chan struct{} // closed by the next write
 	delay    time.Duration // until a write is seen by others
 	calls    []string
+	stray    []string // who has deleted publications of others that were there
 }
 
 func newHub() *hub {
@@ -44,6 +45,7 @@ type nodeStore struct {
 	gate   chan struct{}         // its writes wait until it is closed; nil: they do not
 	reads  func(presence.Record) // is told of each record that Load reads; may be nil
 	seen   atomic.Uint64         // the last revision that Watch has told
+	lag    time.Duration         // that its writes take
 	answer func(ctx context.Context, message []byte) []byte
 }
 
@@ -54,7 +56,7 @@ func (n *nodeStore) Node() string { return n.name }
 func (n *nodeStore) AliveSince(then time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return !n.away && then.After(n.silent)
+	return !n.away && !n.dead && !then.Before(n.silent)
 }
 
 // leave has nodes not reach the store, and reach it again.
@@ -95,10 +97,17 @@ func (n *nodeStore) Load(ctx context.Context, f func(presence.Record) error) err
 
 func (n *nodeStore) Apply(ctx context.Context, batch []presence.Write) ([]uint64, error) {
 	n.mu.Lock()
-	gate := n.gate
+	gate, lag := n.gate, n.lag
 	n.mu.Unlock()
 	if gate != nil {
 		<-gate
+	}
+	if lag > 0 {
+		select {
+		case <-time.After(lag):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -116,13 +125,24 @@ func (h *hub) write(node string, batch []presence.Write) []uint64 {
 	revisions := make([]uint64, len(batch))
 	for i, w := range batch {
 		key := [2]string{w.Kind, w.Key}
-		if w.Conditional && h.records[key].Revision != w.Revision {
+		old := h.records[key]
+		if !old.Expires.IsZero() && !old.Expires.After(time.Now()) {
+			old.Revision = 0
+		}
+		if w.Conditional && old.Revision != w.Revision {
 			continue
+		}
+		if w.Kind == "publication" && w.Value == nil && old.Node != "" && old.Node != node {
+			if of := h.nodes[old.Node]; !of.dead && !of.away && time.Since(of.silent) > 5*time.Second {
+				h.stray = append(h.stray, node)
+			}
 		}
 		h.revision++
 		revisions[i] = h.revision
 		r := presence.Record{Kind: w.Kind, Key: w.Key, Value: slices.Clone(w.Value), Expires: w.Expires, Revision: h.revision, Node: node}
-		h.log = append(h.log, r)
+		if h.log = append(h.log, r); len(h.log) > 50_000 {
+			panic("the nodes write without end")
+		}
 		if h.records[key] = r; w.Value == nil {
 			delete(h.records, key)
 		}
@@ -204,7 +224,7 @@ func (s *site) start(name string) *world {
 	s.Helper()
 	store := &nodeStore{hub: s.hub, name: name}
 	s.hub.nodes[name] = store
-	w := newWorld(s.T, func(c *presence.Config) { c.Store = store })
+	w := newWorld(s.T, func(c *presence.Config) { c.Store, c.MaxSubscribeExpires = store, time.Hour })
 	w.n = 1000 * len(s.nodes) // Call-IDs of its own
 	require.NoError(s, w.server.Restore(s.Context()))
 	s.nodes[name] = w

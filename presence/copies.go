@@ -32,7 +32,12 @@ func (c *cluster) publication(r Record, e entry) error {
 
 // refresh has the watchers of a user told what has changed elsewhere.
 func (c *cluster) refresh(id string) {
-	if p := c.server.presentities.find(id); p != nil {
+	p := c.server.presentities.find(id)
+	switch {
+	case p == nil:
+	case c.changed != nil:
+		c.changed[p] = struct{}{}
+	default:
 		p.renewThen(true, p.mayBeIdle)
 	}
 }

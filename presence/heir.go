@@ -1,18 +1,39 @@
 package presence
 
 import (
+	"cmp"
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/openblustar/blustar/internal/backoff"
 	"github.com/openblustar/blustar/presence/publication"
 )
 
+// heir is who has what was a dead node's.
+type heir struct {
+	node     string
+	revision uint64 // of the record that says so
+}
+
+// maxHeirs is how many deaths are remembered. Of older ones nothing is left.
+const maxHeirs = 1 << 14
+
 // inherits notes that a node has died.
-func (c *cluster) inherits(dead, heir string) {
+func (c *cluster) inherits(dead string, its heir) {
 	c.mu.Lock()
-	c.heirs[dead] = heir
+	if c.heirs[dead] == its {
+		c.mu.Unlock()
+		return // it was read again
+	}
+	if c.heirs[dead] = its; len(c.heirs) > maxHeirs {
+		oldest := slices.SortedFunc(maps.Keys(c.heirs), func(a, b string) int { return cmp.Compare(c.heirs[a].revision, c.heirs[b].revision) })
+		for _, node := range oldest[:maxHeirs/2] {
+			delete(c.heirs, node)
+			delete(c.adopted, node)
+		}
+	}
 	for p := range c.passes {
 		if p.node == dead {
 			p.cancel()
@@ -80,19 +101,17 @@ func (c *cluster) holder(node string) string {
 
 func (c *cluster) holderLocked(node string) string {
 	for range len(c.heirs) {
-		heir, dead := c.heirs[node]
+		its, dead := c.heirs[node]
 		if !dead {
 			break
 		}
-		node = heir
+		node = its.node
 	}
 	return node
 }
 
 // adopt takes over what belonged to nodes whose heir this one is.
 func (c *cluster) adopt() {
-	c.adopting.Lock()
-	defer c.adopting.Unlock()
 	defer func() {
 		c.mu.Lock()
 		c.taking--
@@ -117,6 +136,8 @@ func (c *cluster) adopt() {
 // inherit takes over what belonged to those who are dead now. Who dies meanwhile is another
 // adoption's: what is read of a node is all of it, and is read once.
 func (c *cluster) inherit(in *inventory) error {
+	c.reading <- struct{}{}
+	defer func() { <-c.reading }()
 	s := c.server
 	dead, mine := c.leftHere()
 	left := make(map[string]bool)
@@ -158,6 +179,7 @@ func (c *cluster) inherit(in *inventory) error {
 			if now := c.own(e); now != nil {
 				in.publications = append(in.publications, *now)
 			}
+			continue // to write it would make the next change by its entity-tag fail
 		case clientEntry:
 			if now := s.clients.adopt(e); now != nil {
 				in.adopted = append(in.adopted, now)

@@ -23,9 +23,9 @@ type pending struct {
 
 	// Guarded by pendings.mu.
 	watches []*subscription.Watch
-	asking  bool // the directory could not be asked yet
-	moving  bool // resolve moves its watches
-	waiting bool // for retry, or its look-up
+	asking  bool          // the directory could not be asked yet
+	moving  chan struct{} // closed once resolve has moved its watches; nil: it does not
+	waiting bool          // for retry, or its look-up
 	pause   backoff.Backoff
 	retry   deadline.Item
 }
@@ -124,13 +124,16 @@ func (p *pending) ask() {
 
 // resolve moves all that watch an address to the entry that it turned out to have, in the
 // order in which they came: a client's newest subscription tells whether it came back.
-// Whoever else finds the entry meanwhile leaves it to the first.
+// Whoever else finds the entry meanwhile leaves it to the first, and waits for that.
 func (s *Server) resolve(from *pending, entry directory.Entry) {
 	s.pendings.mu.Lock()
 	moving := from.moving
-	from.moving = true
+	if moving == nil {
+		from.moving = make(chan struct{})
+	}
 	s.pendings.mu.Unlock()
-	if moving {
+	if moving != nil {
+		<-moving
 		return
 	}
 	to := s.presentities.pin(&entry)
@@ -138,7 +141,10 @@ func (s *Server) resolve(from *pending, entry directory.Entry) {
 	for {
 		s.pendings.mu.Lock()
 		watches := slices.Clone(from.watches) // and those that come meanwhile
-		from.moving = len(watches) > 0
+		if len(watches) == 0 {
+			close(from.moving)
+			from.moving = nil
+		}
 		s.pendings.mu.Unlock()
 		if len(watches) == 0 {
 			return

@@ -37,7 +37,7 @@ const (
 // only locks that stand below it.
 //
 //  1. presentity.forwarding; and presentity.once, in which a presentity is made;
-//     cluster.adopting; cluster.applying
+//     cluster.reading; cluster.applying
 //  2. the part of presentities.of that a presentity belongs to
 //  3. subscription.Dialog.mu
 //  4. presentity.mu, which also guards the presentity's watchers; or pendings.mu
@@ -115,12 +115,16 @@ func New(cfg Config) (*Server, error) {
 	if s.journal != nil {
 		events.Changed, published.Changed = s.journal.dialog, s.journal.published
 	}
-	var err error
-	if s.registry, err = subscription.New(subscription.Config{
+	speaking := subscription.Config{
 		Sender: cfg.Sender, NAT: cfg.NAT, Logger: cfg.Logger, MaxWatches: cfg.MaxSubscriptions,
 		AccountShare: cfg.AccountShare, SourceShare: cfg.SourceShare, SharedSources: cfg.SharedSources, Window: cfg.Window,
-		Events: events, Node: s.cluster.name(), MaySpeak: s.cluster.maySpeak(),
-	}); err != nil {
+		Events: events, Node: s.cluster.name(),
+	}
+	if s.cluster != nil {
+		speaking.MaySpeak, published.MayExpire = s.cluster.maySpeak, s.cluster.mayExpire
+	}
+	var err error
+	if s.registry, err = subscription.New(speaking); err != nil {
 		return nil, err
 	}
 	if s.publications, err = publication.NewStore(published); err != nil {

@@ -63,7 +63,7 @@ func (s *Store) Alive() bool {
 func (s *Store) AliveSince(then time.Time) bool {
 	s.lease.mu.Lock()
 	defer s.lease.mu.Unlock()
-	return s.lease.aliveLocked() && then.After(s.lease.silent)
+	return s.lease.aliveLocked() && !then.Before(s.lease.silent)
 }
 
 func (l *lease) epochNow() (uint64, bool) {

@@ -25,6 +25,9 @@ type Config struct {
 	// order of its events, and for several presentities at once: it must be quick, must
 	// not block and must not call the store.
 	Changed func(before, after *Contribution)
+	// MayExpire is asked before a contribution that was not refreshed ends; while it
+	// reports false, all stay. It must not block. nil: they may.
+	MayExpire func() bool
 	// Expired is told of each contribution that was not refreshed, once it has gone.
 	// Calls come one after another: it must not block.
 	Expired func(c *Contribution)
@@ -275,10 +278,20 @@ type expiry struct {
 	number     uint64
 }
 
+// again is when Config.MayExpire is asked again.
+const again = time.Second
+
 // Expired implements [deadline.Expirer].
 func (e *expiry) Expired() {
+	may := e.store.cfg.MayExpire == nil || e.store.cfg.MayExpire()
 	c := e.store.removeFunc(e.presentity, func(c *Contribution) bool {
-		return c.Number == e.number && time.Until(c.Expires) <= 0 // it may have been refreshed meanwhile
+		if c.Number != e.number || time.Until(c.Expires) > 0 { // it may have been refreshed meanwhile
+			return false
+		}
+		if !may && !c.copied {
+			e.store.deadlines.Set(&e.Item, e, time.Now().Add(again))
+		}
+		return may
 	})
 	if c != nil && e.store.cfg.Expired != nil {
 		e.store.cfg.Expired(c)

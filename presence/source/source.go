@@ -135,6 +135,9 @@ func (src *Source[V]) set(v Value[V], known bool, d time.Duration) {
 	src.kept.Store(&kept[V]{v, known})
 }
 
+// again is when Config.MayExpire is asked again.
+const again = time.Second
+
 // fading is a source whose value is to fade.
 type fading[V any] Source[V]
 
@@ -142,6 +145,14 @@ type fading[V any] Source[V]
 // other deadlines cannot wait for them.
 func (f *fading[V]) Expired() {
 	src := (*Source[V])(f)
+	if may := src.table.cfg.MayExpire; may != nil && !may() {
+		src.mu.Lock()
+		defer src.mu.Unlock()
+		if v, known := src.Read(); known && !v.Expires.IsZero() && time.Until(v.Expires) <= 0 {
+			src.table.deadlines.Set(&src.fade, f, time.Now().Add(again))
+		}
+		return
+	}
 	src.table.start(func() {
 		src.clear(func(v Value[V]) bool { return !v.Expires.IsZero() && time.Until(v.Expires) <= 0 })
 	})

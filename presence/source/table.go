@@ -49,6 +49,9 @@ type Config[V any] struct {
 	Lifetime func(V) time.Duration            // how long a value holds; nil or 0: until it is replaced
 	Monitor  Monitor[V]                       // nil: values come by Set alone
 	Logger   *slog.Logger                     // default: silent
+	// MayExpire is asked before a value that has had its time is cleared; while it reports
+	// false, all stay. It must not block. nil: they may.
+	MayExpire func() bool
 	// Changed is told of each key that has another value, or none any more. It is called
 	// with the key locked: it must be quick, must not block and must not call the table.
 	Changed func(key string)
