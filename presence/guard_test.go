@@ -3,6 +3,7 @@ package presence_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -192,6 +193,36 @@ func TestListedFrom(t *testing.T) {
 		require.Equal(t, 403, two.refresh().Status)
 		require.Equal(t, "terminated;reason=rejected", two.one().state())
 		require.Zero(t, w.server.Stats().Subscriptions)
+	})
+}
+
+// BSP-2.4-7: a controller that watches in the dialect of the RFCs acts for its users still
+// when the directory comes back.
+func TestStandardControllerWaitsForDirectory(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var down atomic.Bool
+		down.Store(true)
+		w := newWorld(t, func(c *presence.Config) {
+			c.Dialect, c.LookupRetry = presence.DialectStandard, time.Minute
+			c.Guard = &gate{decision: auth.Decision{Verdict: auth.Accept, Identity: auth.Identity{Account: "amcc", AMCC: true}}}
+			listed := c.Directory
+			c.Directory = directory.Func(func(ctx context.Context, a directory.Address) (directory.Entry, error) {
+				if down.Load() {
+					return directory.Entry{}, errors.New("the directory is down")
+				}
+				return listed.Lookup(ctx, a)
+			})
+		})
+		e := w.standard("ann", "192.0.2.30")
+		e.contact = "sip:fmc@192.0.2.30"
+		s, res := e.subscribe("sip:tom@example.com")
+		require.Equal(t, 200, res.Status)
+		require.Equal(t, "other:unknown", s.one().shown(t).activity)
+		down.Store(false)
+		time.Sleep(2 * time.Minute)
+		n := s.one()
+		require.Contains(t, n.state(), "active")
+		require.Equal(t, "other:signed out", n.shown(t).activity)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +17,9 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
+	"github.com/openblustar/blustar/pidf/related"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/sipx"
@@ -68,7 +71,7 @@ func excluded(s consolidation.Sight) []string {
 // user and changes of policy; and watcher information tells of watchers alone.
 func TestViews(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		actions := rapid.SliceOfN(rapid.IntRange(0, 5), 1, 12).Draw(rt, "actions")
+		actions := rapid.SliceOfN(rapid.IntRange(0, 6), 12, 36).Draw(rt, "actions")
 		pick := rapid.SliceOfN(rapid.IntRange(0, 999), 64, 64).Draw(rt, "choices")
 		next := func(n int) int { c := pick[0]; pick = append(pick[1:], c/7+1); return c % n }
 		bubble(t, func(t *testing.T) {
@@ -80,9 +83,12 @@ func TestViews(t *testing.T) {
 				{ID: "1", State: "busy", Subject: wordPrivate, Private: true, From: now.Add(-time.Hour), End: now.Add(9 * time.Hour)},
 				{ID: "2", State: "busy", Subject: wordSubject, From: now.Add(-time.Hour), End: now.Add(9 * time.Hour)},
 			}}))
-			subs := map[string]*sub{}
+			subs, last, saw := map[string]*sub{}, map[string]map[string]string{}, map[string]consolidation.Sight{}
+			asked := "" // who is shown everything again in this step
 			info, res := w.standard("tom", "192.0.2.8").winfo("sip:tom@example.com")
 			require.Equal(t, 200, res.Status)
+			// No view shows that something has changed which it does not show: neither by a
+			// NOTIFY that nobody asked for, nor by a time in one.
 			check := func() {
 				sent := w.net.take()
 				for _, n := range info.of(sent) {
@@ -99,23 +105,43 @@ func TestViews(t *testing.T) {
 						for _, word := range excluded(sight) {
 							require.NotContains(t, string(n.Body), word, "%s sees %d", who, sight)
 						}
+						for entity, doc := range bodiesOf(t, n) {
+							before, known := last[who][entity]
+							if known && who != asked {
+								require.NotEqual(t, timeless(before), timeless(doc), "%s sees %d", who, sight)
+							}
+							if known && sight >= consolidation.SightBusyOrNot && timeless(before) == timeless(doc) && saw[who] == sight {
+								require.Equal(t, before, doc, "%s sees %d", who, sight)
+							}
+							last[who][entity] = doc
+						}
+						saw[who] = sight
 					}
 				}
 			}
 			for i, action := range append([]int{0, 1, 2}, actions...) {
 				watcher := []string{"ann", "bob", "eve"}[next(3)]
 				sight := consolidation.Sight(next(int(consolidation.SightBlocked) + 1))
+				asked = ""
 				switch s := subs[watcher]; {
 				case action == 0:
-					require.NoError(t, feed.SetLine(t.Context(), "2719", presence.LineState{State: aa.LineIdle, Forward: wordForward + fmt.Sprint(i)}))
+					require.NoError(t, feed.SetLine(t.Context(), "2719", presence.LineState{
+						State: []aa.LineState{aa.LineIdle, aa.LineBusy}[next(2)], Forward: wordForward + fmt.Sprint(i)}))
 				case action == 1:
-					require.Equal(t, 200, w.client("tom", "192.0.2.8").status("", "available", wordNote+fmt.Sprint(i)).Status)
+					status := []string{"available", "available", "busy", "away", string(aa.StatusDoNotDisturb)}[next(5)]
+					require.Equal(t, 200, w.client("tom", "192.0.2.8").status("", status, []string{"", wordNote + fmt.Sprint(i)}[next(2)]).Status)
+				case action == 2 && next(2) == 0:
+					body := pidfBody("open", "<rpid:meeting/>", wordNote+fmt.Sprint(i))
+					require.Equal(t, 200, w.standard("tom", "192.0.2.9").publish("", body).Status)
 				case action == 2:
+					asked = watcher
 					policy.set(watcher, "tom", sight)
 					w.server.ApplyPolicy(t.Context())
 				case s != nil:
+					asked = watcher
 					require.Equal(t, 200, s.refresh().Status)
 				default:
+					asked, last[watcher] = watcher, map[string]string{}
 					e := w.standard(watcher, "192.0.2.30")
 					if next(2) == 0 {
 						e = w.client(watcher, "192.0.2.30")
@@ -130,12 +156,36 @@ func TestViews(t *testing.T) {
 					}
 				}
 				check()
-				time.Sleep(time.Second)
+				time.Sleep(6 * time.Second)
 				check() // lists that waited
 			}
 		})
 	})
 }
+
+// bodiesOf are the documents in a NOTIFY, by entity.
+func bodiesOf(t require.TestingT, n *notify) map[string]string {
+	shown := map[string]string{}
+	if strings.HasPrefix(n.Header.Get("Content-Type"), "application/pidf+xml") {
+		shown[n.doc(t).Entity] = string(n.Body)
+		return shown
+	}
+	message, err := related.Decode(pidf.Decoder{}, n.Header.Get("Content-Type"), n.Body)
+	require.NoError(t, err)
+	for _, r := range message.List.Resources {
+		for _, i := range r.Instances {
+			part, ok := message.Part(i.CID)
+			require.True(t, ok)
+			shown[r.URI] = string(part.Body)
+		}
+	}
+	return shown
+}
+
+// timeless is a document without its times.
+func timeless(doc string) string { return times.ReplaceAllString(doc, "") }
+
+var times = regexp.MustCompile(`[0-9]{4}-[0-9-]+T[0-9:.]+Z`)
 
 // BSX-16: a change of policy takes effect on who watches, and each view shows what it
 // may.

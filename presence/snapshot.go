@@ -75,6 +75,7 @@ func (n *snapshot) judge(before *snapshot) {
 	n.result = consolidation.Consolidate(n.server.cfg.Rules, &n.state, n.at)
 	n.since = n.at
 	if before == nil {
+		n.since = n.server.unknown.at // not when somebody first asked
 		return
 	}
 	if n.result.Status.BusyOrNot() == before.result.Status.BusyOrNot() && n.state.Services == before.state.Services {
@@ -192,6 +193,7 @@ func (n *snapshot) changes(before *snapshot) (changed [views]bool) {
 	}
 	// Most changes are of these, and found without a look at the documents.
 	obvious := n.result.Note != before.result.Note || n.state.Services != before.state.Services
+	status := n.result.Status != before.result.Status
 	documents := hasDocument(&n.state) || hasDocument(&before.state)
 	tuples := !sameTuples(n.said, before.said)
 	for sight := range sights {
@@ -206,10 +208,13 @@ func (n *snapshot) changes(before *snapshot) (changed [views]bool) {
 			return !pidf.Equal(n.document(v, a), before.document(v, b))
 		}
 		v := viewOf(sight, bluStar)
-		changed[v] = obvious && sight < consolidation.SightBusyOrNot || differs(v)
+		if sight >= consolidation.SightNoLines { // even that something hidden has changed is hidden
+			changed[v], changed[v+1] = differs(v), differs(v+1)
+			continue
+		}
+		changed[v] = obvious || differs(v)
 		v = viewOf(sight, standard)
-		changed[v] = tuples && sight < consolidation.SightBusyOrNot || documents && differs(v) ||
-			!documents && (changed[v-1] || n.result.Status != before.result.Status)
+		changed[v] = tuples || documents && differs(v) || !documents && (changed[v-1] || status)
 	}
 	return changed
 }

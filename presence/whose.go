@@ -94,5 +94,7 @@ func (s *Server) identityOf(d *subscription.Dialog) auth.Identity {
 		defer s.clients.mu.Unlock()
 		return m.client.identity()
 	}
-	return identityNamed(d.Account())
+	id := identityNamed(d.Account())
+	id.AMCC = id.Account != "" && d.Info().Contact.User == amccUser // as the guard took it for
+	return id
 }

@@ -172,7 +172,9 @@ func withoutLines(state *State, result Result) (*State, Result) {
 	if s.External != nil {
 		e := *s.External
 		e.TelephoneEvent, e.FwdDestination = "", ""
-		s.External = &e
+		if s.External = &e; e.Status == "" && e.FreeText == "" {
+			s.External = nil // it was about lines alone
+		}
 	}
 	if result.Winner.Meaning == MeansCall {
 		if result.Note == "In a call" {
