@@ -41,6 +41,9 @@ func inspect(path string) error {
 			if tx.Size() > info.Size() {
 				return fmt.Errorf("%w: it was cut off at %d of %d bytes", ErrCorrupt, info.Size(), tx.Size())
 			}
+			if err := inspectPages(path, tx); err != nil {
+				return err
+			}
 			return inspectAll(tx)
 		})
 	})
@@ -53,7 +56,7 @@ func inspect(path string) error {
 func inspectAll(tx *bbolt.Tx) error {
 	about := tx.Bucket(bucketAbout)
 	if about == nil {
-		if name, _ := tx.Cursor().First(); name != nil {
+		if tx.ID() > 1 { // that of a file into which nothing has been written
 			return fmt.Errorf("%w: it has other contents", ErrCorrupt)
 		}
 		return nil
@@ -65,21 +68,40 @@ func inspectAll(tx *bbolt.Tx) error {
 	if v := binary.BigEndian.Uint32(data); v != format {
 		return fmt.Errorf("%w: %d; this program knows %d", ErrVersion, v, format)
 	}
-	if err := about.ForEach(func(k, _ []byte) error {
-		if !bytes.Equal(k, keyFormat) {
-			return fmt.Errorf("%w: %q is not known", ErrCorrupt, k)
+	var told state
+	if err := about.ForEach(func(k, v []byte) error {
+		switch {
+		case bytes.Equal(k, keyFormat):
+			return nil
+		case bytes.Equal(k, keyState):
+			return told.decode(v)
 		}
+		return fmt.Errorf("%w: %q is not known", ErrCorrupt, k)
+	}); err != nil {
+		return err
+	}
+	found := make(map[string]tally)
+	if err := walk(tx, func(r presence.Record) error {
+		data := tx.Bucket([]byte(r.Kind)).Get([]byte(r.Key))
+		if data == nil { // the way to it is damaged
+			return fmt.Errorf("%w: %s %q is not found", ErrCorrupt, r.Kind, r.Key)
+		}
+		t := found[r.Kind]
+		t.add(data)
+		found[r.Kind] = t
 		return nil
 	}); err != nil {
 		return err
 	}
-	if err := walk(tx, func(r presence.Record) error {
-		if tx.Bucket([]byte(r.Kind)).Get([]byte(r.Key)) == nil { // the way to it is damaged
-			return fmt.Errorf("%w: %s %q is not found", ErrCorrupt, r.Kind, r.Key)
+	for kind := range found {
+		if _, ok := told.kinds[kind]; !ok {
+			return fmt.Errorf("%w: there are records %q, of which it does not tell", ErrCorrupt, kind)
 		}
-		return nil
-	}); err != nil {
-		return err
+	}
+	for kind, t := range told.kinds { // a page may be damaged so that records are not seen
+		if found[kind] != t {
+			return fmt.Errorf("%w: %d records %q are there instead of %d, or others", ErrCorrupt, found[kind].count, kind, t.count)
+		}
 	}
 	var wrong error // which pages are free is told by no record, and protected by no checksum
 	for err := range tx.Check(bbolt.WithKVStringer(silent{})) {

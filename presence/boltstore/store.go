@@ -39,11 +39,12 @@ var _ presence.Store = (*Store)(nil)
 
 // format is the version of what is in the file. It is written once, when the file is
 // made.
-const format = 1
+const format = 2
 
 var (
 	bucketAbout = []byte("\x00about") // no kind begins so
 	keyFormat   = []byte("format")
+	keyState    = []byte("state")
 	castagnoli  = crc32.MakeTable(crc32.Castagnoli)
 )
 
@@ -73,19 +74,12 @@ func Open(path string) (*Store, error) {
 	return s, nil
 }
 
-// begin checks what a reader alone cannot, and makes a file that is new one of this
-// format.
+// begin makes a file that is new one of this format.
 func (s *Store) begin() error {
 	isNew := false
 	err := s.db.View(func(tx *bbolt.Tx) error {
-		var first error
-		for err := range tx.Check() { // to its end: its goroutine ends with it
-			if first == nil {
-				first = fmt.Errorf("%w: %w", ErrCorrupt, err)
-			}
-		}
 		isNew = tx.Bucket(bucketAbout) == nil
-		return first
+		return nil
 	})
 	if err != nil || !isNew {
 		return err
@@ -93,6 +87,9 @@ func (s *Store) begin() error {
 	return s.db.Update(func(tx *bbolt.Tx) error {
 		b, err := tx.CreateBucket(bucketAbout)
 		if err != nil {
+			return err
+		}
+		if err := b.Put(keyState, new(state).encode()); err != nil {
 			return err
 		}
 		return b.Put(keyFormat, binary.BigEndian.AppendUint32(nil, format))
@@ -161,95 +158,6 @@ func (s *Store) Apply(ctx context.Context, batch []presence.Write) ([]uint64, er
 	}
 	revisions, err := s.apply(batch, false)
 	return revisions, fail(s.path, err)
-}
-
-// maxRoom is how much memory, in bytes, is kept for the next batch.
-const maxRoom = 4 << 20
-
-// apply carries writes out. expired has the revision of a record compared though it
-// has expired.
-func (s *Store) apply(batch []presence.Write, expired bool) ([]uint64, error) {
-	revisions := make([]uint64, len(batch))
-	update := func(tx *bbolt.Tx) error {
-		room := s.room[:0]
-		defer func() {
-			if s.room = room; cap(room) > maxRoom {
-				s.room = nil
-			}
-		}()
-		about := tx.Bucket(bucketAbout)
-		revision := about.Sequence()
-		buckets := make(map[string]*bbolt.Bucket)
-		for i := range batch {
-			w := &batch[i]
-			b := buckets[w.Kind]
-			if b == nil {
-				var err error
-				if b, err = tx.CreateBucketIfNotExists([]byte(w.Kind)); err != nil {
-					return fmt.Errorf("kind %q: %w", w.Kind, err)
-				}
-				buckets[w.Kind] = b
-			}
-			from := len(room)
-			room = append(room, w.Key...)
-			key := room[from:len(room):len(room)]
-			if w.Conditional {
-				now, err := revisionOf(b, key, expired)
-				if err != nil {
-					return fmt.Errorf("%s %q: %w", w.Kind, w.Key, err)
-				}
-				if now != w.Revision {
-					continue
-				}
-			}
-			revision++
-			var err error
-			if w.Value == nil {
-				err = b.Delete(key)
-			} else {
-				from = len(room)
-				room = encode(room, key, w, revision)
-				err = b.Put(key, room[from:len(room):len(room)])
-			}
-			if err != nil {
-				return fmt.Errorf("%s %q: %w", w.Kind, w.Key, err)
-			}
-			revisions[i] = revision
-		}
-		return about.SetSequence(revision)
-	}
-	if err := guarded(func() error { return s.db.Update(update) }); err != nil {
-		return nil, err
-	}
-	return revisions, nil
-}
-
-func revisionOf(b *bbolt.Bucket, key []byte, expired bool) (uint64, error) {
-	data := b.Get(key)
-	if data == nil {
-		return 0, nil
-	}
-	r, err := decode(key, data)
-	if err != nil || !expired && !r.Expires.IsZero() && time.Until(r.Expires) <= 0 {
-		return 0, err
-	}
-	return r.Revision, nil
-}
-
-// encode appends a value with what belongs to it: the checksum of all the rest, key
-// included; the expiry in milliseconds since 1970, 0 for never; the revision.
-func encode(b, key []byte, w *presence.Write, revision uint64) []byte {
-	from := len(b)
-	b = binary.BigEndian.AppendUint32(b, 0)
-	var expires uint64
-	if !w.Expires.IsZero() {
-		expires = uint64(w.Expires.UnixMilli())
-	}
-	b = binary.BigEndian.AppendUint64(b, expires)
-	b = binary.BigEndian.AppendUint64(b, revision)
-	b = append(b, w.Value...)
-	binary.BigEndian.PutUint32(b[from:], checksum(key, b[from:]))
-	return b
 }
 
 func checksum(key, data []byte) uint32 {

@@ -3,6 +3,7 @@ package boltstore_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -115,7 +116,7 @@ func TestRefused(t *testing.T) {
 		db, err := bbolt.Open(path+".copy", 0o600, nil)
 		require.NoError(t, err)
 		require.NoError(t, db.Update(func(tx *bbolt.Tx) error {
-			return tx.Bucket([]byte("\x00about")).Put([]byte("format"), []byte{0, 0, 0, 2})
+			return tx.Bucket([]byte("\x00about")).Put([]byte("format"), []byte{0, 0, 0, 3})
 		}))
 		require.NoError(t, db.Close())
 		require.NoError(t, os.Rename(path+".copy", path))
@@ -128,7 +129,7 @@ func TestRefused(t *testing.T) {
 		"text":            {func(t *testing.T, path string) { write(t, path, []byte("hello")) }, boltstore.ErrCorrupt, "damaged"},
 		"zeros":           {func(t *testing.T, path string) { write(t, path, make([]byte, 1<<16)) }, boltstore.ErrCorrupt, "damaged"},
 		"somebody else's": {other, boltstore.ErrCorrupt, "other contents"},
-		"newer":           {newer, boltstore.ErrVersion, "of another version: 2; this program knows 1"},
+		"newer":           {newer, boltstore.ErrVersion, "of another version: 3; this program knows 2"},
 		"directory":       {func(t *testing.T, path string) { require.NoError(t, os.Mkdir(path, 0o700)) }, nil, "not a regular file"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -212,6 +213,50 @@ func TestDamaged(t *testing.T) {
 		try(data, fmt.Sprintf("bit %08b of byte %d of %d", bit, i, len(whole)))
 	}
 	require.NotZero(t, refused)
+}
+
+// What bbolt writes of its own pages has no checksum, or is made up for where it is damaged:
+// each bit of their headers, of the pages that tell where the others are, and of those that
+// lead to them.
+func TestDamagedPages(t *testing.T) {
+	const pageSize, header, first, branch = 4096, 16, 80, 1
+	dir := t.TempDir()
+	path := filepath.Join(dir, "store.db")
+	s := open(t, path)
+	fill(t, s, 40)
+	want := fill(t, s, 120) // and some free pages
+	require.NoError(t, s.Close())
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	refused, branches := 0, 0
+	for page := 0; page < len(whole); page += pageSize {
+		upTo := header
+		switch id := binary.NativeEndian.Uint64(whole[page:]); {
+		case page < 2*pageSize:
+			upTo = first
+		case id == uint64(page/pageSize) && binary.NativeEndian.Uint16(whole[page+8:]) == branch:
+			upTo = header + 16*int(binary.NativeEndian.Uint16(whole[page+10:]))
+			branches++
+		}
+		for bit := range upTo * 8 {
+			data := bytes.Clone(whole)
+			data[page+bit/8] ^= 1 << (bit % 8)
+			damaged := filepath.Join(dir, "damaged.db")
+			write(t, damaged, data)
+			s, err := boltstore.Open(damaged)
+			if err != nil {
+				refused++
+				require.ErrorIs(t, err, boltstore.ErrCorrupt, "page %d, bit %d", page/pageSize, bit)
+			} else {
+				require.Equal(t, want, contents(t, s), "page %d, bit %d", page/pageSize, bit)
+				require.NoError(t, s.Close())
+			}
+			require.NoError(t, os.Remove(damaged)) // where a panic of bbolt has left it locked
+		}
+	}
+	require.NotZero(t, branches)
+	require.Greater(t, refused, 2*8*(first-header)) // at least what has a checksum
+	t.Logf("%d refused", refused)
 }
 
 // A batch that finds no room is an error, and the store is as it was and goes on once
