@@ -198,6 +198,7 @@ func (c *cluster) inherit(in *inventory) error {
 			d.ShowAgain(d.Watches()...)
 		}
 	}
+	in.warn()
 	s.journal.bury(in.lost)
 	s.cfg.Logger.Info("taken over from another node", "publications", len(in.publications), "clients", len(in.adopted),
 		"subscriptions", len(in.restored), "left out", in.bad)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -431,10 +432,21 @@ func TestRestartLifetime(t *testing.T) {
 // BSX-11: a dialog over a connection waits for its client, which then learns what it
 // does not know; one that does not come back counts as gone after the grace time.
 func TestRestartConnections(t *testing.T) {
+	for _, transport := range []string{"tcp", "tls", "ws", "wss"} {
+		t.Run(transport, func(t *testing.T) { testRestartConnections(t, transport) })
+	}
+}
+
+func testRestartConnections(t *testing.T, transport string) {
+	flow := func(conn uint64) sipx.Flow {
+		f := tcp(conn)
+		f.Transport = transport
+		return f
+	}
 	eachRestart(t, func(t *testing.T, end func(*durable)) {
 		d := newDurable(t, func(c *presence.Config) { c.Grace = 30 * time.Second })
 		ann, bob := d.client("ann", "192.0.2.7"), d.client("bob", "192.0.2.9")
-		ann.flow, bob.flow = tcp(7), tcp(8)
+		ann.flow, bob.flow = flow(7), flow(8)
 		back, _ := ann.subscribe("sip:ann@example.com")
 		gone, _ := bob.subscribe("sip:bob@example.com")
 		d.net.take()
@@ -444,7 +456,7 @@ func TestRestartConnections(t *testing.T) {
 		d.client("ann", "192.0.2.8").status("", "busy", "elsewhere")
 		require.Empty(t, d.net.take(), "there is no connection")
 		require.Len(t, d.server.Clients(), 3)
-		ann.flow = tcp(1)
+		ann.flow = flow(1)
 		require.Equal(t, 200, back.refresh().Status)
 		n := back.one()
 		require.Equal(t, uint64(1), n.Flow.Conn)
@@ -576,6 +588,26 @@ func TestRestartFullState(t *testing.T) {
 	})
 }
 
+// Watcher information goes on silently too, and then with all of it (RFC 3858 §3.2).
+func TestRestartWatcherInfo(t *testing.T) {
+	eachRestart(t, func(t *testing.T, end func(*durable)) {
+		d := newDurable(t)
+		d.standard("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		d.net.take()
+		info, _ := d.standard("tom", "192.0.2.8").winfo("sip:tom@example.com", "Accept: application/watcherinfo+xml")
+		before, _ := info.one().watcherInfo(t)
+		end(d)
+		d.start()
+		time.Sleep(presence.ResumeSpread)
+		require.Empty(t, info.of(d.net.take()))
+		d.standard("bob", "192.0.2.9").subscribe("sip:tom@example.com")
+		time.Sleep(10 * time.Second)
+		version, watchers := info.one().watcherInfo(t)
+		require.Greater(t, version, before)
+		require.ElementsMatch(t, []string{"sip:ann@example.com", "sip:bob@example.com"}, watchers)
+	})
+}
+
 // Before the store has been read requests are told to come back in a second; so are
 // those that come while the server ends.
 func TestRestartComeBack(t *testing.T) {
@@ -695,14 +727,56 @@ func TestStoreAlwaysShows(t *testing.T) {
 func TestRestoreVersion(t *testing.T) {
 	var store presence.MemoryStore
 	data := []byte(`{"format":1,"run":3}`)
-	_, err := store.Apply(t.Context(), []presence.Write{{Kind: "run", Key: "server", Value: data}})
+	_, err := store.Apply(t.Context(), []presence.Write{{Kind: "run", Key: "server", Value: data}, {Kind: "client", Key: "a", Value: data}})
 	require.NoError(t, err)
-	w := newWorld(t, func(c *presence.Config) { c.Store = &store })
+	var log strings.Builder
+	w := newWorld(t, func(c *presence.Config) { c.Store, c.Logger = &store, slog.New(slog.NewTextHandler(&log, nil)) })
 	require.ErrorContains(t, w.server.Restore(t.Context()), "the store is of another version: 1; this program knows 2")
 	require.NoError(t, store.Load(t.Context(), func(r presence.Record) error {
 		require.Equal(t, data, r.Value)
 		return nil
 	}))
+	require.NotContains(t, log.String(), "left out", "the error says it")
+}
+
+// Records that cannot be read are told of once, and keep the others from nothing.
+func TestRestoreLeftOut(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var log strings.Builder
+		d := newDurable(t, func(c *presence.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		watcher, _ := d.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		d.net.take()
+		d.stop()
+		for i := range 3 {
+			_, err := d.store.MemoryStore.Apply(t.Context(), []presence.Write{{Kind: "line", Key: fmt.Sprint("bad", i), Value: []byte("?")}})
+			require.NoError(t, err)
+		}
+		log.Reset()
+		d.start()
+		require.Equal(t, 200, watcher.refresh().Status)
+		require.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log.String())
+		require.Contains(t, log.String(), "records=3")
+	})
+}
+
+// BSX-11: nothing lives longer than what is granted, even where the clock was turned back
+// while the server was down. That is what a server finds that grants less than before.
+func TestRestartLongest(t *testing.T) {
+	eachRestart(t, func(t *testing.T, end func(*durable)) {
+		longest := 24 * time.Hour
+		d := newDurable(t, func(c *presence.Config) { c.MaxPublishExpires, c.MaxSubscribeExpires = longest, longest })
+		d.standard("ann", "192.0.2.7").subscribe("sip:tom@example.com", "Expires: 86400")
+		d.standard("tom", "192.0.2.8").publish("", openBody("in"), "Expires: 86400")
+		longest = time.Hour
+		end(d)
+		d.start()
+		time.Sleep(time.Hour - time.Minute)
+		require.Len(t, d.server.Publications(), 1)
+		require.Len(t, d.server.Subscriptions(), 1)
+		time.Sleep(2 * time.Minute)
+		require.Empty(t, d.server.Publications())
+		require.Empty(t, d.server.Subscriptions())
+	})
 }
 
 // The directory may be down when the server comes back: watchers see what they saw.

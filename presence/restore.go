@@ -56,6 +56,7 @@ func (s *Server) Restore(ctx context.Context) error {
 		return fmt.Errorf("presence: restore: %w", err)
 	}
 	in.restore()
+	in.warn()
 	s.journal.bury(in.lost)
 	s.journal.begin()
 	s.cfg.Logger.Info("restored", "publications", len(in.publications), "clients", len(in.clients), "subscriptions", len(in.restored),
@@ -77,7 +78,8 @@ type inventory struct {
 	values       []func() error // of sources
 	sessions     []auth.SessionRecord
 	lost         []recordKey // to be deleted: of no use to anybody
-	bad          int         // records that could not be read
+	bad          int         // records that could not be used
+	first        error       // what is wrong with one of them
 	restored     []*subscription.Dialog
 }
 
@@ -143,8 +145,16 @@ func valueTaken[V any](in *inventory, r Record, table func() *source.Table[V]) e
 
 // leaveOut notes a record that cannot be used.
 func (in *inventory) leaveOut(kind, key string, err error) {
-	in.bad++
-	in.server.cfg.Logger.Warn("a record is left out", "kind", kind, "key", key, "error", err)
+	if in.bad++; in.bad == 1 {
+		in.first = fmt.Errorf("%s %q: %w", kind, key, err)
+	}
+}
+
+// warn tells of records that were left out.
+func (in *inventory) warn() {
+	if in.bad > 0 {
+		in.server.cfg.Logger.Warn("records of the store are left out", "records", in.bad, "first", in.first)
+	}
 }
 
 // countRun writes down that one more process works with the store, before anything is
