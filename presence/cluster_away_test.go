@@ -38,7 +38,7 @@ func TestClusterStoreAway(t *testing.T) {
 		s.hub.mu.Lock() // a deletion that no watch tells of
 		delete(s.hub.records, [2]string{"line", "4711"})
 		s.hub.mu.Unlock()
-		time.Sleep(2 * time.Minute)
+		time.Sleep(6 * time.Minute) // for longer than the subscriptions last, too
 		require.Empty(t, a.net.take())
 		require.Empty(t, b.net.take(), "nothing leaves")
 
@@ -58,5 +58,8 @@ func TestClusterStoreAway(t *testing.T) {
 		require.Equal(t, "available", watch.one().shown(t).blustar)
 		require.Equal(t, 200, watch.refresh().Status)
 		require.Equal(t, 200, own.refresh().Status)
+		time.Sleep(301 * time.Second)
+		require.Empty(t, b.server.Subscriptions())
+		require.Empty(t, a.server.Subscriptions())
 	})
 }

@@ -62,8 +62,9 @@
 //
 // The node keeps what it has, and goes on trying. JetStream takes the renewal only if nobody
 // has taken its place: then the node reads what it may have missed, and goes on with its
-// dialogs where it was; NOTIFYs that were due leave then. If it has an heir, [Store.Lost] is
-// closed, and the process has to end: what it has in memory is another's.
+// dialogs where it was; NOTIFYs that were due leave then, and subscriptions that nobody could
+// refresh have a minute more for it. If it has an heir, [Store.Lost] is closed, and the process
+// has to end: what it has in memory is another's.
 //
 // That also holds where NATS is away for all nodes at once. None of them can know that it
 // is not alone with it, so none speaks; their watchers hear nothing until NATS is back, which

@@ -215,6 +215,10 @@ func (d *Dialog) Start() {
 	d.drain()
 }
 
+// spared is how long a dialog that could not be refreshed, because this registry might not
+// speak, lasts when it may again.
+const spared = time.Minute
+
 // Expired implements [deadline.Expirer].
 func (d *Dialog) Expired() {
 	d.mu.Lock()
@@ -222,8 +226,14 @@ func (d *Dialog) Expired() {
 	if d.detached && d.left() > 0 {
 		cause = FlowGone
 	}
+	wait := cause == Expired && d.state == dialogActive && !d.registry.maySpeak(time.Now().Add(-spared))
+	if wait && d.left() <= 0 {
+		d.registry.deadlines.Set(&d.deadline, d, time.Now().Add(5*silence))
+	}
 	d.mu.Unlock()
-	d.registry.ends.push(d, cause, "")
+	if !wait {
+		d.registry.ends.push(d, cause, "")
+	}
 }
 
 // Refresh takes over what a SUBSCRIBE in the dialog says (RFC 3261 §12.2.2), and
