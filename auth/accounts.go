@@ -154,11 +154,7 @@ func NewLocalAccounts(list []Account) (*LocalAccounts, error) {
 		l.cost = bcrypt.DefaultCost
 	}
 	l.realms = slices.Sorted(maps.Keys(realms))
-	for _, a := range []Algorithm{SHA256, MD5} {
-		if algorithms[a] {
-			l.algorithms = append(l.algorithms, a)
-		}
-	}
+	l.algorithms = slices.DeleteFunc([]Algorithm{SHA256, MD5}, func(a Algorithm) bool { return !algorithms[a] })
 	return l, nil
 }
 

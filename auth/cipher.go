@@ -3,7 +3,6 @@ package auth
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -37,12 +36,8 @@ func CipherNamed(name string) (Cipher, error) {
 // Tuz is the vendor's cipher, that of encrypted configuration files (.tuz), as §2.10
 // asks for: triple DES in ECB mode, of which Decrypt knows a wrong key by the first
 // blocks. Only the first 48 characters of the key count.
-//
-// It protects nothing from who can see the challenge: the key travels in it. It
-// is there because clients speak it; use TLS.
+// It protects nothing from who can see the challenge; use TLS.
 type Tuz struct{}
-
-var _ Cipher = Tuz{}
 
 // Encrypt returns a whole container. The plaintext should not end in NUL bytes, which
 // are what pads it.
@@ -65,19 +60,13 @@ func (Tuz) Decrypt(key string, ciphertext []byte) ([]byte, error) {
 // It knows a wrong key by the tag, and so cannot tell one from altered text.
 type AESGCM struct{}
 
-var _ Cipher = AESGCM{}
-
-const gcmNonce = 12
-
 // Encrypt uses a new random nonce each time.
 func (AESGCM) Encrypt(key string, plaintext []byte) ([]byte, error) {
 	aead, err := gcm(key)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]byte, gcmNonce, gcmNonce+len(plaintext)+aead.Overhead())
-	_, _ = rand.Read(out) // never fails, see crypto/rand
-	return aead.Seal(out, out, plaintext, nil), nil
+	return aead.Seal(nil, nil, plaintext, nil), nil
 }
 
 // Decrypt returns [ErrWrongKey] where the tag does not fit.
@@ -86,10 +75,10 @@ func (AESGCM) Decrypt(key string, ciphertext []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(ciphertext) < gcmNonce+aead.Overhead() {
+	if len(ciphertext) < aead.Overhead() {
 		return nil, fmt.Errorf("%w: too short for aes-gcm", ErrMalformed)
 	}
-	text, err := aead.Open(nil, ciphertext[:gcmNonce], ciphertext[gcmNonce:], nil)
+	text, err := aead.Open(nil, nil, ciphertext, nil)
 	if err != nil {
 		return nil, ErrWrongKey
 	}
@@ -103,5 +92,5 @@ func gcm(key string) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, fmt.Errorf("auth: aes-gcm: %w", err)
 	}
-	return cipher.NewGCM(block)
+	return cipher.NewGCMWithRandomNonce(block)
 }

@@ -167,20 +167,14 @@ func (c Config) withDefaults() (Config, error) {
 	if c.OldDigest != Nowhere && !slices.Contains(c.Algorithms, MD5) {
 		check.Failf("OldDigest", "needs MD5 among Algorithms")
 	}
-	if c.Cipher == nil {
-		c.Cipher = Tuz{}
-	}
+	conf.Or(&c.Cipher, Cipher(Tuz{}))
+	conf.Or(&c.Logger, slog.New(slog.DiscardHandler))
 	if c.Capable == nil {
 		c.Capable = DefaultCapable
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.AMCC == nil {
-		c.AMCC = VerifierFunc(func(context.Context, Credentials) (Identity, error) {
-			return Identity{}, ErrUnknownAccount
-		})
-	}
+	conf.Or(&c.AMCC, Verifier(VerifierFunc(func(context.Context, Credentials) (Identity, error) {
+		return Identity{}, ErrUnknownAccount
+	})))
 	if c.Realm == "" {
 		c.Realm = "blustar"
 		if r, ok := c.Digest.(interface{ Realms() []string }); ok && len(r.Realms()) == 1 {

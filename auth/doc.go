@@ -14,8 +14,6 @@
 //	case auth.Unavailable: // 503 with Retry-After: d.RetryAfter
 //	}
 //
-// A client answers a 401 by [Credentials.Encrypt].
-//
 // # The challenge
 //
 // A request without credentials gets a 401 with X-BSS-auth: 56 digits from a cryptographic
@@ -27,9 +25,6 @@
 // A client has four good keys at most. A datagram can be forged, so a request for a fifth
 // pushes out none of them. It gets a key that the guard can derive again: one of two by
 // turns, good for one to two lifetimes.
-//
-// A client that does not say which of the two it speaks ([Request.Digest]) is
-// offered X-BSS and, if there are accounts for it, Digest.
 //
 // A client is [Request.Client], its From and Contact, at the address that the request came
 // from. A key or a nonce is good for the address that it was sent to. So who answers one is
@@ -51,8 +46,6 @@
 //
 // Digest opens no session. Each request carries its own proof, whose nonce count is
 // accepted once.
-//
-// [Config.KeepSession] and [Guard.RestoreSession] let sessions go on after a restart.
 //
 // # Throttling
 //
@@ -83,16 +76,13 @@
 // DOMAIN\user, user@domain and user may all be one account to a directory, so they are
 // counted as one, unless the verifier knows better ([AccountKeyer]).
 //
-// To stay below the lock-out threshold of a directory, keep MaxFailures below it and
-// FailureWindow at or above its reset time. A restart forgets failures.
+// A restart forgets failures.
 //
 // # What it protects
 //
 // X-BSS protects nobody on an open network: the key travels in the 401, and so
 // whoever can read both messages has the password. Basic is the password itself,
-// and an MD5 Digest can be searched for short ones. Only TLS protects: set
-// RequireTLS. Then credentials are neither asked for nor taken elsewhere; the
-// client sees a 403 with a Warning. Without it, the guard warns once in the log.
+// and an MD5 Digest can be searched for short ones. Only TLS protects: set RequireTLS.
 //
 // Passwords are in a [Secret] that prints as [Redacted], and are overwritten after use, as far
 // as the runtime makes no copies of its own. Errors of a verifier that show the password are
@@ -109,11 +99,7 @@
 //   - failures of accounts that a directory may lock, as many besides: none goes before its
 //     window ends. Where there is no room to count, attempts are [Unavailable], from the
 //     last quarter on but for those who signed in from there before
-//   - requests that wait for a check, MaxPending (128), a quarter of them of one source
-//     or account; and calls of a verifier under way, MaxVerifications (128):
-//     [Unavailable]
-//   - one check, VerifyTimeout (10 seconds): [Unavailable]
+//   - what MaxPending, MaxVerifications and VerifyTimeout of [Config] bound: [Unavailable]
 //   - X-BSS-rauth and Authorization 4096 bytes, an account name 256, a password
 //     1024: a 401 without asking a verifier
-//   - the log: the first refusal of a source for each reason in a minute, then a count
 package auth

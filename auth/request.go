@@ -77,11 +77,8 @@ func SameAccount(identity Identity, account, entryID string) bool {
 		return true
 	}
 	want, err := ParseName(account)
-	if err != nil {
-		return false
-	}
-	have, err := ParseName(identity.Account)
-	if err != nil {
+	have, other := ParseName(identity.Account)
+	if err != nil || other != nil {
 		return false
 	}
 	if want.Domain == "" {

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"encoding/binary"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -116,14 +117,14 @@ type limit struct {
 	max int
 }
 
-// limits returns what holds the attempt back.
+// limits returns what the attempt is counted under, and how many failures hold it back.
 func (t *throttle) limits(a attempt) []limit {
-	all := make([]limit, 0, 2)
+	all := make([]limit, 0, 4)
 	if a.source != (recordKey{}) {
 		all = append(all, limit{a.source, t.max[1]})
 	}
 	if !a.locks {
-		return append(all, limit{a.party, t.max[0]})
+		return append(all, limit{a.party, t.max[0]}, limit{a.account, math.MaxInt})
 	}
 	most := t.max[0]
 	if _, ok := t.known.get(a.account); ok && !a.known && most > 1 {
@@ -170,7 +171,8 @@ func (t *throttle) begin(ctx context.Context, a attempt) error {
 func (t *throttle) enter(a attempt) (wait <-chan struct{}, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, l := range t.limits(a) {
+	limits := t.limits(a)
+	for _, l := range limits {
 		f, _ := t.of(a, l.key).get(l.key)
 		if len(f.names) >= l.max {
 			return nil, &heldError{t.window - time.Since(f.last)}
@@ -188,27 +190,15 @@ func (t *throttle) enter(a attempt) (wait <-chan struct{}, err error) {
 		}
 		t.locking++
 	}
-	for _, k := range a.keys() {
-		g := t.underway[k]
+	for _, l := range limits {
+		g := t.underway[l.key]
 		if g == nil {
 			g = &gate{wake: make(chan struct{})}
-			t.underway[k] = g
+			t.underway[l.key] = g
 		}
 		g.attempts++
 	}
 	return nil, nil
-}
-
-// keys are those that an attempt is counted under.
-func (a attempt) keys() []recordKey {
-	keys := append(make([]recordKey, 0, 4), a.account)
-	if !a.locks {
-		keys = append(keys, a.party)
-	}
-	if a.source != (recordKey{}) {
-		keys = append(keys, a.source)
-	}
-	return keys
 }
 
 // of is where the failures of a key are.
@@ -229,12 +219,12 @@ func (t *throttle) end(a attempt) {
 	if a.locks {
 		t.locking--
 	}
-	for _, k := range a.keys() {
-		g := t.underway[k]
+	for _, l := range t.limits(a) {
+		g := t.underway[l.key]
 		close(g.wake)
 		g.wake = make(chan struct{})
 		if g.attempts--; g.attempts == 0 {
-			delete(t.underway, k)
+			delete(t.underway, l.key)
 		}
 	}
 }
@@ -245,8 +235,8 @@ func (t *throttle) failed(a attempt) {
 		return
 	}
 	now := time.Now()
-	for _, k := range a.keys() {
-		t.of(a, k).update(k, a.owner, now.Add(t.window), func(f failures, _ bool) (failures, bool) {
+	for _, l := range t.limits(a) {
+		t.of(a, l.key).update(l.key, a.owner, now.Add(t.window), func(f failures, _ bool) (failures, bool) {
 			names := append(slices.Clone(f.names[max(0, len(f.names)-t.max[1]):]), a.names[0])
 			return failures{now, names}, true
 		})
@@ -262,12 +252,12 @@ func (t *throttle) succeeded(a attempt, id Identity, lifetime time.Duration) {
 	}
 	now := time.Now()
 	a.names = append(a.names, nameHash(id.Account))
-	for _, k := range append(a.keys(), a.client) {
-		f, found := t.of(a, k).get(k)
+	for _, l := range append(t.limits(a), limit{key: a.client}) {
+		f, found := t.of(a, l.key).get(l.key)
 		if !found {
 			continue
 		}
-		t.of(a, k).update(k, a.owner, f.last.Add(t.window), func(f failures, _ bool) (failures, bool) {
+		t.of(a, l.key).update(l.key, a.owner, f.last.Add(t.window), func(f failures, _ bool) (failures, bool) {
 			f.names = slices.DeleteFunc(slices.Clone(f.names), func(n uint64) bool { return slices.Contains(a.names, n) })
 			return f, len(f.names) > 0
 		})

@@ -17,10 +17,8 @@ import "context"
 // A verifier whose accounts no directory locks says so by a method LocksAccounts() bool that
 // returns false; see the package documentation on throttling. It is called once.
 //
-// Whose addresses the account may publish for is told by its identity: it is
-// compared with the account, and the ID, of the directory entry ([SameAccount]).
-// The guard takes its Account in lower case, and the name that was typed where
-// that is empty; its AMCC is that of the credentials.
+// Whose addresses the account may publish for is told by its identity ([SameAccount]). The
+// guard takes its Account in lower case, or the name that was typed, and AMCC from c.
 type Verifier interface {
 	Verify(ctx context.Context, c Credentials) (Identity, error)
 }

@@ -62,7 +62,9 @@ func (g *Guard) verify(ctx context.Context, r *Request, c Credentials) (Identity
 	}
 	defer k.places.leave(source, account)
 	if k.keyer != nil {
-		key, err := k.accountKey(ctx, c.Name, g.cfg.VerifyTimeout)
+		bounded, cancel := context.WithTimeout(ctx, g.cfg.VerifyTimeout)
+		key, err := k.keyer.AccountKey(bounded, c.Name)
+		cancel()
 		if err != nil {
 			return Identity{}, unavailable(err).reason
 		}
@@ -85,12 +87,6 @@ func (g *Guard) verify(ctx context.Context, r *Request, c Credentials) (Identity
 		return Identity{}, unavailable(context.Cause(ctx)).reason
 	}
 	return f.identity, f.err
-}
-
-func (k *checks) accountKey(ctx context.Context, n Name, timeout time.Duration) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	return k.keyer.AccountKey(ctx, n)
 }
 
 // join returns the flight of these credentials, which may have to be started.
