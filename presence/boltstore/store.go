@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -62,13 +63,19 @@ func Open(path string) (*Store, error) {
 	if err := inspect(path); err != nil {
 		return nil, fail(path, err)
 	}
+	_, err := os.Stat(path)
+	isNew := errors.Is(err, fs.ErrNotExist)
 	db, err := open(path, &bbolt.Options{Timeout: lockPatience, FreelistType: bbolt.FreelistMapType, NoStatistics: true})
-	if err != nil {
-		return nil, fail(path, err)
-	}
 	s := &Store{path: path, db: db}
-	if err := s.begin(); err != nil {
-		_ = db.Close()
+	if err == nil {
+		if err = s.begin(); err != nil {
+			_ = db.Close()
+		}
+	}
+	if err != nil {
+		if isNew && !errors.Is(err, bolterrors.ErrTimeout) {
+			_ = os.Remove(path) // half a file would be one that is damaged at the next start
+		}
 		return nil, fail(path, err)
 	}
 	return s, nil
@@ -195,17 +202,17 @@ func walk(tx *bbolt.Tx, f func(presence.Record) error) error {
 
 // fail names the file in an error, and what is wrong in our own words.
 func fail(path string, err error) error {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok && pathErr.Path == path {
+		err = pathErr.Err // the path is named once
+	}
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, bolterrors.ErrTimeout):
 		err = ErrLocked
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, bolterrors.ErrMaxSizeReached),
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG), errors.Is(err, bolterrors.ErrMaxSizeReached),
 		strings.HasPrefix(err.Error(), "file resize error:"): // bbolt does not wrap what the system said
 		err = fmt.Errorf("%w: %w", ErrFull, err)
-	}
-	if pathErr, ok := errors.AsType[*fs.PathError](err); ok && pathErr.Path == path {
-		err = pathErr.Err // the path is named once
 	}
 	return fmt.Errorf("boltstore: %s: %w", path, err)
 }

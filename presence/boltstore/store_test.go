@@ -280,8 +280,8 @@ func TestFull(t *testing.T) {
 	require.Len(t, contents(t, open(t, path)), len(want)+1)
 }
 
-// fillUp is the process of TestFullForReal. Its files may be of 1 MB at most, as if the disk
-// had no more, until it raises that.
+// fillUp is the process of TestFullForReal. Its files may be of 8 KB at most, then of 1 MB,
+// as if the disk had no more, until it raises that.
 func fillUp(path string) {
 	limit := func(bytes uint64) {
 		var l syscall.Rlimit
@@ -292,6 +292,11 @@ func fillUp(path string) {
 	put := func(s *boltstore.Store, i int) error {
 		_, err := s.Apply(context.Background(), []presence.Write{{Kind: "k", Key: fmt.Sprintf("%08d", i), Value: make([]byte, 64<<10)}})
 		return err
+	}
+	limit(8 << 10)
+	_, err := boltstore.Open(path)
+	if !errors.Is(err, boltstore.ErrFull) {
+		must(fmt.Errorf("no room for a new one: %v", err))
 	}
 	limit(1 << 20)
 	s, err := boltstore.Open(path)
