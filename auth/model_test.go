@@ -69,6 +69,7 @@ type modelKey struct {
 	decision auth.Decision
 	issued   time.Time
 	derived  bool // since four keys were good already
+	gone     bool // with all that the client had, since it had asked for none in its lifetime
 }
 
 type modelSessionOf struct {
@@ -236,10 +237,18 @@ func (m *model) run(steps int) {
 		default:
 			r := m.request()
 			m.challenge(r)
+			if m.rng.IntN(4) == 0 { // one of many keys, late
+				for range m.rng.IntN(7) {
+					m.challenge(r)
+				}
+				d := pick(m, time.Second, 31*time.Second, 32*time.Second, time.Minute, 5*time.Minute)
+				m.note("wait %v", d)
+				time.Sleep(d)
+			}
 			keys := m.keys[clientOf(r)]
 			k := keys[len(keys)-1]
 			if m.rng.IntN(4) == 0 {
-				k = pick(m, keys...)
+				k = pick(m, keys[max(0, len(keys)-8):]...)
 			}
 			name := pick(m, `DE\tom`, `DE\tom`, "tom@de.example", "tom", `FR\tom`, `DE\bill`, "nobody")
 			password := pick(m, "tom-pw", "other-pw", "bill-pw", "wrong", "guess")
@@ -278,6 +287,11 @@ func (m *model) challenge(r auth.Request) {
 }
 
 func (m *model) issued(r auth.Request, d auth.Decision) {
+	if keys := m.keys[clientOf(r)]; len(keys) > 0 && time.Since(keys[len(keys)-1].issued) >= 5*time.Minute {
+		for i := range keys {
+			keys[i].gone = !keys[i].derived
+		}
+	}
 	own := m.own(r)
 	derived := len(own) >= 4 && time.Since(own[len(own)-3].issued) < 32*time.Second
 	if !derived {
@@ -287,12 +301,12 @@ func (m *model) issued(r auth.Request, d auth.Decision) {
 			}
 		}
 	}
-	m.keys[clientOf(r)] = append(m.keys[clientOf(r)], modelKey{d, time.Now(), derived})
+	m.keys[clientOf(r)] = append(m.keys[clientOf(r)], modelKey{d, time.Now(), derived, false})
 }
 
 // own are the keys of a client that were made for it, and not derived.
 func (m *model) own(r auth.Request) []modelKey {
-	return slices.DeleteFunc(slices.Clone(m.keys[clientOf(r)]), func(k modelKey) bool { return k.derived })
+	return slices.DeleteFunc(slices.Clone(m.keys[clientOf(r)]), func(k modelKey) bool { return k.derived || k.gone })
 }
 
 // good says whether a key may be answered: the last one for five minutes, and the three
@@ -302,6 +316,9 @@ func (m *model) good(r auth.Request, k modelKey) bool {
 	const lifetime = 5 * time.Minute
 	if k.derived {
 		return time.Since(m.began)/lifetime-k.issued.Sub(m.began)/lifetime <= 1
+	}
+	if k.gone {
+		return false
 	}
 	keys := m.own(r)
 	i := slices.IndexFunc(keys, func(o modelKey) bool { return o.decision.Header[0] == k.decision.Header[0] })
