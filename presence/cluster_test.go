@@ -133,7 +133,9 @@ func (h *hub) write(node string, batch []presence.Write) []uint64 {
 			continue
 		}
 		if w.Kind == "publication" && w.Value == nil && old.Node != "" && old.Node != node {
-			if of := h.nodes[old.Node]; !of.dead && !of.away && time.Since(of.silent) > 5*time.Second {
+			// Of what has expired while both were away either may say so.
+			last := h.nodes[old.Node]
+			if silent := max(last.silent.Unix(), h.nodes[node].silent.Unix()); !last.dead && !last.away && time.Now().Unix() > silent+15 {
 				h.stray = append(h.stray, node)
 			}
 		}
