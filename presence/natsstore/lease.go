@@ -38,7 +38,13 @@ type leaseRecord struct {
 	Free  bool          `json:"free,omitempty"` // its node has given it back
 	Done  bool          `json:"done,omitempty"` // it has an heir
 
-	Dialogs int `json:"dialogs,omitempty"` // as Config.Dialogs told
+	Dialogs int    `json:"dialogs,omitempty"` // as Config.Dialogs told
+	Site    string `json:"site,omitempty"`    // of Config
+}
+
+// own is the record of this node's lease.
+func (s *Store) own() leaseRecord {
+	return leaseRecord{Node: s.cfg.Node, ID: s.id, Lease: s.cfg.Lease, Site: s.cfg.Site}
 }
 
 // patience is how long an answer of NATS is waited for: short enough for a node to ask
@@ -148,7 +154,7 @@ func (s *Store) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sequence, err := s.write(ctx, s.leaseSubject(s.id), leaseRecord{Node: s.cfg.Node, ID: s.id, Lease: s.cfg.Lease}, last)
+	sequence, err := s.write(ctx, s.leaseSubject(s.id), s.own(), last)
 	if err != nil {
 		return err
 	}
@@ -237,7 +243,7 @@ func (s *Store) renew(ctx context.Context) {
 		s.lease.mu.Lock()
 		last, until := s.lease.sequence, s.lease.until
 		s.lease.mu.Unlock()
-		now := leaseRecord{Node: s.cfg.Node, ID: s.id, Lease: s.cfg.Lease}
+		now := s.own()
 		if s.cfg.Dialogs != nil {
 			now.Dialogs = s.cfg.Dialogs()
 		}
@@ -344,7 +350,7 @@ func (s *Store) succeed(ctx context.Context, id string, seen uint64) error {
 	if err != nil {
 		return err
 	}
-	taken := leaseRecord{Node: s.cfg.Node, ID: s.id, Lease: s.cfg.Lease}
+	taken := s.own()
 	sequence, err := s.write(ctx, s.leaseSubject(id), taken, seen)
 	if err != nil {
 		return err
@@ -386,7 +392,8 @@ func (s *Store) Close(ctx context.Context) error {
 	if !alive {
 		return nil
 	}
-	free := leaseRecord{Node: s.cfg.Node, ID: s.id, Lease: s.cfg.Lease, Free: true}
+	free := s.own()
+	free.Free = true
 	if _, err := s.write(ctx, s.leaseSubject(s.id), free, s.lease.sequence); err != nil {
 		return fmt.Errorf("natsstore: give the lease back: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -18,6 +19,7 @@ type Node struct {
 	Lease   time.Duration // how long it may be silent
 	Renewed time.Duration // how long ago it renewed its lease, by the clocks of NATS
 	Dialogs int           // of its [Config].Dialogs, when it renewed its lease
+	Site    string        // of its [Config]
 }
 
 // Nodes lists the nodes by name.
@@ -42,8 +44,22 @@ func (s *Store) Nodes(ctx context.Context) ([]Node, error) {
 		if r.Free || r.Done || s.leaseSubject(r.ID) != subject { // it has ended, or its heir is at work
 			continue
 		}
-		nodes = append(nodes, Node{r.Node, r.ID, r.Lease, max(0, info.TimeStamp.Sub(m.Time)), r.Dialogs})
+		nodes = append(nodes, Node{r.Node, r.ID, r.Lease, max(0, info.TimeStamp.Sub(m.Time)), r.Dialogs, r.Site})
 	}
 	slices.SortFunc(nodes, func(a, b Node) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	return nodes, nil
+}
+
+// sameSite reports an error where a node of another site uses the stream.
+func (s *Store) sameSite(ctx context.Context) error {
+	if s.cfg.Site == "" {
+		return nil
+	}
+	nodes, err := s.Nodes(ctx)
+	for _, n := range nodes {
+		if n.Site != "" && n.Site != s.cfg.Site {
+			return fmt.Errorf("%w: node %q serves %q, this one %q", ErrSite, n.Name, n.Site, s.cfg.Site)
+		}
+	}
+	return err
 }

@@ -28,6 +28,8 @@ var (
 	ErrNotAlive = errors.New("natsstore: this node has no lease")
 	// ErrVersion is a stream that this program did not make, or a newer one did.
 	ErrVersion = errors.New("natsstore: it is no such store, or of another version")
+	// ErrSite is a stream that serves another site.
+	ErrSite = errors.New("natsstore: it is another site's")
 )
 
 // Defaults and bounds of [Config].
@@ -55,6 +57,9 @@ type Config struct {
 	// Lease is how long after its last sign of life another takes a node's place; 0:
 	// DefaultLease; MinLease to MaxLease.
 	Lease time.Duration
+	// Site names what all nodes of the bucket serve, such as their first domain. A node of
+	// another site is refused, so that it takes nobody's place there; empty: none is.
+	Site string
 	// Dialogs tells how many subscriptions this node has, for [Store.Nodes]; nil: 0. It is
 	// called from [Store.Join]'s return on, until Close.
 	Dialogs func() int
@@ -92,7 +97,7 @@ var bucketName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // Open finds the stream, or makes it where there is none, and waits until ctx ends for a
 // NATS that is not ready. It has no lease before [Store.Join]. The error names everything that is wrong
-// with cfg, or wraps [ErrVersion] or that of NATS.
+// with cfg, or wraps [ErrVersion], [ErrSite] or that of NATS.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg.Bucket = cmp.Or(cfg.Bucket, DefaultBucket)
 	cfg.Replicas = cmp.Or(cfg.Replicas, 1)
@@ -129,7 +134,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.calls.room = make(chan struct{}, maxCalls)
 	for {
 		try, cancel := context.WithTimeout(ctx, openPatience)
-		s.stream, err = s.open(try)
+		if s.stream, err = s.open(try); err == nil {
+			err = s.sameSite(try)
+		}
 		cancel()
 		if err == nil {
 			return s, nil
@@ -275,7 +282,8 @@ func (s *Store) read(ctx context.Context, what string, c jetstream.OrderedConsum
 	if loading && consumer.CachedInfo().NumPending == 0 {
 		return nil
 	}
-	messages, err := consumer.Messages()
+	// A server that has died with the consumer says so by its silence alone.
+	messages, err := consumer.Messages(jetstream.PullHeartbeat(time.Second))
 	if err != nil {
 		return failed(err)
 	}

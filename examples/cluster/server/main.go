@@ -30,14 +30,19 @@ type store struct {
 
 // open connects to NATS, and opens the bucket. It waits for both until ctx ends, but not
 // for what waiting does not help.
-func open(ctx context.Context, c *hostconfig.Store, dialogs func() int, log *slog.Logger) (server.Nodes, error) {
+func open(ctx context.Context, config *hostconfig.Config, dialogs func() int, log *slog.Logger) (server.Nodes, error) {
+	c := config.Store
 	conn, err := connect(ctx, c, log)
 	if err != nil {
 		return nil, fmt.Errorf("NATS at %s: %w", strings.Join(c.NATS.URL, ", "), err)
 	}
+	site := "" // so that two sites do not share a bucket by mistake
+	if len(config.Domains) > 0 {
+		site = config.Domains[0]
+	}
 	s, err := natsstore.Open(ctx, natsstore.Config{
 		Conn: conn, Bucket: c.NATS.Bucket, Replicas: c.NATS.Replicas, Node: c.Node, Lease: time.Duration(c.NATS.Lease),
-		Dialogs: dialogs, Logger: log,
+		Site: site, Dialogs: dialogs, Logger: log,
 	})
 	if err != nil {
 		conn.Close()

@@ -15,7 +15,7 @@ import (
 
 // Join opens the store that a configuration names for several nodes, and waits for it until
 // ctx ends. Dialogs, which may be nil, tells how many subscriptions this node has.
-type Join func(ctx context.Context, c *hostconfig.Store, dialogs func() int, log *slog.Logger) (Nodes, error)
+type Join func(ctx context.Context, c *hostconfig.Config, dialogs func() int, log *slog.Logger) (Nodes, error)
 
 // Nodes is that store, as a *natsstore.Store of presence/natsstore is: a module of its own,
 // so that who has one machine does without NATS.
@@ -48,7 +48,7 @@ func (s *server) joinNodes(ctx context.Context, join Join) (Nodes, error) {
 	if !s.cfg.isNode() {
 		return nil, nil
 	}
-	nodes, err := join(ctx, s.cfg.Store, func() int {
+	nodes, err := join(ctx, s.cfg.Config, func() int {
 		if server := s.restored.Load(); server != nil {
 			return server.Stats().Subscriptions
 		}
@@ -75,7 +75,7 @@ func (s *server) handler() sipx.Handler {
 // storeQuestion asks the store for the nodes that there are.
 func (c *config) storeQuestion(join Join, log *slog.Logger) hostconfig.Question {
 	return hostconfig.Question{Name: "store", Ask: func(ctx context.Context) (string, error) {
-		nodes, err := join(ctx, c.Store, nil, log)
+		nodes, err := join(ctx, c.Config, nil, log)
 		if err != nil {
 			return "", err
 		}
