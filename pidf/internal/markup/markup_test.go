@@ -264,6 +264,7 @@ func FuzzScanner(f *testing.F) {
 	f.Add([]byte(`<?xml version="1.0"?><a xmlns="urn:x" xmlns:p="urn:p" p:b='1'>&amp;<p:c/><![CDATA[<]]><!-- d --></a>`), "")
 	f.Add([]byte("\xFF\xFE<\x00a\x00/\x00>\x00"), "utf-16")
 	f.Add([]byte("<a>\xE5</a>"), "latin1")
+	f.Add([]byte("<a>"+strings.Repeat("\xE5", small-8)+"</a>"), "latin1")
 	f.Fuzz(func(t *testing.T, data []byte, charset string) {
 		s := scanner()
 		if !s.Load(data, charset) {
@@ -290,6 +291,7 @@ func FuzzScanner(f *testing.F) {
 			return
 		}
 		again := scanner()
+		again.Limits.Bytes = len(s.Doc) // in UTF-8 it may be longer than it came
 		require.True(t, again.Load([]byte(s.Doc[root:]), ""))
 		require.Equal(t, markup.Start, again.Next())
 		fragment, declare := again.Fragment()
