@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -59,48 +60,87 @@ const (
 // about a second for 200 MB. The error wraps [ErrLocked], [ErrCorrupt], [ErrVersion]
 // or [ErrFull], or that of the operating system, and names the file, which is left as
 // it was.
+//
+// A new file appears whole. A loss of power meanwhile may leave another one beside it,
+// of the same name with ".new-" after it, which may be removed.
 func Open(path string) (*Store, error) {
 	if err := inspect(path); err != nil {
 		return nil, fail(path, err)
 	}
-	_, err := os.Stat(path)
-	isNew := errors.Is(err, fs.ErrNotExist)
-	db, err := open(path, &bbolt.Options{Timeout: lockPatience, FreelistType: bbolt.FreelistMapType, NoStatistics: true})
-	s := &Store{path: path, db: db}
-	if err == nil {
-		if err = s.begin(); err != nil {
-			_ = db.Close()
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := create(path); err != nil {
+			return nil, fail(path, err)
 		}
 	}
-	if err != nil {
-		if isNew && !errors.Is(err, bolterrors.ErrTimeout) {
-			_ = os.Remove(path) // half a file would be one that is damaged at the next start
-		}
-		return nil, fail(path, err)
+	s, err := begin(path)
+	if err != nil && info != nil && info.Size() == 0 && !errors.Is(err, bolterrors.ErrTimeout) {
+		_ = os.Truncate(path, 0) // half of what belongs into it would be a damaged file
 	}
-	return s, nil
+	return s, fail(path, err)
 }
 
-// begin makes a file that is new one of this format.
-func (s *Store) begin() error {
+// create makes the file under another name first: after a loss of power it is there
+// wholly or not at all.
+func create(path string) error {
+	folder := filepath.Dir(path)
+	f, err := os.CreateTemp(folder, filepath.Base(path)+".new-*")
+	if err != nil {
+		return err
+	}
+	_ = f.Close()
+	defer os.Remove(f.Name())
+	s, err := begin(f.Name())
+	if err != nil {
+		return err
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	switch err := os.Link(f.Name(), path); {
+	case errors.Is(err, fs.ErrExist): // another process has made it meanwhile
+		return nil
+	case err != nil: // a file system without links
+		if err := os.Rename(f.Name(), path); err != nil {
+			return err
+		}
+	}
+	d, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// begin opens a file that is right, and makes an empty one a store.
+func begin(path string) (*Store, error) {
+	db, err := open(path, &bbolt.Options{Timeout: lockPatience, FreelistType: bbolt.FreelistMapType, NoStatistics: true})
+	if err != nil {
+		return nil, err
+	}
 	isNew := false
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err = db.View(func(tx *bbolt.Tx) error {
 		isNew = tx.Bucket(bucketAbout) == nil
 		return nil
 	})
-	if err != nil || !isNew {
-		return err
+	if err == nil && isNew {
+		err = db.Update(func(tx *bbolt.Tx) error {
+			b, err := tx.CreateBucket(bucketAbout)
+			if err != nil {
+				return err
+			}
+			if err := b.Put(keyState, new(state).encode()); err != nil {
+				return err
+			}
+			return b.Put(keyFormat, binary.BigEndian.AppendUint32(nil, format))
+		})
 	}
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		b, err := tx.CreateBucket(bucketAbout)
-		if err != nil {
-			return err
-		}
-		if err := b.Put(keyState, new(state).encode()); err != nil {
-			return err
-		}
-		return b.Put(keyFormat, binary.BigEndian.AppendUint32(nil, format))
-	})
+	if err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return &Store{path: path, db: db}, nil
 }
 
 // Close closes the file. What was applied is in it.
@@ -202,7 +242,7 @@ func walk(tx *bbolt.Tx, f func(presence.Record) error) error {
 
 // fail names the file in an error, and what is wrong in our own words.
 func fail(path string, err error) error {
-	if pathErr, ok := errors.AsType[*fs.PathError](err); ok && pathErr.Path == path {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok && strings.HasPrefix(pathErr.Path, path) {
 		err = pathErr.Err // the path is named once
 	}
 	switch {

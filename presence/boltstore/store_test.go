@@ -280,8 +280,8 @@ func TestFull(t *testing.T) {
 	require.Len(t, contents(t, open(t, path)), len(want)+1)
 }
 
-// fillUp is the process of TestFullForReal. Its files may be of 8 KB at most, then of 1 MB,
-// as if the disk had no more, until it raises that.
+// fillUp is the process of TestFullForReal. Its files may be of a few pages at most, then of
+// 1 MB, as if the disk had no more, until it raises that.
 func fillUp(path string) {
 	limit := func(bytes uint64) {
 		var l syscall.Rlimit
@@ -293,10 +293,24 @@ func fillUp(path string) {
 		_, err := s.Apply(context.Background(), []presence.Write{{Kind: "k", Key: fmt.Sprintf("%08d", i), Value: make([]byte, 64<<10)}})
 		return err
 	}
-	limit(8 << 10)
-	_, err := boltstore.Open(path)
-	if !errors.Is(err, boltstore.ErrFull) {
-		must(fmt.Errorf("no room for a new one: %v", err))
+	for pages := range uint64(5) { // wherever a new one is cut off
+		limit(pages << 12)
+		if _, err := boltstore.Open(path); !errors.Is(err, boltstore.ErrFull) {
+			must(fmt.Errorf("no room for a new one: %v", err))
+		}
+		left, err := os.ReadDir(filepath.Dir(path))
+		if must(err); len(left) > 0 {
+			must(fmt.Errorf("left behind: %v", left))
+		}
+		must(os.WriteFile(path, nil, 0o600)) // one that was made empty stays so
+		if _, err := boltstore.Open(path); !errors.Is(err, boltstore.ErrFull) {
+			must(fmt.Errorf("no room for an empty one: %v", err))
+		}
+		info, err := os.Stat(path)
+		if must(err); info.Size() > 0 {
+			must(fmt.Errorf("%d bytes are left behind", info.Size()))
+		}
+		must(os.Remove(path))
 	}
 	limit(1 << 20)
 	s, err := boltstore.Open(path)
