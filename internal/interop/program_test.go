@@ -98,6 +98,7 @@ func launch(t testing.TB, folder string, environ []string, name string, args ...
 	p.cmd.Dir = folder
 	p.cmd.Env = append(os.Environ(), environ...)
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stdout
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.cmd.WaitDelay = 10 * time.Second
 	var err error
 	p.stdin, err = p.cmd.StdinPipe()
@@ -105,6 +106,7 @@ func launch(t testing.TB, folder string, environ []string, name string, args ...
 	require.NoError(t, p.cmd.Start())
 	go func() {
 		p.err = p.cmd.Wait()
+		p.kill() // its children: a Kamailio that takes too long to end leaves them
 		close(p.ended)
 	}()
 	t.Cleanup(func() {
@@ -130,10 +132,13 @@ func (p *program) wait() error {
 		return p.err
 	case <-time.After(patience):
 		p.t.Errorf("%s does not end", p.name)
-		_ = p.cmd.Process.Kill()
+		p.kill()
 		return nil
 	}
 }
+
+// kill ends the program and all that it started.
+func (p *program) kill() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }
 
 // prints waits until the program has printed what the expression matches, and
 // returns what its groups do.
