@@ -10,6 +10,7 @@ import (
 
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/sipx"
@@ -209,10 +210,10 @@ func (s *Server) Publications() []PublicationInfo {
 		case publication.Shared:
 			info.Dialect = bluStar.Name
 		case publication.Separate:
-			said := consolidation.Published{Document: c.Document()}
-			info.Dialect, info.Status = standard.Name, string(said.StatusAt(time.Now()))
-			if c.Document() != nil {
-				info.Note = consolidation.DocumentNote(c.Document(), time.Now())
+			info.Dialect, info.Status = standard.Name, string(aa.StatusUnknown)
+			if o := originalOf(c); o != nil {
+				now, said := time.Now(), consolidation.Published{Reading: &o.Reading}
+				info.Status, info.Note = string(said.StatusAt(now)), o.Note(now)
 			}
 		}
 		list = append(list, info)

@@ -277,7 +277,7 @@ func (p *presentity) gather(now time.Time) *snapshot {
 	for _, c := range n.said {
 		said := consolidation.Published{
 			Provenance: consolidation.Provenance{Owner: c.Owner, Received: c.Received, Expires: c.Expires},
-			Status:     c.Status, Note: c.Note, Timestamp: c.Timestamp, Document: c.Document(),
+			Status:     c.Status, Note: c.Note, Timestamp: c.Timestamp,
 		}
 		switch c.Rule {
 		case publication.Forwarding:
@@ -288,7 +288,9 @@ func (p *presentity) gather(now time.Time) *snapshot {
 				continue // of clients that have all signed out since
 			}
 		case publication.Separate:
-			st.Services = st.Services.Or(servicesOf(c.Document()))
+			if o := originalOf(c); o != nil {
+				said.Reading, st.Services = &o.Reading, st.Services.Or(o.services)
+			}
 		}
 		st.Published = append(st.Published, said)
 	}

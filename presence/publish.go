@@ -28,6 +28,7 @@ type publishing struct {
 	ifMatch string
 	p       *presentity
 	doc     *pidf.Presence   // nil for a refresh
+	body    []byte           // of which it was decoded, in UTF-8
 	said    publication.Said // what doc says of the user
 }
 
@@ -157,19 +158,24 @@ func (s *Server) read(pub *publishing) error {
 	if sipx.MediaType(req.Header.Get("Content-Type")) != typePIDF {
 		return unsupportedType(typePIDF)
 	}
-	charset, _ := sipx.ParamOf(req.Header.Get("Content-Type"), "charset")
-	doc, err := pidf.Decoder{Types: aa.Types(), Charset: charset}.Decode(req.Body)
+	body, err := req.Body, error(nil)
+	if charset, _ := sipx.ParamOf(req.Header.Get("Content-Type"), "charset"); charset != "" {
+		body, err = pidf.UTF8(body, charset) // it will be read again without its Content-Type
+	}
+	if err == nil {
+		pub.doc, err = aa.Decode(body)
+	}
 	if err != nil {
 		return sipx.Errorf(400, "%v", err)
 	}
-	pub.doc = doc
-	return s.saidOf(doc, &pub.said)
+	pub.body = body
+	return s.saidOf(pub)
 }
 
 // saidOf reads what a published document says of its user: the status of aa:blustar
 // where it has one (§4.3), else what RFC 4480 and RFC 3863 say.
-func (s *Server) saidOf(doc *pidf.Presence, said *publication.Said) error {
-	now := time.Now()
+func (s *Server) saidOf(pub *publishing) error {
+	doc, said, now := pub.doc, &pub.said, time.Now()
 	said.Timestamp = now
 	note := ""
 	for i := range doc.Persons {
@@ -194,7 +200,8 @@ func (s *Server) saidOf(doc *pidf.Presence, said *publication.Said) error {
 		break
 	}
 	if said.Status == "" {
-		note = consolidation.DocumentNote(doc, now)
+		o := newOriginal(doc, pub.body, pub.p.watching.Load() > 0)
+		said.Body, said.Reading, note = pub.body, o, o.Note(now)
 	}
 	if len(note) > s.cfg.MaxNote {
 		return sipx.Errorf(413, "a note is longer than %d bytes", s.cfg.MaxNote)
@@ -279,7 +286,6 @@ func (s *Server) publishOwn(pub *publishing) error {
 	var said *publication.Said
 	if pub.doc != nil {
 		said = &pub.said
-		said.Body, said.Document = pub.req.Body, pub.doc
 	}
 	c, err := s.publications.Publish(publication.Request{
 		Presentity: p.id, Address: pub.address, Owner: pub.owner, Rule: publication.Separate, IfMatch: pub.ifMatch, Expires: pub.until, Said: said,

@@ -111,7 +111,7 @@ func New(cfg Config) (*Server, error) {
 	s.cluster = newCluster(s)
 	s.journal = newJournal(s)
 	events := subscription.Events{Ended: s.dialogEnded, Notified: cfg.Hooks.Notify}
-	published := publication.Config{MaxPublications: cfg.MaxPublications, Expired: s.publicationExpired}
+	published := publication.Config{MaxPublications: cfg.MaxPublications, Read: readOriginal, Expired: s.publicationExpired}
 	if s.journal != nil {
 		events.Changed, published.Changed = s.journal.dialog, s.journal.published
 	}

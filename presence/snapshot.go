@@ -119,7 +119,7 @@ func (n *snapshot) isAs(before *snapshot) bool {
 		r.Status == s.Status && r.Note == s.Note && r.Rule == s.Rule &&
 		r.Winner.Source == s.Winner.Source && r.Winner.Owner == s.Winner.Owner && r.Winner.Received.Equal(s.Winner.Received) &&
 		slices.EqualFunc(a.Published, b.Published, func(x, y consolidation.Published) bool {
-			return x.Document == y.Document && x.Status == y.Status && x.Note == y.Note
+			return x.Reading == y.Reading && x.Status == y.Status && x.Note == y.Note
 		})
 }
 
@@ -227,7 +227,7 @@ func dialectOf(v subscription.View) *Dialect {
 }
 
 func hasDocument(s *consolidation.State) bool {
-	return slices.ContainsFunc(s.Published, func(p consolidation.Published) bool { return p.Document != nil })
+	return slices.ContainsFunc(s.Published, func(p consolidation.Published) bool { return p.Reading != nil })
 }
 
 // sameTuples reports whether the tuples of two lists of publications say the same.
@@ -236,8 +236,8 @@ func sameTuples(a, b []*publication.Contribution) bool {
 	if slices.EqualFunc(a, b, sameNumber) {
 		same := true
 		for i := range a {
-			x, y := a[i].Document(), b[i].Document()
-			if x != nil && y != nil && x != y && plainlyDiffer(x.Tuples, y.Tuples) {
+			x, y := originalOf(a[i]), originalOf(b[i])
+			if x != nil && y != nil && x.glance.plainlyDiffers(y.glance) {
 				return false
 			}
 			same = same && x == y
@@ -253,34 +253,7 @@ func sameTuples(a, b []*publication.Contribution) bool {
 	return pidf.Equal(&pidf.Presence{Tuples: x}, &pidf.Presence{Tuples: y})
 }
 
-// plainlyDiffer reports whether a glance shows that tuples differ: one of a few has
-// another status or note than that with its ID.
-func plainlyDiffer(a, b []pidf.Tuple) bool {
-	const few = 8
-	if len(a) != len(b) || len(a) > few {
-		return false
-	}
-	for i := range a {
-		x, y := &a[i], &b[i]
-		other := x.Basic != y.Basic && isBasic(x.Basic) && isBasic(y.Basic) ||
-			len(x.Notes) == 1 && len(y.Notes) == 1 && x.Notes[0].Text != y.Notes[0].Text
-		if other && x.ID == y.ID && count(a, x.ID) == 1 && count(b, x.ID) == 1 {
-			return true
-		}
-	}
-	return false
-}
-
 func isBasic(b pidf.Basic) bool { return b == pidf.Open || b == pidf.Closed }
-
-func count(tuples []pidf.Tuple, id string) (n int) {
-	for i := range tuples {
-		if tuples[i].ID == id {
-			n++
-		}
-	}
-	return n
-}
 
 // hasPrivate reports whether own eyes see more than others'.
 func hasPrivate(all []consolidation.Meeting) bool {
@@ -396,11 +369,11 @@ func appendPublished(all []pidf.Tuple, list []*publication.Contribution) []pidf.
 		list = slices.SortedFunc(slices.Values(list), func(a, b *publication.Contribution) int { return cmp.Compare(a.Number, b.Number) })
 	}
 	for _, c := range list {
-		doc := c.Document()
-		if c.Rule != publication.Separate || doc == nil {
+		o := originalOf(c)
+		if o == nil {
 			continue
 		}
-		for _, t := range doc.Tuples {
+		for _, t := range o.document().Tuples {
 			t.ID = "p" + strconv.FormatUint(c.Number, 10) + "-" + t.ID
 			if !isBasic(t.Basic) {
 				t.Basic = ""

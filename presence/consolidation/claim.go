@@ -47,9 +47,9 @@ func (s *State) Claims(now time.Time) []Claim {
 	for i := range s.Published {
 		p := &s.Published[i]
 		c := Claim{Provenance: p.Provenance, Source: "blustar", Value: string(p.Status), Meaning: meaning(p.Status), published: p}
-		if p.Document != nil {
+		if p.Reading != nil {
 			c.Source = "published"
-			c.Meaning, c.Value = documentMeaning(p.Document, now)
+			c.Meaning, c.Value = p.Reading.meaning(now)
 		}
 		claims = append(claims, c)
 	}

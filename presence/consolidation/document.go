@@ -81,7 +81,9 @@ func (d *Sheet) Document(state *State, result Result, now time.Time, o Options) 
 	person := &d.persons[0]
 	person.ID, person.Activities = o.Entity, &d.activities
 	if p := result.published; o.Standard && p != nil {
-		d.activities.Values, person.Notes = asPublished(p.Document, now, o.Sight)
+		if doc := p.Reading.Document(); doc != nil {
+			d.activities.Values, person.Notes = asPublished(doc, now, o.Sight)
+		}
 	}
 	if d.activities.Values == nil {
 		d.values[0] = activity(result.Status, o)
@@ -129,7 +131,7 @@ func asPublished(doc *pidf.Presence, now time.Time, s Sight) (values []pidf.Choi
 	for i := range doc.Persons {
 		p := &doc.Persons[i]
 		notes = append(notes, p.Notes...)
-		if p.Activities == nil || !holds(p.Activities, now) {
+		if p.Activities == nil || !periodOf(p.Activities).covers(now) {
 			continue
 		}
 		for _, v := range p.Activities.Values {
@@ -230,7 +232,7 @@ func device(l *Line) pidf.Device {
 func blustar(b *aa.BluStar, state *State, now time.Time) {
 	for i := range state.Published {
 		p := &state.Published[i]
-		if p.Document == nil || !state.Live {
+		if p.Reading == nil || !state.Live {
 			b.Status = p.StatusAt(now)
 			b.Note.Text = p.note(now)
 			if b.Timestamp = p.Timestamp; b.Timestamp.IsZero() {

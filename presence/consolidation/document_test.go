@@ -109,7 +109,7 @@ func TestNoLinesShowNoCall(t *testing.T) {
 		"alone":          {call},
 	} {
 		state := consolidation.State{Published: []consolidation.Published{{
-			Document: &pidf.Presence{Persons: []pidf.Person{{Activities: &pidf.Activities{Values: activities}}}},
+			Reading: consolidation.Read(&pidf.Presence{Persons: []pidf.Person{{Activities: &pidf.Activities{Values: activities}}}}),
 		}}}
 		result := consolidation.Consolidate(consolidation.DefaultRules(), &state, now)
 		shown := func(sight consolidation.Sight) []pidf.Choice {

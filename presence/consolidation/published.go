@@ -1,6 +1,7 @@
 package consolidation
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -8,53 +9,126 @@ import (
 	"github.com/openblustar/blustar/pidf/aa"
 )
 
-// documentMeaning reads a document without aa: (RFC 4480 §3.2, RFC 3863 §4.1.4):
-// what it means at now, and in which words. Of several activities the one that the
-// default rules put first counts.
-func documentMeaning(doc *pidf.Presence, now time.Time) (Meaning, string) {
-	const none = 99
-	best, value := none, ""
+// Reading is what a document without aa: says of its user, at whatever time (RFC 4480
+// §3.2, RFC 3863 §4.1.4). It is small, and does not hold on to the document.
+type Reading struct {
+	// Document returns the document itself, for watchers of the Standard dialect; nil where it
+	// is not to be had. It is asked for only then.
+	Document func() *pidf.Presence
+
+	basic      Meaning // of the tuples
+	statements []statement
+	room       [2]statement // for what most documents say
+}
+
+// statement is a note, or activities with their note, or both.
+type statement struct {
+	meaning Meaning
+	value   string // in the words of the document
+	note    string
+	holds   *period // nil for always
+}
+
+// period is when activities are valid (RFC 4480 §3).
+type period struct{ from, until time.Time }
+
+func (p *period) covers(now time.Time) bool {
+	return p == nil || (p.from.IsZero() || !now.Before(p.from)) && (p.until.IsZero() || now.Before(p.until))
+}
+
+// Read reads a document. Of several activities of a person the one that the default rules
+// put first counts.
+func Read(doc *pidf.Presence) *Reading {
+	r := new(Reading)
+	r.Read(doc)
+	r.Document = func() *pidf.Presence { return doc }
+	return r
+}
+
+// Read is the function [Read], for a Reading within something else. It leaves Document as
+// it is.
+func (r *Reading) Read(doc *pidf.Presence) {
+	r.basic, r.statements = BasicMeaning(doc), r.room[:0]
 	for i := range doc.Persons {
-		a := doc.Persons[i].Activities
-		if a == nil || !holds(a, now) {
-			continue
+		person := &doc.Persons[i]
+		r.say(statement{note: firstNote(person.Notes)})
+		if person.Activities != nil {
+			r.say(stated(person.Activities))
 		}
-		for _, v := range a.Values {
-			if rank := rankOf(activityMeaning(v)); rank < best {
-				if best, value = rank, v.Name; v.Name == "other" {
-					value = strings.TrimSpace(v.Text)
-				}
+	}
+	note := ""
+	for i := 0; i < len(doc.Tuples) && note == ""; i++ {
+		note = firstNote(doc.Tuples[i].Notes)
+	}
+	if note == "" {
+		note = firstNote(doc.Notes)
+	}
+	r.say(statement{note: note})
+}
+
+func (r *Reading) say(s statement) {
+	if s != (statement{}) {
+		s.value, s.note = strings.Clone(s.value), strings.Clone(s.note)
+		r.statements = append(r.statements, s)
+	}
+}
+
+// stated is what activities state.
+func stated(a *pidf.Activities) statement {
+	s := statement{note: firstNote(a.Notes)}
+	best := len(ranked)
+	for _, v := range a.Values {
+		if rank := slices.Index(ranked[:best], activityMeaning(v)); rank >= 0 {
+			if best, s.meaning, s.value = rank, ranked[rank], v.Name; v.Name == "other" {
+				s.value = strings.TrimSpace(v.Text)
 			}
 		}
 	}
-	if best < none {
+	s.holds = periodOf(a)
+	return s
+}
+
+func periodOf(a *pidf.Activities) *period {
+	if a.From.IsZero() && a.Until.IsZero() {
+		return nil
+	}
+	return &period{a.From, a.Until}
+}
+
+// meaning is what the document means at now, and in which words.
+func (r *Reading) meaning(now time.Time) (Meaning, string) {
+	best, value := len(ranked), ""
+	for i := range r.statements {
+		s := &r.statements[i]
+		if rank := slices.Index(ranked[:best], s.meaning); rank >= 0 && s.holds.covers(now) {
+			best, value = rank, s.value
+		}
+	}
+	if best < len(ranked) {
 		return ranked[best], value
 	}
-	switch m := BasicMeaning(doc); m {
+	switch r.basic {
 	case MeansAvailable:
-		return m, string(pidf.Open)
+		return r.basic, string(pidf.Open)
 	case MeansSignedOut:
-		return m, string(pidf.Closed)
+		return r.basic, string(pidf.Closed)
 	}
 	return "", ""
 }
 
-// ranked are the meanings of activities in the order of the default rules.
-var ranked = [...]Meaning{MeansDoNotDisturb, MeansCall, MeansMeeting, MeansBusy, MeansAway, MeansAvailable, MeansSignedOut}
-
-func rankOf(m Meaning) int {
-	for i, r := range ranked {
-		if r == m {
-			return i
+// Note returns the free text of the document at now: the first note of a person or of
+// their activities, else of a tuple, else of the document.
+func (r *Reading) Note(now time.Time) string {
+	for i := range r.statements {
+		if s := &r.statements[i]; s.note != "" && s.holds.covers(now) {
+			return s.note
 		}
 	}
-	return len(ranked) + 99
+	return ""
 }
 
-// holds reports whether activities are valid at now (RFC 4480 §3).
-func holds(a *pidf.Activities, now time.Time) bool {
-	return (a.From.IsZero() || !now.Before(a.From)) && (a.Until.IsZero() || now.Before(a.Until))
-}
+// ranked are the meanings of activities in the order of the default rules.
+var ranked = [...]Meaning{MeansDoNotDisturb, MeansCall, MeansMeeting, MeansBusy, MeansAway, MeansAvailable, MeansSignedOut}
 
 func activityMeaning(a pidf.Choice) Meaning {
 	switch a.Name {
@@ -95,34 +169,12 @@ func BasicMeaning(doc *pidf.Presence) Meaning {
 	return m
 }
 
-// note is the free text of what was published: of a document the first note of a
-// person, else of a tuple.
+// note is the free text of what was published.
 func (p *Published) note(now time.Time) string {
-	if p.Document == nil {
+	if p.Reading == nil {
 		return p.Note
 	}
-	return DocumentNote(p.Document, now)
-}
-
-// DocumentNote returns the free text of a document of the RFCs at now: the first
-// note of a person or of their activities, else of a tuple, else of the document.
-func DocumentNote(doc *pidf.Presence, now time.Time) string {
-	for i := range doc.Persons {
-		if n := firstNote(doc.Persons[i].Notes); n != "" {
-			return n
-		}
-		if a := doc.Persons[i].Activities; a != nil && holds(a, now) {
-			if n := firstNote(a.Notes); n != "" {
-				return n
-			}
-		}
-	}
-	for i := range doc.Tuples {
-		if n := firstNote(doc.Tuples[i].Notes); n != "" {
-			return n
-		}
-	}
-	return firstNote(doc.Notes)
+	return p.Reading.Note(now)
 }
 
 func firstNote(notes []pidf.Note) string {
@@ -136,10 +188,10 @@ func firstNote(notes []pidf.Note) string {
 
 // StatusAt is what was published, as aa:blustar has it at now.
 func (p *Published) StatusAt(now time.Time) aa.Status {
-	if p.Document == nil {
+	if p.Reading == nil {
 		return p.Status
 	}
-	m, _ := documentMeaning(p.Document, now)
+	m, _ := p.Reading.meaning(now)
 	return statusOf(m)
 }
 

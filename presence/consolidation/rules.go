@@ -114,7 +114,7 @@ func consolidate(rules []Rule, state *State, claims []Claim, now time.Time) Resu
 			if won < 0 || c.Received.After(claims[won].Received) {
 				won = j
 			}
-			if p := c.published; p != nil && p.Document != nil && (r.published == nil || p.Received.After(r.published.Received)) {
+			if p := c.published; p != nil && p.Reading != nil && (r.published == nil || p.Received.After(r.published.Received)) {
 				r.published = p
 			}
 		}

@@ -3,7 +3,6 @@ package consolidation
 import (
 	"time"
 
-	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
 )
 
@@ -33,10 +32,10 @@ type Provenance struct {
 // document of another client, whose meaning may change with time.
 type Published struct {
 	Provenance
-	Status    aa.Status      // of a BluStar client
-	Note      string         // the user's free text
-	Timestamp time.Time      // as published, else Received
-	Document  *pidf.Presence // of another client, as published; nil for BluStar
+	Status    aa.Status // of a BluStar client
+	Note      string    // the user's free text
+	Timestamp time.Time // as published, else Received
+	Reading   *Reading  // of the document of another client; nil for BluStar
 }
 
 // Line is the state of one supervised device.
@@ -85,11 +84,11 @@ func (s *State) NextChange(now time.Time) time.Time {
 		}
 	}
 	for i := range s.Published {
-		if doc := s.Published[i].Document; doc != nil {
-			for j := range doc.Persons {
-				if a := doc.Persons[j].Activities; a != nil {
-					consider(a.From)
-					consider(a.Until)
+		if r := s.Published[i].Reading; r != nil {
+			for j := range r.statements {
+				if p := r.statements[j].holds; p != nil {
+					consider(p.from)
+					consider(p.until)
 				}
 			}
 		}

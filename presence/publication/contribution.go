@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
 )
 
@@ -43,14 +42,11 @@ type Contribution struct {
 	CallID string
 	CSeq   uint32
 
-	doc    *pidf.Presence // Body, decoded
-	due    *expiry        // the same one in all versions
-	copied bool           // it is another node's, which has it expire
-}
+	Reading any // Separate: what the host has read of Body; see Config.Read
 
-// Document returns the decoded Body, nil where there is none or it cannot be read.
-// Nobody changes it.
-func (c *Contribution) Document() *pidf.Presence { return c.doc }
+	due    *expiry // the same one in all versions
+	copied bool    // it is another node's, which has it expire
+}
 
 // Errors of a [Store].
 var (
@@ -67,9 +63,9 @@ type Said struct {
 	Note      string
 	KeepNote  bool // Shared: it does not speak of a note, and leaves it as it is
 	Timestamp time.Time
-	Body      []byte         // Separate
-	Document  *pidf.Presence // Separate: Body, decoded
-	Target    string         // Forwarding
+	Body      []byte // Separate
+	Reading   any    // Separate: what the host has read of it
+	Target    string // Forwarding
 }
 
 // Request is a PUBLISH.

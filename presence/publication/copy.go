@@ -1,10 +1,6 @@
 package publication
 
-import (
-	"slices"
-
-	"github.com/openblustar/blustar/pidf/aa"
-)
+import "slices"
 
 // A host of several nodes gives each of them what the others have: copies. A copy counts
 // as any other contribution, and may be replaced by Publish or ended by Remove, but it
@@ -43,9 +39,7 @@ func (s *Store) Copy(c Contribution, keeps func() bool) bool {
 	if current != nil {
 		c.due = current.due
 	}
-	if len(c.Body) > 0 {
-		c.doc, _ = aa.Decode(c.Body)
-	}
+	s.read(&c)
 	c.copied = true
 	s.place(sh, current, &c)
 	slices.SortStableFunc(sh.Of[c.Presentity], byAge) // which nobody has seen yet

@@ -20,6 +20,10 @@ import (
 type Config struct {
 	MaxPublications int // live ones of one presentity; default 32
 	MaxBytes        int // of the bodies of one presentity's publications together; default 32 KiB: what is passed on of them must fit a datagram
+	// Read reads the Body of a contribution that Restore or Copy puts here; a PUBLISH brings
+	// what the host has read. It is called with the presentity locked, must not block and
+	// must not call the store. nil: nothing is read.
+	Read func(body []byte) any
 	// Changed is told of each contribution that is made, replaced or gone: before or
 	// after is nil where there is none. It is called with the presentity locked, in the
 	// order of its events, and for several presentities at once: it must be quick, must
@@ -166,7 +170,7 @@ func (c *Contribution) say(r *Request) {
 			c.Note = said.Note
 		}
 	case Separate:
-		c.Body, c.doc = said.Body, said.Document
+		c.Body, c.Reading = said.Body, said.Reading
 	case Forwarding:
 		c.Target = said.Target
 	}
@@ -318,13 +322,17 @@ func (s *Store) Restore(c Contribution) {
 	if time.Until(c.Expires) <= 0 || slices.ContainsFunc(sh.Of[c.Presentity], func(o *Contribution) bool { return o.ETag == c.ETag && o.Rule == c.Rule }) {
 		return
 	}
-	if len(c.Body) > 0 {
-		c.doc, _ = aa.Decode(c.Body)
-	}
+	s.read(&c)
 	for n := s.number.Load(); n < c.Number && !s.number.CompareAndSwap(n, c.Number); n = s.number.Load() {
 	}
 	s.place(sh, nil, &c)
 	slices.SortStableFunc(sh.Of[c.Presentity], byAge) // which nobody has seen yet
+}
+
+func (s *Store) read(c *Contribution) {
+	if s.cfg.Read != nil && len(c.Body) > 0 {
+		c.Reading = s.cfg.Read(c.Body)
+	}
 }
 
 // Of returns the live contributions of a presentity, the oldest first. Nobody changes

@@ -1,0 +1,103 @@
+package presence
+
+import (
+	"slices"
+	"weak"
+
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/aa"
+	"github.com/openblustar/blustar/presence/consolidation"
+	"github.com/openblustar/blustar/presence/publication"
+)
+
+// original is a document as a client of the RFCs published it: what it says of its user,
+// and the text, of which the rest is read again when a watcher is to see it. Decoded
+// documents are large, and most users are watched by few.
+type original struct {
+	consolidation.Reading
+	services consolidation.Services
+	glance   glance
+	body     []byte
+	decoded  weak.Pointer[pidf.Presence]
+}
+
+// newOriginal returns what is kept of doc, which is body decoded. It is handy for a while
+// where it is to be watched.
+func newOriginal(doc *pidf.Presence, body []byte, watched bool) *original {
+	o := &original{services: servicesOf(doc), glance: glanceAt(doc.Tuples), body: body}
+	o.Read(doc)
+	o.Document = o.document
+	if watched {
+		o.decoded = weak.Make(doc)
+	}
+	return o
+}
+
+// readOriginal reads a body of a former run, or from another node; nil where it cannot.
+func readOriginal(body []byte) any {
+	doc, err := aa.Decode(body)
+	if err != nil {
+		return nil
+	}
+	return newOriginal(doc, body, false)
+}
+
+// originalOf returns the document of a contribution, or nil.
+func originalOf(c *publication.Contribution) *original {
+	o, _ := c.Reading.(*original)
+	return o
+}
+
+// document returns the document, which nobody changes.
+func (o *original) document() *pidf.Presence {
+	if doc := o.decoded.Value(); doc != nil {
+		return doc
+	}
+	doc, err := aa.Decode(o.body)
+	if err != nil {
+		return &pidf.Presence{} // it could be read before
+	}
+	return doc
+}
+
+// glance is what one sees of tuples at once.
+type glance struct {
+	ids  uint64 // in their order; 0 where a glance is not enough
+	says uint64 // their statuses and notes
+}
+
+// glanceAt looks at tuples, of which there are few, each with an ID of its own.
+func glanceAt(tuples []pidf.Tuple) glance {
+	const few = 8
+	if len(tuples) == 0 || len(tuples) > few {
+		return glance{}
+	}
+	var g glance
+	for i := range tuples {
+		t := &tuples[i]
+		if !isBasic(t.Basic) || len(t.Notes) > 1 || slices.ContainsFunc(tuples[:i], func(o pidf.Tuple) bool { return o.ID == t.ID }) {
+			return glance{}
+		}
+		g.ids = mix(g.ids, t.ID)
+		g.says = mix(g.says, string(t.Basic))
+		if len(t.Notes) == 1 {
+			g.ids, g.says = g.ids+1, mix(g.says, t.Notes[0].Text)
+		}
+	}
+	return g
+}
+
+// plainlyDiffers reports whether a glance shows that tuples differ: one has another status
+// or note than that with its ID.
+func (g glance) plainlyDiffers(from glance) bool {
+	return g.ids != 0 && g.ids == from.ids && g.says != from.says
+}
+
+// mix is the hash FNV-1a of a text, which ends with a byte that no text has.
+func mix(hash uint64, text string) uint64 {
+	const prime = 1099511628211
+	for i := range len(text) {
+		hash = (hash ^ uint64(text[i])) * prime
+	}
+	return (hash ^ 0xFF) * prime
+}
