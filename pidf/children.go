@@ -72,7 +72,10 @@ func Many[T any, P interface {
 				*v = make([]T, 0, 4) // what BluStar documents have
 			}
 			n := len(*v)
-			*v = slices.Grow(*v, f.d.siblings(n, cap(*v)))[:n+1]
+			if n == cap(*v) {
+				*v = slices.Grow(*v, f.d.siblings(n))
+			}
+			*v = (*v)[:n+1]
 			clear((*v)[n:])
 			child := P(&(*v)[n])
 			if !f.read(child.extra(), child.Fields) {

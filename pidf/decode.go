@@ -207,6 +207,7 @@ func (d *decoder) child(x *Extra, n int) bool {
 	}
 	d.inside = d.inside[:0]
 	for {
+		d.SkipBlank()
 		switch d.Next() {
 		case markup.Start:
 			d.warnMisspelt()
@@ -278,14 +279,19 @@ func (d *decoder) text() (string, bool) {
 	}
 }
 
-// siblings returns for how many elements like the current one to make room, with n before it in room for most. Those of
-// the root may be many, and are counted.
-func (d *decoder) siblings(n, most int) int {
-	if n == 0 || n < most || n > 4 || len(d.Open) != 2 {
+// siblings returns for how many elements like the current one to make room, with n before it. Those of the root may be
+// many: they are counted in a part of the rest of the document, which stands for all of it.
+func (d *decoder) siblings(n int) int {
+	if n == 0 || len(d.Open) != 2 {
 		return 1
 	}
-	tag := d.Doc[d.From : d.From+1+len(d.Open[1].Written)]
-	return min(strings.Count(d.Doc[d.From:], tag), d.Limits.Elements)
+	rest := d.Doc[d.From:]
+	part := rest[:min(len(rest), 2048)]
+	k := strings.Count(part, rest[:1+len(d.Open[1].Written)])
+	if len(part) < len(rest) {
+		k = 1 + (k*len(rest)+len(rest)/2)/len(part)
+	}
+	return min(k, d.Limits.Elements)
 }
 
 // mark is a start tag to move back to.

@@ -33,8 +33,9 @@ func (s *Scanner) Load(data []byte, charset string) bool {
 	if !wide {
 		s.Doc = string(data)
 	}
-	if end := len(strings.TrimRight(s.Doc, "\x00")); end < len(s.Doc) {
-		s.Doc, s.From = s.Doc[:end], end
+	if strings.HasSuffix(s.Doc, "\x00") {
+		s.Doc = strings.TrimRight(s.Doc, "\x00")
+		s.From = len(s.Doc)
 		s.Warn("zero bytes behind the document dropped")
 	}
 	label, ok := s.xmlDeclaration()
@@ -208,14 +209,18 @@ func fromWindows1252(s string) string {
 }
 
 // checkCharacters refuses what XML has no place for (XML 1.0 §2.2). The document is valid UTF-8, which leaves the
-// control characters, U+FFFE and U+FFFF.
+// control characters, U+FFFE and U+FFFF. Most of it is printable ASCII and new lines, which is seen for eight bytes at
+// a time.
 func (s *Scanner) checkCharacters() bool {
 	const low, high = 0x0101010101010101, 0x8080808080808080
 	for i := 0; i < len(s.Doc); {
 		end := min(i+8, len(s.Doc))
-		if d := s.Doc[i:end]; len(d) == 8 { // most are printable ASCII
+		if d := s.Doc[i:end]; len(d) == 8 {
 			x := uint64(d[0]) | uint64(d[1])<<8 | uint64(d[2])<<16 | uint64(d[3])<<24 | uint64(d[4])<<32 | uint64(d[5])<<40 | uint64(d[6])<<48 | uint64(d[7])<<56
-			if (x|(x-0x20*low))&high == 0 {
+			lines := x ^ '\n'*low
+			lines = ^(lines + 0x7F*low | lines) & high // of ASCII
+			x += lines >> 7 * (' ' - '\n')
+			if (x|(x-' '*low))&high == 0 {
 				i = end
 				continue
 			}

@@ -346,3 +346,17 @@ func FuzzEscape(f *testing.F) {
 		require.Equal(t, want, got.String())
 	})
 }
+
+// What XML has no place for is found wherever it stands among what it has.
+func TestCharacters(t *testing.T) {
+	around := "<a>\n  letters \t\r\n\né, \U0001F600\n</a>"
+	for at := 3; at < len(around)-4; at++ {
+		if !utf8.RuneStart(around[at]) {
+			continue
+		}
+		for r, want := range map[rune]bool{0: false, 1: false, 8: false, '\t': true, '\n': true, 0xB: false, '\r': true, 0xE: false, 0x1F: false,
+			' ': true, 0x7F: true, 0x80: true, 0xFEFF: true, 0xFFFD: true, 0xFFFE: false, 0xFFFF: false, 0x10FFFF: true} {
+			require.Equal(t, want, scanner().Load([]byte(around[:at]+string(r)+around[at:]), ""), "%U at %d", r, at)
+		}
+	}
+}

@@ -124,7 +124,8 @@ func (s *Scanner) Fail(offset int, kind error, detail string) Kind {
 // Where returns the line, the column and the element of the current token.
 func (s *Scanner) Where() (line, column int, element string) {
 	line, column = s.place.at(s.Doc, s.From)
-	if tag := strings.TrimLeft(s.Doc[s.From:], "</"); len(tag) < len(s.Doc)-s.From {
+	if tag, ok := strings.CutPrefix(s.Doc[s.From:], "<"); ok {
+		tag = strings.TrimPrefix(tag, "/")
 		_, _, n := QualifiedName(tag)
 		element = tag[:n]
 	}
@@ -194,6 +195,20 @@ func (s *Scanner) pop() Kind {
 	s.SelfClosed = false
 	s.Kind = End
 	return End
+}
+
+// SkipBlank moves over white space between elements, which says nothing.
+func (s *Scanner) SkipBlank() {
+	if s.SelfClosed {
+		return
+	}
+	i := s.Pos
+	for i < len(s.Doc) && isSpace(s.Doc[i]) {
+		i++
+	}
+	if i < len(s.Doc) && s.Doc[i] == '<' {
+		s.Pos = i
+	}
 }
 
 func (s *Scanner) text() Kind {

@@ -57,20 +57,20 @@ func (s *Scanner) startTag() Kind {
 			return s.Fail(i, ErrTooMany, "more than "+strconv.Itoa(s.Limits.Attributes)+" attributes")
 		}
 		at := i
-		var a Attr
-		if i, a = s.attribute(i); s.Err != nil {
+		if i = s.attribute(i); s.Err != nil {
 			return EOF
 		}
-		switch {
+		last := len(s.Attrs) - 1
+		switch a := &s.Attrs[last]; {
 		case a.Prefix == "xmlns":
 			s.bind(at, a.Local, a.Value())
-			declarations++
 		case a.Prefix == "" && a.Local == "xmlns":
 			s.bind(at, "", a.Value())
-			declarations++
 		default:
-			s.Attrs = append(s.Attrs, a)
+			continue
 		}
+		s.Attrs = s.Attrs[:last]
+		declarations++
 		if s.Err != nil {
 			return EOF
 		}
@@ -96,31 +96,30 @@ func (s *Scanner) startTag() Kind {
 	return Start
 }
 
-// attribute reads name="value" at doc[i:] and returns the position after it.
-func (s *Scanner) attribute(i int) (int, Attr) {
-	var a Attr
+// attribute reads name="value" at doc[i:] as the last of s.Attrs, and returns the position after it.
+func (s *Scanner) attribute(i int) int {
 	doc := s.Doc
+	at := i
 	prefix, local, n := QualifiedName(doc[i:])
 	if n == 0 {
 		s.Fail(i, ErrSyntax, "an attribute with a bad name")
-		return i, a
+		return i
 	}
-	a.Prefix, a.Local = prefix, local
 	i += n
 	for i < len(doc) && isSpace(doc[i]) {
 		i++
 	}
 	if i >= len(doc) || doc[i] != '=' {
-		s.Fail(i, ErrSyntax, "attribute "+a.Written()+" without a value")
-		return i, a
+		s.Fail(i, ErrSyntax, "attribute "+doc[at:at+n]+" without a value")
+		return i
 	}
 	i++
 	for i < len(doc) && isSpace(doc[i]) {
 		i++
 	}
 	if i >= len(doc) || doc[i] != '"' && doc[i] != '\'' {
-		s.Fail(i, ErrSyntax, "the value of attribute "+a.Written()+" is not quoted")
-		return i, a
+		s.Fail(i, ErrSyntax, "the value of attribute "+doc[at:at+n]+" is not quoted")
+		return i
 	}
 	quote := doc[i]
 	i++
@@ -133,21 +132,21 @@ func (s *Scanner) attribute(i int) (int, Attr) {
 				i = len(doc)
 				continue
 			}
-			s.Fail(i, ErrSyntax, "a < in the value of attribute "+a.Written())
-			return i, a
+			s.Fail(i, ErrSyntax, "a < in the value of attribute "+doc[at:at+n])
+			return i
 		case c == '&', c < ' ':
 			plain = false
 		}
 	}
 	if i >= len(doc) {
-		s.Fail(from, ErrSyntax, "the value of attribute "+a.Written()+" does not end")
-		return i, a
+		s.Fail(from, ErrSyntax, "the value of attribute "+doc[at:at+n]+" does not end")
+		return i
 	}
-	a.raw, a.plain = doc[from:i], plain
-	if !plain && !s.checkReferences(from, a.raw) {
-		return i, a
+	if !plain && !s.checkReferences(from, doc[from:i]) {
+		return i
 	}
-	return i + 1, a
+	s.Attrs = append(s.Attrs, Attr{Name: Name{Prefix: prefix, Local: local}, raw: doc[from:i], plain: plain})
+	return i + 1
 }
 
 // QualifiedName splits the name that s starts with and returns its length, 0 where s starts with none
