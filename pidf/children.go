@@ -1,6 +1,10 @@
 package pidf
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/openblustar/blustar/pidf/internal/slab"
+)
 
 // One lists a child that may come once.
 func One[T any, P interface {
@@ -35,7 +39,7 @@ func one[T any, P interface {
 		if !f.claim(true, *v != nil) {
 			return
 		}
-		child := P(new(T))
+		child := P(slab.New[T](f.d.memory))
 		if f.read(child.extra(), child.Fields) {
 			*v = child
 		}
@@ -68,15 +72,14 @@ func Many[T any, P interface {
 			if !f.claim(false, false) {
 				continue
 			}
-			if *v == nil && name == "tuple" {
+			if *v == nil && name == "tuple" && f.d.memory == nil {
 				*v = make([]T, 0, 4) // what BluStar documents have
 			}
 			n := len(*v)
-			if n == cap(*v) {
+			if f.d.memory == nil && n == cap(*v) {
 				*v = slices.Grow(*v, f.d.siblings(n))
 			}
-			*v = (*v)[:n+1]
-			clear((*v)[n:])
+			*v = slab.Append(f.d.memory, *v, *new(T))
 			child := P(&(*v)[n])
 			if !f.read(child.extra(), child.Fields) {
 				*v = (*v)[:n]

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/openblustar/blustar/pidf/internal/markup"
+	"github.com/openblustar/blustar/pidf/internal/slab"
 )
 
 // Decoder reads documents within limits. The zero value has the default limits and knows no types of extensions. It may
@@ -17,7 +18,14 @@ type Decoder struct {
 	// Charset is the parameter of the Content-Type that the document came with; empty for none. It goes before what the
 	// document declares (RFC 7303 §3).
 	Charset string
+
+	// Room, if not nil, is where the result is put. It is good until Room is used again.
+	Room *Room
 }
+
+// Room is memory for documents that are read one after another, of which nothing is kept. The zero value is ready. It is
+// for one goroutine at a time.
+type Room struct{ memory slab.Memory }
 
 // Decode reads a presence document with the default limits. See [Decoder.Decode].
 func Decode(data []byte) (*Presence, error) { return Decoder{}.Decode(data) }
@@ -34,7 +42,7 @@ func Decode(data []byte) (*Presence, error) { return Decoder{}.Decode(data) }
 func (c Decoder) Decode(data []byte) (*Presence, error) {
 	d := newDecoder(c)
 	defer d.release()
-	p := new(Presence)
+	p := slab.New[Presence](d.memory)
 	d.presence(p, data, c.Charset)
 	if d.Err != nil {
 		return nil, syntaxError(d.Err)
@@ -51,10 +59,11 @@ type decoder struct {
 	scratch     *scratch
 	fields      *Fields
 	types       []*Type
-	unqualified bool        // the root has no namespace: its children's lack of one means nothing
-	demoted     bool        // the element to keep next is one that the typed model has a field for
-	unread      bool        // and the field could not take it
-	inside      []Extension // comments met inside a text, to go behind its element
+	memory      *slab.Memory // for the result; nil has it allocated
+	unqualified bool         // the root has no namespace: its children's lack of one means nothing
+	demoted     bool         // the element to keep next is one that the typed model has a field for
+	unread      bool         // and the field could not take it
+	inside      []Extension  // comments met inside a text, to go behind its element
 	warnings    []Warning
 }
 
@@ -81,6 +90,10 @@ func newDecoder(c Decoder) *decoder {
 	d := &s.decoder
 	d.Limits, d.types, d.scratch = markup.Limits(c.Limits.withDefaults()), c.Types, s
 	d.fields, s.fields.d, s.fields.uris = &s.fields, d, s.uris[:0]
+	if c.Room != nil {
+		d.memory = &c.Room.memory
+		d.memory.Reuse()
+	}
 	d.Open, d.Attrs, d.Bindings = s.open[:0], s.attrs[:0], s.bindings[:0]
 	return d
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/openblustar/blustar/pidf/internal/slab"
 	"github.com/openblustar/blustar/pidf/internal/xsd"
 )
 
@@ -302,7 +303,7 @@ func (f *Fields) notes(name string, v *[]Note) {
 		for more := true; more; more = f.again(name) {
 			var n Note
 			if f.claim(false, false) && f.readNote(&n) {
-				*v = append(*v, n)
+				*v = slab.Append(f.d.memory, *v, n)
 			}
 		}
 	case copying:

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/pidf/internal/markup"
+	"github.com/openblustar/blustar/pidf/internal/slab"
 )
 
 // Choice is one value of an RPID enumeration: an empty element called Name, or "other" with a text of its own.
@@ -233,7 +234,7 @@ func (f *Fields) readChoice(a *Activities) {
 	if c.Lang, c.Text, c.Extra = n.Lang, n.Text, n.Extra; c.Name != "other" && markup.Trim(c.Text) == "" {
 		c.Text = ""
 	}
-	a.Values = append(a.Values, c)
+	a.Values = slab.Append(f.d.memory, a.Values, c)
 }
 
 func (f *Fields) writeChoices(a *Activities, list string) {

@@ -27,6 +27,7 @@ type publishing struct {
 	until   time.Time
 	ifMatch string
 	p       *presentity
+	room    *pidf.Room       // for doc, where nobody watches; nil where it is wanted again
 	doc     *pidf.Presence   // nil for a refresh
 	body    []byte           // of which it was decoded, in UTF-8
 	said    publication.Said // what doc says of the user
@@ -90,6 +91,12 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 	pub.until = time.Now().Add(pub.expires)
 	if forward {
 		return s.forward(ctx, pub, entry)
+	}
+	if pub.p.watching.Load() == 0 {
+		if pub.room, _ = s.rooms.Get().(*pidf.Room); pub.room == nil {
+			pub.room = new(pidf.Room)
+		}
+		defer s.rooms.Put(pub.room)
 	}
 	if err := s.read(pub); err != nil {
 		return err
@@ -163,7 +170,7 @@ func (s *Server) read(pub *publishing) error {
 		body, err = pidf.UTF8(body, charset) // it will be read again without its Content-Type
 	}
 	if err == nil {
-		pub.doc, err = aa.Decode(body)
+		pub.doc, err = pidf.Decoder{Types: aa.Types(), Room: pub.room}.Decode(body)
 	}
 	if err != nil {
 		return sipx.Errorf(400, "%v", err)
@@ -200,7 +207,7 @@ func (s *Server) saidOf(pub *publishing) error {
 		break
 	}
 	if said.Status == "" {
-		o := newOriginal(doc, pub.body, pub.p.watching.Load() > 0)
+		o := newOriginal(doc, pub.body, pub.room == nil)
 		said.Body, said.Reading, note = pub.body, o, o.Note(now)
 	}
 	if len(note) > s.cfg.MaxNote {

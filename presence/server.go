@@ -78,6 +78,7 @@ type Server struct {
 	deadlines    deadline.Queue
 	unknown      *snapshot     // of who has no entry
 	pages        sync.Pool     // of *page
+	rooms        sync.Pool     // of *pidf.Room
 	exchanges    sync.Pool     // of *exchange
 	journal      *journal      // nil without a store
 	cluster      *cluster      // nil where the store is this server's alone
