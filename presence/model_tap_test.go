@@ -111,9 +111,10 @@ func (t *tap) Send(req *sipx.Request, done sipx.ResponseHandler) {
 		done.HandleResponse(req, nil, sipx.ErrStackClosed)
 		return
 	}
-	t.note(event{kind: notifySent, notify: req})
+	kept := copyOf(req)
+	t.note(event{kind: notifySent, notify: kept})
 	t.sender.Send(req, sipx.ResponseHandlerFunc(func(req *sipx.Request, res *sipx.Response, err error) {
-		t.note(event{kind: notifyDone, notify: req, exchange: exchange{res: res}, err: err})
+		t.note(event{kind: notifyDone, notify: kept, exchange: exchange{res: res}, err: err})
 		done.HandleResponse(req, res, err)
 	}))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -234,6 +235,7 @@ type notify struct {
 func (p *peers) Contact(f sipx.Flow) string { return "<sip:" + f.Local.String() + ">" }
 
 func (p *peers) Send(req *sipx.Request, done sipx.ResponseHandler) {
+	req = copyOf(req)
 	p.mu.Lock()
 	p.sent = append(p.sent, &notify{req, done, time.Now()})
 	answer := p.answer
@@ -245,6 +247,14 @@ func (p *peers) Send(req *sipx.Request, done sipx.ResponseHandler) {
 	if res != nil || err != nil {
 		done.HandleResponse(req, res, err)
 	}
+}
+
+// copyOf copies a request that is looked at after its outcome: the sender of the original
+// may use that again.
+func copyOf(req *sipx.Request) *sipx.Request {
+	c := *req
+	c.Header = slices.Clone(req.Header)
+	return &c
 }
 
 func (p *peers) answering(f func(*sipx.Request) (*sipx.Response, error)) {

@@ -256,6 +256,7 @@ func (a *datagramAnswer) repeat() {
 type call struct {
 	stack  *udpStack
 	req    *sipx.Request
+	method string
 	done   sipx.ResponseHandler
 	branch string
 	to     netip.AddrPort
@@ -269,7 +270,7 @@ type call struct {
 }
 
 func (s *udpStack) Send(req *sipx.Request, done sipx.ResponseHandler) {
-	c := &call{stack: s, req: req, done: done, branch: "z9hG4bK" + rand.Text(), interval: 500 * time.Millisecond}
+	c := &call{stack: s, req: req, method: req.Method, done: done, branch: "z9hG4bK" + rand.Text(), interval: 500 * time.Millisecond}
 	c.data = req.AppendTo(nil, "SIP/2.0/UDP "+s.local.String()+";branch="+c.branch+";rport")
 	var err error
 	c.to, err = destination(req)
@@ -354,7 +355,7 @@ func (s *udpStack) response(data []byte) {
 	s.mu.Lock()
 	c := s.calls[via.Branch()]
 	s.mu.Unlock()
-	if c != nil && c.req.Method == res.Header.CSeqMethod() {
+	if c != nil && c.method == res.Header.CSeqMethod() {
 		c.finish(res, nil)
 	}
 }

@@ -95,7 +95,8 @@ type Sender interface {
 	// network: what cannot be sent at once waits in a bounded queue of its
 	// destination and fails with [ErrQueueFull] beyond. Requests for one flow,
 	// and for one datagram destination, leave in the order of the calls. The
-	// sender adds Via, Max-Forwards and Content-Length; it never changes req.
+	// sender adds Via, Max-Forwards and Content-Length; it never changes req, and does
+	// not read it once the outcome was reported: whose it is may use it again.
 	// A request that was sent cannot be taken back; [Do] waits no longer than
 	// its context allows.
 	Send(req *Request, done ResponseHandler)
@@ -111,6 +112,7 @@ type Sender interface {
 // ResponseHandler takes the outcome of a request.
 type ResponseHandler interface {
 	// HandleResponse is given the outcome: either res or err is nil. It must not
+	// change res, which may be shared. It must not
 	// block: it may run where the network is read, and holds up everybody then.
 	// What may block, a store or a directory, is work for another goroutine. It
 	// may call Send.

@@ -29,9 +29,9 @@ type listNotify struct {
 // nextList makes the NOTIFY of all that is due in a list (RFC 4662 §5.2), one at
 // a time. The first lists all resources, unless they are too many for one body:
 // then each is told with its document only. d.mu is held.
-func (d *Dialog) nextList() (*notification, sipx.ResponseHandler) {
+func (d *Dialog) nextList() *notification {
 	if d.underWay > 0 {
-		return nil, nil
+		return nil
 	}
 	shown, full := d.takeDue(false)
 	if len(shown) == 0 && !full {
@@ -39,13 +39,15 @@ func (d *Dialog) nextList() (*notification, sipx.ResponseHandler) {
 			d.state, d.final = dialogEnding, ReasonTimeout
 			return d.lastNotify()
 		}
-		return nil, nil
+		return nil
 	}
 	n := &listNotify{dialog: d, full: full, sentAt: time.Now().UnixNano()}
 	for _, e := range shown {
 		n.watches = append(n.watches, e.watch)
 	}
-	return d.newList(shown, full, reasonNone), n
+	notify := d.newList(shown, full, reasonNone)
+	notify.then = n
+	return notify
 }
 
 // resumeList has a list that was restored, and of which something is due, shown as a
@@ -155,8 +157,8 @@ func bare(u sipx.URI) string {
 	return u.String()
 }
 
-// HandleResponse takes the outcome of the NOTIFY of a list.
-func (n *listNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
+// answered takes the outcome of the NOTIFY of a list.
+func (n *listNotify) answered(res *sipx.Response, err error) {
 	d := n.dialog
 	verdict, pause := d.judge(res, err, n.sentAt)
 	d.mu.Lock()

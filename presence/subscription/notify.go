@@ -109,7 +109,7 @@ func (d *Dialog) flushLocked() {
 // with d.mu held, which it releases.
 func (d *Dialog) drain() {
 	for {
-		n, done := d.nextNotify()
+		n := d.nextNotify()
 		if n == nil {
 			d.draining = false
 			d.mu.Unlock()
@@ -118,7 +118,7 @@ func (d *Dialog) drain() {
 		d.underWay++
 		d.registry.outstanding.Add(1)
 		d.mu.Unlock()
-		d.registry.cfg.Sender.Send(&n.Request, done)
+		d.registry.cfg.Sender.Send(&n.Request, n)
 		d.mu.Lock()
 	}
 }
@@ -149,17 +149,17 @@ func (d *Dialog) room() bool {
 
 // nextNotify makes the next NOTIFY that may leave now, or returns nil. d.mu is
 // held.
-func (d *Dialog) nextNotify() (*notification, sipx.ResponseHandler) {
+func (d *Dialog) nextNotify() *notification {
 	if (d.due != nil || d.state == dialogEnding) && !d.registry.maySpeak(time.Now()) {
 		if d.wake == nil {
 			d.wakeAfter(silence, false)
 		}
-		return nil, nil
+		return nil
 	}
 	switch d.state {
 	case dialogActive:
 		if d.pausing || d.held {
-			return nil, nil
+			return nil
 		}
 		if d.list && d.Style().Lists != nil {
 			return d.nextList()
@@ -173,7 +173,8 @@ func (d *Dialog) nextNotify() (*notification, sipx.ResponseHandler) {
 			w.underWay, w.sentAt = true, time.Now().UnixNano()
 			n := d.newNotify(w, state, reasonNone)
 			w.shows(state)
-			return n, w
+			n.then = w
+			return n
 		}
 		if d.fetch && d.due == nil && d.underWay == 0 {
 			d.state, d.final = dialogEnding, ReasonTimeout
@@ -184,22 +185,25 @@ func (d *Dialog) nextNotify() (*notification, sipx.ResponseHandler) {
 			return d.lastNotify()
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // lastNotify makes the NOTIFY that ends the subscription. That of a single
 // resource shows its state once more (RFC 6665 §4.2.1.4), which makes a fetch of
 // a SUBSCRIBE with Expires 0. d.mu is held.
-func (d *Dialog) lastNotify() (*notification, sipx.ResponseHandler) {
+func (d *Dialog) lastNotify() (n *notification) {
 	d.state = dialogEnded
-	if d.list && d.Style().Lists != nil {
-		return d.lastList(), (*finalNotify)(d)
+	switch {
+	case d.list && d.Style().Lists != nil:
+		n = d.lastList()
+	case d.list && !d.Style().FinalBody || d.final == ReasonNoResource:
+		n = d.notifyHead(d.final)
+	default:
+		w := d.watches[0]
+		n = d.newNotify(w, w.resource.Current(), d.final)
 	}
-	if d.list && !d.Style().FinalBody || d.final == ReasonNoResource {
-		return d.notifyHead(d.final), (*finalNotify)(d)
-	}
-	w := d.watches[0]
-	return d.newNotify(w, w.resource.Current(), d.final), (*finalNotify)(d)
+	n.then = (*finalNotify)(d)
+	return n
 }
 
 // newNotify makes a NOTIFY with the state for w; a reason ends the subscription.
@@ -253,25 +257,38 @@ func (d *Dialog) body(w *Watch, state State) []byte {
 	return state.Body(s)
 }
 
-// notification is one NOTIFY with its header fields in one piece.
+// notification is one NOTIFY with its header fields in one piece. It is used again once
+// its outcome is known.
 type notification struct {
 	sipx.Request
-	fields [5]sipx.Field // more need another array
+	fields   [7]sipx.Field
+	registry *Registry
+	then     interface {
+		// answered takes the outcome.
+		answered(res *sipx.Response, err error)
+	}
+}
+
+// HandleResponse implements [sipx.ResponseHandler].
+func (n *notification) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
+	r, then := n.registry, n.then
+	*n = notification{}
+	r.free.Put(n)
+	then.answered(res, err)
 }
 
 func (d *Dialog) notifyHead(why Reason) *notification {
 	if d.localSeq++; d.ceiling-d.localSeq == seqStep/2 {
 		d.changed(false)
 	}
-	n := &notification{Request: sipx.Request{
-		Method: "NOTIFY",
-		URI:    d.target.URI(),
-		From:   d.local.address(),
-		To:     d.remote.address(),
-		CallID: d.callID,
-		CSeq:   d.localSeq,
-		Flow:   d.flow.Flow(),
-	}}
+	n, _ := d.registry.free.Get().(*notification)
+	if n == nil {
+		n = new(notification)
+	}
+	n.registry = d.registry
+	n.Method, n.URI, n.Flow = "NOTIFY", d.target.URI(), d.flow.Flow()
+	n.From, n.To = d.local.address(), d.remote.address()
+	n.CallID, n.CSeq = d.callID, d.localSeq
 	if d.routes != nil {
 		n.Route = *d.routes
 	}
@@ -335,7 +352,7 @@ func (d *Dialog) wakeUp(w *wake) {
 // it, that was that.
 type finalNotify Dialog
 
-func (f *finalNotify) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
+func (f *finalNotify) answered(res *sipx.Response, err error) {
 	d := (*Dialog)(f)
 	if d.fetch {
 		d.Drop() // it has taken its part of the bounds until now

@@ -8,9 +8,8 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// HandleResponse implements [sipx.ResponseHandler]: it takes the outcome of the
-// NOTIFY of one resource.
-func (w *Watch) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
+// answered takes the outcome of the NOTIFY of one resource.
+func (w *Watch) answered(res *sipx.Response, err error) {
 	d := w.dialog
 	verdict, pause := d.judge(res, err, w.sentAt)
 	d.mu.Lock()

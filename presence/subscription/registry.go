@@ -104,6 +104,7 @@ type Registry struct {
 	idle        chan struct{} // told when outstanding falls to 0
 	actives     activeTexts
 	compressors compressors
+	free        sync.Pool // of notifications
 
 	mu      sync.Mutex
 	closed  bool

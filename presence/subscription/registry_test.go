@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -78,7 +79,9 @@ func (n *network) Contact(sipx.Flow) string { return "<sip:192.0.2.1>" }
 func (n *network) Send(req *sipx.Request, done sipx.ResponseHandler) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.sent = append(n.sent, call{req, done})
+	kept := *req // it is looked at after its outcome
+	kept.Header = slices.Clone(req.Header)
+	n.sent = append(n.sent, call{&kept, done})
 }
 
 func (n *network) take() []call {

@@ -14,6 +14,7 @@ import (
 type call struct {
 	stack    *Stack
 	req      *sipx.Request
+	method   string
 	done     sipx.ResponseHandler
 	branch   string
 	conn     *conn // nil over udp
@@ -31,25 +32,24 @@ type call struct {
 // Send implements sipx.Sender.
 func (s *Stack) Send(req *sipx.Request, done sipx.ResponseHandler) {
 	n := s.network
-	c := &call{stack: s, req: req, done: done, interval: n.cfg.T1,
+	c := &call{stack: s, req: req, method: req.Method, done: done, interval: n.cfg.T1,
 		branch: "z9hG4bK-" + strconv.FormatUint(n.number(), 36)}
 	transport, err := c.route()
 	if err == nil {
-		err = s.enter(c)
+		sentBy := s.addr
+		if c.conn != nil {
+			sentBy = c.conn.flow.Local
+		}
+		c.data = req.AppendTo(nil, "SIP/2.0/"+strings.ToUpper(transport)+" "+sentBy.String()+";branch="+c.branch+";rport")
+		err = s.enter(c) // from here on a Shutdown may finish it
 	}
 	if err != nil {
 		done.HandleResponse(req, nil, err)
 		return
 	}
-	sentBy := s.addr
-	if c.conn != nil {
-		sentBy = c.conn.flow.Local
-	}
-	via := "SIP/2.0/" + strings.ToUpper(transport) + " " + sentBy.String() + ";branch=" + c.branch + ";rport"
-	c.data = req.AppendTo(nil, via)
 	c.deadline = time.Now().Add(n.cfg.Timeout)
 	c.mu.Lock()
-	if c.finished { // by a Shutdown
+	if c.finished {
 		c.mu.Unlock()
 		return
 	}
@@ -185,7 +185,7 @@ func (s *Stack) response(data []byte) {
 	s.mu.Lock()
 	c := s.calls[via.Branch()]
 	s.mu.Unlock()
-	if c != nil && res.Header.CSeqMethod() == c.req.Method {
+	if c != nil && res.Header.CSeqMethod() == c.method {
 		c.finish(res, nil)
 	}
 }

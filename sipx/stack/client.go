@@ -11,16 +11,16 @@ import (
 )
 
 // call is a request under way: a non-INVITE client transaction (RFC 3261
-// §17.1.2).
+// §17.1.2). It is used again: who takes it out of its table has it, and gives it
+// back. All others know its number alone. Until it is started, who starts it has it.
 type call struct {
-	stack *Stack
-	req   *sipx.Request
-	done  sipx.ResponseHandler
-	id    uint64 // in its branch
-	shard *shard
+	req  *sipx.Request
+	done sipx.ResponseHandler
+	id   uint64 // in its branch
 
-	// Guarded by shard.mu.
-	finished   bool
+	// Guarded by the mu of its shard.
+	held       bool  // it is not started yet
+	failed     error // meanwhile
 	way        way
 	buf        *buffer // the message, to be repeated over udp
 	host       *atomic.Int32
@@ -32,25 +32,29 @@ type call struct {
 	// Guarded by way.conn.mu.
 	connNext, connPrev *call
 	onConn             bool
-
-	accepted sipx.Response // for what is nothing but a status
 }
 
 // Send implements [sipx.Sender].
 func (s *Stack) Send(req *sipx.Request, done sipx.ResponseHandler) {
-	c := &call{stack: s, req: req, done: done}
+	c, _ := s.calls.Get().(*call)
+	if c == nil {
+		c = new(call)
+	}
+	c.req, c.done, c.held = req, done, true
 	if err := s.pending.enter(c); err != nil {
+		*c = call{}
+		s.calls.Put(c)
 		done.HandleResponse(req, nil, err)
 		return
 	}
 	if err := s.route(c); err != nil {
-		c.finish(nil, err)
+		s.giveUp(c, err)
 	}
 }
 
-// start sends the request on its way. Calls to it are in order for each way.
-func (c *call) start(w way) {
-	s := c.stack
+// start sends a request on its way. Calls to it are in order for each way. With an
+// error the caller has c still.
+func (s *Stack) start(c *call, w way) error {
 	buf := newBuffer()
 	defer buf.drop()
 	var via [192]byte
@@ -65,28 +69,24 @@ func (c *call) start(w way) {
 	host := s.pending.host(to)
 	if int(host.Add(1)) > max(1, s.pending.max/hostShare) {
 		host.Add(-1)
-		c.finish(nil, sipx.ErrQueueFull)
-		return
+		return sipx.ErrQueueFull
 	}
 	if w.conn != nil {
 		if err := w.conn.add(c); err != nil {
 			host.Add(-1)
-			c.finish(nil, err)
-			return
+			return err
 		}
 	}
-	h := c.shard
+	id := c.id
+	h := s.pending.shard(id)
 	h.mu.Lock()
-	if c.finished { // meanwhile, by Shutdown
+	c.way, c.host = w, host
+	if err := c.failed; err != nil {
 		h.mu.Unlock()
-		host.Add(-1)
-		if w.conn != nil {
-			w.conn.remove(c)
-		}
-		return
+		return err
 	}
 	// The timers start before the message is sent, so that a response finds them.
-	c.way, c.host = w, host
+	c.held = false
 	ticks := uint64((s.cfg.TransactionTimeout + tick - 1) / tick)
 	c.ends = h.now + ticks
 	if w.conn == nil {
@@ -100,47 +100,66 @@ func (c *call) start(w way) {
 	if w.conn != nil {
 		err = w.conn.enqueue(buf)
 	} else {
-		err = w.socket.send(w.to, buf, c)
+		err = w.socket.send(w.to, buf, id)
 	}
 	if err != nil {
-		c.finish(nil, err)
+		s.finish(id, nil, err)
 	}
+	return nil
 }
 
-// finish reports the outcome, the first time it is called.
-func (c *call) finish(res *sipx.Response, err error) {
-	h := c.shard
+// giveUp finishes a call that its caller has.
+func (s *Stack) giveUp(c *call, err error) {
+	id := c.id
+	h := s.pending.shard(id)
 	h.mu.Lock()
-	if c.finished {
+	c.held = false
+	if c.failed != nil {
+		err = c.failed
+	}
+	h.mu.Unlock()
+	s.finish(id, nil, err)
+}
+
+// finish reports the outcome of a call, the first time it is called for that.
+func (s *Stack) finish(id uint64, res *sipx.Response, err error) {
+	h := s.pending.shard(id)
+	h.mu.Lock()
+	c := h.calls[id]
+	if c == nil || c.held {
+		if c != nil {
+			c.failed = err // for who has it
+		}
 		h.mu.Unlock()
 		return
 	}
-	c.finished = true
-	delete(h.calls, c.id)
+	delete(h.calls, id)
 	h.unlink(c)
-	buf, conn, host := c.buf, c.way.conn, c.host
-	c.buf = nil
 	h.mu.Unlock()
-	if buf != nil {
-		buf.drop()
+	if c.buf != nil {
+		c.buf.drop()
 	}
-	if conn != nil {
-		conn.remove(c)
+	if c.way.conn != nil {
+		c.way.conn.remove(c)
 	}
-	if host != nil {
-		host.Add(-1)
+	if c.host != nil {
+		c.host.Add(-1)
 	}
-	c.done.HandleResponse(c.req, res, err)
-	c.stack.pending.leave()
+	req, done := c.req, c.done
+	*c = call{}
+	s.calls.Put(c)
+	done.HandleResponse(req, res, err)
+	s.pending.leave()
 }
 
 // proceeding makes repetitions rarer after a provisional response (RFC 3261
 // §17.1.2.2).
-func (c *call) proceeding() {
-	h := c.shard
+func (s *Stack) proceeding(id uint64) {
+	h := s.pending.shard(id)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if c.finished || c.buf == nil {
+	c := h.calls[id]
+	if c == nil || c.buf == nil {
 		return
 	}
 	c.interval = uint64(timerT2 / tick)
@@ -162,16 +181,14 @@ func (s *Stack) response(data []byte) bool {
 	if !ours {
 		return false
 	}
-	c := s.pending.find(id)
-	switch {
-	case c == nil || string(r.method) != c.req.Method:
+	switch method := s.pending.method(id); {
+	case method == "" || string(r.method) != method:
 		s.stats.strays.Add(1) // a retransmission
 	case r.status < 200:
-		c.proceeding()
-	case r.status < 300 && c.req.Method == "NOTIFY":
+		s.proceeding(id)
+	case r.status == 200 && method == "NOTIFY":
 		// It says nothing else, and there are more of them than of all others.
-		c.accepted.Status = r.status
-		c.finish(&c.accepted, nil)
+		s.finish(id, &s.accepted, nil)
 	default:
 		res, err := sipx.ParseResponse(data)
 		if err != nil {
@@ -179,7 +196,7 @@ func (s *Stack) response(data []byte) bool {
 			s.log.Debug("response rejected", "error", err)
 			return true
 		}
-		c.finish(res, nil)
+		s.finish(id, res, nil)
 	}
 	return true
 }

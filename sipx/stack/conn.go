@@ -346,14 +346,14 @@ func (c *conn) fail(err error) {
 	if !c.writing {
 		c.out = nil
 	}
-	var calls []*call
+	var calls []uint64
 	for k := c.calls; k != nil; k = k.connNext {
-		calls = append(calls, k)
+		calls = append(calls, k.id)
 	}
 	c.mu.Unlock()
 	c.stack.conns.remove(c)
-	for _, k := range calls {
-		k.finish(nil, err)
+	for _, id := range calls {
+		c.stack.finish(id, nil, err)
 	}
 }
 

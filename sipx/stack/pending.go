@@ -3,8 +3,10 @@ package stack
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,13 +82,13 @@ func (p *pending) enter(c *call) error {
 		return sipx.ErrQueueFull
 	}
 	i := uint64(p.turn.Add(1) % shards)
-	c.shard = &p.shards[i]
-	c.shard.mu.Lock()
-	defer c.shard.mu.Unlock()
-	for c.id == 0 || c.shard.calls[c.id] != nil {
-		c.id = c.shard.random.Uint64()&^(shards-1) | i
+	h := &p.shards[i]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c.id == 0 || h.calls[c.id] != nil {
+		c.id = h.random.Uint64()&^(shards-1) | i
 	}
-	c.shard.calls[c.id] = c
+	h.calls[c.id] = c
 	return nil
 }
 
@@ -110,22 +112,26 @@ func (p *pending) host(to netip.Addr) *atomic.Int32 {
 	return &p.hosts[maphash.Comparable(p.seed, sipx.SourceOf(to))%uint64(len(p.hosts))]
 }
 
-// find returns the call with a number, or nil.
-func (p *pending) find(id uint64) *call {
-	s := &p.shards[id%shards]
+// shard returns the part that knows a number.
+func (p *pending) shard(id uint64) *shard { return &p.shards[id%shards] }
+
+// method returns the method of the call with a number, or "" where there is none.
+func (p *pending) method(id uint64) string {
+	s := p.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.calls[id]
+	if c := s.calls[id]; c != nil {
+		return c.req.Method
+	}
+	return ""
 }
 
-// all returns all calls.
-func (p *pending) all() (list []*call) {
+// all returns the numbers of all calls.
+func (p *pending) all() (list []uint64) {
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
-		for _, c := range s.calls {
-			list = append(list, c)
-		}
+		list = slices.AppendSeq(list, maps.Keys(s.calls))
 		s.mu.Unlock()
 	}
 	return list
@@ -162,7 +168,7 @@ func (s *Stack) turnWheels() {
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	var again []resend
-	var late []*call
+	var late []uint64
 	for {
 		select {
 		case <-s.ctx.Done():
@@ -173,16 +179,15 @@ func (s *Stack) turnWheels() {
 			again, late = s.pending.shards[i].advance(again[:0], late[:0])
 			for _, r := range again {
 				s.stats.retransmitted.Add(1)
-				if err := r.way.socket.send(r.way.to, r.buf, r.call); err != nil {
-					r.call.finish(nil, err)
+				if err := r.way.socket.send(r.way.to, r.buf, r.id); err != nil {
+					s.finish(r.id, nil, err)
 				}
 				r.buf.drop()
 			}
-			for _, c := range late {
-				c.finish(nil, sipx.ErrTimeout)
+			for _, id := range late {
+				s.finish(id, nil, sipx.ErrTimeout)
 			}
 			clear(again)
-			clear(late)
 		}
 		s.answers.expire(time.Now())
 	}
@@ -190,13 +195,13 @@ func (s *Stack) turnWheels() {
 
 // resend is a request to be repeated, whose message it holds.
 type resend struct {
-	call *call
-	way  way
-	buf  *buffer
+	id  uint64
+	way way
+	buf *buffer
 }
 
 // advance turns the wheel by a tick.
-func (s *shard) advance(again []resend, late []*call) ([]resend, []*call) {
+func (s *shard) advance(again []resend, late []uint64) ([]resend, []uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now++
@@ -206,11 +211,11 @@ func (s *shard) advance(again []resend, late []*call) ([]resend, []*call) {
 		next := c.next
 		c.next, c.prev, c.fires = nil, nil, 0
 		if s.now >= c.ends {
-			late = append(late, c)
+			late = append(late, c.id)
 		} else { // timer E, which only datagrams have
 			c.interval = min(2*c.interval, uint64(timerT2/tick))
 			s.link(c, min(c.interval, c.ends-s.now))
-			again = append(again, resend{c, c.way, c.buf.hold()})
+			again = append(again, resend{c.id, c.way, c.buf.hold()})
 		}
 		c = next
 	}

@@ -66,8 +66,7 @@ func (s *Stack) route(c *call) error {
 		if conn == nil {
 			return sipx.ErrFlowClosed
 		}
-		c.start(way{conn: conn})
-		return nil
+		return s.start(c, way{conn: conn})
 	case f.Remote.IsValid():
 		return s.head(c, f.Transport, f.Remote, "")
 	}
@@ -132,17 +131,16 @@ func (s *Stack) head(c *call, transport string, to netip.AddrPort, name string) 
 		if k == nil {
 			return errNoSocket
 		}
-		c.start(way{socket: k, to: to})
-		return nil
+		return s.start(c, way{socket: k, to: to})
 	case "tcp", "tls":
 		if name == "" {
 			name = to.Addr().String()
 		}
 		conn, err := s.connect(hop{transport, name, int(to.Port())}, to)
-		if err == nil {
-			c.start(way{conn: conn})
+		if err != nil {
+			return err
 		}
-		return err
+		return s.start(c, way{conn: conn})
 	case "ws", "wss": // clients open these, and are reached by their flow
 		return sipx.ErrFlowClosed
 	}
@@ -235,7 +233,7 @@ func (s *Stack) look(h hop, l *lookup) {
 				failed = s.head(c, h.transport, r.to, h.host)
 			}
 			if failed != nil {
-				c.finish(nil, failed)
+				s.giveUp(c, failed)
 			}
 		}
 	}

@@ -23,7 +23,7 @@ type way struct {
 // caller still holds buf.
 func (w way) send(buf *buffer) error {
 	if w.conn == nil {
-		return w.socket.send(w.to, buf, nil)
+		return w.socket.send(w.to, buf, 0)
 	}
 	err := w.conn.enqueue(buf)
 	if errors.Is(err, sipx.ErrQueueFull) {
@@ -192,7 +192,7 @@ func (x *exchange) Respond(res *sipx.Response) error {
 	if s.jobs.Busy() {
 		flushAt = flushAnswersAt // the next answers are about to come
 	}
-	return x.way.socket.sendBy(flushAt, x.way.to, buf, nil)
+	return x.way.socket.sendBy(flushAt, x.way.to, buf, 0)
 }
 
 // render writes a response, with a tag where it needs one: always the same for one

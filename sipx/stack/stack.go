@@ -32,6 +32,8 @@ type Stack struct {
 	names      names
 	answers    answers
 	pending    *pending
+	calls      sync.Pool     // to be used again
+	accepted   sipx.Response // the answer to most NOTIFYs
 	conns      conns
 	stats      counters
 	ctx        context.Context // of what the stack does itself
@@ -77,6 +79,7 @@ func Listen(cfg Config) (*Stack, error) {
 		name:       token(9),
 		rates:      newRates(cfg.SourceRate),
 		pending:    newPending(cfg.MaxPending),
+		accepted:   sipx.Response{Status: 200},
 		done:       make(chan struct{}),
 	}
 	s.log = s.lines.Logger()
@@ -210,8 +213,8 @@ func (s *Stack) Shutdown(ctx context.Context) error {
 	if v := s.serving.Load(); v != nil {
 		v.stop()
 	}
-	for _, c := range s.pending.all() {
-		c.finish(nil, sipx.ErrStackClosed)
+	for _, id := range s.pending.all() {
+		s.finish(id, nil, sipx.ErrStackClosed)
 	}
 	for _, l := range s.listeners {
 		_ = l.Close()

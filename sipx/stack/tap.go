@@ -65,7 +65,7 @@ func (s *Stack) Write(f sipx.Flow, data []byte) error {
 		if k == nil {
 			return errNoSocket
 		}
-		return k.send(to, buf, nil)
+		return k.send(to, buf, 0)
 	case "tcp", "tls":
 		c, err := s.connect(hop{f.Transport, to.Addr().String(), int(to.Port())}, to)
 		if err != nil {

@@ -52,9 +52,9 @@ type socket struct {
 
 // outgoing is a datagram in a queue, which holds buf.
 type outgoing struct {
-	to   netip.AddrPort
-	buf  *buffer
-	call *call // the request that it is, which is told of a failure; or nil
+	to  netip.AddrPort
+	buf *buffer
+	id  uint64 // of the call that it is, which is told of a failure; or 0
 }
 
 // incoming is a datagram that was read; data is good until the next read.
@@ -135,12 +135,12 @@ func (k *socket) handle(list []incoming) {
 
 // send has a datagram sent, after those sent before. It holds buf for as long as
 // it needs it.
-func (k *socket) send(to netip.AddrPort, buf *buffer, c *call) error {
-	return k.sendBy(flushAt, to, buf, c)
+func (k *socket) send(to netip.AddrPort, buf *buffer, id uint64) error {
+	return k.sendBy(flushAt, to, buf, id)
 }
 
 // sendBy is send where the caller empties the queue once it has that many datagrams.
-func (k *socket) sendBy(flushAt int, to netip.AddrPort, buf *buffer, c *call) error {
+func (k *socket) sendBy(flushAt int, to netip.AddrPort, buf *buffer, id uint64) error {
 	if to.Addr().Is6() && k.local.Addr().Is4() {
 		return errNoSocket
 	}
@@ -155,7 +155,7 @@ func (k *socket) sendBy(flushAt int, to netip.AddrPort, buf *buffer, c *call) er
 		k.mu.Unlock()
 		return sipx.ErrStackClosed
 	}
-	k.queue = append(k.queue, outgoing{to, buf.hold(), c})
+	k.queue = append(k.queue, outgoing{to, buf.hold(), id})
 	n := len(k.queue)
 	flush := !k.writing && n >= flushAt
 	if flush {
@@ -223,14 +223,14 @@ func (k *socket) flush(rounds int) {
 		k.mu.Unlock()
 	}
 	for _, f := range failed { // who is told may send, and wait for room
-		f.call.finish(nil, f.err)
+		k.stack.finish(f.id, nil, f.err)
 	}
 }
 
 // failure is a request that could not be sent.
 type failure struct {
-	call *call
-	err  error
+	id  uint64
+	err error
 }
 
 // transmit hands datagrams to the system. What cannot be sent is skipped.
@@ -239,8 +239,8 @@ func (k *socket) transmit(all []outgoing) (failed []failure) {
 	if !k.stack.maySend() {
 		list = nil
 		for _, d := range all {
-			if d.call != nil {
-				failed = append(failed, failure{d.call, sipx.ErrStackClosed})
+			if d.id != 0 {
+				failed = append(failed, failure{d.id, sipx.ErrStackClosed})
 			} else if mayAlways(d.buf) {
 				list = append(list, d)
 			}
@@ -258,8 +258,8 @@ func (k *socket) transmit(all []outgoing) (failed []failure) {
 		if errors.Is(err, net.ErrClosed) {
 			err = sipx.ErrStackClosed
 		}
-		if c := list[0].call; c != nil {
-			failed = append(failed, failure{c, err})
+		if id := list[0].id; id != 0 {
+			failed = append(failed, failure{id, err})
 		} else {
 			k.stack.log.Debug("datagram not sent", "to", list[0].to.String(), "error", err)
 		}
@@ -285,7 +285,7 @@ func (k *socket) close() error {
 	k.mu.Unlock()
 	failed := k.transmit(list)
 	for _, f := range failed {
-		f.call.finish(nil, f.err)
+		k.stack.finish(f.id, nil, f.err)
 	}
 	return k.conn.Close()
 }
