@@ -51,6 +51,10 @@ func (s *state) decode(b []byte) error {
 	return nil
 }
 
+// fill is how full a page is when the next one is begun: most keys rise, and a page that
+// is left behind is not added to.
+const fill = 0.9
+
 // maxRoom is how much memory, in bytes, is kept for the next batch.
 const maxRoom = 4 << 20
 
@@ -98,11 +102,16 @@ type writing struct {
 type shelf struct {
 	bucket *bbolt.Bucket
 	cursor *bbolt.Cursor // of the bucket
+	last   []byte        // no key is above it
 	tally  tally
 }
 
-// get returns what is stored for key, and nil where nothing is.
+// get returns what is stored for key, and nil where nothing is. New keys often come last:
+// nobody has to look for those.
 func (k *shelf) get(key []byte) []byte {
+	if bytes.Compare(key, k.last) > 0 {
+		return nil
+	}
 	if found, data := k.cursor.Seek(key); bytes.Equal(found, key) {
 		return data
 	}
@@ -116,7 +125,9 @@ func (w *writing) shelf(kind string) (*shelf, error) {
 		if err != nil {
 			return nil, err
 		}
-		k = &shelf{b, b.Cursor(), w.state.kinds[kind]}
+		b.FillPercent = fill
+		k = &shelf{bucket: b, cursor: b.Cursor(), tally: w.state.kinds[kind]}
+		k.last, _ = k.cursor.Last()
 		w.shelves[kind] = k
 	}
 	return k, nil
@@ -152,7 +163,9 @@ func (w *writing) write(p *presence.Write, expired bool) (uint64, error) {
 		w.room = encode(w.room, key, p, w.state.revision)
 		data := w.room[from:len(w.room):len(w.room)]
 		k.tally.add(data)
-		err = k.bucket.Put(key, data)
+		if err = k.bucket.Put(key, data); bytes.Compare(key, k.last) > 0 {
+			k.last = key
+		}
 	case old != nil:
 		err = k.bucket.Delete(key)
 	}
