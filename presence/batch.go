@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/openblustar/blustar/presence/subscription"
 )
 
 // room is memory for one batch, which is used again for the next.
@@ -43,8 +45,13 @@ func (j *journal) write(c changes) error {
 	for e := range c.rest {
 		take(e)
 	}
+	for _, d := range c.wholes {
+		take((*wholeEntry)(d))
+	}
 	for _, d := range c.turns {
-		take((*turnEntry)(d))
+		if d.TurnDue() { // else its whole record has it
+			take((*turnEntry)(d))
+		}
 	}
 	for key := range c.graves {
 		writes = append(writes, Write{Kind: key.kind, Key: key.key})
@@ -81,8 +88,17 @@ func (j *journal) write(c changes) error {
 		return nil
 	}
 	for _, e := range left {
-		j.dirty[e] = struct{}{}
+		switch e := e.(type) {
+		case *wholeEntry:
+			j.wholes = append(j.wholes, (*subscription.Dialog)(e))
+		case *turnEntry: // the whole has it
+			j.wholes = append(j.wholes, (*subscription.Dialog)(e))
+		default:
+			j.dirty[e] = struct{}{}
+		}
 	}
+	slices.SortFunc(j.wholes, func(a, b *subscription.Dialog) int { return cmp.Compare(a.Serial(), b.Serial()) })
+	j.wholes = slices.Compact(j.wholes)
 	now := time.Now()
 	for i := range writes {
 		key := recordKey{writes[i].Kind, writes[i].Key}

@@ -204,7 +204,7 @@ func (cs *clients) join(m *member, own bool, user string) bool {
 		m.own = true
 	}
 	cs.server.journal.client(c)
-	cs.server.journal.mark((*wholeEntry)(m.dialog))
+	cs.server.journal.dialog(m.dialog, false, true)
 	return true
 }
 
@@ -239,7 +239,7 @@ func (cs *clients) refreshed(m *member) {
 	defer cs.mu.Unlock()
 	if m.generation != m.client.generation {
 		m.generation = m.client.generation
-		cs.server.journal.mark((*wholeEntry)(m.dialog))
+		cs.server.journal.dialog(m.dialog, false, true)
 	}
 }
 

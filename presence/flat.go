@@ -18,7 +18,7 @@ type flat struct {
 	cut     int    // where the record begins that is being written
 	reading bool
 	broken  bool
-	turn    turnRecord // room for one, which is written over and over
+	dialog  dialogRecord // room for what is read of one, over and over
 }
 
 var errFlat = errors.New("a field is cut off")

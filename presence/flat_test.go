@@ -29,9 +29,9 @@ var (
 			Serial: 1 << 40, Tag: "a", RemoteTag: "b", CallID: "c", Local: sipx.URI{Scheme: "tel", User: "200"},
 			Remote: sipx.URI{Scheme: "sip", User: "tom", Host: "example.com", Port: 5070, Params: ";x=y"}, Routes: []string{"<sip:p;lr>"},
 			Event: "presence;id=1", Coding: "gzip", List: true, Entities: []string{"sip:ann@example.com", "tel:200"},
-			Account: "tom", Source: netip.MustParsePrefix("2001:db8::/64"),
+			Account: "tom", Source: netip.MustParsePrefix("2001:db8::/64"), Turn: sampleTurn.Turn,
 		},
-		dialect: "BluStar", client: sampleClient.key, own: true, generation: -1,
+		dialect: "BluStar", client: sampleClient.key, own: true, generation: -1, run: 3,
 	}
 	sampleTurn = turnRecord{run: 3, Turn: subscription.Turn{
 		Target: sipx.URI{Scheme: "sip", Host: "192.0.2.7"}, Expires: sampleTime, RemoteSeq: 1<<32 - 1, LocalSeq: 9, Digests: []uint64{0, 1<<64 - 1},

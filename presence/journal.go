@@ -33,13 +33,14 @@ type journal struct {
 	work     sync.WaitGroup                // the goroutine that writes
 	mu       sync.Mutex                    // a leaf
 	turns    []*subscription.Dialog        // whose turn is dirty; each tells that once
+	wholes   []*subscription.Dialog        // of which more is dirty; some come more than once
 	dirty    map[entry]struct{}            // the rest
 	sessions map[string]auth.SessionRecord // that are dirty, by key
 	spare    changes                       // empty, for the next batch
 	graves   map[recordKey]time.Time       // deletions that the store did not take, until when they are kept; zero is for ever
 	next     *batch                        // of what is dirty; nil where nothing is
 	current  *batch                        // on its way; nil where none is
-	writing  map[entry]struct{}            // what it is about, but for turns
+	writing  map[entry]struct{}            // what it is about, but for dialogs
 	begun    bool                          // Restore has read the store
 	running  bool
 	room     room // belongs to run
@@ -69,9 +70,9 @@ type batch struct {
 
 // changes are what goes into one batch.
 type changes struct {
-	turns  []*subscription.Dialog
-	rest   map[entry]struct{}
-	graves map[recordKey]time.Time
+	turns, wholes []*subscription.Dialog
+	rest          map[entry]struct{}
+	graves        map[recordKey]time.Time
 }
 
 // Between tries of a store that fails.
@@ -118,19 +119,29 @@ func (j *journal) has(e entry) bool {
 	return dirty || writing
 }
 
-// markTurn has the turn of a dialog written.
-func (j *journal) markTurn(d *subscription.Dialog) {
+// dialog notes a change of a dialog: of its turn, which has a record of its own, or of
+// what seldom changes, with which the turn is written, too.
+func (j *journal) dialog(d *subscription.Dialog, turn, whole bool) {
+	if j == nil {
+		return
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if !j.closing {
-		j.turns = append(j.turns, d)
-		j.planLocked()
+	if j.closing {
+		return
 	}
+	if turn {
+		j.turns = append(j.turns, d)
+	}
+	if n := len(j.wholes); whole && (n == 0 || j.wholes[n-1] != d) { // one that begins says so twice
+		j.wholes = append(j.wholes, d)
+	}
+	j.planLocked()
 }
 
 // planLocked has a batch written, unless that is so already. j.mu is held.
 func (j *journal) planLocked() {
-	if j.next != nil || len(j.turns)+len(j.dirty)+len(j.graves) == 0 || !j.begun {
+	if j.next != nil || j.dirtyLocked() == 0 || !j.begun {
 		return
 	}
 	j.next = &batch{now: make(chan struct{}), done: make(chan struct{})}
@@ -138,6 +149,10 @@ func (j *journal) planLocked() {
 		j.running = true
 		j.work.Go(j.run)
 	}
+}
+
+func (j *journal) dirtyLocked() int {
+	return len(j.turns) + len(j.wholes) + len(j.dirty) + len(j.graves)
 }
 
 // begin lets batches be written.
@@ -235,8 +250,8 @@ func (j *journal) run() {
 		}
 
 		j.mu.Lock()
-		c := changes{j.turns, j.dirty, j.graves}
-		j.turns, j.dirty, j.graves = j.spare.turns[:0], j.spare.rest, make(map[recordKey]time.Time)
+		c := changes{j.turns, j.wholes, j.dirty, j.graves}
+		j.turns, j.wholes, j.dirty, j.graves = j.spare.turns[:0], j.spare.wholes[:0], j.spare.rest, make(map[recordKey]time.Time)
 		if j.spare = (changes{}); j.dirty == nil {
 			j.dirty = make(map[entry]struct{})
 		}
@@ -247,8 +262,9 @@ func (j *journal) run() {
 			retry = firstRetry
 		}
 
-		size := max(len(c.turns), len(c.rest))
+		size := max(len(c.turns), len(c.wholes), len(c.rest))
 		clear(c.turns)
+		clear(c.wholes)
 		clear(c.rest)
 		j.mu.Lock()
 		if size < maxSpare {
@@ -339,7 +355,7 @@ func (j *journal) stats() (waiting int, errors uint64, failing bool) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return len(j.turns) + len(j.dirty) + len(j.graves), j.errors, j.failing
+	return j.dirtyLocked(), j.errors, j.failing
 }
 
 // client notes a change of a client.
@@ -355,17 +371,6 @@ func (j *journal) published(before, after *publication.Contribution) {
 		if c != nil {
 			j.mark(publicationEntry{c.Presentity, c.Number})
 		}
-	}
-}
-
-// dialog notes a change of a dialog. Its two records are worth nothing without each
-// other; the one that changes is the one that expires.
-func (j *journal) dialog(d *subscription.Dialog, turn, whole bool) {
-	if whole {
-		j.mark((*wholeEntry)(d))
-	}
-	if turn {
-		j.markTurn(d)
 	}
 }
 

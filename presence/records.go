@@ -21,8 +21,8 @@ const (
 	kindRun         = "run"         // counts the processes; there is one
 	kindPublication = "publication" // what was published, forwardings included
 	kindClient      = "client"
-	kindDialog      = "dialog" // what seldom changes of a dialog
-	kindTurn        = "turn"   // what changes with each refresh and NOTIFY
+	kindDialog      = "dialog" // all of a dialog
+	kindTurn        = "turn"   // what changes of it with each refresh and NOTIFY: the newer of both counts
 	kindLine        = "line"
 	kindCalendar    = "calendar"
 	kindExternal    = "external"
@@ -31,7 +31,7 @@ const (
 )
 
 // recordFormat is the version of all records. A store of another one is not read.
-const recordFormat = 2
+const recordFormat = 3
 
 // fades reports whether the records of a kind are worth nothing after the longest
 // lifetime of a request.
@@ -181,13 +181,14 @@ func (r *clientRecord) client() *client {
 	return c
 }
 
-// dialogRecord is what seldom changes of a dialog.
+// dialogRecord is a dialog.
 type dialogRecord struct {
 	subscription.Record
 	dialect     string
 	client      clientKey // "" where it is nobody's
 	own, judged bool
 	generation  int32
+	run         uint32 // which wrote it
 }
 
 func (r *dialogRecord) fields(f *flat) {
@@ -207,12 +208,16 @@ func (r *dialogRecord) fields(f *flat) {
 	str(f, &r.dialect)
 	str(f, &r.client)
 	number(f, &r.generation)
+	turn := turnRecord{Turn: r.Turn, run: r.run}
+	turn.fields(f)
+	r.Turn, r.run = turn.Turn, turn.run
 }
 
-// turnRecord is the rest.
+// turnRecord is what changes of a dialog with each refresh and NOTIFY. It does not expire
+// before its dialog: an older one would count.
 type turnRecord struct {
 	subscription.Turn
-	run uint32 // which wrote it
+	run uint32
 }
 
 func (r *turnRecord) fields(f *flat) {
@@ -248,11 +253,11 @@ type (
 func (e *wholeEntry) record(s *Server, f *flat) Write {
 	d := (*subscription.Dialog)(e)
 	w := Write{Kind: kindDialog, Key: serialKey(d.Serial())}
-	record, live := d.Record()
-	if !live {
+	r := &f.dialog
+	if !d.Record(&r.Record) {
 		return w
 	}
-	r := dialogRecord{Record: record, dialect: dialectOfDialog(d).Name}
+	r.dialect, r.client, r.own, r.judged, r.generation, r.run = dialectOfDialog(d).Name, "", false, false, 0, s.run.Load()
 	if m, ok := d.Data.(*member); ok && m.client != nil {
 		s.clients.mu.Lock()
 		r.client, r.own, r.judged, r.generation = m.client.key, m.own, m.judged, m.generation
@@ -266,11 +271,12 @@ func (e *wholeEntry) record(s *Server, f *flat) Write {
 func (e *turnEntry) record(s *Server, f *flat) Write {
 	d := (*subscription.Dialog)(e)
 	w := Write{Kind: kindTurn, Key: serialKey(d.Serial())}
-	if r := &f.turn; d.Turn(&r.Turn) {
-		r.run = s.run.Load()
+	r := turnRecord{Turn: f.dialog.Turn, run: s.run.Load()}
+	if d.Turn(&r.Turn) {
 		r.fields(f)
-		w.Value, w.Expires = f.record(), r.Expires
+		w.Value = f.record()
 	}
+	f.dialog.Turn = r.Turn
 	return w
 }
 

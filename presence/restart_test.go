@@ -373,6 +373,42 @@ func TestRestartExpired(t *testing.T) {
 	})
 }
 
+// BSX-11: of the two records of a dialog the newer one counts, and neither is left of one
+// that has ended.
+func TestRestartNewest(t *testing.T) {
+	eachRestart(t, func(t *testing.T, end func(*durable)) {
+		d := newDurable(t)
+		ann := d.client("ann", "192.0.2.7")
+		shorter, _ := ann.subscribe("sip:bob@example.com", "Expires: 300")
+		over, _ := ann.subscribe("sip:bob@example.com", "Expires: 300")
+		longer, _ := ann.list("sip:bob@example.com")
+		d.synced()
+		require.Equal(t, 200, shorter.again("", "Expires: 60").Status)
+		require.Equal(t, 200, over.refresh().Status)
+		require.Equal(t, 200, longer.refresh().Status)
+		d.synced()
+		require.Len(t, d.store.records(t)["turn"], 3)
+		require.Equal(t, 200, over.end().Status)
+		require.Equal(t, 200, longer.again(resourceLists("sip:bob@example.com", "sip:tom@example.com"),
+			"Expires: 300", "Content-Type: application/resource-lists+xml").Status)
+		d.net.take()
+		end(d)
+		time.Sleep(100 * time.Second)
+		d.start()
+		time.Sleep(presence.ResumeSpread)
+		require.Empty(t, longer.of(d.net.take()))
+		d.client("tom", "192.0.2.8").status("", "busy", "1")
+		require.Equal(t, "1", longer.one().note(t))
+		require.Equal(t, 481, shorter.refresh().Status, "it has expired")
+		require.Equal(t, 481, over.refresh().Status)
+		require.Equal(t, 200, longer.end().Status)
+		d.synced()
+		records := d.store.records(t)
+		require.Empty(t, records["turn"])
+		require.Empty(t, records["dialog"])
+	})
+}
+
 // A client that ended while the server was down, with its own subscription although it
 // had published for longer, or with its publication, takes its other subscriptions along,
 // which are told so (§2.3).
@@ -731,7 +767,7 @@ func TestRestoreVersion(t *testing.T) {
 	require.NoError(t, err)
 	var log strings.Builder
 	w := newWorld(t, func(c *presence.Config) { c.Store, c.Logger = &store, slog.New(slog.NewTextHandler(&log, nil)) })
-	require.ErrorContains(t, w.server.Restore(t.Context()), "the store is of another version: 1; this program knows 2")
+	require.ErrorContains(t, w.server.Restore(t.Context()), "the store is of another version: 1; this program knows 3")
 	require.NoError(t, store.Load(t.Context(), func(r presence.Record) error {
 		require.Equal(t, data, r.Value)
 		return nil

@@ -48,7 +48,7 @@ func (s *Server) Restore(ctx context.Context) error {
 		return s.cluster.join(ctx)
 	}
 	began := time.Now()
-	in := inventory{server: s, dialogs: make(map[string]*dialogRecord), turns: make(map[string]*turnRecord)}
+	in := inventory{server: s, dialogs: make(map[string]*dialogRecord), turns: make(map[string]newestTurn)}
 	if err := s.cfg.Store.Load(ctx, in.take); err != nil {
 		return fmt.Errorf("presence: restore: %w", err)
 	}
@@ -74,13 +74,19 @@ type inventory struct {
 	clients      []*clientRecord
 	adopted      []*client // those of them that are in their place
 	dialogs      map[string]*dialogRecord
-	turns        map[string]*turnRecord
+	turns        map[string]newestTurn
 	values       []func() error // of sources
 	sessions     []auth.SessionRecord
 	lost         []recordKey // to be deleted: of no use to anybody
 	bad          int         // records that could not be used
 	first        error       // what is wrong with one of them
 	restored     []*subscription.Dialog
+}
+
+// newestTurn is the newest of the records that tell the turn of a dialog.
+type newestTurn struct {
+	*turnRecord
+	revision uint64
 }
 
 // take reads one record. Only a store of another version is an error.
@@ -99,9 +105,12 @@ func (in *inventory) take(r Record) error {
 	case kindClient:
 		err = taken(r, func(v *clientRecord) { in.clients = append(in.clients, v) })
 	case kindDialog:
-		err = taken(r, func(v *dialogRecord) { in.dialogs[r.Key] = v })
+		err = taken(r, func(v *dialogRecord) {
+			in.dialogs[r.Key] = v
+			in.turn(r, &turnRecord{v.Turn, v.run})
+		})
 	case kindTurn:
-		err = taken(r, func(v *turnRecord) { in.turns[r.Key] = v })
+		err = taken(r, func(v *turnRecord) { in.turn(r, v) })
 	case kindSession:
 		in.sessions = append(in.sessions, auth.SessionRecord{Key: r.Key, Value: bytes.Clone(r.Value), Expires: r.Expires})
 	case kindLine:
@@ -115,6 +124,12 @@ func (in *inventory) take(r Record) error {
 		in.leaveOut(r.Kind, r.Key, err)
 	}
 	return nil
+}
+
+func (in *inventory) turn(r Record, v *turnRecord) {
+	if r.Revision > in.turns[r.Key].revision {
+		in.turns[r.Key] = newestTurn{v, r.Revision}
+	}
 }
 
 func taken[V any, R flatRecord[V]](r Record, f func(*V)) error {
@@ -214,14 +229,14 @@ func (in *inventory) restoreDialogs() {
 	signedOut := make(map[*client]bool) // unless another subscription to their own address is left
 	for _, key := range slices.Sorted(maps.Keys(in.dialogs)) {
 		r, t := in.dialogs[key], in.turns[key]
-		if t == nil || time.Until(t.Expires) <= 0 {
-			in.lost = append(in.lost, recordKey{kindDialog, key})
+		if time.Until(t.Expires) <= 0 {
+			in.lost = append(in.lost, recordKey{kindDialog, key}, recordKey{kindTurn, key})
 			if c := s.clients.get(r.client); c != nil && r.own && r.generation == c.generation {
 				signedOut[c] = true
 			}
 			continue
 		}
-		d, err := in.dialog(r, t)
+		d, err := in.dialog(r, t.turnRecord)
 		if err != nil {
 			in.leaveOut(kindDialog, key, err)
 			in.lost = append(in.lost, recordKey{kindDialog, key}, recordKey{kindTurn, key})

@@ -58,15 +58,16 @@ func (d *Dialog) changed(whole bool) {
 	d.told = true
 }
 
-// Record returns what is to be written down of a dialog without its Turn, and false for
-// one that has ended.
-func (d *Dialog) Record() (Record, bool) {
+// Record sets r to what is to be written down of a dialog, its Turn included, in the room
+// that its Entities and Digests have, and returns false for one that has ended.
+func (d *Dialog) Record(r *Record) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r := Record{
+	*r = Record{
 		Serial: d.serial, Tag: d.Tag(), RemoteTag: d.remote.tag(), CallID: d.callID,
 		Local: d.local.uri.URI(), Remote: d.remote.uri.URI(),
-		Event: d.common.Value().event, Coding: codingNames[d.coding], List: d.list, Account: d.Account(),
+		Event: d.common.Value().event, Coding: codingNames[d.coding], List: d.list, Entities: r.Entities[:0], Account: d.Account(),
+		Turn: Turn{Digests: r.Digests},
 	}
 	if d.routes != nil {
 		r.Routes = *d.routes
@@ -74,19 +75,26 @@ func (d *Dialog) Record() (Record, bool) {
 	if d.source != nil {
 		r.Source = d.source.key.source
 	}
-	r.Entities = make([]string, len(d.watches))
-	for i, w := range d.watches {
-		r.Entities[i] = w.entity
+	for _, w := range d.watches {
+		r.Entities = append(r.Entities, w.entity)
 	}
-	return r, !d.closed
+	if !d.closed {
+		d.turn(&r.Turn)
+	}
+	return !d.closed
 }
 
 // Turn sets t to the part of the record that changes most, in the room that its Digests
-// have, and returns false for a dialog that has ended. What changes from now on is told
-// again.
+// have, and returns false for a dialog that has ended.
 func (d *Dialog) Turn(t *Turn) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.turn(t)
+	return !d.closed
+}
+
+// turn sets t. What changes from now on is told again. d.mu is held.
+func (d *Dialog) turn(t *Turn) {
 	d.told = false
 	d.ceiling = d.localSeq + seqStep
 	*t = Turn{
@@ -97,7 +105,13 @@ func (d *Dialog) Turn(t *Turn) bool {
 	for _, w := range d.watches {
 		t.Digests = append(t.Digests, w.acked)
 	}
-	return !d.closed
+}
+
+// TurnDue reports whether a change of the Turn was told, and it was not asked for since.
+func (d *Dialog) TurnDue() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.told
 }
 
 // Restoring is a dialog of a former process, with what its host knows of it. Items are

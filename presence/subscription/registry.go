@@ -53,10 +53,10 @@ type Events struct {
 	// with an error. It is called where the network is read: it
 	// must not block, and must not call the registry.
 	Notified func(status int, took time.Duration, err error)
-	// Changed is told of each change of what [Dialog.Record] says, whole, and that what
-	// [Dialog.Turn] says has changed since that was asked for; the end of a dialog is
-	// both. It is called with the dialog locked: it must be quick, must not block and must
-	// not call the registry or any of its dialogs.
+	// Changed is told of each change of what [Dialog.Record] says besides the Turn, whole,
+	// and that the Turn has changed since [Dialog.Record] or [Dialog.Turn] told it; the
+	// end of a dialog is both. It is called with the dialog locked: it must be quick, must
+	// not block and must not call the registry or any of its dialogs.
 	Changed func(d *Dialog, turn, whole bool)
 }
 
