@@ -278,7 +278,7 @@ func BenchmarkHostile(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					pidf.Diff(p, q)
+					pidf.Equal(p, q)
 					_ = p.Validate(pidf.StandardDialect)
 				}
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(data)), "ns/B")

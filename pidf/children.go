@@ -90,11 +90,6 @@ func Many[T any, P interface {
 		for i := range *v {
 			f.copy(P(&(*v)[i]))
 		}
-	case comparing:
-		var s steps
-		for i := range *v {
-			f.c.child(f, s.next(name, f.identifier(P(&(*v)[i]))), P(&(*v)[i]))
-		}
 	case counting:
 		f.n += len(*v)
 	default:
@@ -111,8 +106,6 @@ func (f *Fields) child(name string, e Element) {
 		if f.next(name) {
 			f.write(name, e)
 		}
-	case comparing:
-		f.c.child(f, name, e)
 	case validating:
 		f.v.child(f, name, e.extra(), e.Fields)
 	}
@@ -150,8 +143,6 @@ func (f *Fields) inline(name string, x *Extra, r Rule, fields func(*Fields)) {
 		if (!f.missing() || !x.isEmpty() || f.holds(fields)) && f.next(name) {
 			f.element(f.w.startTag(f.ns, name), x, nil, fields)
 		}
-	case comparing:
-		f.c.in(name, func() { f.c.fields(f, x, fields) })
 	case validating:
 		if f.missing() && x.isEmpty() && !f.holds(fields) {
 			f.v.report(name, "missing")

@@ -1,8 +1,10 @@
 package pidf_test
 
 import (
-	"fmt"
+	"os"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,7 +31,7 @@ func TestEqual(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			q, err := aa.Decode(body(children))
 			require.NoError(t, err)
-			require.Empty(t, pidf.Diff(p, q))
+			require.Equal(t, pidf.Canonical(p), pidf.Canonical(q))
 			require.True(t, pidf.Equal(p, q))
 		})
 	}
@@ -41,14 +43,14 @@ func TestEqualStrayText(t *testing.T) {
 	p := roundTrip(t, body(`one &amp;<note>n</note>two<tuple id="t"><x xmlns="urn:x"/>three<status/>four<![CDATA[<]]></tuple>`))
 	q, err := aa.Decode(body("one\r\n&#38;two<tuple id=\"t\"><status/>three four&lt;<x xmlns=\"urn:x\"/></tuple><note>n</note>"))
 	require.NoError(t, err)
-	require.Empty(t, pidf.Diff(p, q))
+	require.Equal(t, pidf.Canonical(p), pidf.Canonical(q))
 	q, err = aa.Decode(body(`one &amp; three<tuple id="t"><status/>three four&lt;<x xmlns="urn:x"/></tuple><note>n</note>`))
 	require.NoError(t, err)
-	require.Equal(t, `[presence/text(): "one&two" -> "one&three"]`, fmt.Sprint(pidf.Diff(p, q)))
+	require.False(t, pidf.Equal(p, q))
 }
 
-// Each change is a line that a log reader understands.
-func TestDiff(t *testing.T) {
+// Each of these changes counts, and a time of last change does not.
+func TestNotEqual(t *testing.T) {
 	now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 	before := func() *pidf.Presence {
 		return &pidf.Presence{
@@ -59,51 +61,107 @@ func TestDiff(t *testing.T) {
 				Extra: aa.Extra(&aa.Presence{BluStar: &aa.BluStar{Status: aa.StatusAvailable, Timestamp: now}, Calendar: []aa.Appointment{{ID: "1", State: aa.CalendarBusy, From: now, End: now}}})}},
 		}
 	}
-	for want, change := range map[string]func(p *pidf.Presence){
-		`[presence/tuple[audio]/status/basic: "open" -> "closed"]`: func(p *pidf.Presence) { p.Tuples[0].Basic = pidf.Closed },
-		`[- presence/tuple[video]/status/basic: "closed"]`:         func(p *pidf.Presence) { p.Tuples = p.Tuples[:1] },
-		`[- presence/tuple[audio]/contact/@priority: "1"]`:         func(p *pidf.Presence) { p.Tuples[0].Contact.Priority = "" },
-		`[presence/device[tel:1]/line/state: "idle" -> "busy"]`:    func(p *pidf.Presence) { aa.LineOf(&p.Devices[0]).State = aa.LineBusy },
-		`[+ presence/device[tel:1]/line/forward: "2" + presence/device[tel:1]/line/forward/@type: "immediate"]`: func(p *pidf.Presence) {
+	for name, change := range map[string]func(p *pidf.Presence){
+		"tuple[audio]/status/basic":      func(p *pidf.Presence) { p.Tuples[0].Basic = pidf.Closed },
+		"tuple[video]/status/basic":      func(p *pidf.Presence) { p.Tuples = p.Tuples[:1] },
+		"tuple[audio]/contact/@priority": func(p *pidf.Presence) { p.Tuples[0].Contact.Priority = "" },
+		"device[tel:1]/line/state":       func(p *pidf.Presence) { aa.LineOf(&p.Devices[0]).State = aa.LineBusy },
+		"device[tel:1]/line/forward": func(p *pidf.Presence) {
 			aa.LineOf(&p.Devices[0]).Forward = &aa.Forward{Destination: "2"}
 		},
-		`[+ presence/person[sip:a@b]/activities/busy - presence/person[sip:a@b]/activities/other: "available"]`: func(p *pidf.Presence) {
+		"person[sip:a@b]/activities": func(p *pidf.Presence) {
 			p.Persons[0].Activities.Values = []pidf.Choice{{Name: "busy"}}
 		},
-		`[presence/person[sip:a@b]/activities/note[Eng]: "Hi" -> "Ho"]`: func(p *pidf.Presence) { p.Persons[0].Activities.Notes[0].Text = "Ho" },
-		`[+ presence/person[sip:a@b]/presence/blustar/note[Eng]]`:       func(p *pidf.Presence) { aa.PresenceOf(&p.Persons[0]).BluStar.Note = &pidf.Note{Lang: "Eng"} },
-		`[presence/person[sip:a@b]/presence/calendar[1]/end: "2024-01-01T00:00:00Z" -> "2024-01-01T01:00:00Z"]`: func(p *pidf.Presence) {
+		"person[sip:a@b]/activities/note[Eng]":       func(p *pidf.Presence) { p.Persons[0].Activities.Notes[0].Text = "Ho" },
+		"person[sip:a@b]/presence/blustar/note[Eng]": func(p *pidf.Presence) { aa.PresenceOf(&p.Persons[0]).BluStar.Note = &pidf.Note{Lang: "Eng"} },
+		"person[sip:a@b]/presence/calendar[1]/end": func(p *pidf.Presence) {
 			aa.PresenceOf(&p.Persons[0]).Calendar[0].End = now.Add(time.Hour)
 		},
-		`[presence/@entity: "sip:a@b" -> "tel:1"]`: func(p *pidf.Presence) { p.Entity = "tel:1" },
-		`[]`: func(p *pidf.Presence) {
+		"@entity": func(p *pidf.Presence) { p.Entity = "tel:1" },
+		"nothing": func(p *pidf.Presence) {
 			p.Tuples[0].Timestamp = now
 			aa.PresenceOf(&p.Persons[0]).BluStar.Timestamp = now.Add(1)
 		},
 	} {
-		t.Run(want, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			p, q := before(), before()
 			change(q)
-			require.Equal(t, want, fmt.Sprint(pidf.Diff(p, q)))
-			require.Equal(t, want == "[]", pidf.Equal(p, q))
+			require.Equal(t, name == "nothing", pidf.Equal(p, q))
+			require.Equal(t, name == "nothing", pidf.Equal(q, p))
 		})
 	}
 }
 
-// Documents built alike are equal in any order, and different where Diff says so, both ways.
-func TestDiffProperties(t *testing.T) {
+// Extensions are equal if they differ in prefixes, order of attributes, comments and space alone.
+func TestEqualExtensions(t *testing.T) {
+	with := func(xml string) *pidf.Presence {
+		e, err := pidf.ParseExtension(xml)
+		require.NoError(t, err)
+		return &pidf.Presence{Extra: pidf.Extra{Extensions: []pidf.Extension{e}}}
+	}
+	p := with(`<p:a xmlns:p="urn:x" b="1" c="2"><p:d>&lt; x</p:d><p:e/></p:a>`)
+	require.True(t, pidf.Equal(p, with("<a xmlns='urn:x' c='2' b='1'>\n<!-- - --><d><![CDATA[< x]]></d> <e/></a>")))
+	for _, other := range []string{`<a xmlns="urn:x" b="1" c="2"><d>&lt;x</d><e/></a>`, `<a xmlns="urn:x" c="1" b="2"><d>&lt; x</d><e/></a>`,
+		`<a b="1" c="2"><d>&lt; x</d><e/></a>`, `<a xmlns="urn:x" b="1" c="2"><e/><d>&lt; x</d></a>`} {
+		require.False(t, pidf.Equal(p, with(other)), other)
+	}
+}
+
+// Documents built alike are equal in any order, and different both ways or not at all.
+func TestEqualProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p, q := model(t), model(t)
-		forth, back := pidf.Diff(p, q), pidf.Diff(q, p)
-		require.Len(t, back, len(forth))
-		require.Equal(t, len(forth) == 0, pidf.Equal(p, q))
-		require.Empty(t, pidf.Diff(p, p))
+		require.Equal(t, pidf.Equal(p, q), pidf.Equal(q, p))
+		require.True(t, pidf.Equal(p, p))
 
 		r, err := aa.Decode(p.Append(nil, pidf.BluStarDialect))
 		require.NoError(t, err)
 		slices.Reverse(r.Tuples)
 		slices.Reverse(r.Persons)
 		slices.Reverse(r.Notes)
-		require.True(t, pidf.Equal(p, r), "%v", pidf.Diff(p, r))
+		require.True(t, pidf.Equal(p, r), "%s\n%s", pidf.Canonical(p), pidf.Canonical(r))
 	})
+}
+
+// No change of a text or an attribute is overlooked, nor that an element goes or comes twice, but for times of last change
+// and identifiers of RPID.
+func TestNothingOverlooked(t *testing.T) {
+	values := regexp.MustCompile(`>[^<>]*[^<>\s][^<>]*<|[a-zA-Z:-]+="[^"]*"|<[^/<>]+/>`)
+	for _, path := range slices.Concat(files(t, "golden/*.blustar.xml"), files(t, "products/*.xml")) {
+		data, err := os.ReadFile(path)
+		require.NoError(t, err)
+		p, err := aa.Decode(data)
+		if err != nil {
+			continue
+		}
+		doc := string(p.Append(nil, pidf.BluStarDialect))
+		p, err = aa.Decode([]byte(doc))
+		require.NoError(t, err)
+		for _, at := range values.FindAllStringIndex(doc, -1) {
+			text := doc[at[0]:at[1]]
+			before := doc[:at[0]]
+			tag := before[strings.LastIndexByte(before, '<')+1:]
+			if strings.HasPrefix(text, "xmlns") || strings.HasPrefix(text, ` encoding`) || strings.HasPrefix(tag, "?") || strings.HasPrefix(tag, "!") ||
+				strings.Contains(tag, "timestamp") && text[0] == '>' || strings.HasPrefix(tag, "rpid:") && strings.HasPrefix(text, "id=") {
+				continue
+			}
+			var changes []string
+			switch {
+			case text[0] == '>':
+				changes = []string{">x" + text[1:], "><"}
+			case text[0] == '<':
+				changes = []string{"", text + text}
+			default:
+				changes = []string{strings.TrimSuffix(text, `"`) + `x"`, ""}
+			}
+			for _, change := range changes {
+				changed := before + change + doc[at[1]:]
+				q, err := aa.Decode([]byte(changed))
+				if err != nil {
+					continue
+				}
+				require.False(t, pidf.Equal(p, q), "%s: %q becomes %q in %s", path, text, change, tag)
+			}
+		}
+	}
 }

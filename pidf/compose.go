@@ -22,7 +22,7 @@ func (p *Presence) Clone() *Presence {
 func (p Presence) MarshalXML(e *xml.Encoder, _ xml.StartElement) error {
 	doc := string(p.Append(nil, StandardDialect))[len(xmlDeclaration):]
 	s := trusted(doc)
-	for s.Next() != markup.Start {
+	for s.Next() != markup.Start && s.Err == nil {
 	}
 	start := xml.StartElement{Name: xml.Name{Local: s.Name.Written()}}
 	for _, b := range s.Bindings {

@@ -31,7 +31,7 @@ func TestInsideEncodingXML(t *testing.T) {
 		require.Equal(t, "1", back.Code)
 		want, err := pidf.Decode(p.Append(nil, pidf.StandardDialect))
 		require.NoError(t, err)
-		require.Empty(t, pidf.Diff(want, &back.Presence), "%s: %s", path, out)
+		require.Equal(t, pidf.Canonical(want), pidf.Canonical(&back.Presence), "%s: %s", path, out)
 	}
 }
 

@@ -45,6 +45,7 @@ func (f *Fields) identity(v *string, otherwise string) {
 		r = Need
 	}
 	switch {
+	case f.w != nil && f.w.timeless && otherwise == "":
 	case f.mode == validating:
 		f.v.id(f, *v, r&Need != 0)
 	case f.mode != writing:

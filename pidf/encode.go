@@ -318,7 +318,7 @@ func (f *Fields) writeAttr(name string, v any, r Rule, values []string) {
 
 // keeps reports whether the text of a field can stay as it was. The BluStar dialect has its own form of times.
 func (w *writer) keeps(l *leaf, v any) bool {
-	return l != nil && says(l.raw, v) && !(isTime(v) && (w.dialect == BluStarDialect || w.timeless))
+	return l != nil && !w.timeless && says(l.raw, v) && !(isTime(v) && w.dialect == BluStarDialect)
 }
 
 // value writes a child that is a text.

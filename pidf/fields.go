@@ -43,7 +43,6 @@ type Fields struct {
 	mode mode
 	d    *decoder
 	w    *writer
-	c    *collector
 	v    *validator
 	frame
 	reading
@@ -64,11 +63,9 @@ const (
 	readEnd                // note the mandatory fields that the document lacks
 	writing                // write attributes, then children or the text
 	counting               // count what writing will write
-	comparing              // say what there is
 	validating             // check the rules
 	copying                // replace what is shared with the original
 	clearing               // empty what a displaced child had filled
-	naming                 // find the id
 	judging                // say whether a text that could not be read is right all the same
 )
 
@@ -94,7 +91,7 @@ type reading struct {
 	seen  uint64 // the fields that were there, one bit for each
 	need  uint64 // the mandatory ones
 	loose []loose
-	value string // naming: the id
+	value string // judging: the text
 	bad   string // why the text could not be read
 
 	foreign bool // an element of a Type, or in one
@@ -204,8 +201,6 @@ func (f *Fields) Text(v any, r Rule, values ...string) {
 		f.readText(v, r, values)
 	case writing:
 		f.writeText(v, r, values)
-	case comparing:
-		f.c.value("", v, r, values)
 	case validating:
 		f.v.value("", v, r, values)
 	case judging:
@@ -254,10 +249,6 @@ func (f *Fields) Flag(name string, v *bool) {
 	case writing, counting:
 		if *v && f.next(name) {
 			f.w.leaf(f.ns, name, f.x.leaf(name, 0), "")
-		}
-	case comparing:
-		if *v {
-			f.c.say(name, "")
 		}
 	}
 }
@@ -349,8 +340,6 @@ func (f *Fields) note(name string, n *Note) {
 		if f.next(name) {
 			f.w.note(f.ns, name, n)
 		}
-	case comparing:
-		f.c.note(name, n)
 	case validating:
 		f.v.note(name, n)
 	}
@@ -370,8 +359,6 @@ func (f *Fields) needed(name string, r Rule) bool {
 		return false
 	case validating:
 		f.v.report(name, "missing")
-		return false
-	case comparing:
 		return false
 	}
 	return !f.missing()

@@ -233,23 +233,10 @@ func (f *Fields) attr(name string, v any, r Rule, values []string) {
 		f.readAttr(name, v, r, values)
 	case writing:
 		f.writeAttr(name, v, r, values)
-	case comparing:
-		if name != "id" {
-			f.c.value("@"+name, v, r, values)
-		}
 	case validating:
 		f.v.attr(f, name, v, r, values)
 	case copying:
 		copyValue(v)
-	case naming:
-		f.named(name, v)
-	}
-}
-
-// named notes an id.
-func (f *Fields) named(name string, v any) {
-	if s, ok := v.(*string); ok && name == "id" {
-		f.value = *s
 	}
 }
 
@@ -307,8 +294,6 @@ func (f *Fields) leaf(name string, v any, r Rule, values []string) {
 		if f.writes(name, v, r) && f.next(name) {
 			f.w.value(f.ns, name, f.x.leaf(name, 0), v, r, values)
 		}
-	case comparing:
-		f.c.value(name, v, r, values)
 	case validating:
 		f.v.leaf(f, name, v, r, values)
 	case copying:
@@ -317,8 +302,6 @@ func (f *Fields) leaf(name string, v any, r Rule, values []string) {
 		if p, ok := v.(*string); ok {
 			*p = ""
 		}
-	case naming:
-		f.named(name, v)
 	}
 }
 
@@ -352,10 +335,6 @@ func (f *Fields) leaves(name string, list *[]string) {
 		}
 	case counting:
 		f.n += len(*list)
-	case comparing:
-		for i := range *list {
-			f.c.say(name, (*list)[i])
-		}
 	case copying:
 		*list = slices.Clone(*list)
 	}

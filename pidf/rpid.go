@@ -199,13 +199,6 @@ func (f *Fields) values(a *Activities, list, otherwise string) {
 			f.body()
 			f.w.plain(f.ns, otherwise, "")
 		}
-	case comparing:
-		for i := range a.Values {
-			v := &a.Values[i]
-			f.c.say(v.Name, v.Text)
-			f.c.maybe(v.Name+"/@xml:lang", v.Lang)
-			f.c.attrsOf(v.Name, v.Extra)
-		}
 	case validating:
 		f.v.choices(a, list, otherwise != "")
 	case copying:
@@ -298,8 +291,6 @@ func (f *Fields) medium(name string, v *string, list string) {
 			f.w.plain(f.ns, value, "")
 			f.w.endTag(tag)
 		}
-	case comparing:
-		f.c.maybe(name, *v)
 	case validating:
 		if *v != "" {
 			f.v.oneOf(name, *v, list)

@@ -218,17 +218,33 @@ func TestNCNames(t *testing.T) {
 	}
 }
 
-// Two elements have the same canonical form if they differ in prefixes, order of attributes, comments and space alone.
+// Two elements have the same canonical form if they differ in prefixes, order of attributes, comments and space alone, and
+// in the order of what unordered elements hold.
 func TestCanonical(t *testing.T) {
 	canonical := func(doc string) string {
 		s := scanner()
 		require.True(t, s.Load([]byte(doc), ""))
-		return markup.Canonical(*s)
+		require.Equal(t, markup.Start, s.Next())
+		return string(markup.Canonical(s, func(e *markup.Name) bool { return e.Space == "urn:u" }))
 	}
-	want := canonical(`<p:a xmlns:p="urn:x" b="1" c="2"><p:d>&lt; x</p:d></p:a>`)
-	require.Equal(t, want, canonical("<a xmlns='urn:x' c='2' b='1'>\n<!-- - --><d><![CDATA[< x]]></d> </a>"))
-	for _, other := range []string{`<a xmlns="urn:x" b="1" c="2"><d>&lt;x</d></a>`, `<a xmlns="urn:x" c="1" b="2"><d>&lt; x</d></a>`, `<a b="1" c="2"><d>&lt; x</d></a>`} {
-		require.NotEqual(t, want, canonical(other))
+	for name, same := range map[string][]string{
+		"ordered": {`<p:a xmlns:p="urn:x" b="1" c="2"><p:d>&lt; x</p:d><u:u xmlns:u="urn:u"><i/><j/></u:u></p:a>`,
+			"<a xmlns='urn:x' c='2' b='1'>\n<!-- - --><d><![CDATA[<]]> x</d> <u xmlns='urn:u'><i xmlns=''/><j xmlns=''/></u></a>"},
+		"unordered": {`<u xmlns="urn:u">one<i>1 2</i>two<i/><x xmlns="urn:x"><i/><j/></x></u>`,
+			`<v:u xmlns:v="urn:u"><x xmlns="urn:x"><i/><j/></x><v:i/>onetwo<v:i>1 2</v:i> </v:u>`},
+	} {
+		require.Equal(t, canonical(same[0]), canonical(same[1]), name)
+	}
+	all := map[string]string{}
+	for _, doc := range []string{`<a xmlns="urn:x"><b/><c/></a>`, `<a xmlns="urn:x"><c/><b/></a>`,
+		`<a xmlns="urn:x" b=""/>`, `<a xmlns="urn:x"/>`, `<a/>`, `<a>&lt;b/></a>`, `<a><b/></a>`, `<a>1 </a>`, `<a>1</a>`, `<a b="1"/>`, `<a b="1" c=""/>`,
+		`<a b="&quot; c=&quot;"/>`, `<u xmlns="urn:u"><b/></u>`, `<u xmlns="urn:u"><b/><b/></u>`, `<u xmlns="urn:u"><b><c/></b></u>`, `<u xmlns="urn:u"><b/><c/></u>`,
+		`<u xmlns="urn:u"> 1</u>`, `<u xmlns="urn:u">1</u>`, `<u xmlns="urn:u">1<b/></u>`, `<u xmlns="urn:u"><x xmlns="urn:x"><i/><j/></x></u>`,
+		`<u xmlns="urn:u"><x xmlns="urn:x"><j/><i/></x></u>`, `<u xmlns="urn:u"><x xmlns="urn:x"><v:u xmlns:v="urn:u"><i/><j/></v:u></x></u>`,
+		`<u xmlns="urn:u"><x xmlns="urn:x"><v:u xmlns:v="urn:u"><j/><i/></v:u></x></u>`} {
+		form := canonical(doc)
+		require.Empty(t, all[form], doc)
+		all[form] = doc
 	}
 }
 
