@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"iter"
 	"os"
@@ -15,30 +16,53 @@ import (
 
 // Memory is a [Directory] that holds its entries itself. It is safe for
 // concurrent use and does not change.
+//
+// The garbage collector would follow each string of each user, which takes it longer than
+// all else that a server of tens of thousands of users holds. So all their strings are one,
+// and records and indexes are numbers.
 type Memory struct {
-	entries   []Entry
-	byAddress index[Address]
-	byAccount index[string]
+	text    string   // of all entries
+	lists   []string // of all entries, parts of text
+	records []record
+
+	bySIP, byTel, byAccount index
 }
 
-// index finds places in entries. Hardly ever has one key more than one.
-type index[K comparable] struct {
-	first map[K]int
-	more  map[K][]int
+// record is where the parts of an entry begin, and where the last one ends.
+type record struct {
+	texts [5]int // in Memory.text: ID, Account, DisplayName, Mail
+	lists [5]int // in Memory.lists: SIP, Tel, Lines, Groups
 }
 
-func (x *index[K]) add(k K, place int) {
-	if _, taken := x.first[k]; taken {
-		x.more[k] = append(x.more[k], place)
+// index finds entries by the hash of a key. Hardly ever have two the same.
+type index struct {
+	seed  maphash.Seed
+	first map[uint64]int
+	more  map[string][]int // all others
+}
+
+func newIndex(size int) index {
+	return index{maphash.MakeSeed(), make(map[uint64]int, size), make(map[string][]int)}
+}
+
+func (x *index) add(key string, place int) {
+	h := maphash.String(x.seed, key)
+	if _, taken := x.first[h]; taken {
+		x.more[key] = append(x.more[key], place)
 		return
 	}
-	x.first[k] = place
+	x.first[h] = place
 }
 
-// find returns the first place of a key, and all others.
-func (x *index[K]) find(k K) (first int, more []int, ok bool) {
-	first, ok = x.first[k]
-	return first, x.more[k], ok
+// find returns the first place of a key, and all others. has tells whether the entry at a
+// place has the key.
+func (x *index) find(key string, has func(place int) bool) (first int, more []int, ok bool) {
+	first, ok = x.first[maphash.String(x.seed, key)]
+	more = x.more[key]
+	if ok = ok && has(first); !ok && len(more) > 0 {
+		return more[0], more[1:], true
+	}
+	return first, more, ok
 }
 
 // NewMemory returns a directory of these entries, which it copies. Each needs an
@@ -47,10 +71,11 @@ func (x *index[K]) find(k K) (first int, more []int, ok bool) {
 // is no error here, but gets an [AmbiguousError] when it is looked up: it must
 // not keep all the others from working.
 func NewMemory(entries []Entry) (*Memory, error) {
-	m := &Memory{entries: slices.Clone(entries)}
+	m := &Memory{bySIP: newIndex(len(entries)), byTel: newIndex(0), byAccount: newIndex(0)}
+	entries = slices.Clone(entries)
 	ids := make(map[string]bool, len(entries))
-	for i := range m.entries {
-		e := &m.entries[i]
+	for i := range entries {
+		e := &entries[i]
 		if e.ID == "" {
 			return nil, fmt.Errorf("directory: users[%d].id: missing", i)
 		}
@@ -61,21 +86,17 @@ func NewMemory(entries []Entry) (*Memory, error) {
 		if err := e.normalize(); err != nil {
 			return nil, fmt.Errorf("directory: users[%d].%w", i, err)
 		}
-	}
-	pack(m.entries)
-	m.byAddress = index[Address]{make(map[Address]int, len(entries)), make(map[Address][]int)}
-	m.byAccount = index[string]{make(map[string]int), make(map[string][]int)}
-	for i, e := range m.entries {
 		for _, v := range e.SIP {
-			m.byAddress.add(Address{SchemeSIP, v}, i)
+			m.bySIP.add(v, i)
 		}
 		for _, v := range e.Tel {
-			m.byAddress.add(Address{SchemeTel, v}, i)
+			m.byTel.add(v, i)
 		}
 		if e.Account != "" {
 			m.byAccount.add(fold(e.Account), i)
 		}
 	}
+	m.pack(entries)
 	return m, nil
 }
 
@@ -97,50 +118,53 @@ func (e *Entry) normalize() (err error) {
 	return err
 }
 
-// pack has all entries share one string, and one slice for their lists. The collector
-// follows each string of each user otherwise, which takes it longer than all else that
-// a server of tens of thousands of users holds.
-func pack(entries []Entry) {
-	size, count := 0, 0
-	for i := range entries {
-		for _, s := range entries[i].texts() {
-			size += len(*s)
-		}
-		for _, l := range entries[i].lists() {
-			count += len(*l)
-		}
+// pack makes the records.
+func (m *Memory) pack(entries []Entry) {
+	count := 0
+	for _, e := range entries {
+		count += len(e.SIP) + len(e.Tel) + len(e.Lines) + len(e.Groups)
 	}
+	m.lists, m.records = make([]string, 0, count), make([]record, 0, len(entries))
 	var text strings.Builder
-	text.Grow(size)
-	all := make([]string, 0, count)
-	for i := range entries {
-		for _, l := range entries[i].lists() {
-			at := len(all)
-			all = append(all, *l...)
-			if *l = nil; at < len(all) {
-				*l = all[at:len(all):len(all)]
-			}
+	for _, e := range entries {
+		var r record
+		for n, s := range []string{e.ID, e.Account, e.DisplayName, e.Mail} {
+			r.texts[n] = text.Len()
+			text.WriteString(s)
+			r.texts[n+1] = text.Len()
 		}
-		for _, s := range entries[i].texts() {
-			at := text.Len()
-			text.WriteString(*s)
-			*s = text.String()[at:]
+		for n, list := range [][]string{e.SIP, e.Tel, e.Lines, e.Groups} {
+			r.lists[n] = len(m.lists)
+			m.lists = append(m.lists, list...)
+			r.lists[n+1] = len(m.lists)
 		}
+		m.records = append(m.records, r)
+	}
+	for _, s := range m.lists {
+		text.WriteString(s)
+	}
+	m.text = strings.Clone(text.String()) // of the right size
+	at := len(m.text)
+	for i, s := range slices.Backward(m.lists) {
+		m.lists[i] = m.text[at-len(s) : at]
+		at -= len(s)
 	}
 }
 
-// lists returns the lists of an entry.
-func (e *Entry) lists() []*[]string { return []*[]string{&e.SIP, &e.Tel, &e.Lines, &e.Groups} }
-
-// texts returns all strings of an entry.
-func (e *Entry) texts() []*string {
-	texts := []*string{&e.ID, &e.Account, &e.DisplayName, &e.Mail}
-	for _, l := range e.lists() {
-		for i := range *l {
-			texts = append(texts, &(*l)[i])
+// entry returns the entry at a place.
+func (m *Memory) entry(place int) Entry {
+	r := &m.records[place]
+	text := func(n int) string { return m.text[r.texts[n]:r.texts[n+1]] }
+	list := func(n int) []string {
+		if from, to := r.lists[n], r.lists[n+1]; from < to {
+			return m.lists[from:to:to]
 		}
+		return nil
 	}
-	return texts
+	return Entry{
+		ID: text(0), Account: text(1), DisplayName: text(2), Mail: text(3),
+		SIP: list(0), Tel: list(1), Lines: list(2), Groups: list(3),
+	}
 }
 
 // parseList parses the values of one key, leaving out what it has already.
@@ -169,16 +193,24 @@ func (m *Memory) Lookup(ctx context.Context, a Address) (Entry, error) {
 
 // Peek implements [Immediate]. It always has an answer.
 func (m *Memory) Peek(a Address) (Result, bool) {
-	first, more, ok := m.byAddress.find(a)
+	var first int
+	var more []int
+	ok := false
+	switch a.Scheme {
+	case SchemeSIP:
+		first, more, ok = m.bySIP.find(a.Value, func(place int) bool { return slices.Contains(m.entry(place).SIP, a.Value) })
+	case SchemeTel:
+		first, more, ok = m.byTel.find(a.Value, func(place int) bool { return slices.Contains(m.entry(place).Tel, a.Value) })
+	}
 	switch {
 	case !ok:
 		return Result{Err: ErrNotFound}, true
 	case len(more) == 0:
-		return Result{Entry: m.entries[first]}, true
+		return Result{Entry: m.entry(first)}, true
 	}
-	err := &AmbiguousError{Address: a, Entries: []string{m.entries[first].ID}}
+	err := &AmbiguousError{Address: a, Entries: []string{m.entry(first).ID}}
 	for _, i := range more {
-		err.Entries = append(err.Entries, m.entries[i].ID)
+		err.Entries = append(err.Entries, m.entry(i).ID)
 	}
 	return Result{Err: err}, true
 }
@@ -187,9 +219,12 @@ func (m *Memory) Peek(a Address) (Result, bool) {
 // domain.
 func (m *Memory) LookupAccount(ctx context.Context, account string) (Entry, error) {
 	account = fold(account)
-	first, more, ok := m.byAccount.find(account)
+	find := func(account string) (int, []int, bool) {
+		return m.byAccount.find(account, func(place int) bool { return fold(m.entry(place).Account) == account })
+	}
+	first, more, ok := find(account)
 	if _, user, domain := strings.Cut(account, `\`); domain && !ok {
-		first, more, ok = m.byAccount.find(user)
+		first, more, ok = find(user)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -199,7 +234,7 @@ func (m *Memory) LookupAccount(ctx context.Context, account string) (Entry, erro
 	case len(more) > 0:
 		return Entry{}, fmt.Errorf("%w for account %s", ErrAmbiguous, quote(account))
 	}
-	return m.entries[first], nil
+	return m.entry(first), nil
 }
 
 // fold writes an account as it is compared. Letters with several lower-case forms (final
@@ -207,10 +242,18 @@ func (m *Memory) LookupAccount(ctx context.Context, account string) (Entry, erro
 func fold(account string) string { return strings.ToLower(strings.ToUpper(account)) }
 
 // Len returns the number of entries.
-func (m *Memory) Len() int { return len(m.entries) }
+func (m *Memory) Len() int { return len(m.records) }
 
 // All returns the entries in the order in which they were given.
-func (m *Memory) All() iter.Seq[Entry] { return slices.Values(m.entries) }
+func (m *Memory) All() iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		for place := range m.records {
+			if !yield(m.entry(place)) {
+				return
+			}
+		}
+	}
+}
 
 // ReadUsers reads a directory from JSON:
 //
