@@ -272,7 +272,7 @@ func (p *presentity) gather(now time.Time) *snapshot {
 	of := p.user.together()
 	n := &snapshot{server: p.server, watching: &p.watching, entity: p.address, at: now, said: p.server.publications.Of(p.id)}
 	st := &n.state
-	*st = consolidation.State{Entry: p.entry.Load(), Services: of.services, Live: of.in, Published: n.published[:0], Lines: n.lines[:0]}
+	*st = consolidation.State{Entry: p.entry.Load(), Services: of.services, Live: of.in, Published: n.published[:0]}
 	var forward *publication.Contribution
 	for _, c := range n.said {
 		said := consolidation.Published{

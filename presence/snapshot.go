@@ -35,8 +35,7 @@ type snapshot struct {
 	said     []*publication.Contribution // what is published; Standard watchers are shown its tuples
 	private  bool                        // own eyes see more
 
-	published [1]consolidation.Published // room for what most have one of, in state
-	lines     [1]consolidation.Line
+	published [1]consolidation.Published // room in state for what most have one of
 
 	mu      sync.Mutex
 	kept    []kept         // made when they are needed

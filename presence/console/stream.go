@@ -3,6 +3,7 @@ package console
 import (
 	"bytes"
 	"container/list"
+	"encoding/binary"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -41,8 +42,8 @@ type Stream struct {
 // history is the last changes of one user.
 type history struct {
 	entity  string
-	changes []moment // a ring, once there are maxTimeline
-	next    int      // where the ring goes on: at the oldest
+	changes int
+	log     []byte // of them, the oldest first; flat, since there may be many
 }
 
 // moment is one change.
@@ -56,7 +57,7 @@ type moment struct {
 func (s *Stream) Changed(c presence.Change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := moment{c.Status, strings.Clone(c.Note), stamp(c.Timestamp)}
+	m := moment{c.Status, c.Note, stamp(c.Timestamp)}
 	s.remember(c.Entity, m)
 	if len(s.listeners) == 0 {
 		return
@@ -97,25 +98,50 @@ func (s *Stream) remember(entity string, m moment) {
 		at = s.newest.PushFront(&history{entity: entity})
 		s.users[entity] = at
 	}
-	h := at.Value.(*history)
-	if len(h.changes) < maxTimeline {
-		h.changes = append(h.changes, m)
-		return
+	at.Value.(*history).add(m)
+}
+
+// add adds a change, which takes the place of the oldest where there are maxTimeline.
+func (h *history) add(m moment) {
+	if h.changes == maxTimeline {
+		_, rest := readMoment(h.log)
+		h.log = append(h.log[:0], rest...)
+		h.changes--
 	}
-	h.changes[h.next] = m
-	h.next = (h.next + 1) % maxTimeline
+	for _, text := range []string{string(m.Status), m.Note} {
+		h.log = append(binary.AppendUvarint(h.log, uint64(len(text))), text...)
+	}
+	h.log = binary.AppendVarint(h.log, time.Time(m.Timestamp).Unix())
+	h.changes++
+}
+
+// readMoment reads the first change of a log, and returns those behind it.
+func readMoment(log []byte) (m moment, rest []byte) {
+	text := func() string {
+		n, size := binary.Uvarint(log)
+		end := size + int(n)
+		s := string(log[size:end])
+		log = log[end:]
+		return s
+	}
+	m.Status, m.Note = consolidation.Status(text()), text()
+	at, size := binary.Varint(log)
+	m.Timestamp = stamp(time.Unix(at, 0))
+	return m, log[size:]
 }
 
 // timeline returns the last changes of a user, the newest first.
 func (s *Stream) timeline(entity string) []moment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := s.users[entity]
-	if at == nil {
-		return []moment{}
+	changes := []moment{}
+	if at := s.users[entity]; at != nil {
+		for log := at.Value.(*history).log; len(log) > 0; {
+			var m moment
+			m, log = readMoment(log)
+			changes = append(changes, m)
+		}
 	}
-	h := at.Value.(*history)
-	changes := slices.Concat(h.changes[h.next:], h.changes[:h.next])
 	slices.Reverse(changes)
 	return changes
 }
