@@ -118,7 +118,7 @@ type Config struct {
 	// no account of the sessions. Default 100,000, which take some 100 MB when all are full.
 	MaxRecords int
 	// KeepSession, if it is not nil, is called for each session that begins or ends early, but
-	// those of TLS and WSS. A host that stores the records gives them back by
+	// those of TLS and WSS, and for each user who is known at a source. A host that stores the records gives them back by
 	// [Guard.RestoreSession] after a restart. Called as OnDecision is.
 	KeepSession func(SessionRecord)
 

@@ -119,7 +119,7 @@ func (g *Guard) checkDigest(ctx context.Context, r *Request) outcome {
 	case !g.useNonce(d.Nonce, expires, account.Identity.Account, d.Count):
 		o.reason = ErrStale
 	default:
-		g.throttle.succeeded(a, account.Identity, g.cfg.KnownLifetime)
+		g.throttle.succeeded(a, account.Identity)
 		o.verdict, o.identity = Accept, account.Identity
 	}
 	return o

@@ -76,7 +76,13 @@
 // DOMAIN\user, user@domain and user may all be one account to a directory, so they are
 // counted as one, unless the verifier knows better ([AccountKeyer]).
 //
-// A restart forgets failures.
+// Guards of several nodes ([Guard.Join]) count together: each attempt has its place in a record
+// of the store that they share before a verifier hears of it, so that who goes round the nodes
+// has no more attempts in all. An attempt that the store does not take is [Unavailable]. Only
+// Digest of a known user is counted after it has failed, so that not every request is a write.
+//
+// A restart forgets failures, where there is one node. Who is known goes the way of sessions
+// ([Config.KeepSession]).
 //
 // # What it protects
 //

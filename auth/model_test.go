@@ -22,7 +22,7 @@ import (
 
 // TestModel drives a guard through random requests of users and attackers, on a clock
 // of its own, and holds each decision against a reference that knows the rules of the
-// package documentation and nothing of the code. The directory counts wrong passwords
+// package documentation and nothing of the code; or several guards, of nodes that share a store. The directory counts wrong passwords
 // as Active Directory does, and must never lock an account (BSP-2.10-8).
 //
 // That it finds what it is there for was shown by planting bugs, one at a time. Each
@@ -41,6 +41,10 @@ import (
 //     every source
 //   - accounts that no directory locks are held as a whole, or guesses are not slow
 //   - attempts at once are not counted while they are under way
+//   - of several nodes: those of others do not count while they are under way, or what has failed
+//     there; a place in the store is not given back; an attempt has one under one key alone; who
+//     is beaten to a write takes it as done; an older record replaces a newer one; a success
+//     forgets nothing at others
 func TestModel(t *testing.T) {
 	seeds := 60
 	if n, err := strconv.Atoi(os.Getenv("BLUSTAR_MODEL_SEEDS")); err == nil {
@@ -82,11 +86,11 @@ type modelSessionOf struct {
 type model struct {
 	t     *testing.T
 	rng   *rand.Rand
-	f     *fixture
-	began time.Time
+	nodes []*modelNode
 	locks bool
 	log   []string
 	kept  map[string]auth.SessionRecord
+	store *countStore // nil for one node
 
 	// The directory.
 	down bool
@@ -95,12 +99,24 @@ type model struct {
 	hang time.Duration
 
 	// What the rules say.
+	tries   map[string]tries
+	told    map[string]modelToldOf // by client: what is known to all nodes
+	retry   time.Duration          // of what is held back
+	answers []auth.Request         // that opened a session, to be sent again
+}
+
+// modelNode is a guard, and what the rules say of it alone.
+type modelNode struct {
+	*fixture
+	began    time.Time
 	keys     map[string][]modelKey
 	sessions map[string]modelSessionOf
-	tries    map[string]tries
 	known    map[string]time.Time
-	retry    time.Duration  // of what is held back
-	answers  []auth.Request // that opened a session, to be sent again
+}
+
+type modelToldOf struct {
+	account string
+	until   time.Time
 }
 
 var modelPasswords = map[string]string{`de\tom`: "tom-pw", `fr\tom`: "other-pw", `de\bill`: "bill-pw"}
@@ -108,39 +124,70 @@ var modelPasswords = map[string]string{`de\tom`: "tom-pw", `fr\tom`: "other-pw",
 func newModel(t *testing.T, seed uint64) *model {
 	m := &model{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), locks: seed%3 > 0, kept: make(map[string]auth.SessionRecord),
-		bad: make(map[string]*tries),
+		bad: make(map[string]*tries), tries: make(map[string]tries), told: make(map[string]modelToldOf),
 	}
-	m.restart()
+	m.nodes = make([]*modelNode, 1+seed/3%3)
+	if len(m.nodes) > 1 {
+		m.store = newCountStore(t)
+	}
+	for i := range m.nodes {
+		m.restart(i)
+	}
 	return m
 }
 
-// restart makes a new guard. Sessions of datagrams and TCP are all that goes on.
-func (m *model) restart() {
-	m.began = time.Now()
-	m.f = newFixture(m.t, func(c *auth.Config) {
+// restart makes a new guard. Sessions of datagrams and TCP, and who is known, are all that goes
+// on, and where there are others what has failed.
+func (m *model) restart(i int) {
+	n := &modelNode{began: time.Now(), keys: make(map[string][]modelKey), sessions: make(map[string]modelSessionOf), known: make(map[string]time.Time)}
+	n.fixture = newFixture(m.t, func(c *auth.Config) {
 		c.Verifier = auth.VerifierFunc(m.directory)
 		if !m.locks {
 			c.Verifier = unlocked{c.Verifier}
 		}
-		c.KeepSession = func(r auth.SessionRecord) { m.kept[r.Key] = r }
+		c.KeepSession = func(r auth.SessionRecord) { m.keep(n, r) }
 	})
+	if m.store != nil {
+		m.store.join(n.fixture)
+	} else {
+		clear(m.tries)
+	}
 	for _, r := range m.kept {
 		if !r.Expires.IsZero() {
-			require.NoError(m.t, m.f.RestoreSession(r))
+			require.NoError(m.t, n.RestoreSession(r))
 		}
 	}
-	for k, s := range m.sessions {
-		if s.proof = ""; s.tls {
-			delete(m.sessions, k)
-		} else {
-			m.sessions[k] = s
+	if old := m.nodes[i]; old != nil {
+		for k, s := range old.sessions {
+			if s.proof = ""; !s.tls {
+				n.sessions[k] = s
+			}
+		}
+		m.answers = nil
+	}
+	for client, k := range m.told {
+		n.knows(client, k.account, k.until)
+	}
+	m.nodes[i] = n
+}
+
+// keep is where the records of a guard go: to the others, and to those that are made later.
+func (m *model) keep(from *modelNode, r auth.SessionRecord) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept[r.Key] = r
+	for _, n := range m.nodes {
+		if n != nil && n != from {
+			require.NoError(m.t, n.RestoreSession(r))
 		}
 	}
-	if m.sessions == nil {
-		m.sessions = make(map[string]modelSessionOf)
+}
+
+func (n *modelNode) knows(client, account string, until time.Time) {
+	n.known[client] = until
+	if until.After(n.known[account]) {
+		n.known[account] = until
 	}
-	m.keys, m.tries, m.known = make(map[string][]modelKey), make(map[string]tries), make(map[string]time.Time)
-	m.answers = nil
 }
 
 // account is what the directory calls a name that was typed.
@@ -217,35 +264,37 @@ func (m *model) run(steps int) {
 			time.Sleep(d)
 		case n == 3 && m.rng.IntN(4) == 0:
 			m.note("restart")
-			m.mu.Lock()
-			clear(m.bad) // else what it forgets could lock an account, as documented
-			m.mu.Unlock()
-			m.restart()
+			if m.store == nil {
+				m.mu.Lock()
+				clear(m.bad) // else what it forgets could lock an account, as documented
+				m.mu.Unlock()
+			}
+			m.restart(m.rng.IntN(len(m.nodes)))
 		case n == 4:
 			m.down = !m.down && m.rng.IntN(2) == 0
 			m.note("down %t", m.down)
 		case n == 5:
 			m.burst()
 		case n < 9:
-			m.plain(m.request())
+			m.plain(pick(m, m.nodes...), m.request())
 		case n == 9 && len(m.answers) > 0:
 			r := pick(m, m.answers[max(0, len(m.answers)-5):]...)
 			if r.Connection > 0 {
 				r.Connection = pick[uint64](m, 1, 2)
 			}
-			m.again(r)
+			m.again(pick(m, m.nodes...), r)
 		default:
-			r := m.request()
-			m.challenge(r)
+			n, r := pick(m, m.nodes...), m.request()
+			m.challenge(n, r)
 			if m.rng.IntN(4) == 0 { // one of many keys, late
 				for range m.rng.IntN(7) {
-					m.challenge(r)
+					m.challenge(n, r)
 				}
 				d := pick(m, time.Second, 31*time.Second, 32*time.Second, time.Minute, 5*time.Minute)
 				m.note("wait %v", d)
 				time.Sleep(d)
 			}
-			keys := m.keys[clientOf(r)]
+			keys := n.keys[clientOf(r)]
 			k := keys[len(keys)-1]
 			if m.rng.IntN(4) == 0 {
 				k = pick(m, keys[max(0, len(keys)-8):]...)
@@ -255,16 +304,16 @@ func (m *model) run(steps int) {
 			if n, _ := auth.ParseName(name); (m.rng.IntN(3) == 0 || m.locks) && modelPasswords[account(n)] != "" && m.rng.IntN(3) > 0 {
 				password = modelPasswords[account(n)]
 			}
-			m.answer(r, k, name, password)
+			m.answer(n, r, k, name, password)
 		}
 	}
 }
 
 // plain is a request without credentials.
-func (m *model) plain(r auth.Request) {
-	s, ok := m.sessions[sessionOf(r)]
+func (m *model) plain(n *modelNode, r auth.Request) {
+	s, ok := n.sessions[sessionOf(r)]
 	ok = ok && time.Now().Before(s.expires) && (!r.Secure || s.conn == r.Connection)
-	d := m.f.Check(r)
+	d := n.Check(r)
 	m.note("%s %s: %v as %q", r.Source, sessionOf(r), d.Verdict, d.Identity.Account)
 	switch {
 	case ok && (d.Verdict != auth.Accept || d.Identity.Account != s.account):
@@ -272,55 +321,55 @@ func (m *model) plain(r auth.Request) {
 	case !ok && d.Verdict != auth.Challenge:
 		m.fail("there is no session")
 	case !ok:
-		m.issued(r, d)
+		m.issued(n, r, d)
 	}
 }
 
 // challenge asks for a key, also where there is a session.
-func (m *model) challenge(r auth.Request) {
+func (m *model) challenge(n *modelNode, r auth.Request) {
 	r.Rauth = "AAAA"
-	d := m.f.Check(r)
+	d := n.Check(r)
 	if d.Verdict != auth.Challenge {
 		m.fail("%s is no answer to nonsense", d.Verdict)
 	}
-	m.issued(r, d)
+	m.issued(n, r, d)
 }
 
-func (m *model) issued(r auth.Request, d auth.Decision) {
-	if keys := m.keys[clientOf(r)]; len(keys) > 0 && time.Since(keys[len(keys)-1].issued) >= 5*time.Minute {
+func (m *model) issued(n *modelNode, r auth.Request, d auth.Decision) {
+	if keys := n.keys[clientOf(r)]; len(keys) > 0 && time.Since(keys[len(keys)-1].issued) >= 5*time.Minute {
 		for i := range keys {
 			keys[i].gone = !keys[i].derived
 		}
 	}
-	own := m.own(r)
+	own := m.own(n, r)
 	derived := len(own) >= 4 && time.Since(own[len(own)-3].issued) < 32*time.Second
 	if !derived {
-		for _, k := range m.keys[clientOf(r)] {
+		for _, k := range n.keys[clientOf(r)] {
 			if k.decision.Header[0] == d.Header[0] {
 				m.fail("a key was sent twice")
 			}
 		}
 	}
-	m.keys[clientOf(r)] = append(m.keys[clientOf(r)], modelKey{d, time.Now(), derived, false})
+	n.keys[clientOf(r)] = append(n.keys[clientOf(r)], modelKey{d, time.Now(), derived, false})
 }
 
 // own are the keys of a client that were made for it, and not derived.
-func (m *model) own(r auth.Request) []modelKey {
-	return slices.DeleteFunc(slices.Clone(m.keys[clientOf(r)]), func(k modelKey) bool { return k.derived || k.gone })
+func (m *model) own(n *modelNode, r auth.Request) []modelKey {
+	return slices.DeleteFunc(slices.Clone(n.keys[clientOf(r)]), func(k modelKey) bool { return k.derived || k.gone })
 }
 
 // good says whether a key may be answered: the last one for five minutes, and the three
 // before it for 32 seconds after they were replaced. A derived one is good for this part
 // of the guard's life, of five minutes each, and the next.
-func (m *model) good(r auth.Request, k modelKey) bool {
+func (m *model) good(n *modelNode, r auth.Request, k modelKey) bool {
 	const lifetime = 5 * time.Minute
 	if k.derived {
-		return time.Since(m.began)/lifetime-k.issued.Sub(m.began)/lifetime <= 1
+		return time.Since(n.began)/lifetime-k.issued.Sub(n.began)/lifetime <= 1
 	}
 	if k.gone {
 		return false
 	}
-	keys := m.own(r)
+	keys := m.own(n, r)
 	i := slices.IndexFunc(keys, func(o modelKey) bool { return o.decision.Header[0] == k.decision.Header[0] })
 	if i == len(keys)-1 {
 		return time.Since(k.issued) < lifetime
@@ -329,21 +378,21 @@ func (m *model) good(r auth.Request, k modelKey) bool {
 	return i >= len(keys)-4 && replaced.Sub(k.issued) < lifetime && time.Since(replaced) < 32*time.Second
 }
 
-func (m *model) answer(r auth.Request, k modelKey, name, password string) {
-	answer := m.f.answer(r, k.decision, name, password)
-	if s := m.sessions[sessionOf(r)]; s.proof == answer.Rauth {
-		m.again(answer) // by chance: the cipher gives the same text again
+func (m *model) answer(n *modelNode, r auth.Request, k modelKey, name, password string) {
+	answer := n.answer(r, k.decision, name, password)
+	if s := n.sessions[sessionOf(r)]; s.proof == answer.Rauth {
+		m.again(n, answer) // by chance: the cipher gives the same text again
 		return
 	}
-	n, err := auth.ParseName(name)
+	typed, err := auth.ParseName(name)
 	require.NoError(m.t, err)
 	want, wait := auth.ErrWrongKey, time.Duration(0)
 	m.retry = 0
-	if m.good(r, k) {
-		wait, want = m.try(r, n, password)
+	if m.good(n, r, k) {
+		wait, want = m.try(n, r, typed, password)
 	}
 	start := time.Now()
-	d := m.f.Check(answer)
+	d := n.Check(answer)
 	m.note("%s %s: %s %s: %v %v", r.Source, sessionOf(r), name, password, d.Verdict, d.Reason)
 	switch {
 	case want == nil && d.Verdict != auth.Accept, want != nil && !errors.Is(d.Reason, want):
@@ -353,40 +402,51 @@ func (m *model) answer(r auth.Request, k modelKey, name, password string) {
 	case time.Since(start) != wait:
 		m.fail("took %v, want %v", time.Since(start), wait)
 	}
+	synctest.Wait() // others know
 	switch {
 	case d.Verdict == auth.Challenge:
-		m.issued(r, d)
+		m.issued(n, r, d)
 	case d.Verdict == auth.Accept:
-		m.opened(r, account(n), answer.Rauth)
+		m.opened(n, r, account(typed), answer.Rauth)
 		m.answers = append(m.answers, answer)
 	}
 }
 
 // opened enters a session.
-func (m *model) opened(r auth.Request, account, proof string) {
+func (m *model) opened(at *modelNode, r auth.Request, account, proof string) {
 	key := sessionOf(r)
-	if s, ok := m.sessions[key]; ok && time.Now().Before(s.expires) && s.account != account {
-		delete(m.sessions, key)
-		return
+	s, ok := at.sessions[key]
+	ended := ok && time.Now().Before(s.expires) && s.account != account
+	for _, n := range m.nodes {
+		switch s, ok := n.sessions[key]; {
+		case n != at && r.Secure:
+		case ended:
+			delete(n.sessions, key)
+		case n == at:
+			n.sessions[key] = modelSessionOf{account, proof, time.Now().Add(modelSession), r.Connection, r.Secure}
+		case ok && time.Now().Before(s.expires):
+			n.sessions[key] = modelSessionOf{account, s.proof, time.Now().Add(modelSession), 0, false}
+		default:
+			n.sessions[key] = modelSessionOf{account, "", time.Now().Add(modelSession), 0, false}
+		}
 	}
-	m.sessions[key] = modelSessionOf{account, proof, time.Now().Add(modelSession), r.Connection, r.Secure}
 }
 
 // again sends credentials that were sent before.
-func (m *model) again(r auth.Request) {
-	s, ok := m.sessions[sessionOf(r)]
+func (m *model) again(n *modelNode, r auth.Request) {
+	s, ok := n.sessions[sessionOf(r)]
 	if !ok || !time.Now().Before(s.expires) || s.proof != r.Rauth {
 		return // only its key could help: see answer
 	}
-	d := m.f.Check(r)
+	d := n.Check(r)
 	m.note("%s %s: again: %v", r.Source, sessionOf(r), d.Verdict)
 	if d.Verdict != auth.Accept || d.Identity.Account != s.account {
 		m.fail("these credentials opened the session of %s", s.account)
 	}
 	s.conn = r.Connection
-	m.sessions[sessionOf(r)] = s
+	n.sessions[sessionOf(r)] = s
 	r.Rauth = ""
-	m.plain(r)
+	m.plain(n, r)
 }
 
 // counted returns the failures of a key that still count.
@@ -399,12 +459,12 @@ func (m *model) counted(key string) tries {
 }
 
 // try says what becomes of credentials, and enters it.
-func (m *model) try(r auth.Request, n auth.Name, password string) (time.Duration, error) {
+func (m *model) try(node *modelNode, r auth.Request, n auth.Name, password string) (time.Duration, error) {
 	user := strings.TrimSuffix(strings.ToLower(n.User), "@de.example")
 	at, source := "account "+user, "source "+r.Source.String()
 	party := fmt.Sprint("party ", user, r.Source)
 	client := fmt.Sprint("client ", user, r.Source, r.From)
-	isKnown := time.Now().Before(m.known[client])
+	isKnown := time.Now().Before(node.known[client])
 	if isKnown {
 		party = client
 	}
@@ -412,7 +472,7 @@ func (m *model) try(r auth.Request, n auth.Name, password string) (time.Duration
 	switch {
 	case m.locks:
 		counts = at
-		if time.Now().Before(m.known[at]) && !isKnown {
+		if time.Now().Before(node.known[at]) && !isKnown {
 			most = 3
 		}
 	case !isKnown && len(m.counted(at).names) >= 4:
@@ -447,7 +507,14 @@ func (m *model) try(r auth.Request, n auth.Name, password string) (time.Duration
 		f.names = slices.DeleteFunc(slices.Clone(f.names), func(name string) bool { return name == n.Account() || name == a })
 		m.tries[k] = f
 	}
-	m.known[client], m.known[at] = now.Add(modelKnown), now.Add(modelKnown)
+	until := now.Add(modelKnown)
+	node.knows(client, at, until)
+	if until.Sub(m.told[client].until) > modelKnown/7 {
+		m.told[client] = modelToldOf{at, until}
+		for _, n := range m.nodes {
+			n.knows(client, at, until)
+		}
+	}
 	return wait, nil
 }
 
@@ -458,12 +525,17 @@ func (m *model) burst() {
 	m.mu.Lock()
 	m.down, m.hang = false, time.Second
 	m.mu.Unlock()
+	if m.store != nil {
+		m.store.lag(time.Duration(m.rng.IntN(3)) * 20 * time.Millisecond)
+		defer m.store.lag(0)
+	}
 	var wg sync.WaitGroup
 	for i := range 12 {
 		r := m.request()
 		r.Source, r.Client = netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), fmt.Sprint("burst ", i)
-		answer := m.f.answer(r, m.f.Check(r), pick(m, `DE\tom`, "tom@de.example", "tom"), fmt.Sprint("guess ", i))
-		wg.Go(func() { m.f.Check(answer) })
+		n := pick(m, m.nodes...)
+		answer := n.answer(r, n.Check(r), pick(m, `DE\tom`, "tom@de.example", "tom"), fmt.Sprint("guess ", i))
+		wg.Go(func() { n.Check(answer) })
 	}
 	wg.Wait()
 	m.hang = 0

@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -98,14 +97,16 @@ func (g *Guard) Disown(ctx context.Context, r Request) Decision {
 	return g.decision(ctx, &r, outcome{verdict: Challenge, reason: ErrNoCredentials})
 }
 
-// SessionRecord is a session in a form that a store can keep over a restart.
+// SessionRecord is a session, or who is known where (see the package documentation on
+// throttling), in a form that a store can keep over a restart.
 type SessionRecord struct {
 	// Key is 22 characters of the URL-safe base64 alphabet.
 	Key string
 	// Value is a few hundred bytes of JSON with a version in it. It holds the
-	// account, its directory entry and its Stamp, and nothing of the credentials.
+	// account, its directory entry and its Stamp, or a hash of the account, and nothing of
+	// the credentials.
 	Value []byte
-	// Expires is when the session ends. The zero time means that it has ended and
+	// Expires is when it ends. The zero time means that it has ended and
 	// that a store should forget it.
 	Expires time.Time
 }
@@ -115,20 +116,27 @@ const sessionVersion = 1
 
 type storedSession struct {
 	Version int    `json:"v"`
-	Account string `json:"account"`
+	Account string `json:"account,omitempty"`
 	ID      []byte `json:"id,omitempty"` // of a directory: any bytes
 	DN      string `json:"dn,omitempty"`
 	AMCC    bool   `json:"amcc,omitempty"`
 	Stamp   string `json:"stamp,omitempty"`
+	Known   []byte `json:"known,omitempty"` // the key of an account that is known; then there is nothing else
 }
 
 func (s session) record(client recordKey, expires time.Time) SessionRecord {
 	r := SessionRecord{Key: client.String(), Expires: expires.Round(0)}
 	if !expires.IsZero() {
 		id := s.identity
-		r.Value, _ = json.Marshal(storedSession{sessionVersion, id.Account, []byte(id.ID), id.DN, id.AMCC, id.Stamp}) // texts and a bool
+		r.Value, _ = json.Marshal(storedSession{sessionVersion, id.Account, []byte(id.ID), id.DN, id.AMCC, id.Stamp, nil}) // texts and a bool
 	}
 	return r
+}
+
+// knownRecord says that an account is known at a source with a From.
+func knownRecord(client, account recordKey, until time.Time) SessionRecord {
+	value, _ := json.Marshal(storedSession{Version: sessionVersion, Known: account[:]}) // texts and a bool
+	return SessionRecord{Key: client.String(), Value: value, Expires: until.Round(0)}
 }
 
 // RestoreSession takes back a session that [Config.KeepSession] was given, in this
@@ -137,27 +145,38 @@ func (s session) record(client recordKey, expires time.Time) SessionRecord {
 // Expires it has ended elsewhere, and ends here. The error says that it is no session of
 // this version of the package.
 func (g *Guard) RestoreSession(r SessionRecord) error {
-	var key recordKey
-	b, err := base64.RawURLEncoding.DecodeString(r.Key)
-	if err != nil || copy(key[:], b) != len(key) || len(b) != len(key) {
-		return errors.New("auth: not the key of a session")
+	key, err := parseKey(r.Key)
+	if err != nil {
+		return err
 	}
 	if r.Expires.IsZero() {
 		g.sessions.update(key, recordKey{}, time.Time{}, func(s session, _ bool) (session, bool) { return s, false })
 		return nil
 	}
 	var s storedSession
-	if err := json.Unmarshal(r.Value, &s); err != nil || s.Account == "" {
+	if err := json.Unmarshal(r.Value, &s); err != nil || s.Account == "" && len(s.Known) != len(recordKey{}) {
 		return errors.New("auth: not a session")
 	}
 	if s.Version != sessionVersion {
 		return fmt.Errorf("auth: session of version %d, want %d", s.Version, sessionVersion)
+	}
+	if s.Account == "" {
+		if left := min(time.Until(r.Expires), g.cfg.KnownLifetime); left > 0 {
+			until := time.Now().Add(left)
+			g.throttle.knows(key, recordKey(s.Known), until, until)
+		}
+		return nil
 	}
 	left := min(time.Until(r.Expires), g.cfg.SessionLifetime)
 	if left <= 0 {
 		return nil
 	}
 	id := Identity{Account: s.Account, ID: string(s.ID), DN: s.DN, AMCC: s.AMCC, Stamp: s.Stamp}
-	g.sessions.put(key, keyOf("account", s.Account), session{identity: id}, time.Now().Add(left))
+	g.sessions.update(key, keyOf("account", s.Account), time.Now().Add(left), func(old session, _ bool) (session, bool) {
+		if old.identity == id {
+			return old, true // with what proves it here
+		}
+		return session{identity: id}, true
+	})
 	return nil
 }

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -77,11 +78,22 @@ func TestSessionIsOfItsClient(t *testing.T) {
 	}
 }
 
+// sessions leaves out the records of who is known.
+func sessions(keep func(auth.SessionRecord)) func(auth.SessionRecord) {
+	return func(r auth.SessionRecord) {
+		if !bytes.Contains(r.Value, []byte(`"known"`)) {
+			keep(r)
+		}
+	}
+}
+
 // BSX-10: the sessions of an account that was removed end, those of others go on, and
 // what was stored of them is to be forgotten.
 func TestEndSessions(t *testing.T) {
 	stored := make(map[string]time.Time)
-	f := newFixture(t, func(c *auth.Config) { c.KeepSession = func(r auth.SessionRecord) { stored[r.Key] = r.Expires } })
+	f := newFixture(t, func(c *auth.Config) {
+		c.KeepSession = sessions(func(r auth.SessionRecord) { stored[r.Key] = r.Expires })
+	})
 	tom, bill := f.request("tom"), f.request("bill")
 	second := tom
 	second.Client += ";second"
@@ -211,7 +223,7 @@ func TestRestoredSessionOfOldPassword(t *testing.T) {
 	before, after := accounts(tomHash, annHash), accounts(hash(), annHash)
 	kept := make(map[string]auth.SessionRecord)
 	old := newFixture(t, func(c *auth.Config) {
-		c.Verifier, c.KeepSession = before, func(r auth.SessionRecord) { kept[r.Key] = r }
+		c.Verifier, c.KeepSession = before, sessions(func(r auth.SessionRecord) { kept[r.Key] = r })
 	})
 	requests := make(map[string]auth.Request)
 	for _, user := range []string{"tom", "ann"} {
@@ -245,7 +257,7 @@ func TestRestoreSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kept := make(map[string]auth.SessionRecord)
 		old := newFixture(t, func(c *auth.Config) {
-			c.KeepSession = func(r auth.SessionRecord) { kept[r.Key] = r }
+			c.KeepSession = sessions(func(r auth.SessionRecord) { kept[r.Key] = r })
 		})
 		want := auth.Identity{Account: `de\tom`, ID: "\x00\xffid", DN: "CN=Tom,DC=de"}
 		old.verifier.override = func(context.Context, auth.Credentials) (auth.Identity, error) { return want, nil }
@@ -292,7 +304,7 @@ func TestRestoreSessionRefuses(t *testing.T) {
 	const key, value = "AAAAAAAAAAAAAAAAAAAAAA", `{"v":1,"account":"tom"}`
 	for _, r := range []auth.SessionRecord{
 		{}, {Key: key}, {Key: "AAAA", Value: []byte(value)}, {Key: key + "AAAA", Value: []byte(value)}, {Key: "?" + key[1:], Value: []byte(value)},
-		{Key: key, Value: []byte(`{"v":2,"account":"tom"}`)}, {Key: key, Value: []byte(`{"v":1}`)}, {Key: key, Value: []byte(value[:10])},
+		{Key: key, Value: []byte(`{"v":2,"account":"tom"}`)}, {Key: key, Value: []byte(`{"v":1}`)}, {Key: key, Value: []byte(`{"v":1,"known":"AAAA"}`)}, {Key: key, Value: []byte(value[:10])},
 	} {
 		r.Expires = time.Now().Add(time.Hour)
 		require.ErrorContains(t, f.RestoreSession(r), "auth: ", "%v", r)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"sync"
 	"time"
 )
@@ -27,6 +28,14 @@ func keyOf(purpose string, parts ...string) (k recordKey) {
 }
 
 func (k recordKey) String() string { return base64.RawURLEncoding.EncodeToString(k[:]) }
+
+func parseKey(text string) (k recordKey, err error) {
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(b) != len(k) {
+		return k, errors.New("auth: not the key of a record")
+	}
+	return recordKey(b), nil
+}
 
 // ownShare is which part of a table one owner may have: a sixteenth.
 const ownShare = 16

@@ -20,7 +20,11 @@ type throttle struct {
 	max    [2]int // of an account or a party, and of a source
 	window time.Duration
 	shared []netip.Prefix
-	known  *table[struct{}] // accounts, and accounts with a source and a From
+	// known are accounts, with how long they are known, and accounts with a source and a From,
+	// with how long they are known to others.
+	known    *table[time.Time]
+	lifetime time.Duration       // of known
+	keep     func(SessionRecord) // tells others, and a later process; may be nil
 
 	mu sync.Mutex
 	// lockable are the failures of accounts that a directory may lock. None makes room for
@@ -28,7 +32,8 @@ type throttle struct {
 	lockable *table[failures]
 	failures *table[failures] // of the rest
 	underway map[recordKey]*gate
-	locking  int // attempts under way at accounts that a directory may lock
+	locking  int     // attempts under way at accounts that a directory may lock
+	ledger   *ledger // counts over several nodes; nil for one
 }
 
 // gate is a key with attempts under way.
@@ -42,6 +47,20 @@ type failures struct {
 	last time.Time
 	// names has a hash of the account for each, as it was typed.
 	names []uint64
+
+	// Of several nodes: the revision of their record, and the attempts under way, by node.
+	revision uint64
+	under    map[string]int
+}
+
+// add counts a refusal. No limit is above most.
+func (f *failures) add(name uint64, now time.Time, most int) {
+	f.last, f.names = now, append(slices.Clone(f.names[max(0, len(f.names)-most):]), name)
+}
+
+// forget takes out those with the names of one account.
+func (f *failures) forget(names []uint64) {
+	f.names = slices.DeleteFunc(slices.Clone(f.names), func(n uint64) bool { return slices.Contains(names, n) })
 }
 
 // attempt is whom credentials count against.
@@ -58,6 +77,10 @@ type attempt struct {
 	locks bool
 	// names are hashes of the account as typed and, after a success, as it is.
 	names []uint64
+
+	// Of several nodes: the keys that the attempt has a place under, and how it ended.
+	places            []recordKey
+	failed, succeeded bool
 }
 
 // slowDown is how long the attempts of strangers wait where an account had too many
@@ -66,13 +89,13 @@ const slowDown = time.Second
 
 // attempt describes one try at an account. The lane is the kind of check: a user's,
 // a controller's or Digest. What fails in one has no part in the others.
-func (g *Guard) attempt(r *Request, lane, account string, n Name, locks bool) attempt {
+func (g *Guard) attempt(r *Request, lane, account string, n Name, locks bool) *attempt {
 	t := g.throttle
 	source, from := text(sourceNet(r.Source)), r.From
 	if r.AMCC {
 		from = "" // one controller signs in many users (§2.11)
 	}
-	a := attempt{
+	a := &attempt{
 		account: keyOf("account", lane, account),
 		client:  keyOf("client", lane, account, source, from),
 		party:   keyOf("party", lane, account, source),
@@ -118,7 +141,7 @@ type limit struct {
 }
 
 // limits returns what the attempt is counted under, and how many failures hold it back.
-func (t *throttle) limits(a attempt) []limit {
+func (t *throttle) limits(a *attempt) []limit {
 	all := make([]limit, 0, 4)
 	if a.source != (recordKey{}) {
 		all = append(all, limit{a.source, t.max[1]})
@@ -135,7 +158,7 @@ func (t *throttle) limits(a attempt) []limit {
 
 // begin lets an attempt through, or returns a heldError, or the error of ctx. After
 // nil, end must be called.
-func (t *throttle) begin(ctx context.Context, a attempt) error {
+func (t *throttle) begin(ctx context.Context, a *attempt) error {
 	if t.max[0] < 0 {
 		return nil
 	}
@@ -153,7 +176,11 @@ func (t *throttle) begin(ctx context.Context, a attempt) error {
 			return context.Cause(ctx)
 		}
 	}
-	if f, _ := t.of(a, a.account).get(a.account); a.known || a.locks || len(f.names) < t.max[0] {
+	if err := t.ledger.claim(ctx, a); err != nil {
+		t.end(a)
+		return err
+	}
+	if f := t.count(t.of(a, a.account), a.account); a.known || a.locks || len(f.names) < t.max[0] {
 		return nil
 	}
 	slow := time.NewTimer(slowDown)
@@ -168,14 +195,14 @@ func (t *throttle) begin(ctx context.Context, a attempt) error {
 }
 
 // enter takes a place, or returns what to wait for before trying again.
-func (t *throttle) enter(a attempt) (wait <-chan struct{}, err error) {
+func (t *throttle) enter(a *attempt) (wait <-chan struct{}, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	limits := t.limits(a)
 	for _, l := range limits {
-		f, _ := t.of(a, l.key).get(l.key)
+		f := t.count(t.of(a, l.key), l.key)
 		if len(f.names) >= l.max {
-			return nil, &heldError{t.window - time.Since(f.last)}
+			return nil, t.held(f)
 		}
 		if g := t.underway[l.key]; g != nil && g.attempts+len(f.names) >= l.max {
 			wait = g.wake
@@ -201,8 +228,22 @@ func (t *throttle) enter(a attempt) (wait <-chan struct{}, err error) {
 	return nil, nil
 }
 
+// held is the error of an attempt after too many failures.
+func (t *throttle) held(f failures) error {
+	return &heldError{min(t.window, t.window-time.Since(f.last))}
+}
+
+// count returns the failures of a key that count now.
+func (t *throttle) count(in *table[failures], key recordKey) failures {
+	f, _ := in.get(key)
+	if time.Since(f.last) >= t.window { // an attempt under way keeps the record
+		f.names = nil
+	}
+	return f
+}
+
 // of is where the failures of a key are.
-func (t *throttle) of(a attempt, key recordKey) *table[failures] {
+func (t *throttle) of(a *attempt, key recordKey) *table[failures] {
 	if a.locks && key == a.account {
 		return t.lockable
 	}
@@ -210,7 +251,7 @@ func (t *throttle) of(a attempt, key recordKey) *table[failures] {
 }
 
 // end gives the place back, after the result was counted.
-func (t *throttle) end(a attempt) {
+func (t *throttle) end(a *attempt) {
 	if t.max[0] < 0 {
 		return
 	}
@@ -219,6 +260,7 @@ func (t *throttle) end(a attempt) {
 	if a.locks {
 		t.locking--
 	}
+	t.ledger.settle(a)
 	for _, l := range t.limits(a) {
 		g := t.underway[l.key]
 		close(g.wake)
@@ -230,15 +272,18 @@ func (t *throttle) end(a attempt) {
 }
 
 // failed counts a refusal.
-func (t *throttle) failed(a attempt) {
+func (t *throttle) failed(a *attempt) {
 	if t.max[0] < 0 {
 		return
+	}
+	if a.failed = true; t.ledger != nil {
+		return // end says so to all nodes
 	}
 	now := time.Now()
 	for _, l := range t.limits(a) {
 		t.of(a, l.key).update(l.key, a.owner, now.Add(t.window), func(f failures, _ bool) (failures, bool) {
-			names := append(slices.Clone(f.names[max(0, len(f.names)-t.max[1]):]), a.names[0])
-			return failures{now, names}, true
+			f.add(a.names[0], now, t.max[1])
+			return f, true
 		})
 	}
 }
@@ -246,24 +291,39 @@ func (t *throttle) failed(a attempt) {
 // succeeded makes the client known, and forgets the failures that were with this
 // account: who has one good account must not be able to wipe out guesses at others,
 // though the names may count as one.
-func (t *throttle) succeeded(a attempt, id Identity, lifetime time.Duration) {
+func (t *throttle) succeeded(a *attempt, id Identity) {
 	if t.max[0] < 0 {
 		return
 	}
 	now := time.Now()
 	a.names = append(a.names, nameHash(id.Account))
+	a.succeeded = true
 	for _, l := range append(t.limits(a), limit{key: a.client}) {
 		f, found := t.of(a, l.key).get(l.key)
-		if !found {
+		if !found || t.ledger != nil { // end says so to all nodes
 			continue
 		}
 		t.of(a, l.key).update(l.key, a.owner, f.last.Add(t.window), func(f failures, _ bool) (failures, bool) {
-			f.names = slices.DeleteFunc(slices.Clone(f.names), func(n uint64) bool { return slices.Contains(a.names, n) })
+			f.forget(a.names)
 			return f, len(f.names) > 0
 		})
 	}
-	t.known.put(a.client, a.account, struct{}{}, now.Add(lifetime))
-	t.known.put(a.account, a.account, struct{}{}, now.Add(lifetime))
+	until := now.Add(t.lifetime)
+	told, _ := t.known.get(a.client)
+	if tell := t.keep != nil && until.Sub(told) > t.lifetime/7; tell {
+		t.keep(knownRecord(a.client, a.account, until))
+		told = until
+	}
+	t.knows(a.client, a.account, told, until)
+}
+
+// knows makes an account known, at a source with a From.
+func (t *throttle) knows(client, account recordKey, told, until time.Time) {
+	t.known.put(client, account, told, until)
+	if already, _ := t.known.get(account); already.After(until) {
+		until = already
+	}
+	t.known.put(account, account, until, until)
 }
 
 // heldError is ErrThrottled for a time.

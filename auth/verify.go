@@ -90,7 +90,7 @@ func (g *Guard) verify(ctx context.Context, r *Request, c Credentials) (Identity
 }
 
 // join returns the flight of these credentials, which may have to be started.
-func (g *Guard) join(ctx context.Context, k *checks, a attempt, c Credentials) (*flight, error) {
+func (g *Guard) join(ctx context.Context, k *checks, a *attempt, c Credentials) (*flight, error) {
 	key := g.mac("flight", []byte(c.Name.Account()), a.account[:], a.owner[:], a.party[:], c.Password.Reveal())
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -120,7 +120,7 @@ func (g *Guard) join(ctx context.Context, k *checks, a attempt, c Credentials) (
 }
 
 // fly waits for the throttle, asks the verifier, and counts the result.
-func (g *Guard) fly(ctx context.Context, k *checks, a attempt, c Credentials) (Identity, error) {
+func (g *Guard) fly(ctx context.Context, k *checks, a *attempt, c Credentials) (Identity, error) {
 	if err := g.throttle.begin(ctx, a); err != nil {
 		if errors.Is(err, ErrThrottled) || errors.Is(err, ErrBusy) {
 			return Identity{}, err
@@ -142,7 +142,7 @@ func (g *Guard) fly(ctx context.Context, k *checks, a attempt, c Credentials) (I
 	<-k.slots
 	switch {
 	case err == nil:
-		g.throttle.succeeded(a, identity, g.cfg.KnownLifetime)
+		g.throttle.succeeded(a, identity)
 	case errors.Is(err, ErrBadCredentials):
 		g.throttle.failed(a)
 	}

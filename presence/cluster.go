@@ -61,7 +61,7 @@ const KindHeir = "heir"
 
 // sharedKinds are the records that every node has in memory. Of dialogs a node knows its
 // own, until it is an heir.
-var sharedKinds = []string{kindPublication, kindClient, kindLine, kindCalendar, kindExternal, kindSession, KindHeir}
+var sharedKinds = []string{kindPublication, kindClient, kindLine, kindCalendar, kindExternal, kindSession, kindFailures, KindHeir}
 
 // cluster is what a server knows of the others that share its store. What one of them
 // writes is applied as if it had happened here, but it is not written again, and does
@@ -135,6 +135,10 @@ func (c *cluster) name() string {
 // join reads the store, and follows it from then on.
 func (c *cluster) join(ctx context.Context) error {
 	s := c.server
+	if guard, ok := s.cfg.Guard.(sharingGuard); ok {
+		run := guard.Join(c)
+		s.start(func() { run(s.ctx) })
+	}
 	after, err := c.load(ctx)
 	if err != nil {
 		return fmt.Errorf("presence: restore: %w", err)
@@ -323,7 +327,7 @@ func (c *cluster) apply(r Record) {
 	key := recordKey{r.Kind, r.Key}
 	c.mu.Lock()
 	old := c.records[key]
-	stale, own := old != nil && r.Revision <= old.revision, r.Node == c.node && r.Kind != KindHeir
+	stale, own := old != nil && r.Revision <= old.revision, r.Node == c.node && r.Kind != KindHeir && r.Kind != kindFailures
 	if own && old != nil && !stale { // its answer was lost, or comes yet
 		old.revision, old.gone, old.unsure = r.Revision, r.Value == nil, false
 	}
@@ -351,6 +355,8 @@ func (c *cluster) apply(r Record) {
 		err = copied(c, r, s.externals)
 	case kindSession:
 		err = c.session(r)
+	case kindFailures:
+		err = c.counted(r)
 	}
 	c.mu.Lock()
 	if now := c.records[key]; now != nil && now.revision == r.Revision && c.lost[now.entry] != nil {
@@ -392,7 +398,7 @@ func (c *cluster) noteLocked(key recordKey, is replica) {
 	if c.noted++; c.noted > len(c.records) && c.noted > maxGone { // nobody says so when a session expires
 		c.noted = 0
 		maps.DeleteFunc(c.records, func(key recordKey, r *replica) bool {
-			return key.kind == kindSession && !r.gone && time.Until(r.expires) < 0
+			return (key.kind == kindSession || key.kind == kindFailures) && !r.gone && time.Until(r.expires) < 0
 		})
 	}
 }

@@ -222,11 +222,12 @@ func newSite(t *testing.T, names ...string) *site {
 	return s
 }
 
-func (s *site) start(name string) *world {
+func (s *site) start(name string, configure ...func(*presence.Config)) *world {
 	s.Helper()
 	store := &nodeStore{hub: s.hub, name: name}
 	s.hub.nodes[name] = store
-	w := newWorld(s.T, func(c *presence.Config) { c.Store, c.MaxSubscribeExpires = store, time.Hour })
+	configure = append(configure, func(c *presence.Config) { c.Store, c.MaxSubscribeExpires = store, time.Hour })
+	w := newWorld(s.T, configure...)
 	w.n = 1000 * len(s.nodes) // Call-IDs of its own
 	require.NoError(s, w.server.Restore(s.Context()))
 	s.nodes[name] = w

@@ -186,7 +186,7 @@ func (c *cluster) inherit(in *inventory) error {
 			}
 		case sourceEntry:
 			c.own(e)
-		case sessionEntry:
+		case sessionEntry, countEntry:
 			continue // nobody has to end it
 		}
 		s.journal.mark(e)

@@ -26,8 +26,9 @@ const (
 	kindLine        = "line"
 	kindCalendar    = "calendar"
 	kindExternal    = "external"
-	kindSession     = "session" // of auth
-	kindLeft        = "left"    // of several nodes: one that has ended as it should
+	kindSession     = "session"  // of auth
+	kindFailures    = "failures" // of auth, where there are several nodes
+	kindLeft        = "left"     // of several nodes: one that has ended as it should
 )
 
 // recordFormat is the version of all records. A store of another one is not read.

@@ -54,11 +54,12 @@ func serve(ctx context.Context, out io.Writer, name, urls, advertise, lease stri
 		return err
 	}
 	defer closing(sip.Shutdown)
-	users, guard, err := people()
+	var server *presence.Server
+	users, guard, err := people(func(r auth.SessionRecord) { server.KeepSession(r) }) // no request comes before it is there
 	if err != nil {
 		return err
 	}
-	server, err := presence.New(presence.Config{
+	server, err = presence.New(presence.Config{
 		Sender: store.Sender(sip), Store: store, Directory: users, Guard: guard, Domains: []string{"example.com"}, Logger: log,
 	})
 	if err != nil {
@@ -85,8 +86,8 @@ func closing(end func(context.Context) error) {
 	_ = end(ctx)
 }
 
-// people are who is known, the same at every node.
-func people() (*directory.Memory, *auth.Guard, error) {
+// people are who is known, the same at every node. Who has signed in at one need not at another.
+func people(keep func(auth.SessionRecord)) (*directory.Memory, *auth.Guard, error) {
 	users, err := directory.NewMemory([]directory.Entry{
 		{ID: "tom", Account: `DE\tom`, SIP: []string{"tom@example.com"}},
 		{ID: "ann", Account: `DE\ann`, SIP: []string{"ann@example.com"}},
@@ -104,6 +105,6 @@ func people() (*directory.Memory, *auth.Guard, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	guard, err := auth.New(auth.Config{Verifier: accounts})
+	guard, err := auth.New(auth.Config{Verifier: accounts, KeepSession: keep})
 	return users, guard, err
 }

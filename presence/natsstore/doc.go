@@ -37,9 +37,12 @@
 // subscribes anew. [presence.Server] does all that.
 //
 // Monitors of lines, calendars and external users run at each node whose watchers need
-// them: a device or mailbox is watched as often as there are such nodes. Counts of failed
-// sign-ins, and challenges, are each node's own: a client answers a challenge at the node
-// that sent it.
+// them: a device or mailbox is watched as often as there are such nodes.
+//
+// A [presence.Guard] that is an auth.Guard counts wrong passwords for all nodes: a sign-in writes
+// its place among the attempts at its account and from its source before the directory is
+// asked, and takes it out after it. Challenges are each node's own: a client answers a challenge
+// at the node that sent it.
 //
 // # One node dies
 //

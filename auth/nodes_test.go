@@ -1,0 +1,326 @@
+package auth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/openblustar/blustar/auth"
+)
+
+// countStore is the store of several nodes. Each is told what is written after a while, in order.
+type countStore struct {
+	t      testing.TB
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+
+	mu       sync.Mutex
+	counts   map[string]auth.Count
+	log      []auth.Count
+	revision uint64
+	nodes    int
+	takes    time.Duration // a write, and until others are told
+	away     bool
+	dead     string        // a node that cannot write any more
+	loses    bool          // it takes what it is given, but says that it does not
+	changed  chan struct{} // closed by the next write
+}
+
+var errAway = errors.New("the store is away")
+
+func newCountStore(t testing.TB) *countStore {
+	s := &countStore{t: t, counts: make(map[string]auth.Count), changed: make(chan struct{})}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	t.Cleanup(func() {
+		s.cancel()
+		s.work.Wait()
+	})
+	return s
+}
+
+func (s *countStore) lag(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.takes = d
+}
+
+// join has a guard be a node, with a name that nobody had before.
+func (s *countStore) join(g *fixture) {
+	s.mu.Lock()
+	s.nodes++
+	run := g.Join(&countNode{s, fmt.Sprint("node ", s.nodes)})
+	s.mu.Unlock()
+	s.work.Go(func() { run(s.ctx) })
+	s.mu.Lock()
+	after := len(s.log)
+	for _, c := range s.counts {
+		if time.Now().Before(c.Expires) {
+			if err := g.Counted(c); err != nil {
+				s.t.Error(err)
+			}
+		}
+	}
+	s.mu.Unlock()
+	s.work.Go(func() { s.watch(g, after) })
+}
+
+func (s *countStore) watch(g *fixture, after int) {
+	for {
+		s.mu.Lock()
+		changed, takes, news := s.changed, s.takes, s.log[after:]
+		s.mu.Unlock()
+		if len(news) == 0 {
+			select {
+			case <-changed:
+				continue
+			case <-s.ctx.Done():
+				return
+			}
+		}
+		time.Sleep(takes)
+		for _, c := range news {
+			if err := g.Counted(c); err != nil {
+				s.t.Error(err)
+			}
+		}
+		after += len(news)
+	}
+}
+
+type countNode struct {
+	*countStore
+	name string
+}
+
+func (n *countNode) Node() string { return n.name }
+
+func (n *countNode) Write(ctx context.Context, counts []auth.Count) ([]uint64, error) {
+	n.mu.Lock()
+	takes := n.takes
+	n.mu.Unlock()
+	time.Sleep(takes)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.away || n.dead == n.name {
+		return nil, errAway
+	}
+	revisions := make([]uint64, len(counts))
+	for i, c := range counts {
+		old := n.counts[c.Key]
+		if old.Value == nil || !time.Now().Before(old.Expires) {
+			old.Revision = 0
+		}
+		if old.Revision != c.Revision {
+			continue
+		}
+		n.revision++
+		revisions[i], c.Revision = n.revision, n.revision
+		n.counts[c.Key], n.log = c, append(n.log, c)
+	}
+	close(n.changed)
+	n.changed = make(chan struct{})
+	if n.loses {
+		return nil, errAway
+	}
+	return revisions, ctx.Err()
+}
+
+// newNodes makes guards of several nodes. Their verifier is one.
+func newNodes(t testing.TB, n int, edit func(*auth.Config)) (*countStore, []*fixture) {
+	s := newCountStore(t)
+	nodes := make([]*fixture, n)
+	for i := range nodes {
+		nodes[i] = newFixture(t, func(c *auth.Config) {
+			c.KeepSession = func(r auth.SessionRecord) {
+				for j, other := range nodes {
+					if j != i {
+						require.NoError(t, other.RestoreSession(r))
+					}
+				}
+			}
+			if i > 0 {
+				c.Verifier = nodes[0].verifier
+			}
+			if edit != nil {
+				edit(c)
+			}
+		})
+		nodes[i].verifier = nodes[0].verifier
+	}
+	for _, g := range nodes {
+		s.join(g)
+	}
+	return s, nodes
+}
+
+// BSP-2.10-8, BSX-12: who goes round the nodes has as many guesses in all as at one, one
+// after the other or all at the same moment, however late a node hears of the others.
+func TestNodesCountTogether(t *testing.T) {
+	for name, at := range map[string]struct {
+		locks bool
+		most  int64
+		try   func(f *fixture, node, i int) (r auth.Request, account string)
+	}{
+		"an account that a directory locks": {true, 4, func(f *fixture, node, i int) (auth.Request, string) {
+			return f.from(fmt.Sprintf("192.0.%d.%d", node, i)), []string{`DE\tom`, "tom@de.example", "tom"}[i%3]
+		}},
+		"a local account": {false, 4, func(f *fixture, _, i int) (auth.Request, string) {
+			r := f.from("192.0.2.1")
+			r.Client = fmt.Sprint("client ", i)
+			return r, `DE\tom`
+		}},
+		"one source": {true, 20, func(f *fixture, _, i int) (auth.Request, string) {
+			r := f.from("192.0.2.1")
+			r.Client = fmt.Sprint("client ", i)
+			return r, fmt.Sprint("account ", i)
+		}},
+	} {
+		for _, lag := range []time.Duration{0, 20 * time.Millisecond} {
+			t.Run(fmt.Sprint(name, " ", lag), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s, nodes := newNodes(t, 3, func(c *auth.Config) {
+						c.MaxPending = 1000 // so that nothing else holds them back
+						if !at.locks {
+							c.Verifier = unlocked{c.Verifier}
+						}
+					})
+					s.lag(lag)
+					v := nodes[0].verifier
+					v.override = func(context.Context, auth.Credentials) (auth.Identity, error) {
+						time.Sleep(10 * time.Millisecond)
+						return auth.Identity{}, auth.ErrBadPassword
+					}
+					var all sync.WaitGroup
+					var refused atomic.Int64
+					for i := range 40 {
+						for node, f := range nodes {
+							r, account := at.try(f, node, i)
+							answer := f.answer(r, f.Check(r), account, fmt.Sprint("guess ", node, i))
+							all.Go(func() {
+								if d := f.Check(answer); !errors.Is(d.Reason, auth.ErrThrottled) {
+									assert.ErrorIs(t, d.Reason, auth.ErrBadPassword)
+									refused.Add(1)
+								}
+							})
+						}
+					}
+					all.Wait()
+					require.Equal(t, at.most, v.calls.Load())
+					require.Equal(t, at.most, refused.Load())
+					for i := range 40 {
+						r, account := at.try(nodes[i%3], i%3, i+50)
+						require.ErrorIs(t, nodes[i%3].try(r, account, "guess").Reason, auth.ErrThrottled)
+					}
+					require.Equal(t, at.most, v.calls.Load())
+					time.Sleep(15*time.Minute + time.Second)
+					for i := range int(at.most) {
+						r, account := at.try(nodes[i%3], i%3, i)
+						require.ErrorIs(t, nodes[i%3].try(r, account, "guess").Reason, auth.ErrBadPassword)
+						time.Sleep(time.Second)
+					}
+				})
+			})
+		}
+	}
+}
+
+// BSP-2.10-8, BSX-12: a success at one node forgets what failed at others, is known to them,
+// and leaves nothing in the store; what is in it meanwhile is no password.
+func TestNodesForgetTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, nodes := newNodes(t, 3, nil)
+		tom := nodes[0].from("192.0.2.1")
+		for i, f := range nodes {
+			f.fail(tom, `DE\tom`, 1)
+			synctest.Wait()
+			require.Equal(t, 2, f.Stats().Failures, i) // of the source and the account
+		}
+		s.mu.Lock()
+		for _, c := range s.log {
+			require.NotContains(t, string(c.Value), "wrong")
+			require.NotContains(t, string(c.Value), "tom")
+		}
+		s.mu.Unlock()
+		require.Equal(t, auth.Accept, nodes[1].try(tom, `DE\tom`, "secret").Verdict)
+		synctest.Wait()
+		s.mu.Lock()
+		for _, c := range s.counts {
+			require.Nil(t, c.Value)
+		}
+		s.mu.Unlock()
+		for _, f := range nodes {
+			require.Zero(t, f.Stats().Failures)
+		}
+		// Strangers have three of the four, wherever they are, and tom the last.
+		for _, f := range nodes {
+			f.fail(f.from("198.51.100.1"), `DE\tom`, 1)
+			synctest.Wait()
+		}
+		for _, f := range nodes {
+			require.ErrorIs(t, f.try(f.from("198.51.100.2"), `DE\tom`, "secret").Reason, auth.ErrThrottled)
+		}
+		require.Equal(t, auth.Accept, nodes[2].try(tom, `DE\tom`, "secret").Verdict)
+	})
+}
+
+// BSX-12: an attempt that the store cannot count does not reach the directory, and one of which
+// it is not certain whether it has been counted holds nobody back for long. A node that dies in
+// an attempt has had it.
+func TestNodesStoreFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, nodes := newNodes(t, 3, nil)
+		set := func(away, loses bool) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.away, s.loses = away, loses
+		}
+		a, b := nodes[0], nodes[1]
+		for _, loses := range []bool{false, true} {
+			set(!loses, loses)
+			for i := range 3 {
+				d := a.try(a.from(fmt.Sprint("192.0.2.", i)), `DE\tom`, "secret")
+				require.Equal(t, auth.Unavailable, d.Verdict)
+				require.ErrorIs(t, d.Reason, errAway)
+			}
+			require.Zero(t, a.verifier.calls.Load())
+			set(false, false)
+			time.Sleep(time.Second)
+			require.Equal(t, auth.Accept, b.try(b.from("192.0.2.1"), `DE\tom`, "secret").Verdict)
+			time.Sleep(time.Second)
+			for _, c := range s.counts {
+				require.Nil(t, c.Value)
+			}
+			a.verifier.calls.Store(0)
+		}
+
+		hangs := make(chan struct{})
+		a.verifier.override = func(ctx context.Context, c auth.Credentials) (auth.Identity, error) {
+			<-hangs
+			return auth.Identity{}, auth.ErrBadPassword
+		}
+		var last sync.WaitGroup
+		for i := range 2 {
+			last.Go(func() { a.try(a.from("192.0.2.9"), `DE\bill`, fmt.Sprint("wrong", i)) })
+		}
+		synctest.Wait()
+		s.mu.Lock()
+		s.dead = "node 1"
+		s.mu.Unlock()
+		close(hangs)
+		last.Wait()
+		a.verifier.override = nil
+		b.fail(b.from("192.0.2.10"), `DE\bill`, 2)
+		require.Equal(t, auth.Unavailable, b.try(b.from("192.0.2.10"), `DE\bill`, "other").Verdict, "it waits for them in vain")
+		time.Sleep(15 * time.Minute)
+		require.Equal(t, auth.Accept, b.try(b.from("192.0.2.10"), `DE\bill`, "other").Verdict)
+	})
+}
