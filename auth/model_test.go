@@ -22,7 +22,8 @@ import (
 
 // TestModel drives a guard through random requests of users and attackers, on a clock
 // of its own, and holds each decision against a reference that knows the rules of the
-// package documentation and nothing of the code; or several guards, of nodes that share a store. The directory counts wrong passwords
+// package documentation and nothing of the code; or several guards, of nodes that share a
+// store. The directory counts wrong passwords
 // as Active Directory does, and must never lock an account (BSP-2.10-8).
 //
 // That it finds what it is there for was shown by planting bugs, one at a time. Each
