@@ -54,7 +54,7 @@ type Config struct {
 	MaxMessage int
 	// MaxConnections bounds the open connections; 16,384, or three quarters of
 	// the files that the process may have open (RLIMIT_NOFILE) where those are
-	// fewer, which are the most that can be set too. Those that the stack opens
+	// fewer. Seven eighths of them are the most. Those that the stack opens
 	// are half of them at most, and no source has more than half. A connection
 	// over which no request was accepted makes room for a new one, the oldest
 	// first; where there is none, new ones are closed at once.
@@ -136,7 +136,7 @@ func (c *Config) validate() (bindings []binding, advertised map[string]host, err
 		}
 		advertised[transport] = h
 	}
-	most := maxFiles() / 4 * 3
+	files := maxFiles()
 	for _, d := range []struct {
 		field       *int
 		value, most int
@@ -145,7 +145,7 @@ func (c *Config) validate() (bindings []binding, advertised map[string]host, err
 		{&c.MaxHandlers, 256, 1 << 20, "MaxHandlers"},
 		{&c.MaxWaiting, 4096, 1 << 24, "MaxWaiting"},
 		{&c.MaxMessage, 256 << 10, 1 << 20, "MaxMessage"},
-		{&c.MaxConnections, min(16384, most), most, "MaxConnections"},
+		{&c.MaxConnections, min(16384, files/4*3), files / 8 * 7, "MaxConnections"},
 		{&c.MaxPending, 1 << 17, 1 << 24, "MaxPending"},
 		{&c.MaxAnswers, 1 << 18, 1 << 24, "MaxAnswers"},
 		{&c.SendQueue, 4096, 1 << 20, "SendQueue"},

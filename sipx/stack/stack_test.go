@@ -22,7 +22,16 @@ import (
 	"github.com/openblustar/blustar/sipx/stack"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(subscribersEnv); spec != "" {
+		if err := beSubscribers(spec); err != nil {
+			fmt.Fprintln(os.Stderr, "subscribers:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for what takes no time on a machine that is not busy.
 const patience = time.Minute

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/gobwas/ws"
-	"github.com/gobwas/ws/wsutil"
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/sipx/stack"
@@ -52,20 +51,4 @@ func TestWebSocketSubprotocol(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "sip", shake.Protocol)
 	require.NoError(t, c.Close())
-}
-
-// webSocket is a client's WebSocket: a Write is a message, and so is a Read.
-type webSocket struct{ net.Conn }
-
-func dialWebSocket(t testing.TB, d net.Dialer, addr string) net.Conn {
-	c, _, _, err := ws.Dialer{Protocols: []string{"sip"}, NetDial: d.DialContext}.Dial(t.Context(), "ws://"+addr)
-	require.NoError(t, err)
-	return webSocket{c}
-}
-
-func (s webSocket) Write(p []byte) (int, error) { return len(p), wsutil.WriteClientText(s.Conn, p) }
-
-func (s webSocket) Read(p []byte) (int, error) {
-	data, err := wsutil.ReadServerText(s.Conn)
-	return copy(p, data), err
 }
