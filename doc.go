@@ -21,7 +21,8 @@
 //	presence/msgraph          appointments from Exchange Online, presence from Teams (Microsoft Graph)
 //	presence/boltstore        state in a file, so that a restart is not noticed
 //	presence/natsstore        … and on NATS, shared by several machines (a module of its own)
-//	pidf                      presence documents, resource lists; pidf/aa: the vendor's elements; pidf/related: multipart
+//	pidf                      presence documents; pidf/aa: the vendor's elements
+//	pidf/resourcelists, …     lists, and what goes with their states: pidf/rlmi, pidf/related, pidf/watcherinfo
 //	auth                      X-BSS-auth challenge, credential ciphers, sessions, throttling, Digest
 //	directory                 who is this address? in memory, from a file
 //	directory/ldapdir         … and from LDAP and Active Directory, with its passwords

@@ -99,6 +99,40 @@ func Many[T any, P interface {
 	}
 }
 
+// Mixed lists children of several names, whose order says something. New returns what a child of a name is read into, and
+// child the name and the element of what is there; no element where there is none of that name.
+func Mixed[T any](f *Fields, v *[]T, new func(name string) T, child func(*T) (string, Element)) {
+	f.i++
+	switch f.mode {
+	case readAttrs:
+		f.begin()
+		fallthrough
+	case readChild:
+		for f.name != "" {
+			item := new(f.name)
+			_, e := child(&item)
+			if e == nil {
+				return
+			}
+			if f.claim(false, false) && f.read(e.extra(), e.Fields) {
+				*v = append(*v, item)
+			}
+			if f.done == unknown {
+				return
+			}
+			f.advance()
+		}
+	case counting:
+		f.n += len(*v)
+	default:
+		for i := range *v {
+			if name, e := child(&(*v)[i]); e != nil {
+				f.child(name, e)
+			}
+		}
+	}
+}
+
 // child passes on a child that is there.
 func (f *Fields) child(name string, e Element) {
 	switch f.mode {

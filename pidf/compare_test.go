@@ -97,7 +97,7 @@ func TestEqualExtensions(t *testing.T) {
 	with := func(xml string) *pidf.Presence {
 		e, err := pidf.ParseExtension(xml)
 		require.NoError(t, err)
-		return &pidf.Presence{Extra: pidf.Extra{Extensions: []pidf.Extension{e}}}
+		return &pidf.Presence{Root: pidf.Root{Extra: pidf.Extra{Extensions: []pidf.Extension{e}}}}
 	}
 	p := with(`<p:a xmlns:p="urn:x" b="1" c="2"><p:d>&lt; x</p:d><p:e/></p:a>`)
 	require.True(t, pidf.Equal(p, with("<a xmlns='urn:x' c='2' b='1'>\n<!-- - --><d><![CDATA[< x]]></d> <e/></a>")))

@@ -7,6 +7,9 @@ import (
 
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
+	"github.com/openblustar/blustar/pidf/resourcelists"
+	"github.com/openblustar/blustar/pidf/rlmi"
+	"github.com/openblustar/blustar/pidf/watcherinfo"
 	"github.com/stretchr/testify/require"
 )
 
@@ -124,18 +127,19 @@ func TestEditExtensions(t *testing.T) {
 
 // One reader tells documents apart.
 func TestRead(t *testing.T) {
+	all := []*pidf.Type{pidf.PresenceType(), resourcelists.Type(), rlmi.Type(), watcherinfo.Type()}
 	for doc, want := range map[string]pidf.Document{
 		`<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:a@b"/>`:                                new(pidf.Presence),
-		`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"/>`:                                 new(pidf.ResourceLists),
-		`<list xmlns="urn:ietf:params:xml:ns:rlmi" uri="sip:l" version="1" fullState="true"/>`:            new(pidf.ListInfo),
-		`<watcherinfo xmlns="urn:ietf:params:xml:ns:watcherinfo" version="0" state="full"></watcherinfo>`: new(pidf.WatcherInfo),
+		`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"/>`:                                 new(resourcelists.Document),
+		`<list xmlns="urn:ietf:params:xml:ns:rlmi" uri="sip:l" version="1" fullState="true"/>`:            new(rlmi.List),
+		`<watcherinfo xmlns="urn:ietf:params:xml:ns:watcherinfo" version="0" state="full"></watcherinfo>`: new(watcherinfo.Document),
 	} {
-		got, err := pidf.Decoder{}.Read([]byte(doc))
+		got, err := pidf.Decoder{}.Read([]byte(doc), all...)
 		require.NoError(t, err)
 		require.IsType(t, want, got)
 	}
 	for _, bad := range []string{"", "<x/>", `<list xmlns="urn:x"/>`} {
-		got, err := pidf.Decoder{}.Read([]byte(bad))
+		got, err := pidf.Decoder{}.Read([]byte(bad), all...)
 		require.Error(t, err)
 		require.Nil(t, got)
 	}

@@ -8,6 +8,9 @@ import (
 
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
+	"github.com/openblustar/blustar/pidf/resourcelists"
+	"github.com/openblustar/blustar/pidf/rlmi"
+	"github.com/openblustar/blustar/pidf/watcherinfo"
 	"github.com/stretchr/testify/require"
 )
 
@@ -24,19 +27,19 @@ func crafted(name string, doc []byte) (d appender, warnings []pidf.Warning, stan
 	kind, _, _ := strings.Cut(name, "-")
 	switch kind {
 	case "rl":
-		r, err := pidf.Decoder{}.DecodeResourceLists(doc)
+		r, err := resourcelists.Decode(pidf.Decoder{}, doc)
 		if err != nil {
 			return nil, nil, nil, err
 		}
 		return r, r.Warnings, r.AppendXML(nil), nil
 	case "rlmi":
-		l, err := pidf.Decoder{}.DecodeListInfo(doc)
+		l, err := rlmi.Decode(pidf.Decoder{}, doc)
 		if err != nil {
 			return nil, nil, nil, err
 		}
 		return l, l.Warnings, l.AppendXML(nil), nil
 	case "wi":
-		i, err := pidf.Decoder{}.DecodeWatcherInfo(doc)
+		i, err := watcherinfo.Decode(pidf.Decoder{}, doc)
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -243,10 +246,10 @@ func TestManyPrefixes(t *testing.T) {
 
 // The misspelt namespace of a well-known stack is read.
 func TestMisspeltRLMI(t *testing.T) {
-	l, err := pidf.Decoder{}.DecodeListInfo([]byte(`<list xmlns="urn:ietf:params:xml:ns:rmli" uri="sip:l@b" version="1" fullState="true"><resource uri="sip:a"/></list>`))
+	l, err := rlmi.Decode(pidf.Decoder{}, []byte(`<list xmlns="urn:ietf:params:xml:ns:rmli" uri="sip:l@b" version="1" fullState="true"><resource uri="sip:a"/></list>`))
 	require.NoError(t, err)
 	require.Equal(t, "sip:a", l.Resources[0].URI)
-	require.Contains(t, string(l.AppendXML(nil)), pidf.NSRLMI)
+	require.Contains(t, string(l.AppendXML(nil)), rlmi.Namespace)
 	require.Len(t, l.Warnings, 1)
 }
 

@@ -27,30 +27,6 @@ type Decoder struct {
 // for one goroutine at a time.
 type Room struct{ memory slab.Memory }
 
-// Decode reads a presence document with the default limits. See [Decoder.Decode].
-func Decode(data []byte) (*Presence, error) { return Decoder{}.Decode(data) }
-
-// Decode reads a presence document: PIDF with its extensions.
-//
-// It takes any prefix and any order of elements, and says in Presence.Warnings what else it took although it was
-// wrong. What is not well-formed, has a document type declaration other than those of drafts, or exceeds a limit is
-// refused with a *SyntaxError; any other root element, partial presence (RFC 5262) among them, with one of ErrRoot. A
-// value that its type cannot hold, such as a timestamp that is none, stays in the document as an extension, with a
-// warning. Whether the document keeps the rules is for Presence.Validate to say.
-//
-// Data is not kept. The strings of the result share one copy of it.
-func (c Decoder) Decode(data []byte) (*Presence, error) {
-	d := newDecoder(c)
-	defer d.release()
-	p := slab.New[Presence](d.memory)
-	d.presence(p, data, c.Charset)
-	if d.Err != nil {
-		return nil, syntaxError(d.Err)
-	}
-	p.Warnings = d.warnings
-	return p, nil
-}
-
 // decoder reads typed elements off a scanner. Its methods follow one pattern: with the start tag of their element
 // read, they read up to and including its end. Those that may give up return false, and have then moved back to
 // the start tag, so that the caller can keep the element as an extension.
@@ -59,6 +35,7 @@ type decoder struct {
 	scratch     *scratch
 	fields      *Fields
 	types       []*Type
+	kinds       []*Type      // of documents
 	memory      *slab.Memory // for the result; nil has it allocated
 	unqualified bool         // the root has no namespace: its children's lack of one means nothing
 	demoted     bool         // the element to keep next is one that the typed model has a field for
@@ -112,12 +89,14 @@ func (d *decoder) classify(space string) (id nsID, misspelt bool) {
 	if id, misspelt = classify(space); id != idOther {
 		return id, misspelt
 	}
-	for _, t := range d.types {
-		switch {
-		case t.Name.Space == space:
-			return d.fields.spaceID(space), false
-		case slices.Contains(t.Spellings, space):
-			return d.fields.spaceID(t.Name.Space), true
+	for _, types := range [...][]*Type{d.types, d.kinds} {
+		for _, t := range types {
+			switch {
+			case t.Name.Space == space:
+				return d.fields.spaceID(space), false
+			case slices.Contains(t.Spellings, space):
+				return d.fields.spaceID(t.Name.Space), true
+			}
 		}
 	}
 	return idOther, false
@@ -142,73 +121,6 @@ func (d *decoder) warnMisspelt() {
 		d.warn("namespace " + d.Misspelt + " taken for the one that it resembles")
 		d.Misspelt = ""
 	}
-}
-
-// skipMisc moves over what may stand around the root element and returns it.
-func (d *decoder) skipMisc() []Extension {
-	var x []Extension
-	for {
-		switch d.Next() {
-		case markup.Text:
-		case markup.Comment, markup.Instruction:
-			x = append(x, Extension{xml: d.Doc[d.From:d.Pos], place: 1})
-		default:
-			return x
-		}
-	}
-}
-
-// root reads up to the start tag of the root, which must be called local and be in the wanted namespace or in none.
-// It returns what stands before.
-func (d *decoder) root(local string, want nsID, space string) (prolog []Extension, ok bool) {
-	prolog = d.skipMisc()
-	switch {
-	case d.Err != nil:
-		return nil, false
-	case d.Kind != markup.Start:
-		d.Fail(d.From, ErrSyntax, "no root element")
-		return nil, false
-	case d.Name.Local != local || d.Name.ID != want && d.Name.ID != idNone:
-		d.wrongRoot(local, space)
-		return nil, false
-	case d.Name.ID == idNone:
-		d.unqualified = true
-		d.warn(local + " without a namespace")
-	}
-	return prolog, true
-}
-
-func (d *decoder) wrongRoot(local, space string) {
-	got := Name{d.Name.Space, d.Name.Local}
-	d.Fail(d.From, ErrRoot, got.String()+" instead of "+Name{space, local}.String())
-}
-
-// document reads a document whose root element is listed by fields.
-func (c Decoder) document(data []byte, space nsID, name string, x *Extra, prolog, epilog *[]Extension, fields func(*Fields)) ([]Warning, error) {
-	d := newDecoder(c)
-	defer d.release()
-	if d.Load(data, c.Charset) {
-		var ok bool
-		if *prolog, ok = d.root(name, space, spaces[space]); ok {
-			d.warnMisspelt()
-			d.fields.ns = space
-			d.fields.read(x, fields)
-			*epilog = d.finish()
-		}
-	}
-	if d.Err != nil {
-		return nil, syntaxError(d.Err)
-	}
-	return d.warnings, nil
-}
-
-// finish reads what follows the root element.
-func (d *decoder) finish() []Extension {
-	x := d.skipMisc()
-	if d.Err == nil && d.Kind != markup.EOF {
-		d.Fail(d.From, ErrSyntax, "content after the root element")
-	}
-	return x
 }
 
 // child moves to the next child of the current element, and reports whether there is one. What it meets between

@@ -8,6 +8,7 @@ import (
 
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
+	"github.com/openblustar/blustar/pidf/resourcelists"
 	"github.com/stretchr/testify/require"
 )
 
@@ -352,7 +353,7 @@ func TestDocumentTypes(t *testing.T) {
 		p, err := aa.Decode([]byte(good + root))
 		require.NoError(t, err)
 		require.Contains(t, p.Warnings[0].Text, "ignored")
-		_, err = pidf.Decoder{}.DecodeResourceLists([]byte(good + `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"/>`))
+		_, err = resourcelists.Decode(pidf.Decoder{}, []byte(good+`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"/>`))
 		require.ErrorIs(t, err, pidf.ErrDTD)
 	}
 	for _, bad := range []string{

@@ -1,12 +1,10 @@
-// Package pidf reads and writes presence documents and the documents around them:
+// Package pidf reads and writes presence documents: PIDF (RFC 3863) with its data model (RFC 4479) and all of rich presence
+// (RPID, RFC 4480), as a [Presence].
 //
-//   - PIDF (RFC 3863) with its data model (RFC 4479) and all of rich presence (RPID, RFC 4480): [Presence]
-//   - resource lists (RFC 4826): [ResourceLists]
-//   - list information (RLMI, RFC 4662): [ListInfo]; package pidf/related has the message that it comes in
-//   - watcher information (RFC 3858): [WatcherInfo]
-//
-// It knows no SIP, and no vendor: the elements of BluStar are in package pidf/aa. Package pidf/xpidf reads the draft that
-// went before PIDF. [Decoder.Read] tells the documents apart.
+// It knows no SIP, and no vendor: the elements of BluStar are in package pidf/aa. What goes around presence documents is in
+// packages of the same make: pidf/resourcelists (RFC 4826), pidf/rlmi (RFC 4662) with pidf/related for the message that it
+// comes in, and pidf/watcherinfo (RFC 3858). [Decoder.Read] tells them apart. Package pidf/xpidf reads the draft that went
+// before PIDF.
 //
 // # Reading
 //
@@ -42,7 +40,7 @@
 //
 // Three ways lead to an extension. [Extension.Unmarshal] and [NewExtension] are for any type of encoding/xml: see the
 // example of RCS capabilities. A [Type] makes a [Decoder] read an element as an [Element], which lists its fields to
-// [Fields] once; that list drives decoding, encoding, comparing, validating and copying: see the example of a geopriv
+// [Fields] once; that list drives decoding, encoding, validating and copying: see the example of a geopriv
 // location (PIDF-LO, RFC 4119). Package pidf/aa is made of the same: see the example of BluStar. And
 // [Extension.Element] returns a tree to edit.
 package pidf

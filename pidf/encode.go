@@ -39,6 +39,7 @@ type writer struct {
 	ids      identifiers
 
 	home   string           // the default namespace
+	homeID nsID             // its number
 	start  int              // where the document starts
 	root   int              // where the declarations of the root element go
 	used   [idCount]bool    // the namespaces with a prefix of this package that were written
@@ -84,24 +85,25 @@ func (w *writer) done() []byte {
 }
 
 // document writes a document: the root element with what stands around it.
-func (w *writer) document(space nsID, name string, x *Extra, prolog, epilog []Extension, fields func(*Fields)) {
+func (w *writer) document(t *Type, doc Document) {
+	r, name := doc.root(), t.Name.Local
 	w.raw(xmlDeclaration)
-	for i := range prolog {
-		w.raw(prolog[i].xml)
+	for i := range r.prolog {
+		w.raw(r.prolog[i].xml)
 		w.raw("\n")
 	}
 	w.raw("<" + name + ` xmlns="`)
-	w.raw(spaces[space])
+	w.raw(t.Name.Space)
 	w.raw(`"`)
-	w.root, w.home = len(w.b), spaces[space]
-	w.room = min(maxBound, defaultAttributes-8-len(x.Attrs))
-	w.f.ns, w.f.want = space, false
-	tag := w.root - len(name) - len(` xmlns=""`) - len(spaces[space])
-	w.f.element(span{tag, tag + len(name)}, x, nil, fields)
+	w.root, w.home, w.homeID = len(w.b), t.Name.Space, w.f.spaceID(t.Name.Space)
+	w.room = min(maxBound, defaultAttributes-8-len(r.Attrs))
+	w.f.ns, w.f.want = w.homeID, false
+	tag := w.root - len(name) - len(` xmlns=""`) - len(w.home)
+	w.f.element(span{tag, tag + len(name)}, &r.Extra, doc, nil)
 	w.declare()
-	for i := range epilog {
+	for i := range r.epilog {
 		w.raw("\n")
-		w.raw(epilog[i].xml)
+		w.raw(r.epilog[i].xml)
 	}
 }
 
@@ -312,7 +314,7 @@ func (f *Fields) writeAttr(name string, v any, r Rule, values []string) {
 		w.attr(name, l.raw)
 	default:
 		b := append(append(append(w.b, ' '), name...), '=', '"')
-		w.b = append(appendValue(b, v), '"')
+		w.b = append(appendValue(b, v, values), '"')
 	}
 }
 
@@ -339,7 +341,7 @@ func (w *writer) value(ns nsID, name string, l *leaf, v any, r Rule, values []st
 		w.leaf(ns, name, l, raw)
 	default:
 		tag := w.open(ns, name, l)
-		w.b = appendValue(append(w.b, '>'), v)
+		w.b = appendValue(append(w.b, '>'), v, values)
 		w.endTag(tag)
 	}
 }
@@ -375,7 +377,7 @@ func (f *Fields) writeText(v any, r Rule, values []string) {
 		w.b = markup.AppendEscaped(w.b, l.raw)
 	default:
 		f.body()
-		w.b = appendValue(w.b, v)
+		w.b = appendValue(w.b, v, values)
 	}
 }
 

@@ -131,21 +131,3 @@ func ExamplePresence_Validate() {
 	// presence/tuple[audio]/status/basic: "ajar" is not one of open, closed
 	// presence/person[p]/presence/blustar/status: "at lunch" is not one of other, available, busy, away, do not disturb, signed out, inactive, be right back, unknown
 }
-
-// Read the list in a SUBSCRIBE (RFC 5367).
-func ExampleDecoder_DecodeResourceLists() {
-	r, err := pidf.Decoder{}.DecodeResourceLists([]byte(`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists">
-  <list><entry uri="sip:bill@example.com"/><list><entry uri="tel:200"/></list><entry-ref ref="somewhere"/></list>
-</resource-lists>`))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	for e := range r.All() {
-		fmt.Println(e.Kind, e.URI)
-	}
-	// Output:
-	// entry sip:bill@example.com
-	// entry tel:200
-	// entry-ref somewhere
-}

@@ -9,7 +9,7 @@ import (
 )
 
 // Element is an XML element with a Go type of its own. Its method Fields lists what the element holds, in the order of
-// its schema. Decoding, encoding, comparing, validating and copying all follow that one list. A type is an Element if
+// its schema. Decoding, encoding, validating and copying all follow that one list. A type is an Element if
 // it has the method Fields and embeds [Extra], which keeps what the list does not name.
 type Element interface {
 	Fields(f *Fields)
@@ -124,6 +124,9 @@ func (f *Fields) In(space, prefix string) {
 }
 
 func (f *Fields) in(id nsID) { f.ns = id }
+
+// Exact says that the children of the element, and of those in it, are not in other namespaces than theirs by mistake.
+func (f *Fields) Exact() { f.exact = true }
 
 // spaceID returns the number of a namespace. Those that have no id have one that is good for this f.
 func (f *Fields) spaceID(space string) nsID {

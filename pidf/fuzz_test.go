@@ -11,6 +11,9 @@ import (
 
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
+	"github.com/openblustar/blustar/pidf/resourcelists"
+	"github.com/openblustar/blustar/pidf/rlmi"
+	"github.com/openblustar/blustar/pidf/watcherinfo"
 	"github.com/stretchr/testify/require"
 )
 
@@ -92,7 +95,7 @@ func FuzzDecode(f *testing.F) {
 func FuzzDecodeResourceLists(f *testing.F) {
 	seed(f, "spec/*subscribe*.xml", "lists/*.xml", "broken/*")
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := small.DecodeResourceLists(data)
+		r, err := resourcelists.Decode(small, data)
 		if err != nil {
 			refused(t, err)
 			return
@@ -103,7 +106,7 @@ func FuzzDecodeResourceLists(f *testing.F) {
 		out := r.AppendXML(nil)
 		wellFormed(t, out)
 		written(t, data, out, out)
-		q, err := pidf.Decoder{}.DecodeResourceLists(out)
+		q, err := resourcelists.Decode(pidf.Decoder{}, out)
 		require.NoError(t, err)
 		require.Equal(t, string(out), string(q.AppendXML(nil)), "%q", data)
 	})
@@ -112,7 +115,7 @@ func FuzzDecodeResourceLists(f *testing.F) {
 func FuzzDecodeListInfo(f *testing.F) {
 	seed(f, "rlmi/*.xml", "broken/*")
 	f.Fuzz(func(t *testing.T, data []byte) {
-		l, err := small.DecodeListInfo(data)
+		l, err := rlmi.Decode(small, data)
 		if err != nil {
 			refused(t, err)
 			return
@@ -120,7 +123,7 @@ func FuzzDecodeListInfo(f *testing.F) {
 		out := l.AppendXML(nil)
 		wellFormed(t, out)
 		written(t, data, out, out)
-		q, err := pidf.Decoder{}.DecodeListInfo(out)
+		q, err := rlmi.Decode(pidf.Decoder{}, out)
 		require.NoError(t, err)
 		require.Equal(t, string(out), string(q.AppendXML(nil)), "%q", data)
 	})
@@ -129,7 +132,7 @@ func FuzzDecodeListInfo(f *testing.F) {
 func FuzzDecodeWatcherInfo(f *testing.F) {
 	seed(f, "watcherinfo/*.xml", "broken/*")
 	f.Fuzz(func(t *testing.T, data []byte) {
-		i, err := small.DecodeWatcherInfo(data)
+		i, err := watcherinfo.Decode(small, data)
 		if err != nil {
 			refused(t, err)
 			return
@@ -137,7 +140,7 @@ func FuzzDecodeWatcherInfo(f *testing.F) {
 		out := i.AppendXML(nil)
 		wellFormed(t, out)
 		written(t, data, out, out)
-		q, err := pidf.Decoder{}.DecodeWatcherInfo(out)
+		q, err := watcherinfo.Decode(pidf.Decoder{}, out)
 		require.NoError(t, err)
 		require.Equal(t, string(out), string(q.AppendXML(nil)), "%q", data)
 	})
@@ -156,9 +159,9 @@ func FuzzEncode(f *testing.F) {
 			Devices: []pidf.Device{{ID: uri, DeviceID: text, Extra: aa.Extra(&aa.Line{DN: id, State: aa.LineState(text), Forward: &aa.Forward{Destination: uri}})}},
 			Persons: []pidf.Person{{ID: uri, Activities: &pidf.Activities{Values: []pidf.Choice{{Name: text, Text: id}}, ID: id},
 				PlaceIs: &pidf.PlaceIs{Audio: text}, Extra: aa.Extra(&aa.Presence{BluStar: &aa.BluStar{Display: text, Note: &pidf.Note{Text: id}}})}},
-			Extra: pidf.Extra{Attrs: []pidf.Attr{{Name: pidf.Name{Space: uri, Local: id}, Value: text}, {Name: pidf.Name{Local: id}, Value: text},
-				{Name: pidf.Name{Space: text, Local: id}, Value: uri}}},
 		}
+		p.Attrs = []pidf.Attr{{Name: pidf.Name{Space: uri, Local: id}, Value: text}, {Name: pidf.Name{Local: id}, Value: text},
+			{Name: pidf.Name{Space: text, Local: id}, Value: uri}}
 		for _, dialect := range []pidf.Dialect{pidf.BluStarDialect, pidf.StandardDialect} {
 			out := p.Append(nil, dialect)
 			_, err := aa.Decode(out)

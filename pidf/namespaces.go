@@ -2,25 +2,17 @@ package pidf
 
 import "github.com/openblustar/blustar/pidf/internal/markup"
 
-// Namespaces of the documents that this package reads and writes, and of the extensions that callers look up most often.
+// Namespaces of presence documents, and of the extensions that callers look up most often.
 const (
-	NSPIDF          = "urn:ietf:params:xml:ns:pidf"            // RFC 3863
-	NSDataModel     = "urn:ietf:params:xml:ns:pidf:data-model" // RFC 4479
-	NSRPID          = "urn:ietf:params:xml:ns:pidf:rpid"       // RFC 4480
-	NSCIPID         = "urn:ietf:params:xml:ns:pidf:cipid"      // RFC 4482, kept as extensions
-	NSCaps          = "urn:ietf:params:xml:ns:pidf:caps"       // RFC 5196, kept as extensions
-	NSResourceLists = "urn:ietf:params:xml:ns:resource-lists"  // RFC 4826
-	NSRLMI          = "urn:ietf:params:xml:ns:rlmi"            // RFC 4662
-	NSWatcherInfo   = "urn:ietf:params:xml:ns:watcherinfo"     // RFC 3858
+	NSPIDF      = "urn:ietf:params:xml:ns:pidf"            // RFC 3863
+	NSDataModel = "urn:ietf:params:xml:ns:pidf:data-model" // RFC 4479
+	NSRPID      = "urn:ietf:params:xml:ns:pidf:rpid"       // RFC 4480
+	NSCIPID     = "urn:ietf:params:xml:ns:pidf:cipid"      // RFC 4482, kept as extensions
+	NSCaps      = "urn:ietf:params:xml:ns:pidf:caps"       // RFC 5196, kept as extensions
 )
 
-// The media types of the documents of this package.
-const (
-	TypePIDF          = "application/pidf+xml"
-	TypeResourceLists = "application/resource-lists+xml"
-	TypeRLMI          = "application/rlmi+xml"
-	TypeWatcherInfo   = "application/watcherinfo+xml"
-)
+// TypePIDF is the media type of presence documents.
+const TypePIDF = "application/pidf+xml"
 
 // What drafts of RFC 3863 called NSPIDF; some products never changed.
 const (
@@ -28,9 +20,6 @@ const (
 	nsCPIMColon    = "urn:ietf:params:xml:ns:cpim-pidf:"
 	nsCPIMPresence = "urn:ietf:params:cpim-presence:"
 )
-
-// What Kamailio writes for NSRLMI.
-const nsRLMIMisspelt = "urn:ietf:params:xml:ns:rmli"
 
 const nsPartial = "urn:ietf:params:xml:ns:pidf-diff" // RFC 5262, recognized and refused
 
@@ -48,9 +37,6 @@ const (
 	idDataModel
 	idRPID
 	idPartial
-	idResourceLists
-	idRLMI
-	idWatcherInfo
 	idCount
 )
 
@@ -60,7 +46,7 @@ type tag struct{ prefix, head string }
 // spaces are the namespaces that have an id, and tags what this package writes for them.
 var (
 	spaces = [idCount]string{idXML: markup.NSXML, idPIDF: NSPIDF, idDataModel: NSDataModel, idRPID: NSRPID,
-		idPartial: nsPartial, idResourceLists: NSResourceLists, idRLMI: NSRLMI, idWatcherInfo: NSWatcherInfo}
+		idPartial: nsPartial}
 	tags       = [idCount]tag{idDataModel: {"dm", "dm:"}, idRPID: {"rpid", "rpid:"}}
 	unprefixed tag
 
@@ -84,14 +70,6 @@ func classify(uri string) (id nsID, misspelt bool) {
 		return idXML, false
 	case nsPartial:
 		return idPartial, false
-	case NSResourceLists:
-		return idResourceLists, false
-	case NSRLMI:
-		return idRLMI, false
-	case nsRLMIMisspelt:
-		return idRLMI, true
-	case NSWatcherInfo:
-		return idWatcherInfo, false
 	}
 	return idOther, false
 }

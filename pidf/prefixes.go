@@ -38,9 +38,12 @@ func (w *writer) declare() {
 
 // tag returns how to write tags in a namespace: without a prefix where the root element declares none.
 func (w *writer) tag(n nsID) *tag {
-	if n < idCount {
+	switch {
+	case n < idCount:
 		w.used[n] = true
 		return &tags[n]
+	case n == w.homeID:
+		return &unprefixed
 	}
 	if i := int(n - idCount); i < len(w.chosen) && w.chosen[i].valid {
 		return &w.chosen[i].tag

@@ -12,12 +12,7 @@ type Presence struct {
 	Notes   []Note // about the presentity as a whole
 	Devices []Device
 	Persons []Person
-	Extra
-
-	// Warnings says what Decode tolerated, in document order, at most 100 of them. Encoding and comparing ignore it.
-	Warnings []Warning
-
-	prolog, epilog []Extension // comments and processing instructions around the root element
+	Root
 }
 
 // Basic is the basic status of a tuple (RFC 3863 §4.1.4): Open, Closed, or empty where the tuple does not say.
@@ -97,11 +92,11 @@ type Person struct {
 // presence writes a document, and once more where extensions turned out to have identifiers of their own.
 func (w *writer) presence(p *Presence) {
 	w.entity = p.Entity
-	w.document(idPIDF, "presence", &p.Extra, p.prolog, p.epilog, p.Fields)
+	w.document(&presenceType, p)
 	if w.ids.reserved != nil {
 		w.b, w.bound, w.chosen, w.used = w.b[:w.start], nil, w.chosen[:0], [idCount]bool{}
 		w.ids = identifiers{reserved: w.ids.reserved}
-		w.document(idPIDF, "presence", &p.Extra, p.prolog, p.epilog, p.Fields)
+		w.document(&presenceType, p)
 	}
 }
 

@@ -108,7 +108,7 @@ func (f *Fields) readText(v any, r Rule, values []string) {
 	end := d.From
 	d.From = from
 	if canonical, ok := d.parse(v, s, "", r, values); !ok {
-		f.bad = whyNot(v)
+		f.bad = whyNot(v, values)
 	} else if !canonical {
 		f.x.setLeaf(leaf{raw: s})
 	}
@@ -270,7 +270,7 @@ func (f *Fields) readAttr(name string, v any, r Rule, values []string) {
 	a.Taken = ok
 	switch {
 	case !ok:
-		d.warn(name + ": " + whyNot(v) + ": kept as a text")
+		d.warn(name + ": " + whyNot(v, values) + ": kept as a text")
 		f.x.hide().missing |= f.bit()
 	case !canonical, s == "": // there, and empty
 		f.x.setLeaf(leaf{name: "@" + name, raw: s})
@@ -355,7 +355,7 @@ func (f *Fields) readLeaf(name string, nth int, v any, r Rule, values []string) 
 	canonical, ok := d.parse(v, s, name, r, values)
 	d.From = from
 	if !ok {
-		d.back(m, whyNot(v))
+		d.back(m, whyNot(v, values))
 		f.giveUp()
 		return false
 	}

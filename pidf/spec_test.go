@@ -8,6 +8,7 @@ import (
 
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
+	"github.com/openblustar/blustar/pidf/resourcelists"
 	"github.com/stretchr/testify/require"
 )
 
@@ -27,7 +28,7 @@ func TestSpecDocuments(t *testing.T) {
 func TestSpecResourceLists(t *testing.T) {
 	for _, name := range []string{"2.10-subscribe-1", "2.10-subscribe-2", "4.2-subscribe"} {
 		t.Run(name, func(t *testing.T) {
-			r, err := pidf.Decoder{}.DecodeResourceLists(read(t, "spec", name+".xml"))
+			r, err := resourcelists.Decode(pidf.Decoder{}, read(t, "spec", name+".xml"))
 			require.NoError(t, err)
 			require.Empty(t, r.Warnings)
 			golden(t, name+".xml", r.AppendXML(nil))

@@ -28,9 +28,15 @@ func (d *decoder) parse(v any, s, name string, r Rule, values []string) (canonic
 		*v = t
 		return c, true
 	case *bool:
-		t := markup.Trim(s)
-		*v = t == "true" || t == "1"
-		return t == "true", *v || t == "false" || t == "0"
+		t, yes, no := markup.Trim(s), "true", "false"
+		if values != nil {
+			yes, no, _ = strings.Cut(values[0], "|")
+		} else if t == "1" || t == "0" {
+			*v = t == "1"
+			return false, true
+		}
+		*v = t == yes
+		return *v, *v || t == no
 	case *int:
 		n, err := strconv.Atoi(markup.Trim(s))
 		if err == nil {
@@ -77,11 +83,14 @@ func isCanonical(s string) bool {
 }
 
 // whyNot says what a text is not that v could not take.
-func whyNot(v any) string {
+func whyNot(v any, values []string) string {
 	switch v.(type) {
 	case *time.Time:
 		return "no time"
 	case *bool:
+		if values != nil {
+			return "not one of " + strings.ReplaceAll(values[0], "|", ", ")
+		}
 		return "neither true nor false"
 	}
 	return "no number that fits"
@@ -137,13 +146,20 @@ func isEmpty(v any) bool {
 }
 
 // appendValue writes what v is set to; a text as it is, without escapes.
-func appendValue(dst []byte, v any) []byte {
+func appendValue(dst []byte, v any, values []string) []byte {
 	switch v := v.(type) {
 	case *string:
 		return append(dst, *v...)
 	case *time.Time:
 		return xsd.AppendTime(dst, *v)
 	case *bool:
+		if values != nil {
+			yes, no, _ := strings.Cut(values[0], "|")
+			if *v {
+				no = yes
+			}
+			return append(dst, no...)
+		}
 		return strconv.AppendBool(dst, *v)
 	case *int:
 		return strconv.AppendInt(dst, int64(*v), 10)

@@ -23,11 +23,6 @@ const (
 	serviceClasses = "courier|electronic|freight|in-person|postal|unknown"
 	privacies      = "audio|text|video|unknown"
 	spheres        = "home|work|unknown"
-
-	instanceStates  = "active|pending|terminated"
-	documentStates  = "full|partial"
-	watcherStatuses = "pending|active|waiting|terminated"
-	watcherEvents   = "subscribe|approved|deactivated|probation|rejected|timeout|giveup|noresource"
 )
 
 // isOneOf reports whether s is a value of a list.

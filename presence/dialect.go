@@ -61,7 +61,7 @@ var (
 	standard = &Dialect{
 		Name:            "Standard",
 		Documents:       pidf.StandardDialect,
-		Style:           subscription.Style{Name: "Standard", Lists: rlmi{}},
+		Style:           subscription.Style{Name: "Standard", Lists: listWriter{}},
 		Accept:          true,
 		NotifyOnRefresh: true,
 		Digest:          true,

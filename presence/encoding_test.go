@@ -69,7 +69,7 @@ func TestContentEncoding(t *testing.T) {
 			require.Equal(t, tt.status, res.Status, res.Reason)
 			require.Equal(t, tt.accept, res.Header.Get("Accept-Encoding"))
 			if tt.status == 200 {
-				_, docs := rlmi(t, s.one())
+				_, docs := listOf(t, s.one())
 				require.Len(t, docs, 2)
 			}
 		})
@@ -121,7 +121,7 @@ func TestAcceptEncoding(t *testing.T) {
 			n := s.one()
 			require.Equal(t, tt.want, n.Header.Get("Content-Encoding"))
 			n.Body = expanded(t, n)
-			_, docs := rlmi(t, n)
+			_, docs := listOf(t, n)
 			require.Len(t, docs, 3)
 
 			// A single one, small enough for a datagram of any network, stays as it is.

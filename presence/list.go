@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/resourcelists"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -21,13 +22,13 @@ func (s *Server) listOf(req *sipx.Request, dialect *Dialect) (uris []string, lis
 	if sipx.MediaType(req.Header.Get("Content-Type")) != typeResourceLists {
 		return nil, false, unsupportedType(typeResourceLists)
 	}
-	lists, err := pidf.Decoder{}.DecodeResourceLists(req.Body)
+	lists, err := resourcelists.Decode(pidf.Decoder{}, req.Body)
 	if err != nil {
 		return nil, true, sipx.Errorf(400, "%v", err)
 	}
 	seen := make(map[string]bool)
 	for entry := range lists.All() {
-		if entry.Kind != pidf.Direct {
+		if entry.Kind != resourcelists.Direct {
 			return nil, true, sipx.Errorf(400, "resource-lists: %s is not supported", entry.Kind)
 		}
 		uri := strings.TrimSpace(entry.URI)

@@ -12,6 +12,7 @@ import (
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
+	"github.com/openblustar/blustar/pidf/resourcelists"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -321,7 +322,7 @@ func refURIs(req *sipx.Request) (uris []string, list bool) {
 	if len(req.Body) == 0 {
 		return []string{req.To.URI.String()}, false
 	}
-	lists, err := pidf.Decoder{}.DecodeResourceLists(req.Body)
+	lists, err := resourcelists.Decode(pidf.Decoder{}, req.Body)
 	if err != nil {
 		panic(err)
 	}

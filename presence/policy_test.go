@@ -229,7 +229,7 @@ func TestViewsInLists(t *testing.T) {
 		policy.set("eve", "ann", consolidation.SightRefused)
 		notes := func(n *notify) map[string]string {
 			shown := map[string]string{}
-			_, docs := rlmi(t, n)
+			_, docs := listOf(t, n)
 			for _, doc := range docs {
 				shown[doc.Entity] = shownOf(doc).note
 			}

@@ -37,7 +37,7 @@ func TestLongEventList(t *testing.T) {
 			var told []string
 			for i, n := range s.of(w.net.take()) {
 				require.Less(t, len(n.Body), 60_000)
-				list, docs := rlmi(t, n)
+				list, docs := listOf(t, n)
 				require.Equal(t, uint32(i), list.Version)
 				require.Equal(t, tt.full && i == 0, list.FullState)
 				if list.FullState {
@@ -130,7 +130,7 @@ func TestEmptyEventList(t *testing.T) {
 			require.Equal(t, 200, res.Status, res.Reason)
 			shows := func(version uint32) {
 				t.Helper()
-				list, docs := rlmi(t, s.one())
+				list, docs := listOf(t, s.one())
 				require.Equal(t, version, list.Version)
 				require.True(t, list.FullState)
 				require.Len(t, list.Resources, len(tt.want))
@@ -188,7 +188,7 @@ func TestEventListEnd(t *testing.T) {
 	last := s.one()
 	require.Equal(t, "terminated;reason=timeout", last.state())
 	require.Equal(t, "eventlist", last.Header.Get("Require"))
-	list, docs := rlmi(t, last)
+	list, docs := listOf(t, last)
 	require.False(t, list.FullState)
 	require.Len(t, docs, 1)
 	require.Equal(t, "sip:bob@example.com", docs[0].Entity)

@@ -10,6 +10,8 @@ import (
 	"github.com/openblustar/blustar/internal/logqueue"
 	"github.com/openblustar/blustar/internal/shard"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/resourcelists"
+	"github.com/openblustar/blustar/pidf/watcherinfo"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/source"
 	"github.com/openblustar/blustar/presence/subscription"
@@ -21,8 +23,8 @@ const (
 	eventWatchers       = "presence.winfo"
 	eventLyncForwarding = "lyncforwarding"
 	typePIDF            = pidf.TypePIDF
-	typeResourceLists   = pidf.TypeResourceLists
-	typeWatcherInfo     = pidf.TypeWatcherInfo
+	typeResourceLists   = resourcelists.MediaType
+	typeWatcherInfo     = watcherinfo.MediaType
 	extRecipientList    = "recipient-list-subscribe"
 	extEventList        = "eventlist"
 	allowedMethods      = "SUBSCRIBE, PUBLISH, OPTIONS"

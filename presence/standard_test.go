@@ -11,6 +11,7 @@ import (
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/pidf/related"
+	"github.com/openblustar/blustar/pidf/rlmi"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/sipx"
@@ -260,7 +261,7 @@ func TestEventList(t *testing.T) {
 	n := s.one()
 	require.Equal(t, "eventlist", n.Header.Get("Require"))
 	require.Equal(t, "multipart/related", sipx.MediaType(n.Header.Get("Content-Type")))
-	list, docs := rlmi(t, n)
+	list, docs := listOf(t, n)
 	require.True(t, list.FullState)
 	require.Equal(t, uint32(0), list.Version)
 	require.Len(t, docs, 2)
@@ -268,7 +269,7 @@ func TestEventList(t *testing.T) {
 	w.net.hold()
 	tag := etag(w.standard("tom", "192.0.2.8").publish("", pidfBody("open", "<rpid:busy/>", "")))
 	held := s.one()
-	list, docs = rlmi(t, held)
+	list, docs = listOf(t, held)
 	require.False(t, list.FullState)
 	require.Equal(t, uint32(1), list.Version)
 	require.Len(t, docs, 1)
@@ -277,11 +278,11 @@ func TestEventList(t *testing.T) {
 	w.standard("bob", "192.0.2.9").publish("", pidfBody("open", "", ""))
 	require.Empty(t, w.net.take(), "one at a time")
 	held.ok()
-	_, docs = rlmi(t, s.one())
+	_, docs = listOf(t, s.one())
 	require.Len(t, docs, 2)
 }
 
-func rlmi(t *testing.T, n *notify) (*pidf.ListInfo, []*pidf.Presence) {
+func listOf(t *testing.T, n *notify) (*rlmi.List, []*pidf.Presence) {
 	message, err := related.Decode(pidf.Decoder{}, n.Header.Get("Content-Type"), n.Body)
 	require.NoError(t, err)
 	list := message.List

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/internal/deadline"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/watcherinfo"
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
@@ -29,7 +29,7 @@ type watchers struct {
 // watcherList is who watched at one moment. It implements [subscription.State].
 type watcherList struct {
 	version  uint64
-	watchers []pidf.Watcher
+	watchers []watcherinfo.Watcher
 }
 
 const (
@@ -111,11 +111,11 @@ func (w *watchers) renew() {
 		if size += watcherSize + len(uri) + len("amp;")*strings.Count(uri, "&"); size > maxWatcherInfo {
 			break
 		}
-		next.watchers = append(next.watchers, pidf.Watcher{
+		next.watchers = append(next.watchers, watcherinfo.Watcher{
 			URI: uri, ID: "w" + strconv.FormatUint(d.Serial(), 36), Status: "active", Event: "subscribe",
 		})
 	}
-	if before := w.list.Load(); before != nil && slices.EqualFunc(before.watchers, next.watchers, func(a, b pidf.Watcher) bool { return a.ID == b.ID }) {
+	if before := w.list.Load(); before != nil && slices.EqualFunc(before.watchers, next.watchers, func(a, b watcherinfo.Watcher) bool { return a.ID == b.ID }) {
 		return
 	}
 	w.list.Store(next)
@@ -140,9 +140,9 @@ func (l *watcherList) Digest(subscription.View) uint64 {
 
 // Body implements [subscription.State].
 func (l *watcherList) Body(s subscription.Showing) []byte {
-	info := &pidf.WatcherInfo{
+	info := &watcherinfo.Document{
 		Version: uint64(s.Serial),
-		Lists:   []pidf.WatcherList{{Resource: s.Entity, Package: eventPresence, Watchers: l.watchers}},
+		Lists:   []watcherinfo.List{{Resource: s.Entity, Package: eventPresence, Watchers: l.watchers}},
 	}
 	return info.AppendXML(nil)
 }

@@ -10,12 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/watcherinfo"
 	"github.com/openblustar/blustar/sipx"
 )
 
 func (n *notify) watcherInfo(t *testing.T) (version uint64, watchers []string) {
 	require.Equal(t, "application/watcherinfo+xml", n.Header.Get("Content-Type"))
-	info, err := pidf.Decoder{}.DecodeWatcherInfo(n.Body)
+	info, err := watcherinfo.Decode(pidf.Decoder{}, n.Body)
 	require.NoError(t, err)
 	require.False(t, info.Partial)
 	require.Equal(t, "presence", info.Lists[0].Package)

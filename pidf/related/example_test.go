@@ -5,6 +5,7 @@ import (
 
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/related"
+	"github.com/openblustar/blustar/pidf/rlmi"
 )
 
 // Write the body of a NOTIFY for a list subscription (RFC 4662).
@@ -12,9 +13,9 @@ func Example() {
 	bill := (&pidf.Presence{Entity: "sip:bill@example.com"}).Append(nil, pidf.StandardDialect)
 	r := related.Message{
 		Start: "list@example.com",
-		List: &pidf.ListInfo{URI: "sip:friends@example.com", Version: 1, FullState: true, Resources: []pidf.Resource{{
+		List: &rlmi.List{URI: "sip:friends@example.com", Version: 1, FullState: true, Resources: []rlmi.Resource{{
 			URI:       "sip:bill@example.com",
-			Instances: []pidf.Instance{{ID: "1", State: "active", CID: "1@example.com"}},
+			Instances: []rlmi.Instance{{ID: "1", State: "active", CID: "1@example.com"}},
 		}}},
 		Parts: []related.Part{{ID: "1@example.com", Type: pidf.TypePIDF, Body: bill}},
 	}

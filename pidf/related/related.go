@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/rlmi"
 )
 
 // Part is one body of a multipart/related message.
@@ -42,7 +43,7 @@ func isOwnHeader(name string) bool {
 // as its root, and the states that its instances name by their CID.
 type Message struct {
 	Start string // Content-ID of the RLMI document, without angle brackets
-	List  *pidf.ListInfo
+	List  *rlmi.List
 	Parts []Part // the others, in order; one of type multipart/related is a list in the list
 }
 
@@ -68,12 +69,12 @@ func (m *Message) Append(dst []byte) (body []byte, contentType string) {
 		h.Write(p.Body)
 	}
 	boundary := hex.EncodeToString(h.Sum(nil)[:16])
-	dst = appendPart(dst, boundary, Part{ID: m.Start, Type: pidf.TypeRLMI + `;charset="UTF-8"`, Body: root})
+	dst = appendPart(dst, boundary, Part{ID: m.Start, Type: rlmi.MediaType + `;charset="UTF-8"`, Body: root})
 	for _, p := range m.Parts {
 		dst = appendPart(dst, boundary, p)
 	}
 	dst = append(dst, "--"+boundary+"--\r\n"...)
-	return dst, `multipart/related;type="` + pidf.TypeRLMI + `";start="<` + escapeQuoted(header(m.Start)) + `>";boundary=` + boundary
+	return dst, `multipart/related;type="` + rlmi.MediaType + `";start="<` + escapeQuoted(header(m.Start)) + `>";boundary=` + boundary
 }
 
 func appendPart(dst []byte, boundary string, p Part) []byte {
@@ -141,10 +142,10 @@ func Decode(d pidf.Decoder, contentType string, body []byte) (*Message, error) {
 		if start != "" && p.ID != start {
 			continue
 		}
-		if media, _ := mediaType(p.Type); media != pidf.TypeRLMI {
+		if media, _ := mediaType(p.Type); media != rlmi.MediaType {
 			return nil, fmt.Errorf("%w: its root is %q", ErrMessage, p.Type)
 		}
-		list, err := d.DecodeListInfo(p.Body)
+		list, err := rlmi.Decode(d, p.Body)
 		if err != nil {
 			return nil, err
 		}

@@ -4,12 +4,13 @@ import (
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/pidf/related"
+	"github.com/openblustar/blustar/pidf/resourcelists"
 	"github.com/openblustar/blustar/sipx"
 )
 
 // resourceList writes the body of a list subscription (§4.2, RFC 5367 §4).
 func resourceList(addresses []string) []byte {
-	return pidf.NewResourceLists(addresses...).AppendXML(nil)
+	return resourcelists.New(addresses...).AppendXML(nil)
 }
 
 // readList reads the documents of a list's NOTIFY (RFC 4662 §5): those of the

@@ -7,6 +7,7 @@ import (
 	"github.com/openblustar/blustar/internal/subscriber"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/aa"
+	"github.com/openblustar/blustar/pidf/rlmi"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -93,7 +94,7 @@ func readBody(req *sipx.Request, standard bool) ([]document, *sipx.Response) {
 // accepted is what the client can read.
 func accepted(lists bool) string {
 	if lists {
-		return pidf.TypePIDF + ", " + pidf.TypeRLMI + ", " + typeMultipart
+		return pidf.TypePIDF + ", " + rlmi.MediaType + ", " + typeMultipart
 	}
 	return pidf.TypePIDF
 }

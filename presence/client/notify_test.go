@@ -11,6 +11,7 @@ import (
 
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/related"
+	"github.com/openblustar/blustar/pidf/rlmi"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx"
 	"github.com/openblustar/blustar/sipx/sipxtest"
@@ -212,9 +213,9 @@ func TestStandardList(t *testing.T) {
 		require.Equal(t, "sip:192.0.2.1:5060", sent.URI.String())
 
 		_, list := s.open()
-		message := related.Message{Start: "list", List: &pidf.ListInfo{URI: "sip:rls@example.com", FullState: true}}
+		message := related.Message{Start: "list", List: &rlmi.List{URI: "sip:rls@example.com", FullState: true}}
 		for i, entity := range []string{ann, "tel:200", "sip:joe@example.com"} {
-			resource := pidf.Resource{URI: entity, Instances: []pidf.Instance{{ID: "1", State: "active", CID: entity}}}
+			resource := rlmi.Resource{URI: entity, Instances: []rlmi.Instance{{ID: "1", State: "active", CID: entity}}}
 			if i == 2 {
 				resource.Instances[0].CID = "missing"
 			}

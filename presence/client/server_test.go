@@ -14,6 +14,7 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/resourcelists"
 	"github.com/openblustar/blustar/presence/client"
 	"github.com/openblustar/blustar/sipx"
 	"github.com/openblustar/blustar/sipx/sipxtest"
@@ -115,7 +116,7 @@ func (s *server) entities(req *sipx.Request) []string {
 	if req.Body == nil {
 		return []string{req.To.URI.String()}
 	}
-	lists, err := pidf.Decoder{}.DecodeResourceLists(req.Body)
+	lists, err := resourcelists.Decode(pidf.Decoder{}, req.Body)
 	require.NoError(s.t, err)
 	var uris []string
 	for e := range lists.All() {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/internal/subscriber"
-	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/resourcelists"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -102,7 +102,7 @@ func (s *subscription) Request(req *sipx.Request, opens bool, lifetime time.Dura
 	if s.giving {
 		req.Body = resourceList(s.list)
 		req.Header.Add("Require", "recipient-list-subscribe") // RFC 5367 §4
-		req.Header.Add("Content-Type", pidf.TypeResourceLists)
+		req.Header.Add("Content-Type", resourcelists.MediaType)
 		req.Header.Add("Content-Disposition", "recipient-list")
 	}
 }
