@@ -28,6 +28,10 @@ type Shared interface {
 	// and digits. Records that it wrote have it as their [Record.Node].
 	Node() string
 
+	// Living returns the nodes that live, in any order and this one among them, as far as is known
+	// here: one may have died, or joined, up to a lease ago. It does not block.
+	Living() []string
+
 	// AliveSince reports whether this node could speak, and write, all the time since then.
 	// A store that cannot be reached, so that another node may be taking this one's place,
 	// says no; it says yes again once it is certain that nobody has. It does not block.

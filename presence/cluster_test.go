@@ -59,6 +59,17 @@ func (n *nodeStore) AliveSince(then time.Time) bool {
 	return !n.away && !n.dead && !then.Before(n.silent)
 }
 
+func (n *nodeStore) Living() (names []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for name, node := range n.nodes {
+		if !node.dead {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // leave has nodes not reach the store, and reach it again.
 func (h *hub) leave(is bool, names ...string) {
 	h.mu.Lock()

@@ -25,7 +25,8 @@ type lease struct {
 	tenure   context.Context    // ends when it is over, or was in between
 	lapse    context.CancelFunc // ends tenure
 	lost     chan struct{}
-	ended    bool // lost is closed
+	ended    bool     // lost is closed
+	living   []string // of other nodes
 	cancel   context.CancelFunc
 	work     sync.WaitGroup // renewals, and the look at others
 }
@@ -286,7 +287,7 @@ type sight struct {
 // look takes the place of those whose lease is over, until ctx ends.
 func (s *Store) look(ctx context.Context) {
 	seen := make(map[string]sight)
-	for pause(ctx, min(s.cfg.Lease/10, 500*time.Millisecond)) == nil {
+	for ; ctx.Err() == nil; _ = pause(ctx, min(s.cfg.Lease/10, 500*time.Millisecond)) {
 		if !s.Alive() {
 			clear(seen) // NATS was away for others, too: they have a lease's time to come back
 			continue
@@ -309,12 +310,16 @@ func (s *Store) lookOnce(ctx context.Context, seen map[string]sight) error {
 		_, there := info.State.Subjects[s.leaseSubject(id)]
 		return !there
 	})
+	living := make([]string, 0, len(info.State.Subjects))
 	for subject := range info.State.Subjects {
 		id := strings.TrimPrefix(subject, s.leaseSubject(""))
 		if id == s.id {
 			continue
 		}
 		sequence, r, err := s.holder(ctx, id)
+		if sequence != 0 && !r.Done && !r.Free {
+			living = append(living, id)
+		}
 		switch last := seen[id]; {
 		case err != nil:
 			return err
@@ -331,7 +336,17 @@ func (s *Store) lookOnce(ctx context.Context, seen map[string]sight) error {
 			return err
 		}
 	}
+	s.lease.mu.Lock()
+	defer s.lease.mu.Unlock()
+	s.lease.living = living
 	return nil
+}
+
+// Living implements [presence.Shared].
+func (s *Store) Living() []string {
+	s.lease.mu.Lock()
+	defer s.lease.mu.Unlock()
+	return append([]string{s.id}, s.lease.living...)
 }
 
 // doneFor is how long it is remembered that a dead node has an heir, for those who have a

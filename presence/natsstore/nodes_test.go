@@ -1,6 +1,7 @@
 package natsstore_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -32,7 +33,17 @@ func TestNodes(t *testing.T) {
 		require.Equal(t, "a", n.Name)
 		require.Equal(t, n.ID == b.Node(), n.Lease == natsstore.MinLease)
 	}
+	living := func(s *natsstore.Store, ids ...string) {
+		require.Eventually(t, func() bool {
+			have := s.Living()
+			slices.Sort(have)
+			return slices.Equal(have, slices.Sorted(slices.Values(ids)))
+		}, time.Minute, 20*time.Millisecond)
+	}
+	living(a, a.Node(), b.Node())
+	living(b, a.Node(), b.Node())
 	require.NoError(t, a.Close(t.Context()))
+	living(b, b.Node())
 	nodes, err = b.Nodes(t.Context())
 	require.NoError(t, err)
 	require.Len(t, nodes, 1)
