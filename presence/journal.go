@@ -41,6 +41,7 @@ type journal struct {
 	next     *batch                        // of what is dirty; nil where nothing is
 	current  *batch                        // on its way; nil where none is
 	writing  map[entry]struct{}            // what it is about, but for dialogs
+	underWay int                           // how many records it is about
 	begun    bool                          // Restore has read the store
 	running  bool
 	room     room // belongs to run
@@ -256,6 +257,7 @@ func (j *journal) run() {
 			j.dirty = make(map[entry]struct{})
 		}
 		j.current, j.next, j.writing = b, nil, c.rest
+		j.underWay = len(c.turns) + len(c.wholes) + len(c.rest) + len(c.graves)
 		j.mu.Unlock()
 
 		if b.err = j.write(c); b.err == nil {
@@ -271,7 +273,7 @@ func (j *journal) run() {
 			j.spare = c
 		}
 		close(b.done)
-		j.current = nil
+		j.current, j.underWay = nil, 0
 		if j.planLocked(); j.closing && b.err != nil {
 			j.next = nil // who closes it has seen the error
 		}
@@ -347,7 +349,7 @@ func (j *journal) close(ctx context.Context) error {
 	return err
 }
 
-// stats returns how many records wait, how often the store has failed, and whether it
+// stats returns how many records are not in the store yet, how often the store has failed, and whether it
 // does now.
 func (j *journal) stats() (waiting int, errors uint64, failing bool) {
 	if j == nil {
@@ -355,7 +357,7 @@ func (j *journal) stats() (waiting int, errors uint64, failing bool) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.dirtyLocked(), j.errors, j.failing
+	return j.dirtyLocked() + j.underWay, j.errors, j.failing
 }
 
 // client notes a change of a client.

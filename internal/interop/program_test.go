@@ -138,7 +138,9 @@ func (p *program) wait() error {
 }
 
 // kill ends the program and all that it started.
-func (p *program) kill() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }
+func (p *program) kill() { p.signal(syscall.SIGKILL) }
+
+func (p *program) signal(s syscall.Signal) { _ = syscall.Kill(-p.cmd.Process.Pid, s) }
 
 // prints waits until the program has printed what the expression matches, and
 // returns what its groups do.

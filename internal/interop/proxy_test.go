@@ -2,9 +2,11 @@ package interop_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -169,23 +171,32 @@ func TestBorderOwnClient(t *testing.T) {
 	}
 }
 
-// phone makes a client behind an SBC.
+// phone makes a client of ann behind an SBC.
 func phone(t *testing.T, sbc *kamailio, transport string, cfg client.Config) *client.Client {
 	t.Helper()
-	sip, err := stack.Listen(stack.Config{Listen: []string{transport + ":127.0.0.1:0"}})
+	cfg.Server = sipx.URI{Scheme: "sip", Host: domain}
+	cfg.Route = []string{"<sip:" + sbc.address + ";lr;transport=" + transport + ">"}
+	return ours(t, "ann", stack.Config{Listen: []string{transport + ":127.0.0.1:0"}}, cfg)
+}
+
+// ours makes a client of this project with a stack of its own.
+func ours(t *testing.T, user string, listen stack.Config, cfg client.Config) *client.Client {
+	t.Helper()
+	sip, err := stack.Listen(listen)
 	require.NoError(t, err)
-	account := "ann"
+	account := user
 	if !cfg.Standard {
-		account = `DE\ann`
+		account = `DE\` + user
 	}
 	cfg.Credentials, err = auth.NewCredentials(account, []byte(password))
 	require.NoError(t, err)
-	cfg.Sender, cfg.Server = sip, sipx.URI{Scheme: "sip", Host: domain}
-	cfg.Route = []string{"<sip:" + sbc.address + ";lr;transport=" + transport + ">"}
+	cfg.Sender = sip
 	c, err := client.New(cfg)
 	require.NoError(t, err)
 	served := make(chan error, 1)
-	go func() { served <- sip.Serve(context.Background(), c) }()
+	go func() {
+		served <- sip.Serve(context.Background(), &numbered{Client: c, t: t, seen: make(map[string]bool)})
+	}()
 	t.Cleanup(func() {
 		c.Abandon()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -194,4 +205,23 @@ func phone(t *testing.T, sbc *kamailio, transport string, cfg client.Config) *cl
 		require.NoError(t, <-served)
 	})
 	return c
+}
+
+// numbered is a client that sees to it that no NOTIFY has the CSeq of another in its dialog.
+type numbered struct {
+	*client.Client
+	t    *testing.T
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+func (n *numbered) ServeSIP(ctx context.Context, w sipx.ResponseWriter, req *sipx.Request) {
+	id := fmt.Sprint(req.CallID, req.From.Tag(), req.CSeq)
+	n.mu.Lock()
+	if n.seen[id] {
+		n.t.Errorf("another NOTIFY with CSeq %d of %s", req.CSeq, req.From)
+	}
+	n.seen[id] = true
+	n.mu.Unlock()
+	n.Client.ServeSIP(ctx, w, req)
 }

@@ -160,8 +160,9 @@ func (s *server) line(number, state string) {
 // look at it.
 type item struct {
 	// Of subscriptions.
-	Watcher, Dialect, Event string
-	Resources               []string
+	ID, Watcher, Dialect, Event string
+	UnderWay                    int `json:"under_way"`
+	Resources                   []string
 	// Of publications.
 	Presentity, ETag, Status, Note string
 	Received                       time.Time

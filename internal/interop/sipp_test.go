@@ -141,7 +141,7 @@ func play(t *testing.T, name string, as part) *scenario {
 	}
 	s.program = launch(t, s.folder, []string{"TERM=dumb"}, sipp(t), append(party,
 		as.next, "-sf", name, "-m", "1", "-i", ownAddress(t), "-t", as.transport[:1]+"1", "-nostdin",
-		"-deadcall_wait", "0", "-max_recv_loops", "1", "-recv_timeout", "15000", "-timeout", "60s", "-timeout_error",
+		"-deadcall_wait", "0", "-max_recv_loops", "1", "-recv_timeout", "45000", "-timeout", "60s", "-timeout_error",
 		"-trace_err", "-error_file", "errors.log", "-trace_msg", "-message_file", "messages.log",
 		"-s", as.user, "-key", "domain", domain,
 		"-key", "watched", cmp.Or(as.watches, as.user), "-key", "event", cmp.Or(as.event, "presence"),

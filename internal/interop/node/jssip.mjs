@@ -13,6 +13,7 @@ const ua = new JsSIP.UA({
   sockets: [new JsSIP.WebSocketInterface(server)], uri: `sip:${watcher}@${domain}`, authorization_user: watcher, password, register: false,
 });
 const connected = new Promise(done => ua.on("connected", done));
+for (const event of ["connected", "disconnected"]) ua.on(event, () => console.log(event));
 ua.start();
 await connected;
 const subscription = ua.subscribe(`sip:${watched}@${domain}`, "presence", "application/pidf+xml", { expires: 60, params: null });
