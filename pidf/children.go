@@ -43,12 +43,6 @@ func one[T any, P interface {
 		if f.read(child.extra(), child.Fields) {
 			*v = child
 		}
-	case f.mode == copying:
-		if *v != nil {
-			child := P(new(**v))
-			*v = child
-			f.copy(child)
-		}
 	case *v != nil:
 		f.child(name, P(*v))
 	case f.mode == validating && f.v.unreadable(f, name, P(new(T))):
@@ -84,11 +78,6 @@ func Many[T any, P interface {
 			if !f.read(child.extra(), child.Fields) {
 				*v = (*v)[:n]
 			}
-		}
-	case copying:
-		*v = slices.Clone(*v)
-		for i := range *v {
-			f.copy(P(&(*v)[i]))
 		}
 	case counting:
 		f.n += len(*v)
@@ -183,8 +172,6 @@ func (f *Fields) inline(name string, x *Extra, r Rule, fields func(*Fields)) {
 			return
 		}
 		f.v.child(f, name, x, fields)
-	case copying:
-		f.copyFields(x, fields)
 	}
 }
 

@@ -3,18 +3,49 @@ package pidf
 import (
 	"encoding/xml"
 	"errors"
-	"slices"
+	"reflect"
 
 	"github.com/openblustar/blustar/pidf/internal/markup"
 )
 
-// Clone returns a copy of the document that shares nothing with it but strings and the texts of extensions.
+// Clone returns a copy of the document that shares nothing with it that can be changed, but for unexported fields of a
+// caller's own types.
 func (p *Presence) Clone() *Presence {
 	c := *p
-	c.Warnings = slices.Clone(p.Warnings)
-	f := Fields{mode: copying}
-	f.copy(&c)
+	unshare(reflect.ValueOf(&c).Elem())
 	return &c
+}
+
+// unshare replaces by copies what a value points to.
+func unshare(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			c := reflect.New(v.Type().Elem())
+			c.Elem().Set(v.Elem())
+			unshare(c.Elem())
+			v.Set(c)
+		}
+	case reflect.Slice:
+		c := reflect.AppendSlice(reflect.Zero(v.Type()), v)
+		for i := range c.Len() {
+			unshare(c.Index(i))
+		}
+		v.Set(c)
+	case reflect.Struct:
+		for field := range v.Type().Fields() {
+			if field.IsExported() {
+				unshare(v.FieldByIndex(field.Index))
+			}
+		}
+		if e, ok := v.Addr().Interface().(*Extension); ok && e.value != nil {
+			value := reflect.ValueOf(&e.value).Elem()
+			own := reflect.New(value.Elem().Type()).Elem()
+			own.Set(value.Elem())
+			unshare(own)
+			value.Set(own)
+		}
+	}
 }
 
 // MarshalXML writes the document, in the Standard dialect, inside a document of encoding/xml: as a field of somebody's

@@ -156,7 +156,7 @@ func TestRightNamespaceWins(t *testing.T) {
 			case "status-icon":
 				require.Equal(t, "http://right", person.StatusIcon.URI)
 			case "place-is":
-				require.Equal(t, "ok", person.PlaceIs.Audio)
+				require.Equal(t, []pidf.Choice{{Name: "ok"}}, person.PlaceIs.Audio.Values)
 			case "time-offset":
 				require.Equal(t, 2, person.TimeOffset.Minutes)
 			}

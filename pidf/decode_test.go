@@ -140,7 +140,7 @@ func TestCommentsInTexts(t *testing.T) {
 	require.Equal(t, "one two", tuple.Notes[0].Text)
 	out := string(p.Append(nil, pidf.BluStarDialect))
 	for _, kept := range []string{`<status><basic>open</basic><!-- 1 --></status>`, `</contact><?two?>`, `one two</note><!-- 3 -->`, `</timestamp><!-- 4 -->`,
-		`>ne<!-- 5 -->ver</timestamp>`, `<rpid:audio><rpid:noisy/></rpid:audio><!-- 6 --><!-- 7 -->`} {
+		`>ne<!-- 5 -->ver</timestamp>`, `<rpid:audio><rpid:noisy/><!-- 6 --><!-- 7 --></rpid:audio>`} {
 		require.Equal(t, 1, strings.Count(out, kept), "%s in %s", kept, out)
 	}
 }

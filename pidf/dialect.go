@@ -73,7 +73,7 @@ func (f *Fields) deviceID(v *string, id string) {
 	case f.mode == writing && *v == "" && f.w.dialect == StandardDialect:
 		id = cmp.Or(id, "urn:device:unknown")
 		v = &id
-	case f.mode == validating && *v == "" && f.v.dialect == StandardDialect && f.x.leaf("deviceID", 0) == nil:
+	case f.mode == validating && *v == "" && f.v.dialect == StandardDialect && f.x.leaf("deviceID") == nil:
 		f.v.report("deviceID", "missing")
 	}
 	f.Leaf("deviceID", v, 0)

@@ -40,7 +40,7 @@
 //
 // Three ways lead to an extension. [Extension.Unmarshal] and [NewExtension] are for any type of encoding/xml: see the
 // example of RCS capabilities. A [Type] makes a [Decoder] read an element as an [Element], which lists its fields to
-// [Fields] once; that list drives decoding, encoding, validating and copying: see the example of a geopriv
+// [Fields] once; that list drives decoding, encoding and validating: see the example of a geopriv
 // location (PIDF-LO, RFC 4119). Package pidf/aa is made of the same: see the example of BluStar. And
 // [Extension.Element] returns a tree to edit.
 package pidf

@@ -288,7 +288,7 @@ func (f *Fields) writes(name string, v any, r Rule) bool {
 	if f.w != nil && f.w.timeless && r&change != 0 {
 		return false
 	}
-	return !isEmpty(v) || r&Need != 0 && !f.missing() && !isTime(v) || f.x.hidden != nil && f.x.leaf(name, 0) != nil
+	return !isEmpty(v) || r&Need != 0 && !f.missing() && !isTime(v) || f.x.hidden != nil && f.x.leaf(name) != nil
 }
 
 func isTime(v any) bool {
@@ -300,7 +300,7 @@ func (f *Fields) writeAttr(name string, v any, r Rule, values []string) {
 	w := f.w
 	var l *leaf
 	if f.x.hidden != nil {
-		l = f.x.leaf("@"+name, 0)
+		l = f.x.leaf("@" + name)
 	}
 	if isEmpty(v) && l == nil && (r&Need == 0 || f.missing()) {
 		return
@@ -363,7 +363,7 @@ func (w *writer) leaf(ns nsID, name string, l *leaf, text string) {
 
 // writeText writes the text of an element.
 func (f *Fields) writeText(v any, r Rule, values []string) {
-	w, l := f.w, f.x.leaf("", 0)
+	w, l := f.w, f.x.leaf("")
 	switch p, ok := v.(*string); {
 	case ok && *p == "" && (l != nil || r&Default == 0):
 	case ok && *p == "":
@@ -383,7 +383,7 @@ func (f *Fields) writeText(v any, r Rule, values []string) {
 
 func (w *writer) note(ns nsID, name string, n *Note) {
 	tag := w.startTag(ns, name)
-	if n.Lang != "" || n.Extra != nil && n.Extra.leaf("@xml:lang", 0) != nil {
+	if n.Lang != "" || n.Extra != nil && n.Extra.leaf("@xml:lang") != nil {
 		w.attr("xml:lang", n.Lang)
 	}
 	if n.Extra != nil {

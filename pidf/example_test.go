@@ -1,8 +1,10 @@
 package pidf_test
 
 import (
+	"encoding/xml"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
@@ -82,8 +84,7 @@ func ExamplePresence_Append() {
 	// <presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model" xmlns:rpid="urn:ietf:params:xml:ns:pidf:rpid" xmlns:aa="http://www.aastra.com/presence/blustar/2011" entity="sip:tom.hanks@example.com"><tuple id="global service"><status><basic>open</basic></status></tuple><dm:device id="tel:2719"><aa:line><aa:DN>2719</aa:DN><aa:state>idle</aa:state></aa:line><dm:timestamp>2012-12-19T16:49:08Z</dm:timestamp></dm:device><dm:person id="sip:tom.hanks@example.com"><rpid:activities><rpid:note xml:lang="Eng">HELLO</rpid:note><rpid:busy/></rpid:activities><aa:presence><aa:blustar><aa:status>busy</aa:status><aa:note xml:lang="Eng">HELLO</aa:note><aa:timestamp>2012-12-19T16:49:08Z</aa:timestamp></aa:blustar></aa:presence></dm:person></presence>
 }
 
-// Change a document: typed fields are plain values, and extensions can be edited as trees. What is not touched
-// survives.
+// Change a document: typed fields are plain values, and extensions can be replaced. What is not touched survives.
 func Example_change() {
 	p, err := aa.Decode([]byte(`<presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:c="urn:ietf:params:xml:ns:pidf:cipid" entity="sip:a@example.com">
   <tuple id="t1"><status><basic>open</basic></status></tuple>
@@ -95,21 +96,26 @@ func Example_change() {
 		return
 	}
 	p.Tuples[0].Basic = pidf.Closed
-	for i, e := range p.Extensions {
-		if e.Name() != (pidf.Name{Space: pidf.NSCIPID, Local: "icon"}) {
-			continue
-		}
-		tree := e.Element()
-		tree.SetText("http://example.com/new.png")
-		if p.Extensions[i], err = pidf.NewExtension(tree); err != nil {
-			fmt.Println(err)
-			return
-		}
+	var icon struct {
+		XMLName xml.Name `xml:"urn:ietf:params:xml:ns:pidf:cipid icon"`
+		URI     string   `xml:",chardata"`
 	}
+	old, _ := p.Find(pidf.Name{Space: pidf.NSCIPID, Local: "icon"})
+	if err := old.Unmarshal(&icon); err != nil {
+		fmt.Println(err)
+		return
+	}
+	icon.URI = strings.Replace(icon.URI, "old", "new", 1)
+	changed, err := pidf.NewExtension(icon)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	p.Replace(changed)
 	fmt.Printf("%s", p.Append(nil, pidf.StandardDialect))
 	// Output:
 	// <?xml version="1.0" encoding="UTF-8"?>
-	// <presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:c="urn:ietf:params:xml:ns:pidf:cipid" entity="sip:a@example.com"><tuple id="t1"><status><basic>closed</basic></status></tuple><c:card>http://example.com/a.vcf</c:card><!-- from the directory --><c:icon xmlns:c="urn:ietf:params:xml:ns:pidf:cipid">http://example.com/new.png</c:icon></presence>
+	// <presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:c="urn:ietf:params:xml:ns:pidf:cipid" entity="sip:a@example.com"><tuple id="t1"><status><basic>closed</basic></status></tuple><c:card>http://example.com/a.vcf</c:card><!-- from the directory --><icon xmlns="urn:ietf:params:xml:ns:pidf:cipid">http://example.com/new.png</icon></presence>
 }
 
 // Validate a document.

@@ -4,10 +4,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
-
-	"github.com/beevik/etree"
 
 	"github.com/openblustar/blustar/pidf/internal/markup"
 )
@@ -51,14 +48,6 @@ type Type struct {
 	New       func() Element // returns a pointer to a zero value
 }
 
-func (t *Type) clone(v Element, f *Fields) Element {
-	c := reflect.New(reflect.TypeOf(v).Elem())
-	c.Elem().Set(reflect.ValueOf(v).Elem())
-	e := c.Interface().(Element)
-	f.copy(e)
-	return e
-}
-
 // Extension makes an extension of a value, which must be of the type that t.New returns.
 func (t *Type) Extension(v Element) Extension {
 	return Extension{name: t.Name, value: v, kind: t, place: atAnyEnd}
@@ -95,22 +84,13 @@ func ParseExtension(xml string) (Extension, error) {
 	return e, nil
 }
 
-// NewExtension makes an extension of any value that encoding/xml can write, or of a tree as [Extension.Element]
-// returns it.
+// NewExtension makes an extension of any value that encoding/xml can write.
 func NewExtension(v any) (Extension, error) {
-	var text string
-	var err error
-	if e, ok := v.(*etree.Element); ok {
-		text, err = etree.NewDocumentWithRoot(e.Copy()).WriteToString()
-	} else {
-		var b []byte
-		b, err = xml.Marshal(v)
-		text = string(b)
-	}
+	text, err := xml.Marshal(v)
 	if err != nil {
 		return Extension{}, fmt.Errorf("%w: %w", ErrExtension, err)
 	}
-	return ParseExtension(text)
+	return ParseExtension(string(text))
 }
 
 // Name returns the name of the element. It is zero for a comment, a processing instruction and a text.
@@ -151,21 +131,6 @@ func (e Extension) Unmarshal(v any) error {
 	return nil
 }
 
-// Element returns the element as a tree, which is the caller's to change; nil where e is no element.
-func (e Extension) Element() *etree.Element {
-	if e.name.Local == "" {
-		return nil
-	}
-	doc := etree.NewDocument()
-	doc.ReadSettings.PreserveCData = true
-	if err := doc.ReadFromString(e.XML()); err != nil {
-		return nil
-	}
-	root := doc.Root()
-	doc.RemoveChild(root)
-	return root
-}
-
 // Text returns the character data of the element and all elements in it.
 func (e Extension) Text() string {
 	if e.name.Local == "" {
@@ -179,22 +144,6 @@ func (e Extension) Text() string {
 		}
 	}
 	return string(b)
-}
-
-// Attr returns the value of an attribute of the element, and whether it has it.
-func (e Extension) Attr(name Name) (string, bool) {
-	if e.name.Local == "" {
-		return "", false
-	}
-	s := trusted(e.XML())
-	if s.Next() == markup.Start {
-		for i := range s.Attrs {
-			if a := &s.Attrs[i]; a.Local == name.Local && a.Space == name.Space {
-				return a.Value(), true
-			}
-		}
-	}
-	return "", false
 }
 
 // isStrayText reports whether e is a text between elements, rather than an element, a comment or an instruction.

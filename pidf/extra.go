@@ -1,10 +1,8 @@
 package pidf
 
 import (
-	"cmp"
 	"iter"
 	"slices"
-	"strings"
 
 	"github.com/openblustar/blustar/pidf/internal/markup"
 )
@@ -27,17 +25,15 @@ type Extra struct {
 
 // hidden is what a document said that fields do not show.
 type hidden struct {
-	missing uint64           // mandatory fields that the document lacked, one bit for each
-	leaves  []leaf           // sorted by name and nth
+	missing uint64 // mandatory fields that the document lacked, one bit for each
+	leaves  []leaf
 	declare []markup.Binding // prefixes that values of attributes mention
 }
 
 // leaf is what a field does not say of its text.
 type leaf struct {
 	name  string // of the child; "@" and the name of an attribute; empty for the text of the element
-	nth   int    // among the children of that name
 	raw   string // the text as it was
-	value string // what it was read as, where there may be several
 	attrs []Attr // of the child
 }
 
@@ -54,95 +50,33 @@ func (x *Extra) isEmpty() bool {
 	return len(x.Attrs) == 0 && len(x.Extensions) == 0 && (x.hidden == nil || len(x.hidden.leaves) == 0)
 }
 
-func (x *Extra) copy() {
-	x.Attrs, x.Extensions = slices.Clone(x.Attrs), slices.Clone(x.Extensions)
-	if x.hidden != nil {
-		x.hidden = &hidden{x.hidden.missing, slices.Clone(x.hidden.leaves), x.hidden.declare}
-		for i := range x.hidden.leaves {
-			l := &x.hidden.leaves[i]
-			l.attrs = slices.Clone(l.attrs)
-		}
-	}
-}
-
-func (x *Extra) clone() *Extra {
-	if x == nil {
-		return nil
-	}
-	y := *x
-	y.copy()
-	return &y
-}
-
 // leaf returns what is kept of a field, nil for most.
-func (x *Extra) leaf(name string, nth int) *leaf {
-	if x.hidden == nil {
-		return nil
-	}
-	if i, ok := x.hidden.search(name, nth); ok {
-		return &x.hidden.leaves[i]
+func (x *Extra) leaf(name string) *leaf {
+	if x.hidden != nil {
+		for i := range x.hidden.leaves {
+			if l := &x.hidden.leaves[i]; l.name == name {
+				return l
+			}
+		}
 	}
 	return nil
 }
 
 func (x *Extra) setLeaf(l leaf) {
-	h := x.hide()
-	i, found := h.search(l.name, l.nth)
-	if found {
-		h.leaves[i] = l
+	if old := x.leaf(l.name); old != nil {
+		*old = l
 		return
 	}
-	h.leaves = slices.Insert(h.leaves, i, l)
+	h := x.hide()
+	h.leaves = append(h.leaves, l)
 }
 
 func (x *Extra) dropLeaf(name string) {
-	if x.hidden == nil {
-		return
-	}
-	if i, ok := x.hidden.search(name, 0); ok {
-		if x.hidden.leaves = slices.Delete(x.hidden.leaves, i, i+1); len(x.hidden.leaves) == 0 && x.hidden.missing == 0 && x.hidden.declare == nil {
+	if h := x.hidden; h != nil {
+		h.leaves = slices.DeleteFunc(h.leaves, func(l leaf) bool { return l.name == name })
+		if len(h.leaves) == 0 && h.missing == 0 && h.declare == nil {
 			x.hidden = nil
 		}
-	}
-}
-
-func (h *hidden) search(name string, nth int) (int, bool) {
-	return slices.BinarySearchFunc(h.leaves, nth, func(l leaf, nth int) int {
-		return cmp.Or(strings.Compare(l.name, name), cmp.Compare(l.nth, nth))
-	})
-}
-
-// leavesOf returns what is kept of each item of a repeated field, nil where that is nothing. It belongs to the item,
-// whatever was removed before it.
-func (x *Extra) leavesOf(name string, items []string) func(i int) *leaf {
-	if x.hidden == nil {
-		return func(int) *leaf { return nil }
-	}
-	first, _ := x.hidden.search(name, 0)
-	kept := x.hidden.leaves[first:]
-	for i := range kept {
-		if kept[i].name != name {
-			kept = kept[:i]
-			break
-		}
-	}
-	moved := slices.ContainsFunc(kept, func(l leaf) bool { return l.nth >= len(items) || items[l.nth] != l.value })
-	return func(i int) *leaf {
-		if len(kept) > 0 && (moved && kept[0].value == items[i] || !moved && kept[0].nth == i) {
-			l := &kept[0]
-			kept = kept[1:]
-			return l
-		}
-		if moved {
-			for k := range min(len(kept), 16) {
-				if kept[k].value == items[i] {
-					l := &kept[k]
-					kept = kept[k+1:]
-					return l
-				}
-			}
-		}
-		return nil
 	}
 }
 

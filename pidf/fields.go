@@ -9,7 +9,7 @@ import (
 )
 
 // Element is an XML element with a Go type of its own. Its method Fields lists what the element holds, in the order of
-// its schema. Decoding, encoding, validating and copying all follow that one list. A type is an Element if
+// its schema. Decoding, encoding and validating all follow that one list. A type is an Element if
 // it has the method Fields and embeds [Extra], which keeps what the list does not name.
 type Element interface {
 	Fields(f *Fields)
@@ -37,8 +37,7 @@ const (
 //
 // A field that is an enumeration has its values, separated by bars.
 //
-// The types of fields are *string, *int, **int, *uint32, *uint64, *bool, *time.Time and **time.Duration (in seconds);
-// for children of the same name also *[]string.
+// The types of fields are *string, *int, **int, *uint32, *uint64, *bool, *time.Time and **time.Duration (in seconds).
 type Fields struct {
 	mode mode
 	d    *decoder
@@ -64,7 +63,6 @@ const (
 	writing                // write attributes, then children or the text
 	counting               // count what writing will write
 	validating             // check the rules
-	copying                // replace what is shared with the original
 	clearing               // empty what a displaced child had filled
 	judging                // say whether a text that could not be read is right all the same
 )
@@ -211,12 +209,10 @@ func (f *Fields) Text(v any, r Rule, values ...string) {
 		if _, isString := v.(*string); !isString && allows(v, f.value, r, values) {
 			f.value = ""
 		}
-	case copying:
-		copyValue(v)
 	}
 }
 
-// Leaf lists a child that is a text, and that may come once; any number of times for a *[]string.
+// Leaf lists a child that is a text, and that may come once.
 func (f *Fields) Leaf(name string, v any, r Rule, values ...string) {
 	if p, ok := v.(*string); !ok || !f.spare || *p != "" || r != 0 {
 		f.listLeaf(name, v, r, values)
@@ -251,7 +247,7 @@ func (f *Fields) Flag(name string, v *bool) {
 		}
 	case writing, counting:
 		if *v && f.next(name) {
-			f.w.leaf(f.ns, name, f.x.leaf(name, 0), "")
+			f.w.leaf(f.ns, name, f.x.leaf(name), "")
 		}
 	}
 }
@@ -300,11 +296,6 @@ func (f *Fields) notes(name string, v *[]Note) {
 				*v = slab.Append(f.d.memory, *v, n)
 			}
 		}
-	case copying:
-		*v = slices.Clone(*v)
-		for i := range *v {
-			(*v)[i].Extra = (*v)[i].Extra.clone()
-		}
 	default:
 		for i := range *v {
 			f.note(name, &(*v)[i])
@@ -328,10 +319,6 @@ func (f *Fields) Note(name string, v **Note) {
 			}
 		}
 	case *v == nil:
-	case f.mode == copying:
-		n := **v
-		n.Extra = n.Extra.clone()
-		*v = &n
 	default:
 		f.note(name, *v)
 	}
@@ -375,19 +362,4 @@ func (f *Fields) missing() bool { return f.x.hidden != nil && f.x.hidden.missing
 func (f *Fields) lack(name string) {
 	f.x.hide().missing |= f.bit()
 	f.d.warn(name + " missing")
-}
-
-func (f *Fields) copy(e Element) { f.copyFields(e.extra(), e.Fields) }
-
-func (f *Fields) copyFields(x *Extra, fields func(*Fields)) {
-	x.copy()
-	for i := range x.Extensions {
-		if v := x.Extensions[i].value; v != nil {
-			x.Extensions[i].value = x.Extensions[i].kind.clone(v, f)
-		}
-	}
-	outer := f.frame
-	f.frame = frame{x: x}
-	fields(f)
-	f.frame = outer
 }

@@ -71,7 +71,7 @@ func (b builder) tuple(i int) pidf.Tuple {
 		t.Contact = &pidf.Contact{URI: b.uri(), Priority: pick(b, "", "0", "1.0", "0.123")}
 	}
 	for range b.n(2) {
-		t.DeviceIDs = append(t.DeviceIDs, b.uri())
+		t.DeviceIDs = append(t.DeviceIDs, pidf.DeviceID{URI: b.uri()})
 	}
 	t.Class = pick(b, "", "sales")
 	if b.yes() {
@@ -119,7 +119,14 @@ func (b builder) person(p *pidf.Presence, i int) pidf.Person {
 	if b.yes() {
 		v.Mood = (*pidf.Mood)(b.activities("happy", "in_love"))
 		v.Mood.Values = append(v.Mood.Values, pidf.Choice{Name: "sad"})
-		v.PlaceIs = &pidf.PlaceIs{Audio: pick(b, "", "ok"), Video: pick(b, "", "dark"), Text: pick(b, "", "inappropriate"), Until: b.time()}
+		v.PlaceIs = &pidf.PlaceIs{Until: b.time()}
+		if b.yes() {
+			v.PlaceIs.Audio = &pidf.AudioPlace{Values: []pidf.Choice{{Name: "ok"}}}
+			v.PlaceIs.Text = &pidf.TextPlace{Values: []pidf.Choice{{Name: "inappropriate"}}}
+		}
+		if b.yes() {
+			v.PlaceIs.Video = &pidf.VideoPlace{Values: []pidf.Choice{{Name: "dark"}}}
+		}
 		v.PlaceType = &pidf.PlaceType{Values: []pidf.Choice{{Name: "other", Text: b.text()}}}
 		v.Sphere = &pidf.Sphere{Values: []pidf.Choice{{Name: "home"}}}
 		v.StatusIcon = &pidf.StatusIcon{URI: "http://example.com/a.png", ID: fmt.Sprintf("icon%d", i)}

@@ -30,8 +30,8 @@ type Tuple struct {
 	Basic     Basic
 	Contact   *Contact
 	Notes     []Note
-	Timestamp time.Time // of the last change; zero where absent
-	DeviceIDs []string  // the devices that offer this service, by their deviceID (RFC 4479 §3.3)
+	Timestamp time.Time  // of the last change; zero where absent
+	DeviceIDs []DeviceID // the devices that offer this service (RFC 4479 §3.3)
 
 	Class        string // RFC 4480 §3.3
 	Privacy      *Privacy
@@ -41,6 +41,12 @@ type Tuple struct {
 	UserInput    *UserInput
 
 	Status Extra // what <status> holds besides <basic>, such as the im:im of RFC 3863 §4.2.1
+	Extra
+}
+
+// DeviceID names a device by its deviceID.
+type DeviceID struct {
+	URI string
 	Extra
 }
 
@@ -116,9 +122,7 @@ func (t *Tuple) Fields(f *Fields) {
 	f.inline("status", &t.Status, Need, t.status)
 	f.Any()
 	f.in(idDataModel)
-	if !f.spare || len(t.DeviceIDs) > 0 {
-		f.Leaf("deviceID", &t.DeviceIDs, 0)
-	}
+	Many(f, "deviceID", &t.DeviceIDs)
 	f.in(idRPID)
 	f.class(&t.Class)
 	One(f, "privacy", &t.Privacy, 0)
@@ -174,6 +178,8 @@ func (f *Fields) misplaced(t *Tuple) {
 	d.warn("taken out of status, for the tuple's")
 	f.advance()
 }
+
+func (d *DeviceID) Fields(f *Fields) { f.Text(&d.URI, 0) }
 
 func (c *Contact) Fields(f *Fields) {
 	f.Attr("priority", &c.Priority, qvalue)

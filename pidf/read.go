@@ -235,8 +235,6 @@ func (f *Fields) attr(name string, v any, r Rule, values []string) {
 		f.writeAttr(name, v, r, values)
 	case validating:
 		f.v.attr(f, name, v, r, values)
-	case copying:
-		copyValue(v)
 	}
 }
 
@@ -279,25 +277,19 @@ func (f *Fields) readAttr(name string, v any, r Rule, values []string) {
 
 // leaf does with a child that is a text what the mode says.
 func (f *Fields) leaf(name string, v any, r Rule, values []string) {
-	if list, ok := v.(*[]string); ok {
-		f.leaves(name, list)
-		return
-	}
 	switch f.mode {
 	case readChild:
 		if f.claim(true, !isEmpty(v)) {
-			f.readLeaf(name, 0, v, r, values)
+			f.readLeaf(name, v, r, values)
 		}
 	case readEnd:
 		f.needed(name, r)
 	case writing, counting:
 		if f.writes(name, v, r) && f.next(name) {
-			f.w.value(f.ns, name, f.x.leaf(name, 0), v, r, values)
+			f.w.value(f.ns, name, f.x.leaf(name), v, r, values)
 		}
 	case validating:
 		f.v.leaf(f, name, v, r, values)
-	case copying:
-		copyValue(v)
 	case clearing:
 		if p, ok := v.(*string); ok {
 			*p = ""
@@ -318,29 +310,7 @@ func (f *Fields) plain(name, text string, r Rule, values []string) {
 	}
 }
 
-// leaves does so with a repeated child.
-func (f *Fields) leaves(name string, list *[]string) {
-	switch f.mode {
-	case readChild:
-		var s string
-		if f.claim(false, false) && f.readLeaf(name, len(*list), &s, 0, nil) {
-			*list = append(*list, s)
-		}
-	case writing:
-		leafOf := f.x.leavesOf(name, *list)
-		for i := range *list {
-			if f.next(name) {
-				f.w.value(f.ns, name, leafOf(i), &(*list)[i], 0, nil)
-			}
-		}
-	case counting:
-		f.n += len(*list)
-	case copying:
-		*list = slices.Clone(*list)
-	}
-}
-
-func (f *Fields) readLeaf(name string, nth int, v any, r Rule, values []string) bool {
+func (f *Fields) readLeaf(name string, v any, r Rule, values []string) bool {
 	d := f.d
 	m := d.mark()
 	attrs := d.takeRest()
@@ -360,15 +330,11 @@ func (f *Fields) readLeaf(name string, nth int, v any, r Rule, values []string) 
 		return false
 	}
 	if attrs != nil || !canonical {
-		l := leaf{name: name, nth: nth, raw: s, attrs: attrs}
-		if p, ok := v.(*string); ok {
-			l.value = *p
-		}
-		f.x.setLeaf(l)
-	} else if f.x.hidden != nil && nth == 0 {
+		f.x.setLeaf(leaf{name: name, raw: s, attrs: attrs})
+	} else if f.x.hidden != nil {
 		f.x.dropLeaf(name)
 	}
-	if nth == 0 && r&Raw == 0 && isEmpty(v) {
+	if r&Raw == 0 && isEmpty(v) {
 		f.loose = append(f.loose, loose{f.bit(), m, f.n, true}) // until one comes that says something
 	}
 	f.settle(name)
@@ -392,10 +358,10 @@ func (f *Fields) readFlag(name string, v *bool) {
 	}
 	var s string
 	from := f.d.From
-	if !f.readLeaf(name, 0, &s, Need|Raw, nil) {
+	if !f.readLeaf(name, &s, Need|Raw, nil) {
 		return
 	}
-	if l := f.x.leaf(name, 0); l != nil && l.attrs == nil {
+	if l := f.x.leaf(name); l != nil && l.attrs == nil {
 		f.x.dropLeaf(name)
 	}
 	switch markup.Trim(s) {

@@ -1,7 +1,6 @@
 package pidf
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -52,13 +51,22 @@ type Sphere Activities
 // PlaceIs says how well a place suits communication (RFC 4480 §3.5).
 type PlaceIs struct {
 	Notes       []Note
-	Audio       string // "noisy", "ok", "quiet" or "unknown"; empty where absent
-	Video       string // "toobright", "ok", "dark" or "unknown"
-	Text        string // "uncomfortable", "inappropriate", "ok" or "unknown"
+	Audio       *AudioPlace
+	Video       *VideoPlace
+	Text        *TextPlace
 	From, Until time.Time
 	ID          string
 	Extra
 }
+
+// AudioPlace says how well a place suits talking: "noisy", "ok", "quiet" or "unknown". It has nothing but one value.
+type AudioPlace Activities
+
+// VideoPlace says so of pictures: "toobright", "ok", "dark" or "unknown".
+type VideoPlace Activities
+
+// TextPlace says so of text: "uncomfortable", "inappropriate", "ok" or "unknown".
+type TextPlace Activities
 
 // StatusIcon is a picture of the current status (RFC 4480 §3.11).
 type StatusIcon struct {
@@ -145,10 +153,16 @@ func (p *PlaceIs) Fields(f *Fields) {
 	Bounds(f, &p.From, &p.Until)
 	f.id(&p.ID, "")
 	f.Notes("note", &p.Notes)
-	f.medium("audio", &p.Audio, audioPlaces)
-	f.medium("video", &p.Video, videoPlaces)
-	f.medium("text", &p.Text, textPlaces)
+	One(f, "audio", &p.Audio, 0)
+	One(f, "video", &p.Video, 0)
+	One(f, "text", &p.Text, 0)
 }
+
+func (a *AudioPlace) Fields(f *Fields) { f.values((*Activities)(a), audioPlaces, "unknown") }
+
+func (v *VideoPlace) Fields(f *Fields) { f.values((*Activities)(v), videoPlaces, "unknown") }
+
+func (t *TextPlace) Fields(f *Fields) { f.values((*Activities)(t), textPlaces, "unknown") }
 
 func (s *StatusIcon) Fields(f *Fields) {
 	Bounds(f, &s.From, &s.Until)
@@ -201,11 +215,6 @@ func (f *Fields) values(a *Activities, list, otherwise string) {
 		}
 	case validating:
 		f.v.choices(a, list, otherwise != "")
-	case copying:
-		a.Values = slices.Clone(a.Values)
-		for i := range a.Values {
-			a.Values[i].Extra = a.Values[i].Extra.clone()
-		}
 	}
 }
 
@@ -266,63 +275,4 @@ func (f *Fields) writeChoice(c *Choice) {
 func isChoice(local string) bool {
 	const all = "|audio|text|video|home|work|" + activities + "|" + moods + "|" + relationships + "|" + serviceClasses + "|"
 	return strings.Contains(all, "|"+local+"|")
-}
-
-// medium lists a child whose only content is one empty element.
-func (f *Fields) medium(name string, v *string, list string) {
-	if f.skip(name) {
-		return
-	}
-	switch f.mode {
-	case readChild:
-		for more := true; more; more = f.again(name) {
-			if f.claim(true, *v != "") {
-				f.readMedium(v)
-			}
-		}
-	case writing, counting:
-		if *v != "" && f.next(name) {
-			value := *v
-			if !markup.IsNCName(value) {
-				value = "unknown"
-			}
-			tag := f.w.startTag(f.ns, name)
-			f.w.b = append(f.w.b, '>')
-			f.w.plain(f.ns, value, "")
-			f.w.endTag(tag)
-		}
-	case validating:
-		if *v != "" {
-			f.v.oneOf(name, *v, list)
-		} else {
-			f.v.unread(f, name)
-		}
-	}
-}
-
-// readMedium gives up at anything but one empty element.
-func (f *Fields) readMedium(v *string) {
-	d := f.d
-	m := d.mark()
-	var x Extra
-	good := len(d.Attrs) == 0 && d.child(&x, 0)
-	if good {
-		ok, _ := f.belongs()
-		name := d.Name.Local
-		if good = ok && len(d.Attrs) == 0; good {
-			s, ok := d.text()
-			good = ok && markup.Trim(s) == "" && !d.child(&x, 0)
-			for i := range x.Extensions {
-				good = good && !isStrayText(&x.Extensions[i])
-			}
-			if good {
-				d.inside = append(d.inside, x.Extensions...)
-				*v = name
-				f.done = taken
-				return
-			}
-		}
-	}
-	d.back(m, "more than one empty element")
-	f.giveUp()
 }

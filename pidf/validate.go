@@ -111,7 +111,7 @@ func (v *validator) value(step string, value any, r Rule, values []string) {
 // attr checks an attribute. One that the field could not hold is among the unknown ones, and may be right all the same.
 func (v *validator) attr(f *Fields, name string, value any, r Rule, values []string) {
 	step := "@" + name
-	l := f.x.leaf(step, 0)
+	l := f.x.leaf(step)
 	text, kept := f.x.Attr(Name{Local: name})
 	if !kept && l != nil {
 		text = l.raw
@@ -151,7 +151,7 @@ func (v *validator) leaf(f *Fields, name string, value any, r Rule, values []str
 			return
 		}
 	}
-	l := f.x.leaf(name, 0)
+	l := f.x.leaf(name)
 	if l != nil {
 		v.attrs(name+"/", l.attrs)
 	}
@@ -198,7 +198,7 @@ func (v *validator) id(f *Fields, id string, need bool) {
 		v.name(id)
 	}
 	switch {
-	case id == "" && (need || f.x.leaf("@id", 0) != nil):
+	case id == "" && (need || f.x.leaf("@id") != nil):
 		v.report("@id", "missing")
 	case id != "" && (!need || v.dialect == StandardDialect):
 		v.xmlID(id)
@@ -228,16 +228,6 @@ func (v *validator) note(step string, n *Note) {
 	}
 }
 
-// unread reports a child that its field could not take.
-func (v *validator) unread(f *Fields, name string) {
-	for i := range f.x.Extensions {
-		if e := &f.x.Extensions[i]; e.unread && e.name.Local == name {
-			v.report(name, "unreadable value")
-			return
-		}
-	}
-}
-
 // unreadable reports a child whose text its field could not take, unless the schema would. It reports whether there is one.
 func (v *validator) unreadable(f *Fields, name string, e Element) bool {
 	for i := range f.x.Extensions {
@@ -261,7 +251,12 @@ func (v *validator) unreadable(f *Fields, name string, e Element) bool {
 
 // choices checks values that are elements.
 func (v *validator) choices(a *Activities, list string, need bool) {
-	if need && len(a.Values) == 0 && !holdsElements(a.Extensions) {
+	switch {
+	case list == audioPlaces || list == videoPlaces || list == textPlaces:
+		if len(a.Values) != 1 || holdsElements(a.Extensions) {
+			v.report("", "not one value")
+		}
+	case need && len(a.Values) == 0 && !holdsElements(a.Extensions):
 		v.report("", "without a value")
 	}
 	for i := range a.Values {

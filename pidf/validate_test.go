@@ -44,7 +44,7 @@ func TestValidate(t *testing.T) {
 		"activity":         {person(pidf.Person{Activities: &pidf.Activities{Values: []pidf.Choice{{Name: "napping"}}}}), "presence/person[p]/activities/napping: unknown value"},
 		"activity content": {person(pidf.Person{Activities: &pidf.Activities{Values: []pidf.Choice{{Name: "busy", Text: "very"}}}}), "presence/person[p]/activities/busy: has content"},
 		"unknown and more": {person(pidf.Person{Mood: &pidf.Mood{Values: []pidf.Choice{{Name: "unknown"}, {Name: "sad"}}}}), "presence/person[p]/mood/unknown: not alone"},
-		"place-is":         {person(pidf.Person{PlaceIs: &pidf.PlaceIs{Audio: "loud"}}), `presence/person[p]/place-is/audio: "loud" is not one of noisy, ok, quiet, unknown`},
+		"place-is":         {person(pidf.Person{PlaceIs: &pidf.PlaceIs{Audio: &pidf.AudioPlace{Values: []pidf.Choice{{Name: "loud"}}}}}), `presence/person[p]/place-is/audio/loud: unknown value`},
 		"user-input":       {person(pidf.Person{UserInput: &pidf.UserInput{State: "typing", IdleThreshold: -1}}), `presence/person[p]/user-input/@idle-threshold: -1 is not positive; presence/person[p]/user-input: "typing" is not one of active, idle`},
 		"sphere":           {person(pidf.Person{Sphere: &pidf.Sphere{Values: []pidf.Choice{{Name: "golf"}}}}), "presence/person[p]/sphere/golf: unknown value"},
 		"many":             {&pidf.Presence{Tuples: make([]pidf.Tuple, 6)}, "presence/@entity: missing; presence/tuple/@id: missing; presence/tuple/@id: missing; presence/tuple/@id: missing; presence/tuple/@id: missing; and 2 more"},

@@ -207,20 +207,6 @@ func reads[T comparable](raw string, v T) bool {
 	return ok && got == v
 }
 
-// copyValue makes v share nothing with the original.
-func copyValue(v any) {
-	switch v := v.(type) {
-	case **int:
-		if *v != nil {
-			*v = new(**v)
-		}
-	case **time.Duration:
-		if *v != nil {
-			*v = new(**v)
-		}
-	}
-}
-
 // priority normalizes a value of contact/priority, which is from 0 to 1 and has at most three decimals (RFC 3863
 // §4.1.5). Asterisk writes 0.800000, and with some locales 0,800000.
 func (d *decoder) priority(s string) string {
