@@ -2,7 +2,6 @@ package console
 
 import (
 	"bytes"
-	"container/list"
 	"encoding/binary"
 	"encoding/json"
 	"net/http"
@@ -35,13 +34,15 @@ type Stream struct {
 	mu        sync.Mutex
 	listeners map[chan []byte]struct{}
 	closed    bool
-	users     map[string]*list.Element // of a *history, by entity
-	newest    list.List                // of *history: who changed last is first
+	users     map[string]*history // by entity
+	clock     []*history          // the same ones: who has not changed since the hand passed goes first
+	hand      int
 }
 
 // history is the last changes of one user.
 type history struct {
 	entity  string
+	again   bool // it has changed since the hand passed
 	changes int
 	log     []byte // of them, the oldest first; flat, since there may be many
 }
@@ -81,53 +82,56 @@ func (s *Stream) Changed(c presence.Change) {
 
 // remember adds a change to the history of a user. The lock is held.
 func (s *Stream) remember(entity string, m moment) {
+	h := s.users[entity]
+	if h != nil {
+		h.again = true
+		h.add(m)
+		return
+	}
+	h = &history{entity: strings.Clone(entity)} // it may be a part of a request
+	h.add(m)
 	if s.users == nil {
-		s.users = make(map[string]*list.Element)
+		s.users = make(map[string]*history)
 	}
-	at := s.users[entity]
-	switch {
-	case at != nil:
-		s.newest.MoveToFront(at)
-	default:
-		if len(s.users) >= maxRemembered {
-			oldest := s.newest.Back()
-			delete(s.users, oldest.Value.(*history).entity)
-			s.newest.Remove(oldest)
-		}
-		entity = strings.Clone(entity) // it may be a part of a request
-		at = s.newest.PushFront(&history{entity: entity})
-		s.users[entity] = at
+	s.users[h.entity] = h
+	if len(s.clock) < maxRemembered {
+		s.clock = append(s.clock, h)
+		return
 	}
-	at.Value.(*history).add(m)
+	for s.clock[s.hand].again {
+		s.clock[s.hand].again = false
+		s.hand = (s.hand + 1) % maxRemembered
+	}
+	delete(s.users, s.clock[s.hand].entity)
+	s.clock[s.hand] = h
+	s.hand = (s.hand + 1) % maxRemembered
 }
 
 // add adds a change, which takes the place of the oldest where there are maxTimeline.
 func (h *history) add(m moment) {
 	if h.changes == maxTimeline {
-		_, rest := readMoment(h.log)
+		_, _, _, rest := firstMoment(h.log)
 		h.log = append(h.log[:0], rest...)
 		h.changes--
 	}
-	for _, text := range []string{string(m.Status), m.Note} {
+	for _, text := range [...]string{string(m.Status), m.Note} {
 		h.log = append(binary.AppendUvarint(h.log, uint64(len(text))), text...)
 	}
 	h.log = binary.AppendVarint(h.log, time.Time(m.Timestamp).Unix())
 	h.changes++
 }
 
-// readMoment reads the first change of a log, and returns those behind it.
-func readMoment(log []byte) (m moment, rest []byte) {
-	text := func() string {
+// firstMoment returns the parts of the first change of a log, and those behind it.
+func firstMoment(log []byte) (status, note []byte, at int64, rest []byte) {
+	text := func() []byte {
 		n, size := binary.Uvarint(log)
-		end := size + int(n)
-		s := string(log[size:end])
-		log = log[end:]
+		s := log[size : size+int(n)]
+		log = log[size+int(n):]
 		return s
 	}
-	m.Status, m.Note = consolidation.Status(text()), text()
+	status, note = text(), text()
 	at, size := binary.Varint(log)
-	m.Timestamp = stamp(time.Unix(at, 0))
-	return m, log[size:]
+	return status, note, at, log[size:]
 }
 
 // timeline returns the last changes of a user, the newest first.
@@ -135,11 +139,11 @@ func (s *Stream) timeline(entity string) []moment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changes := []moment{}
-	if at := s.users[entity]; at != nil {
-		for log := at.Value.(*history).log; len(log) > 0; {
-			var m moment
-			m, log = readMoment(log)
-			changes = append(changes, m)
+	if h := s.users[entity]; h != nil {
+		for log := h.log; len(log) > 0; {
+			status, note, at, rest := firstMoment(log)
+			changes = append(changes, moment{consolidation.Status(status), string(note), stamp(time.Unix(at, 0))})
+			log = rest
 		}
 	}
 	slices.Reverse(changes)

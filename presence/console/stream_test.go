@@ -54,10 +54,15 @@ func TestTimeline(t *testing.T) {
 	require.Equal(t, fmt.Sprint(10*maxTimeline-1), s.timeline("sip:0")[0].Note)
 	require.Len(t, s.timeline("sip:1"), 1)
 	s.Changed(presence.Change{Entity: "sip:new"})
-	require.Empty(t, s.timeline("sip:1"), "it changed the longest ago")
+	require.Empty(t, s.timeline("sip:1"), "it has not changed again")
 	require.Len(t, s.timeline("sip:0"), maxTimeline)
 	require.Len(t, s.users, maxRemembered)
-	require.Equal(t, maxRemembered, s.newest.Len())
+	require.Len(t, s.clock, maxRemembered)
+	for i := range 3 * maxRemembered { // nobody is new for ever
+		s.Changed(presence.Change{Entity: fmt.Sprint("sip:later", i)})
+	}
+	require.Empty(t, s.timeline("sip:0"))
+	require.Len(t, s.users, maxRemembered)
 }
 
 func TestPrefers(t *testing.T) {
