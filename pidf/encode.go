@@ -36,7 +36,7 @@ type writer struct {
 	entity   string // of the document
 	timeless bool   // leave timestamps out, for comparisons
 	alone    bool   // there is no root to declare prefixes at
-	ids      identifiers
+	ids      markup.IDs
 
 	home   string           // the default namespace
 	homeID nsID             // its number
@@ -79,7 +79,7 @@ func (w *writer) done() []byte {
 	if cap(w.scratch) > maxScratch {
 		w.scratch = nil
 	}
-	*w = writer{ids: identifiers{used: w.ids.used[:0]}, scratch: w.scratch, bound: w.bound[:0], chosen: w.chosen[:0], f: Fields{uris: w.f.uris[:0]}}
+	*w = writer{ids: w.ids.Empty(), scratch: w.scratch, bound: w.bound[:0], chosen: w.chosen[:0], f: Fields{uris: w.f.uris[:0]}}
 	writers.Put(w)
 	return b
 }
@@ -114,6 +114,9 @@ func (r Rule) otherwise(values []string) string {
 	}
 	return values[0][strings.LastIndexByte(values[0], '|')+1:]
 }
+
+// span is where something stands in what is written.
+type span struct{ from, to int }
 
 func (w *writer) raw(s string) { w.b = append(w.b, s...) }
 

@@ -99,9 +99,9 @@ type Person struct {
 func (w *writer) presence(p *Presence) {
 	w.entity = p.Entity
 	w.document(&presenceType, p)
-	if w.ids.reserved != nil {
+	if w.ids.Reserved() {
 		w.b, w.bound, w.chosen, w.used = w.b[:w.start], nil, w.chosen[:0], [idCount]bool{}
-		w.ids = identifiers{reserved: w.ids.reserved}
+		w.ids.Restart()
 		w.document(&presenceType, p)
 	}
 }

@@ -85,7 +85,7 @@ func (v *validator) report(step, rule string) {
 // oneOf checks a value of a list.
 func (v *validator) oneOf(step, value, list string) {
 	switch {
-	case isOneOf(value, list):
+	case xsd.IsOneOf(value, list):
 	case value == "":
 		v.report(step, "missing")
 	default:
@@ -99,7 +99,7 @@ func (v *validator) value(step string, value any, r Rule, values []string) {
 	switch {
 	case isString && len(values) > 0 && (*s != "" || r&Need != 0):
 		v.oneOf(step, *s, values[0])
-	case isString && r&qvalue != 0 && *s != "" && !isPriority(*s):
+	case isString && r&qvalue != 0 && *s != "" && !xsd.IsPriority(*s):
 		v.report(step, strconv.Quote(*s)+" is not from 0 to 1 with at most three decimals")
 	case r&positive != 0:
 		if n, ok := value.(*int); ok && *n < 0 {
@@ -171,7 +171,7 @@ func allows(v any, text string, r Rule, values []string) bool {
 	case *bool:
 		return text == "true" || text == "false" || text == "0" || text == "1"
 	case *string:
-		return len(values) == 0 && r&qvalue == 0 || len(values) > 0 && isOneOf(text, values[0])
+		return len(values) == 0 && r&qvalue == 0 || len(values) > 0 && xsd.IsOneOf(text, values[0])
 	case *uint32:
 		return xsd.IsInteger(text, 0) && len(strings.TrimLeft(text, "+0")) < 10
 	}
@@ -262,7 +262,7 @@ func (v *validator) choices(a *Activities, list string, need bool) {
 	for i := range a.Values {
 		c := &a.Values[i]
 		switch {
-		case !markup.IsNCName(c.Name) || !isOneOf(c.Name, list):
+		case !markup.IsNCName(c.Name) || !xsd.IsOneOf(c.Name, list):
 			v.report(c.Name, "unknown value")
 		case c.Text != "" && c.Name != "other":
 			v.report(c.Name, "has content")

@@ -2,6 +2,7 @@ package pidf
 
 import (
 	"math"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -42,44 +43,33 @@ func (d *decoder) parse(v any, s, name string, r Rule, values []string) (canonic
 		if err == nil {
 			*v = n
 		}
-		return isCanonical(s) && n != 0, err == nil
+		return xsd.IsCanonicalInteger(s) && n != 0, err == nil
 	case **int:
 		n, err := strconv.Atoi(markup.Trim(s))
 		if err == nil {
 			*v = &n
 		}
-		return isCanonical(s), err == nil
+		return xsd.IsCanonicalInteger(s), err == nil
 	case *uint32:
-		n, err := strconv.ParseUint(trimPlus(s), 10, 32)
+		n, err := strconv.ParseUint(xsd.TrimInteger(s), 10, 32)
 		if err == nil {
 			*v = uint32(n)
 		}
-		return isCanonical(s) && n != 0, err == nil
+		return xsd.IsCanonicalInteger(s) && n != 0, err == nil
 	case *uint64:
-		n, err := strconv.ParseUint(trimPlus(s), 10, 64)
+		n, err := strconv.ParseUint(xsd.TrimInteger(s), 10, 64)
 		if err == nil {
 			*v = n
 		}
-		return isCanonical(s) && n != 0, err == nil
+		return xsd.IsCanonicalInteger(s) && n != 0, err == nil
 	case **time.Duration:
-		n, err := strconv.ParseUint(trimPlus(s), 10, 33) // longer than what SIP's Expires can say
+		n, err := strconv.ParseUint(xsd.TrimInteger(s), 10, 33) // longer than what SIP's Expires can say
 		if err == nil {
 			*v = new(time.Duration(n) * time.Second)
 		}
-		return isCanonical(s), err == nil
+		return xsd.IsCanonicalInteger(s), err == nil
 	}
 	return false, false
-}
-
-func trimPlus(s string) string { return strings.TrimPrefix(markup.Trim(s), "+") }
-
-// isCanonical reports whether a number that could be read is written as strconv writes it.
-func isCanonical(s string) bool {
-	s = markup.Trim(s)
-	if rest, minus := strings.CutPrefix(s, "-"); minus {
-		return rest != "" && rest[0] != '0'
-	}
-	return s == "0" || s != "" && s[0] != '0' && s[0] != '+'
 }
 
 // whyNot says what a text is not that v could not take.
@@ -112,7 +102,7 @@ func (d *decoder) str(s, name string, r Rule, values []string) string {
 	case len(values) == 0:
 		return markup.Collapse(s)
 	}
-	t := folded(markup.Collapse(s), values[0])
+	t := xsd.Folded(markup.Collapse(s), values[0])
 	if t != s {
 		if name == "" {
 			_, name, _ = markup.QualifiedName(strings.TrimPrefix(d.Doc[d.From:], "<"))
@@ -183,35 +173,18 @@ func says(raw string, v any) bool {
 	case *time.Time:
 		t, _, _, ok := xsd.ParseTime(markup.Trim(raw))
 		return ok && t.Equal(*v)
-	case *bool:
-		return reads(raw, *v)
-	case *int:
-		return reads(raw, *v)
-	case **int:
-		return *v != nil && reads(raw, **v)
-	case *uint32:
-		return reads(raw, *v)
-	case *uint64:
-		return reads(raw, *v)
-	case **time.Duration:
-		return *v != nil && reads(raw, uint64(max(0, **v)/time.Second))
 	}
-	return false
-}
-
-// reads reports whether a text is read as v.
-func reads[T comparable](raw string, v T) bool {
 	var d decoder
-	var got T
-	_, ok := d.parse(&got, raw, "", 0, nil)
-	return ok && got == v
+	got := reflect.New(reflect.TypeOf(v).Elem())
+	_, ok := d.parse(got.Interface(), raw, "", 0, nil)
+	return ok && reflect.DeepEqual(got.Interface(), v)
 }
 
 // priority normalizes a value of contact/priority, which is from 0 to 1 and has at most three decimals (RFC 3863
 // §4.1.5). Asterisk writes 0.800000, and with some locales 0,800000.
 func (d *decoder) priority(s string) string {
 	q := markup.Trim(s)
-	if q == "" || isPriority(q) {
+	if q == "" || xsd.IsPriority(q) {
 		return q
 	}
 	v, err := strconv.ParseFloat(strings.Replace(q, ",", ".", 1), 64)
@@ -221,12 +194,4 @@ func (d *decoder) priority(s string) string {
 	t := strconv.FormatFloat(math.Round(min(v, 1)*1000)/1000, 'f', -1, 64)
 	d.warn("priority " + s + " read as " + t)
 	return t
-}
-
-// isPriority reports whether s is a qvalue of RFC 3863.
-func isPriority(s string) bool {
-	if s == "" || len(s) > 5 || s[0] != '0' && s[0] != '1' || len(s) > 1 && s[1] != '.' {
-		return false
-	}
-	return len(s) <= 2 || strings.Trim(s[2:], "0") == "" || s[0] == '0' && strings.Trim(s[2:], "0123456789") == ""
 }

@@ -1,7 +1,5 @@
 package pidf
 
-import "strings"
-
 // The values of enumerations, separated by bars.
 const (
 	basics     = "open|closed"
@@ -24,26 +22,3 @@ const (
 	privacies      = "audio|text|video|unknown"
 	spheres        = "home|work|unknown"
 )
-
-// isOneOf reports whether s is a value of a list.
-func isOneOf(s, list string) bool {
-	for value := range strings.SplitSeq(list, "|") {
-		if value == s {
-			return true
-		}
-	}
-	return false
-}
-
-// folded returns the value of a list that s is but for its capitals, otherwise s itself.
-func folded(s, list string) string {
-	if strings.ToLower(s) == s {
-		return s
-	}
-	for value := range strings.SplitSeq(list, "|") {
-		if strings.EqualFold(value, s) {
-			return value
-		}
-	}
-	return s
-}

@@ -39,6 +39,34 @@ func Copy(d *xml.Decoder, start xml.StartElement, limits Limits) ([]byte, error)
 	return c.b, nil
 }
 
+// Encode writes the root element of a document that s has not begun to read.
+func Encode(e *xml.Encoder, s *Scanner) error {
+	for s.Next() != Start && s.Err == nil {
+	}
+	start := xml.StartElement{Name: xml.Name{Local: s.Name.Written()}}
+	for _, b := range s.Bindings {
+		name := "xmlns"
+		if b.Prefix != "" {
+			name += ":" + b.Prefix
+		}
+		start.Attr = append(start.Attr, xml.Attr{Name: xml.Name{Local: name}, Value: b.Space})
+	}
+	for i := range s.Attrs {
+		a := &s.Attrs[i]
+		start.Attr = append(start.Attr, xml.Attr{Name: xml.Name{Local: a.Written()}, Value: a.Value()})
+	}
+	var inner struct {
+		XML string `xml:",innerxml"`
+	}
+	if from := s.Pos; !s.SelfClosed { // between the tags of the root
+		for len(s.Open) > 0 && s.Err == nil {
+			s.Next()
+		}
+		inner.XML = s.Doc[from:s.From]
+	}
+	return e.EncodeElement(&inner, start)
+}
+
 // copier writes the tokens of encoding/xml, which knows namespaces and forgets prefixes.
 type copier struct {
 	b    []byte

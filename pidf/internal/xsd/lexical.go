@@ -31,3 +31,47 @@ func IsLanguage(s string) bool {
 	}
 	return true
 }
+
+// TrimInteger returns an integer without white space around it and without its plus sign, which strconv does not take for
+// one without a sign.
+func TrimInteger(s string) string { return strings.TrimPrefix(markup.Trim(s), "+") }
+
+// IsCanonicalInteger reports whether an integer is written as strconv writes it.
+func IsCanonicalInteger(s string) bool {
+	s = markup.Trim(s)
+	if rest, minus := strings.CutPrefix(s, "-"); minus {
+		return rest != "" && rest[0] != '0'
+	}
+	return s == "0" || s != "" && s[0] != '0' && s[0] != '+'
+}
+
+// IsPriority reports whether s is a qvalue (RFC 3863 §4.4): from 0 to 1 with at most three decimals.
+func IsPriority(s string) bool {
+	if s == "" || len(s) > 5 || s[0] != '0' && s[0] != '1' || len(s) > 1 && s[1] != '.' {
+		return false
+	}
+	return len(s) <= 2 || strings.Trim(s[2:], "0") == "" || s[0] == '0' && strings.Trim(s[2:], "0123456789") == ""
+}
+
+// IsOneOf reports whether s is a value of an enumeration, whose values are separated by bars.
+func IsOneOf(s, list string) bool {
+	for value := range strings.SplitSeq(list, "|") {
+		if value == s {
+			return true
+		}
+	}
+	return false
+}
+
+// Folded returns the value of an enumeration that s is but for its capitals, otherwise s itself.
+func Folded(s, list string) string {
+	if strings.ToLower(s) == s {
+		return s
+	}
+	for value := range strings.SplitSeq(list, "|") {
+		if strings.EqualFold(value, s) {
+			return value
+		}
+	}
+	return s
+}
