@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"encoding/json"
 	"net/netip"
 	"testing"
 	"time"
@@ -94,4 +95,45 @@ func stable[V any, R flatRecord[V]](t *testing.T, data []byte) {
 	v, err = read[V, R](first)
 	require.NoError(t, err)
 	require.Equal(t, first, written[V, R](v))
+}
+
+// Shift returns a record as a process whose clock is ahead by that much would have written it:
+// to one that reads it the clock was turned back.
+func Shift(t *testing.T, r Record, by time.Duration) Write {
+	later := func(at *time.Time) {
+		if !at.IsZero() {
+			*at = at.Add(by)
+		}
+	}
+	w := Write{Kind: r.Kind, Key: r.Key, Value: r.Value, Expires: r.Expires}
+	later(&w.Expires)
+	switch r.Kind {
+	case kindPublication:
+		w.Value = shifted(t, r, func(v *publicationRecord) { later(&v.Received); later(&v.Expires); later(&v.Timestamp) })
+	case kindClient:
+		w.Value = shifted(t, r, func(v *clientRecord) {
+			later(&v.since)
+			later(&v.published)
+			w.Key = serialKey(uint64(v.since.UnixNano())) + r.Key[8:]
+		})
+	case kindDialog:
+		w.Value = shifted(t, r, func(v *dialogRecord) { later(&v.Expires) })
+	case kindTurn:
+		w.Value = shifted(t, r, func(v *turnRecord) { later(&v.Expires) })
+	case kindLine:
+		var v sourceRecord[LineState]
+		require.NoError(t, json.Unmarshal(r.Value, &v))
+		later(&v.Received)
+		later(&v.Changed)
+		later(&v.Expires)
+		w.Value = value(v)
+	}
+	return w
+}
+
+func shifted[V any, R flatRecord[V]](t *testing.T, r Record, f func(*V)) []byte {
+	v, err := read[V, R](r.Value)
+	require.NoError(t, err)
+	f(&v)
+	return written[V, R](v)
 }

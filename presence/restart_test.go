@@ -815,6 +815,78 @@ func TestRestartLongest(t *testing.T) {
 	})
 }
 
+// clockJumps has the clock jump between two processes, by moving what is stored the other way.
+func (d *durable) clockJumps(by time.Duration) {
+	d.Helper()
+	next := &faulty{}
+	var all []presence.Write
+	require.NoError(d, d.store.Load(d.Context(), func(r presence.Record) error {
+		all = append(all, presence.Shift(d.T, r, -by))
+		return nil
+	}))
+	_, err := next.MemoryStore.Apply(d.Context(), all)
+	require.NoError(d, err)
+	d.store = next
+}
+
+// BSX-11: the clock may jump between two processes. Where it goes back, everything goes on as
+// if no time had passed, and lasts no longer than what is granted; where it goes ahead, by
+// less than what is left, nobody notices either, and beyond that everything has expired.
+func TestRestartClock(t *testing.T) {
+	for _, jump := range []time.Duration{-10 * 365 * 24 * time.Hour, -time.Hour, -10 * time.Second, 10 * time.Second, 10 * 365 * 24 * time.Hour} {
+		t.Run(jump.String(), func(t *testing.T) {
+			eachRestart(t, func(t *testing.T, end func(*durable)) {
+				d := newDurable(t, func(c *presence.Config) { c.Store = nil })
+				d.configure = func(c *presence.Config) { c.Store = d.store }
+				d.start()
+				tom := d.client("tom", "192.0.2.8")
+				own, _ := tom.subscribe("sip:tom@example.com")
+				tag := etag(tom.status("", "busy", "1"))
+				watcher, _ := d.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+				require.NoError(t, d.server.Feed().SetLine(t.Context(), "2719", presence.LineState{State: aa.LineBusy, Lifetime: 2 * time.Minute}))
+				settle()
+				sent := watcher.of(d.net.take())
+				last := sent[len(sent)-1]
+				end(d)
+				d.clockJumps(jump)
+				d.start()
+				time.Sleep(presence.ResumeSpread)
+				_, line := d.server.Feed().Line("2719")
+				if jump > time.Hour {
+					require.Equal(t, 481, watcher.refresh().Status)
+					require.Equal(t, 481, own.refresh().Status)
+					require.False(t, line)
+					require.Empty(t, d.server.Clients())
+					require.Empty(t, d.server.Publications())
+					return
+				}
+				require.Empty(t, watcher.of(d.net.take()))
+				require.True(t, line)
+				require.Equal(t, 200, watcher.refresh().Status)
+				require.Equal(t, 200, own.refresh().Status)
+				res := tom.status(tag, "away", "2")
+				require.Equal(t, 200, res.Status)
+				n := watcher.one()
+				require.Equal(t, "2", n.note(t))
+				require.Greater(t, n.CSeq, last.CSeq)
+
+				end(d) // nobody refreshes anything now
+				d.clockJumps(jump)
+				d.start()
+				time.Sleep(2*time.Minute + time.Second)
+				_, line = d.server.Feed().Line("2719")
+				require.False(t, line)
+				require.NotEmpty(t, d.server.Subscriptions())
+				time.Sleep(3 * time.Minute)
+				require.Empty(t, d.server.Subscriptions())
+				time.Sleep(time.Hour)
+				require.Empty(t, d.server.Clients())
+				require.Empty(t, d.server.Publications())
+			})
+		})
+	}
+}
+
 // The directory may be down when the server comes back: watchers see what they saw.
 func TestRestartDirectoryDown(t *testing.T) {
 	eachRestart(t, func(t *testing.T, end func(*durable)) {

@@ -125,7 +125,8 @@ func (t *Table[V]) Set(key string, v V) error {
 }
 
 // Restore sets a value as it was in a former run, unless there is one by now or it
-// has faded meanwhile. Nobody is told.
+// has faded meanwhile. It holds for no longer than Config.Lifetime from now: the clock may
+// have been turned back. Nobody is told.
 func (t *Table[V]) Restore(key string, v Value[V]) error {
 	left := time.Until(v.Expires) // far below zero where it does not fade
 	if !v.Expires.IsZero() && left <= 0 {
@@ -139,6 +140,9 @@ func (t *Table[V]) Restore(key string, v Value[V]) error {
 	}
 	src.mu.Lock()
 	defer src.mu.Unlock()
+	if longest := t.cfg.Lifetime(v.Value); longest > 0 && left > longest {
+		left = longest
+	}
 	if _, known := src.Read(); !known {
 		src.set(v, true, max(0, left))
 	}
