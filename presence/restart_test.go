@@ -815,6 +815,34 @@ func TestRestartLongest(t *testing.T) {
 	})
 }
 
+// BSX-11: who watches since before the restart was found out then: the directory is asked about
+// those who are watched alone.
+func TestRestartAsksLittle(t *testing.T) {
+	eachRestart(t, func(t *testing.T, end func(*durable)) {
+		dir, err := directory.NewMemory(users)
+		require.NoError(t, err)
+		var mu sync.Mutex
+		asked := make(map[string]int)
+		d := newDurable(t, func(c *presence.Config) {
+			c.Directory = directory.Func(func(ctx context.Context, a directory.Address) (directory.Entry, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				asked[a.String()]++
+				return dir.Lookup(ctx, a)
+			})
+		})
+		d.client("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		d.client("bob", "192.0.2.8").list("sip:tom@example.com")
+		require.NotZero(t, asked["sip:ann@example.com"])
+		end(d)
+		clear(asked)
+		d.start()
+		time.Sleep(presence.ResumeSpread)
+		require.Len(t, d.server.Subscriptions(), 2)
+		require.Equal(t, map[string]int{"sip:tom@example.com": 1}, asked)
+	})
+}
+
 // clockJumps has the clock jump between two processes, by moving what is stored the other way.
 func (d *durable) clockJumps(by time.Duration) {
 	d.Helper()
