@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/pidf/internal/markup"
+	"github.com/openblustar/blustar/pidf/internal/prefixes"
 )
 
 const xmlDeclaration = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
@@ -35,32 +36,20 @@ type writer struct {
 	dialect  Dialect
 	entity   string // of the document
 	timeless bool   // leave timestamps out, for comparisons
-	alone    bool   // there is no root to declare prefixes at
 	ids      markup.IDs
-
-	home   string           // the default namespace
-	homeID nsID             // its number
-	start  int              // where the document starts
-	root   int              // where the declarations of the root element go
-	used   [idCount]bool    // the namespaces with a prefix of this package that were written
-	bound  []markup.Binding // what else the root element declares
-	chosen []chosen         // for the namespaces from idCount on
-	room   int              // how many it may
-	local  []markup.Binding // what the elements that are open declare themselves
+	prefixes prefixes.Table
+	start    int // where the document starts
 
 	f       Fields
 	scratch []byte // for what is not appended to anything
 }
 
-// chosen is the tag of a namespace whose prefix this package does not choose. It keeps its strings for the next document,
-// which mostly has the same.
-type chosen struct {
-	tag
-	valid bool
-}
-
 // writers spares each document the allocation of a writer.
-var writers = sync.Pool{New: func() any { return new(writer) }}
+var writers = sync.Pool{New: func() any {
+	w := new(writer)
+	w.f.w, w.prefixes.Fixed, w.prefixes.Space = w, namespaces[:], w.f.space
+	return w
+}}
 
 // maxScratch is how much a writer holds on to.
 const maxScratch = 64 << 10
@@ -68,18 +57,19 @@ const maxScratch = 64 << 10
 // newWriter returns a writer, for document and then done.
 func newWriter(dst []byte, d Dialect) *writer {
 	w := writers.Get().(*writer)
-	w.b, w.dialect, w.start, w.f.w = dst, d, len(dst), w
+	w.b, w.dialect, w.start = dst, d, len(dst)
 	return w
 }
 
 // done returns what was written, and gives the writer back.
 func (w *writer) done() []byte {
 	b := w.b
-	clear(w.bound)
 	if cap(w.scratch) > maxScratch {
 		w.scratch = nil
 	}
-	*w = writer{ids: w.ids.Empty(), scratch: w.scratch, bound: w.bound[:0], chosen: w.chosen[:0], f: Fields{uris: w.f.uris[:0]}}
+	w.b, w.entity, w.timeless, w.ids = nil, "", false, w.ids.Empty()
+	w.f = Fields{w: w, uris: w.f.uris[:0]}
+	w.prefixes.Clear()
 	writers.Put(w)
 	return b
 }
@@ -95,12 +85,12 @@ func (w *writer) document(t *Type, doc Document) {
 	w.raw("<" + name + ` xmlns="`)
 	w.raw(t.Name.Space)
 	w.raw(`"`)
-	w.root, w.home, w.homeID = len(w.b), t.Name.Space, w.f.spaceID(t.Name.Space)
-	w.room = min(maxBound, defaultAttributes-8-len(r.Attrs))
-	w.f.ns, w.f.want = w.homeID, false
-	tag := w.root - len(name) - len(` xmlns=""`) - len(w.home)
+	root := len(w.b) // where the declarations go
+	w.f.ns, w.f.want = w.f.spaceID(t.Name.Space), false
+	w.prefixes.Root(w.f.ns, defaultAttributes-8-len(r.Attrs))
+	tag := root - len(name) - len(` xmlns=""`) - len(t.Name.Space)
 	w.f.element(span{tag, tag + len(name)}, &r.Extra, doc, nil)
-	w.declare()
+	w.b = w.prefixes.Declare(w.b, root)
 	for i := range r.epilog {
 		w.raw("\n")
 		w.raw(r.epilog[i].xml)
@@ -124,9 +114,7 @@ func (w *writer) raw(s string) { w.b = append(w.b, s...) }
 func (w *writer) startTag(ns nsID, name string) span {
 	b := append(w.b, '<')
 	from := len(b)
-	if head := w.tag(ns).head; head != "" {
-		b = append(b, head...)
-	}
+	b = append(b, w.prefixes.Head(ns)...)
 	w.b = append(b, name...)
 	return span{from, len(w.b)}
 }
@@ -163,7 +151,7 @@ func (f *Fields) write(name string, e Element) {
 // element writes what follows the name of a start tag, of e or else of what fields lists. It writes an empty element where
 // nothing does.
 func (f *Fields) element(name span, x *Extra, e Element, fields func(*Fields)) {
-	w, own, local := f.w, f.ns, len(f.w.local)
+	w, own, local := f.w, f.ns, f.w.prefixes.Local()
 	x0, left, own0, allow, i, n := f.x, f.left, f.own, f.allow, f.i, f.n
 	f.x, f.own, f.i, f.n = x, own, 0, 0
 	f.spare = false
@@ -195,9 +183,7 @@ func (f *Fields) element(name span, x *Extra, e Element, fields func(*Fields)) {
 	if left != nil || f.left != nil {
 		f.left = left
 	}
-	if local < len(w.local) {
-		w.local = w.local[:local]
-	}
+	w.prefixes.Leave(local)
 	if !open {
 		w.endTag(name)
 	}
@@ -353,9 +339,9 @@ func (w *writer) value(ns nsID, name string, l *leaf, v any, r Rule, values []st
 func (w *writer) open(ns nsID, name string, l *leaf) span {
 	tag := w.startTag(ns, name)
 	if l != nil && l.attrs != nil {
-		local := len(w.local)
+		local := w.prefixes.Local()
 		w.attrs(&Extra{Attrs: l.attrs})
-		w.local = w.local[:local]
+		w.prefixes.Leave(local)
 	}
 	return tag
 }
@@ -390,9 +376,9 @@ func (w *writer) note(ns nsID, name string, n *Note) {
 		w.attr("xml:lang", n.Lang)
 	}
 	if n.Extra != nil {
-		local := len(w.local)
+		local := w.prefixes.Local()
 		w.attrs(n.Extra)
-		w.local = w.local[:local]
+		w.prefixes.Leave(local)
 	}
 	w.content(tag, n.Text)
 }
@@ -409,7 +395,7 @@ func (w *writer) extension(e *Extension) {
 	declared := true
 	if e.declare != nil {
 		for _, b := range *e.declare {
-			declared = w.binds(b.Prefix, b.Space) && declared
+			declared = w.prefixes.Binds(b.Prefix, b.Space) && declared
 		}
 	}
 	if declared {
@@ -418,7 +404,7 @@ func (w *writer) extension(e *Extension) {
 	}
 	var local []markup.Binding
 	for _, b := range *e.declare {
-		if !w.binds(b.Prefix, b.Space) {
+		if !w.prefixes.Binds(b.Prefix, b.Space) {
 			local = append(local, b)
 		}
 	}
@@ -430,24 +416,30 @@ func (w *writer) typed(e *Extension) {
 	f, t := &w.f, e.kind
 	ns := f.ns
 	f.ns = f.spaceID(t.Name.Space)
-	switch {
-	case f.ns < idCount && !w.alone, f.ns >= idCount && (w.chose(f.ns) || w.choose(f.ns, t.Prefix) || w.choose(f.ns, e.xml) || w.tag(f.ns).prefix != "" ||
-		w.invent(t.Name.Space) && w.choose(f.ns, w.bound[len(w.bound)-1].Prefix)):
+	if w.prefixes.Take(f.ns, t.Prefix, e.xml) {
 		f.write(t.Name.Local, e.value)
-	default: // no prefix is to be had from the root
+	} else { // no prefix is to be had from the root
 		alone := newWriter(nil, w.dialect)
-		alone.alone, alone.timeless, alone.bound = true, w.timeless, []markup.Binding{{Prefix: "ns0", Space: t.Name.Space}}
-		alone.f.ns = alone.f.spaceID(t.Name.Space)
-		alone.f.write(t.Name.Local, e.value)
-		declare := alone.bound
-		for id, used := range alone.used {
-			if used && tags[id].prefix != "" {
-				declare = append(declare, markup.Binding{Prefix: tags[id].prefix, Space: spaces[id]})
-			}
-		}
-		w.b = appendDeclared(w.b, string(alone.done()), declare)
+		alone.timeless = w.timeless
+		alone.standalone(e)
+		w.b = append(w.b, alone.done()...)
 	}
 	f.ns = ns
+}
+
+// standalone writes an extension that is a Go value, with all declarations that it needs.
+func (w *writer) standalone(e *Extension) {
+	t := e.kind
+	w.prefixes.Alone(t.Name.Space)
+	w.f.ns = w.f.spaceID(t.Name.Space)
+	w.f.write(t.Name.Local, e.value)
+	w.b = appendDeclared(nil, string(w.b), w.prefixes.Declared())
+}
+
+// declare declares a prefix in the start tag that is being written.
+func (w *writer) declare(prefix, space string) {
+	w.b = markup.AppendBinding(w.b, prefix, space)
+	w.prefixes.Here(prefix, space)
 }
 
 // attrs writes unknown attributes, the last thing of a start tag. Those in a namespace have the prefix that they came
@@ -456,8 +448,8 @@ func (w *writer) attrs(x *Extra) {
 	tag := bytes.LastIndexByte(w.b, '<') // none is in a value: there it is escaped
 	if x.hidden != nil {
 		for _, b := range x.hidden.declare {
-			if !w.binds(b.Prefix, b.Space) && !w.writesWith(b.Prefix) {
-				w.declareHere(b.Prefix, b.Space)
+			if !w.prefixes.Binds(b.Prefix, b.Space) && !w.prefixes.WritesWith(b.Prefix) {
+				w.declare(b.Prefix, b.Space)
 			}
 		}
 	}
@@ -472,7 +464,15 @@ func (w *writer) attrs(x *Extra) {
 		case a.Name.Space == markup.NSXML:
 			name = "xml:" + name
 		default:
-			name = w.attrPrefix(a) + ":" + name
+			id, misspelt := classify(a.Name.Space)
+			if id == idOther || misspelt {
+				id = 0
+			}
+			prefix, here := w.prefixes.Attr(id, a.Name.Space, a.prefix)
+			if here {
+				w.declare(prefix, a.Name.Space)
+			}
+			name = prefix + ":" + name
 		}
 		if !markup.HasAttr(w.b[tag:], name) {
 			w.attr(name, a.Value)

@@ -100,9 +100,9 @@ func (e Extension) Name() Name { return e.name }
 func (e Extension) XML() string {
 	if e.value != nil {
 		w := newWriter(nil, BluStarDialect)
-		w.alone = true
-		w.typed(&e)
-		return string(w.done())
+		defer w.done()
+		w.standalone(&e)
+		return string(w.b)
 	}
 	if e.declare == nil {
 		return e.xml

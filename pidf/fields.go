@@ -117,7 +117,7 @@ type loose struct {
 // it they are in that of the element.
 func (f *Fields) In(space, prefix string) {
 	if f.ns = f.spaceID(space); f.mode == writing {
-		f.w.ensure(f.ns, prefix)
+		f.w.prefixes.Ensure(f.ns, prefix)
 	}
 }
 
@@ -143,7 +143,7 @@ func (f *Fields) space(id nsID) string {
 	if id >= idCount {
 		return f.uris[id-idCount]
 	}
-	return spaces[id]
+	return namespaces[id].Space
 }
 
 // Any says where the schema has its place for extensions: from here to [Fields.AnyEnd]. Without it, that is behind all

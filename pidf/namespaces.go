@@ -1,6 +1,9 @@
 package pidf
 
-import "github.com/openblustar/blustar/pidf/internal/markup"
+import (
+	"github.com/openblustar/blustar/pidf/internal/markup"
+	"github.com/openblustar/blustar/pidf/internal/prefixes"
+)
 
 // Namespaces of presence documents, and of the extensions that callers look up most often.
 const (
@@ -40,18 +43,11 @@ const (
 	idCount
 )
 
-// tag is the prefix that is written for a namespace; head ends in a colon.
-type tag struct{ prefix, head string }
-
-// spaces are the namespaces that have an id, and tags what this package writes for them.
-var (
-	spaces = [idCount]string{idXML: markup.NSXML, idPIDF: NSPIDF, idDataModel: NSDataModel, idRPID: NSRPID,
-		idPartial: nsPartial}
-	tags       = [idCount]tag{idDataModel: {"dm", "dm:"}, idRPID: {"rpid", "rpid:"}}
-	unprefixed tag
-
-	declarations = [idCount]string{idDataModel: ` xmlns:dm="` + NSDataModel + `"`, idRPID: ` xmlns:rpid="` + NSRPID + `"`}
-)
+// namespaces are those that have an id, with the prefixes that this package writes.
+var namespaces = [idCount]prefixes.Fixed{
+	idXML: {Space: markup.NSXML}, idPIDF: {Space: NSPIDF}, idPartial: {Space: nsPartial},
+	idDataModel: {Space: NSDataModel, Head: "dm:", Declaration: ` xmlns:dm="` + NSDataModel + `"`}, idRPID: {Space: NSRPID, Head: "rpid:", Declaration: ` xmlns:rpid="` + NSRPID + `"`},
+}
 
 // classify returns the identity of a namespace, and whether uri is another spelling of it.
 func classify(uri string) (id nsID, misspelt bool) {

@@ -100,7 +100,8 @@ func (w *writer) presence(p *Presence) {
 	w.entity = p.Entity
 	w.document(&presenceType, p)
 	if w.ids.Reserved() {
-		w.b, w.bound, w.chosen, w.used = w.b[:w.start], nil, w.chosen[:0], [idCount]bool{}
+		w.b = w.b[:w.start]
+		w.prefixes.Clear()
 		w.ids.Restart()
 		w.document(&presenceType, p)
 	}
