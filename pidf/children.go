@@ -66,12 +66,9 @@ func Many[T any, P interface {
 			if !f.claim(false, false) {
 				continue
 			}
-			if *v == nil && name == "tuple" && f.d.memory == nil {
-				*v = make([]T, 0, 4) // what BluStar documents have
-			}
 			n := len(*v)
 			if f.d.memory == nil && n == cap(*v) {
-				*v = slices.Grow(*v, f.d.siblings(n))
+				*v = slices.Grow(*v, f.d.siblings())
 			}
 			*v = slab.Append(f.d.memory, *v, *new(T))
 			child := P(&(*v)[n])

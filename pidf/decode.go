@@ -204,10 +204,10 @@ func (d *decoder) text() (string, bool) {
 	}
 }
 
-// siblings returns for how many elements like the current one to make room, with n before it. Those of the root may be
-// many: they are counted in a part of the rest of the document, which stands for all of it.
-func (d *decoder) siblings(n int) int {
-	if n == 0 || len(d.Open) != 2 {
+// siblings returns for how many elements like the current one to make room. Those of the root may be many: they are
+// counted in a part of the rest of the document, which stands for all of it.
+func (d *decoder) siblings() int {
+	if len(d.Open) != 2 {
 		return 1
 	}
 	rest := d.Doc[d.From:]

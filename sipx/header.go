@@ -18,7 +18,7 @@ type Field struct {
 type Header []Field
 
 // sameName compares names of fields.
-func sameName(a, b string) bool { return len(a) == len(b) && strings.EqualFold(a, b) }
+func sameName(a, b string) bool { return len(a) == len(b) && (a == b || strings.EqualFold(a, b)) }
 
 // Get returns the first value of name, or "".
 func (h Header) Get(name string) string {
