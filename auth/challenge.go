@@ -89,19 +89,19 @@ func (g *Guard) keysOf(client recordKey) iter.Seq[string] {
 	}
 }
 
-// decryptWith reads credentials by one of the client's keys.
-func (g *Guard) decryptWith(client recordKey, sealed []byte) (Credentials, error) {
-	for key := range g.keysOf(client) {
+// decryptWith reads credentials by one of the keys, and returns which.
+func (g *Guard) decryptWith(keys iter.Seq[string], sealed []byte) (Credentials, string, error) {
+	for key := range keys {
 		c, err := decrypt(g.cfg.Cipher, key, sealed)
 		switch {
 		case errors.Is(err, ErrWrongKey):
 		case err == nil, errors.Is(err, ErrMalformed):
-			return c, err
+			return c, key, err
 		default:
-			return Credentials{}, ErrMalformed // the text of a host's cipher may hold anything
+			return Credentials{}, "", ErrMalformed // the text of a host's cipher may hold anything
 		}
 	}
-	return Credentials{}, ErrWrongKey
+	return Credentials{}, "", ErrWrongKey
 }
 
 // keyring is a client's keys, the newest first.

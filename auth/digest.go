@@ -82,7 +82,7 @@ func (g *Guard) checkDigest(ctx context.Context, r *Request) outcome {
 		return outcome{verdict: Challenge, reason: err}
 	}
 	o := outcome{account: name.Account(), via: ViaDigest, verdict: Challenge}
-	expires, ok := g.checkNonce(r, d.Nonce)
+	n, ok := g.findNonce(ctx, r, d.Nonce)
 	if !ok {
 		o.reason = ErrStale
 		return o
@@ -116,7 +116,7 @@ func (g *Guard) checkDigest(ctx context.Context, r *Request) outcome {
 	case err != nil:
 		g.throttle.failed(a)
 		o.reason = err
-	case !g.useNonce(d.Nonce, expires, account.Identity.Account, d.Count):
+	case !g.useNonce(ctx, r, n, account.Identity.Account, d.Count):
 		o.reason = ErrStale
 	default:
 		g.throttle.succeeded(a, account.Identity)

@@ -31,13 +31,22 @@
 // there, and who knows another's From and Contact can neither replace its key nor use its
 // session from elsewhere ([Config.AnySource] changes that).
 //
+// At several nodes ([Guard.Join]) each sends keys and nonces of its own. A node that gets the answer
+// to another's asks the others: for the keys that a client may answer there, or the node that a
+// nonce names whether it is good, and has it note the count. So nothing is written for a challenge,
+// and each is good for as long as at the node that sent it. That of a node that has died is gone,
+// and its client gets another: a Digest client is told that it is stale, and answers by itself.
+// The guard asks about some 600 answers in a second that no key of its own fits, and about a
+// quarter of them from one source. The rest get a key of this node.
+//
 // # Sessions
 //
 // Credentials that the [Verifier] accepts open a session for the client and the account. Until
 // its lifetime ends, requests without credentials are accepted. So are requests with the very
 // credentials that opened it, also after their key has gone. Others are decrypted and verified
 // as usual. A success replaces the session, anything else leaves it alone. Credentials are
-// never stored: a session has a keyed digest of the encrypted text, in memory.
+// never stored: a session has a keyed digest of the encrypted text, in memory, and at several nodes
+// the key, so that others can read the credentials when they come there.
 //
 // A session belongs to the kind of flow that opened it: a datagram, a connection, or
 // TLS. One of TLS is good on its own connection alone. A success of another account

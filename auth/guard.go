@@ -35,6 +35,8 @@ type Guard struct {
 	derived    atomic.Uint64 // challenges that were not kept
 	sessions   *table[session]
 	throttle   *throttle
+	nodes      Nodes   // nil where there is one
+	asks       *places // of other nodes
 	nonces     *table[nonceUses]
 	counters   counters
 	lines      *logqueue.Queue // before Config.Logger
@@ -66,6 +68,7 @@ func New(cfg Config) (*Guard, error) {
 		nonces:      newTable[nonceUses](cfg.MaxRecords),
 		users:       newChecks("user", cfg.Verifier, cfg, cfg.MaxPending/4),
 		controllers: newChecks("amcc", cfg.AMCC, cfg, cfg.MaxPending),
+		asks:        newPlaces(maxAsks, maxAsks/4),
 		digests:     newPlaces(cfg.MaxPending, cfg.MaxPending/4),
 		refusals:    logqueue.Repeats{Logger: cfg.Logger, Message: "authentication refused again"},
 	}
@@ -154,12 +157,18 @@ func (g *Guard) checkRauth(ctx context.Context, r *Request) outcome {
 	if id, ok := g.checkProof(client, proof, r); ok {
 		return outcome{verdict: Accept, identity: id, via: ViaProof}
 	}
-	c, err := g.decryptWith(g.clientKey("challenge", r), sealed)
+	c, key, err := g.decryptWith(g.keysOf(g.clientKey("challenge", r)), sealed)
+	if g.nodes != nil && errors.Is(err, ErrWrongKey) {
+		c, key, err = g.decryptWith(g.keysElsewhere(ctx, r), sealed)
+	}
 	if err != nil {
 		return outcome{verdict: Challenge, reason: err}
 	}
 	defer c.Wipe()
-	return g.checkCredentials(ctx, r, client, c, proof)
+	if g.nodes == nil {
+		key = ""
+	}
+	return g.checkCredentials(ctx, r, client, c, session{proof: proof, key: key})
 }
 
 // checkBasic takes credentials in the clear (BSP-4.3-7).
@@ -179,7 +188,7 @@ func (g *Guard) checkBasic(ctx context.Context, r *Request, params string) outco
 		unproven.Source = netip.Addr{}
 		r = &unproven
 	}
-	return g.checkCredentials(ctx, r, client, c, proof)
+	return g.checkCredentials(ctx, r, client, c, session{proof: proof})
 }
 
 // checkProof accepts what the client's session was opened with, and binds the session
@@ -195,15 +204,16 @@ func (g *Guard) checkProof(client recordKey, proof [sha256.Size]byte, r *Request
 	return s.identity, true
 }
 
-// checkCredentials asks the verifier, and opens a session where it agrees.
-func (g *Guard) checkCredentials(ctx context.Context, r *Request, client recordKey, c Credentials, proof [sha256.Size]byte) outcome {
+// checkCredentials asks the verifier, and opens the session where it agrees.
+func (g *Guard) checkCredentials(ctx context.Context, r *Request, client recordKey, c Credentials, s session) outcome {
 	c.AMCC = r.AMCC
 	o := outcome{account: c.Name.Account(), via: ViaCredentials}
 	o.identity, o.reason = g.verify(ctx, r, c)
 	switch {
 	case o.reason == nil:
 		o.verdict = Accept
-		g.openSession(client, session{o.identity, proof, r.boundTo()})
+		s.identity, s.connection = o.identity, r.boundTo()
+		g.openSession(client, s)
 	case errors.Is(o.reason, ErrBadCredentials):
 		o.verdict = Challenge
 	case errors.Is(o.reason, ErrThrottled):

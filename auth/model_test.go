@@ -45,7 +45,7 @@ import (
 //   - of several nodes: those of others do not count while they are under way, or what has failed
 //     there; a place in the store is not given back; an attempt has one under one key alone; who
 //     is beaten to a write takes it as done; an older record replaces a newer one; a success
-//     forgets nothing at others
+//     forgets nothing at others; no node is asked for its keys, or not for those of sessions
 func TestModel(t *testing.T) {
 	seeds := 60
 	if n, err := strconv.Atoi(os.Getenv("BLUSTAR_MODEL_SEEDS")); err == nil {
@@ -79,6 +79,7 @@ type modelKey struct {
 
 type modelSessionOf struct {
 	account, proof string
+	key            string // of the answer that opened it here
 	expires        time.Time
 	conn           uint64
 	tls            bool
@@ -149,6 +150,9 @@ func (m *model) restart(i int) {
 		c.KeepSession = func(r auth.SessionRecord) { m.keep(n, r) }
 	})
 	if m.store != nil {
+		if old := m.nodes[i]; old != nil {
+			m.store.leave(old.fixture)
+		}
 		m.store.join(n.fixture)
 	} else {
 		clear(m.tries)
@@ -160,7 +164,7 @@ func (m *model) restart(i int) {
 	}
 	if old := m.nodes[i]; old != nil {
 		for k, s := range old.sessions {
-			if s.proof = ""; !s.tls {
+			if s.proof, s.key = "", ""; !s.tls {
 				n.sessions[k] = s
 			}
 		}
@@ -305,7 +309,11 @@ func (m *model) run(steps int) {
 			if n, _ := auth.ParseName(name); (m.rng.IntN(3) == 0 || m.locks) && modelPasswords[account(n)] != "" && m.rng.IntN(3) > 0 {
 				password = modelPasswords[account(n)]
 			}
-			m.answer(n, r, k, name, password)
+			at := n
+			if m.rng.IntN(2) == 0 {
+				at = pick(m, m.nodes...)
+			}
+			m.answer(at, n, r, k, name, password)
 		}
 	}
 }
@@ -379,7 +387,9 @@ func (m *model) good(n *modelNode, r auth.Request, k modelKey) bool {
 	return i >= len(keys)-4 && replaced.Sub(k.issued) < lifetime && time.Since(replaced) < 32*time.Second
 }
 
-func (m *model) answer(n *modelNode, r auth.Request, k modelKey, name, password string) {
+// answer answers the key that one node sent, at one of them. Where it is the key of a session,
+// it is good at the others for as long as that is there.
+func (m *model) answer(n, from *modelNode, r auth.Request, k modelKey, name, password string) {
 	answer := n.answer(r, k.decision, name, password)
 	if s := n.sessions[sessionOf(r)]; s.proof == answer.Rauth {
 		m.again(n, answer) // by chance: the cipher gives the same text again
@@ -389,7 +399,12 @@ func (m *model) answer(n *modelNode, r auth.Request, k modelKey, name, password 
 	require.NoError(m.t, err)
 	want, wait := auth.ErrWrongKey, time.Duration(0)
 	m.retry = 0
-	if m.good(n, r, k) {
+	good := m.good(from, r, k)
+	for _, other := range m.nodes {
+		s := other.sessions[sessionOf(r)]
+		good = good || other != n && s.key == k.decision.Header[0].Value && time.Now().Before(s.expires)
+	}
+	if good {
 		wait, want = m.try(n, r, typed, password)
 	}
 	start := time.Now()
@@ -408,13 +423,13 @@ func (m *model) answer(n *modelNode, r auth.Request, k modelKey, name, password 
 	case d.Verdict == auth.Challenge:
 		m.issued(n, r, d)
 	case d.Verdict == auth.Accept:
-		m.opened(n, r, account(typed), answer.Rauth)
+		m.opened(n, r, account(typed), answer.Rauth, k.decision.Header[0].Value)
 		m.answers = append(m.answers, answer)
 	}
 }
 
 // opened enters a session.
-func (m *model) opened(at *modelNode, r auth.Request, account, proof string) {
+func (m *model) opened(at *modelNode, r auth.Request, account, proof, with string) {
 	key := sessionOf(r)
 	s, ok := at.sessions[key]
 	ended := ok && time.Now().Before(s.expires) && s.account != account
@@ -424,11 +439,11 @@ func (m *model) opened(at *modelNode, r auth.Request, account, proof string) {
 		case ended:
 			delete(n.sessions, key)
 		case n == at:
-			n.sessions[key] = modelSessionOf{account, proof, time.Now().Add(modelSession), r.Connection, r.Secure}
+			n.sessions[key] = modelSessionOf{account, proof, with, time.Now().Add(modelSession), r.Connection, r.Secure}
 		case ok && time.Now().Before(s.expires):
-			n.sessions[key] = modelSessionOf{account, s.proof, time.Now().Add(modelSession), 0, false}
+			n.sessions[key] = modelSessionOf{account, s.proof, s.key, time.Now().Add(modelSession), 0, false}
 		default:
-			n.sessions[key] = modelSessionOf{account, "", time.Now().Add(modelSession), 0, false}
+			n.sessions[key] = modelSessionOf{account, "", "", time.Now().Add(modelSession), 0, false}
 		}
 	}
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,6 +31,8 @@ type countStore struct {
 	log      []auth.Count
 	revision uint64
 	nodes    int
+	guards   map[string]*fixture
+	asked    int
 	takes    time.Duration // a write, and until others are told
 	away     bool
 	dead     string        // a node that cannot write any more
@@ -38,7 +43,7 @@ type countStore struct {
 var errAway = errors.New("the store is away")
 
 func newCountStore(t testing.TB) *countStore {
-	s := &countStore{t: t, counts: make(map[string]auth.Count), changed: make(chan struct{})}
+	s := &countStore{t: t, guards: make(map[string]*fixture), counts: make(map[string]auth.Count), changed: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	t.Cleanup(func() {
 		s.cancel()
@@ -51,6 +56,13 @@ func (s *countStore) lag(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.takes = d
+}
+
+// leave has a guard be none of the nodes any more.
+func (s *countStore) leave(g *fixture) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.guards, func(_ string, f *fixture) bool { return f == g })
 }
 
 // held returns how many records there are.
@@ -69,7 +81,9 @@ func (s *countStore) held() (n int) {
 func (s *countStore) join(g *fixture) {
 	s.mu.Lock()
 	s.nodes++
-	run := g.Join(&countNode{s, fmt.Sprint("node ", s.nodes)})
+	name := fmt.Sprint("node", s.nodes)
+	s.guards[name] = g
+	run := g.Join(&countNode{s, name})
 	s.mu.Unlock()
 	s.work.Go(func() { run(s.ctx) })
 	s.mu.Lock()
@@ -114,6 +128,28 @@ type countNode struct {
 }
 
 func (n *countNode) Node() string { return n.name }
+
+func (n *countNode) Others() (names []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for name := range n.guards {
+		if name != n.name {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (n *countNode) Ask(_ context.Context, node string, question []byte) ([]byte, error) {
+	n.mu.Lock()
+	n.asked++
+	other := n.guards[node]
+	n.mu.Unlock()
+	if other == nil {
+		return nil, errAway
+	}
+	return other.Answer(question), nil
+}
 
 func (n *countNode) Write(ctx context.Context, counts []auth.Count) ([]uint64, error) {
 	n.mu.Lock()
@@ -319,7 +355,7 @@ func TestNodesStoreFails(t *testing.T) {
 		}
 		synctest.Wait()
 		s.mu.Lock()
-		s.dead = "node 1"
+		s.dead = "node1"
 		s.mu.Unlock()
 		close(hangs)
 		last.Wait()
@@ -328,5 +364,104 @@ func TestNodesStoreFails(t *testing.T) {
 		require.Equal(t, auth.Unavailable, b.try(b.from("192.0.2.10"), `DE\bill`, "other").Verdict, "it waits for them in vain")
 		time.Sleep(15 * time.Minute)
 		require.Equal(t, auth.Accept, b.try(b.from("192.0.2.10"), `DE\bill`, "other").Verdict)
+	})
+}
+
+// BSP-2.10-3, BSX-12: the answer to a challenge of one node is good at another, for as long as at
+// the one that sent it, and so are the credentials of a session for as long as it lasts.
+func TestNodesTakeAnswers(t *testing.T) {
+	for name, cipher := range ciphers {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, nodes := newNodes(t, 3, func(c *auth.Config) { c.Cipher = cipher })
+				a, b, c := nodes[0], nodes[1], nodes[2]
+				r, other := a.request("tom"), a.request("bill")
+				first := a.Check(r)
+				d := a.Check(r)
+				time.Sleep(32 * time.Second)
+				require.ErrorIs(t, b.Check(b.answer(r, first, `DE\tom`, "secret")).Reason, auth.ErrWrongKey, "replaced")
+				require.ErrorIs(t, b.Check(b.answer(other, d, `DE\tom`, "secret")).Reason, auth.ErrWrongKey, "another client's")
+				require.ErrorIs(t, b.Check(b.answer(r, d, `DE\tom`, "wrong")).Reason, auth.ErrBadPassword)
+				answer := b.answer(r, d, `DE\tom`, "secret")
+				require.Equal(t, auth.Accept, b.Check(answer).Verdict)
+				calls := a.verifier.calls.Load()
+				time.Sleep(time.Hour)
+				for range 3 { // whichever node is asked, the directory is asked once
+					require.Equal(t, auth.Accept, c.Check(answer).Verdict)
+					require.Equal(t, auth.Accept, b.Check(answer).Verdict)
+				}
+				require.Equal(t, calls+1, a.verifier.calls.Load())
+				s.leave(b)
+				s.leave(c)
+				require.ErrorIs(t, a.Check(answer).Reason, auth.ErrWrongKey, "nobody is left who knows")
+			})
+		})
+	}
+}
+
+// BSX-12, RFC 7616 §3.4: a nonce of one node is good at another, from the source that it was sent
+// to, and each count once at all of them together. That of a node that has died is stale, which
+// a client answers by itself.
+func TestNodesTakeDigest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		local := localAccounts(t)
+		s, nodes := newNodes(t, 3, func(c *auth.Config) { c.Verifier, c.Digest = local, local })
+		a, b, c := nodes[0], nodes[1], nodes[2]
+		r := a.request("tom")
+		r.Digest, r.UserAgent = true, "baresip"
+		challenge := challenges(t, a.Check(r))[0]
+		answer := respond(t, r, challenge, `DE\tom`, "secret", 1)
+		require.Equal(t, auth.Accept, b.Check(answer).Verdict)
+		for _, f := range nodes {
+			require.ErrorIs(t, f.Check(answer).Reason, auth.ErrStale, "once")
+		}
+		require.Equal(t, auth.Accept, c.Check(respond(t, r, challenge, `DE\tom`, "secret", 2)).Verdict)
+		require.Equal(t, auth.Accept, a.Check(respond(t, r, challenge, `DE\tom`, "secret", 3)).Verdict)
+		require.ErrorIs(t, b.Check(respond(t, r, challenge, `DE\tom`, "wrong", 4)).Reason, auth.ErrBadPassword)
+		elsewhere := respond(t, r, challenge, `DE\tom`, "secret", 5)
+		elsewhere.Source = netip.MustParseAddr("203.0.113.1")
+		require.ErrorIs(t, b.Check(elsewhere).Reason, auth.ErrStale)
+		last := respond(t, r, challenge, `DE\tom`, "secret", 6)
+		asked := s.asked
+		for _, node := range []string{"", "*", ">", "node9", "node1.node2", "NODE1"} {
+			made := *challenge
+			made.Nonce, _, _ = strings.Cut(made.Nonce, ".")
+			made.Nonce += "." + node
+			require.ErrorIs(t, b.Check(respond(t, r, &made, `DE\tom`, "secret", 6)).Reason, auth.ErrStale, node)
+		}
+		require.Equal(t, asked, s.asked, "nobody is asked but those who are there")
+		require.Equal(t, auth.Accept, b.Check(last).Verdict)
+		s.leave(a)
+		d := b.Check(respond(t, r, challenge, `DE\tom`, "secret", 7))
+		require.ErrorIs(t, d.Reason, auth.ErrStale)
+		stale := challenges(t, d)[0]
+		require.True(t, stale.Stale)
+		require.Equal(t, auth.Accept, b.Check(respond(t, r, stale, `DE\tom`, "secret", 1)).Verdict)
+		time.Sleep(5 * time.Minute)
+		require.ErrorIs(t, c.Check(respond(t, r, stale, `DE\tom`, "secret", 2)).Reason, auth.ErrStale)
+	})
+}
+
+// BSX-8, BSX-12: who floods a node with challenges, or with answers that are none, does not reach
+// the store, and the other nodes at a bounded rate; what guards are asked is read with care.
+func TestNodesUnderFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, nodes := newNodes(t, 3, nil)
+		strange := nodes[0].Check(nodes[0].request("bill"))
+		began := time.Now()
+		for i := range 1000 {
+			r := nodes[0].from(fmt.Sprintf("203.0.%d.%d", i/250, i%250))
+			d := nodes[0].Check(r)
+			require.ErrorIs(t, nodes[1].Check(nodes[1].answer(r, strange, `DE\tom`, "secret")).Reason, auth.ErrWrongKey)
+			require.Equal(t, auth.Accept, nodes[0].Check(nodes[0].answer(r, d, `DE\tom`, "secret")).Verdict, "here it is known")
+			if i%250 == 249 {
+				time.Sleep(100 * time.Millisecond)
+			}
+		}
+		require.GreaterOrEqual(t, s.asked, 2*64)
+		require.LessOrEqual(t, s.asked, 2*64*int(1+time.Since(began)/(100*time.Millisecond)))
+		for _, q := range []string{"", "{}", "x", `{"client":"AAAA","session":"AAAA"}`, `{"nonce":"x","source":"y"}`, `{"nonce":"","account":"a"}`, `{"count":-1}`} {
+			require.NotContains(t, string(nodes[0].Answer([]byte(q))), "true", q)
+		}
 	})
 }

@@ -1,10 +1,13 @@
 package auth
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
+	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -15,42 +18,69 @@ type nonceUses struct {
 	seen    uint64 // bit i: highest-i
 }
 
+// nonce is one that came back.
+type nonce struct {
+	text    string
+	node    string    // that made it; "" for this one
+	expires time.Time // where this one made it
+}
+
 // newNonce returns a nonce for the source of the request. It carries when it was made, and
 // a digest by which the guard knows it again. So nothing is remembered of a nonce until it
-// was used with the right password.
+// was used with the right password. One of several nodes puts its name behind it.
 func (g *Guard) newNonce(r *Request) string {
-	nonce := binary.BigEndian.AppendUint64(make([]byte, 0, 32), uint64(time.Since(g.began)))
-	nonce = append(nonce, rand.Text()[:8]...)
-	mac := g.nonceMAC(r, nonce)
-	return base64.RawURLEncoding.EncodeToString(append(nonce, mac[:16]...))
-}
-
-func (g *Guard) nonceMAC(r *Request, nonce []byte) [32]byte {
-	source := r.Source.As16()
-	if g.cfg.AnySource {
-		source = [16]byte{}
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 32), uint64(time.Since(g.began)))
+	b = append(b, rand.Text()[:8]...)
+	mac := g.nonceMAC(r.Source, b)
+	text := base64.RawURLEncoding.EncodeToString(append(b, mac[:16]...))
+	if g.nodes != nil {
+		text += "." + g.nodes.Node()
 	}
-	return g.mac("nonce", nonce, source[:])
+	return text
 }
 
-// checkNonce returns when a nonce ends, or false where it has ended or is none that was
-// made for the source of the request.
-func (g *Guard) checkNonce(r *Request, nonce string) (expires time.Time, ok bool) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(nonce)
+func (g *Guard) nonceMAC(source netip.Addr, nonce []byte) [32]byte {
+	b := source.As16()
+	if g.cfg.AnySource {
+		b = [16]byte{}
+	}
+	return g.mac("nonce", nonce, b[:])
+}
+
+// findNonce returns a nonce that was made for the source of the request and has not ended.
+func (g *Guard) findNonce(ctx context.Context, r *Request, text string) (n nonce, ok bool) {
+	n.text, n.node, _ = strings.Cut(text, ".")
+	if g.nodes == nil || n.node == g.nodes.Node() {
+		n.node = ""
+	}
+	if n.node != "" {
+		return n, g.askNonce(ctx, r, question{Nonce: n.text}, n.node)
+	}
+	n.expires, ok = g.checkNonce(r.Source, n.text)
+	return n, ok
+}
+
+// checkNonce returns when a nonce of this node ends, or false where it has ended or is none that
+// was made for the source.
+func (g *Guard) checkNonce(source netip.Addr, text string) (expires time.Time, ok bool) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(b) != 32 {
 		return expires, false
 	}
-	mac := g.nonceMAC(r, b[:16])
+	mac := g.nonceMAC(source, b[:16])
 	expires = g.began.Add(time.Duration(binary.BigEndian.Uint64(b)) + g.cfg.ChallengeLifetime)
 	return expires, hmac.Equal(b[16:], mac[:16]) && time.Now().Before(expires)
 }
 
-// useNonce enters a count, and returns false where it was there already or is too old to
-// know. What an account used is pushed out by others of its own, and is not good again:
-// a nonce that is no younger than one that was pushed out may have been used itself.
-func (g *Guard) useNonce(nonce string, expires time.Time, account string, count uint32) (fresh bool) {
-	g.nonces.update(keyOf("nonce", nonce), keyOf("account", account), expires, func(u nonceUses, found bool) (nonceUses, bool) {
-		fresh = (found || expires.After(g.nonces.evicted)) && u.add(count)
+// useNonce enters a count, at the node that made the nonce. It returns false where it was there
+// already or is too old to know. What an account used is pushed out by others of its own, and is
+// not good again: a nonce that is no younger than one that was pushed out may have been used itself.
+func (g *Guard) useNonce(ctx context.Context, r *Request, n nonce, account string, count uint32) (fresh bool) {
+	if n.node != "" {
+		return g.askNonce(ctx, r, question{Nonce: n.text, Account: account, Count: count}, n.node)
+	}
+	g.nonces.update(keyOf("nonce", n.text), keyOf("account", account), n.expires, func(u nonceUses, found bool) (nonceUses, bool) {
+		fresh = (found || n.expires.After(g.nonces.evicted)) && u.add(count)
 		return u, found || fresh
 	})
 	return fresh

@@ -15,6 +15,9 @@ type session struct {
 	// proof is a keyed digest of what it was opened with. It is in memory alone, and
 	// zero in a session that was restored.
 	proof [sha256.Size]byte
+	// key is what its credentials were encrypted with, where there are other nodes: so that these
+	// can read them when they come again.
+	key string
 	// connection is that of Request if it is secure: the session belongs to it.
 	connection uint64
 }

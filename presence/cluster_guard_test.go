@@ -134,3 +134,28 @@ func TestClusterGuesses(t *testing.T) {
 		require.Less(t, n, 50, "who is held back writes nothing")
 	})
 }
+
+// The challenge of one node is answered at another, unless the first has died; a client that
+// has its own at each node is let in by both (BSP-2.10-3, BSX-12).
+func TestClusterChallenges(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newGuardedSite(t, "a", "b", "c")
+		check := func(name string, r auth.Request) auth.Decision { return s.guards[name].Check(t.Context(), r) }
+		r := fromAddress(1)
+		answer := seal(t, r, check("a", r), "canary secret")
+		require.Equal(t, auth.Accept, check("b", answer).Verdict)
+		require.Equal(t, auth.Accept, check("c", answer).Verdict)
+		s.hub.mu.Lock()
+		for _, call := range s.hub.calls {
+			require.NotContains(t, call, answer.Rauth)
+			require.NotContains(t, call, "canary")
+		}
+		s.hub.mu.Unlock()
+		r = fromAddress(2)
+		answer = seal(t, r, check("a", r), "canary secret")
+		s.kill("a")
+		again := check("b", answer)
+		require.ErrorIs(t, again.Reason, auth.ErrWrongKey)
+		require.Equal(t, auth.Accept, check("c", seal(t, r, again, "canary secret")).Verdict)
+	})
+}

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"slices"
 
 	"github.com/openblustar/blustar/auth"
 )
@@ -12,6 +13,7 @@ import (
 type sharingGuard interface {
 	Join(auth.Nodes) (run func(context.Context))
 	Counted(auth.Count) error
+	Answer(question []byte) []byte
 }
 
 var (
@@ -21,6 +23,19 @@ var (
 
 // Node implements [auth.Nodes].
 func (c *cluster) Node() string { return c.node }
+
+// Others implements [auth.Nodes].
+func (c *cluster) Others() []string {
+	return slices.DeleteFunc(c.store.Living(), func(node string) bool { return node == c.node })
+}
+
+// guardCall is the first line of what one guard asks another.
+const guardCall = "auth"
+
+// Ask implements [auth.Nodes].
+func (c *cluster) Ask(ctx context.Context, node string, question []byte) ([]byte, error) {
+	return c.store.Call(ctx, node, append([]byte(guardCall+"\n"), question...))
+}
 
 // Write implements [auth.Nodes].
 func (c *cluster) Write(ctx context.Context, counts []auth.Count) ([]uint64, error) {

@@ -98,9 +98,12 @@ type pass struct {
 	cancel context.CancelFunc
 }
 
-// answer answers a request that another node passes on.
+// answer answers a request that another node passes on, or the question of its guard.
 func (c *cluster) answer(ctx context.Context, message []byte) (answer []byte) {
 	head, rest, _ := bytes.Cut(message, []byte{'\n'})
+	if guard, ok := c.server.cfg.Guard.(sharingGuard); ok && string(head) == guardCall {
+		return guard.Answer(rest)
+	}
 	var p passed
 	req, err := sipx.ParseRequest(rest)
 	if err == nil {

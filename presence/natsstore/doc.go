@@ -41,8 +41,8 @@
 //
 // A [presence.Guard] that is an auth.Guard counts wrong passwords for all nodes: a sign-in writes
 // its place among the attempts at its account and from its source before the directory is
-// asked, and takes it out after it. Challenges are each node's own: a client answers a challenge
-// at the node that sent it.
+// asked, and takes it out after it. A challenge of one node can be answered at another, which
+// asks the first by way of [Store.Call].
 //
 // # One node dies
 //
