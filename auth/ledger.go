@@ -369,7 +369,7 @@ func (l *ledger) wrote(w writing, revisions []uint64, err error) {
 			l.know(d.key, p.owner, p.locks, d.is, l.expires(d.is, now))
 			l.done(d)
 		}
-		if len(p.todo)+p.places == 0 {
+		if len(p.todo)+p.places == 0 && !p.check { // else its record came before this answer
 			delete(l.pages, d.key)
 		}
 	}
