@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -32,21 +33,30 @@ func written(server *presence.Server) {
 	}
 }
 
-// storedEngine is an engine with a store in a file, or without one.
-func storedEngine(b *testing.B, users int, file string) (*presence.Server, func()) {
+// benchUsers is a directory with users of these lines.
+func benchUsers(b *testing.B, users int, lines ...string) directory.Directory {
 	entries := make([]directory.Entry, users)
 	for i := range entries {
 		n := strconv.Itoa(i)
-		entries[i] = directory.Entry{ID: "u" + n, SIP: []string{"u" + n + "@example.com"}}
+		entries[i] = directory.Entry{ID: "u" + n, SIP: []string{"u" + n + "@example.com"}, Lines: lines}
 	}
 	dir, err := directory.NewMemory(entries)
 	require.NoError(b, err)
-	cfg := presence.Config{Sender: &sipxtest.NullSender{}, Directory: dir, Domains: []string{"example.com"}, MaxSubscriptions: 1 << 20}
+	return dir
+}
+
+// storedEngine is an engine with a store in a file, or without one. change may be nil.
+func storedEngine(b *testing.B, users int, file string, change func(*presence.Config)) (*presence.Server, func()) {
+	cfg := presence.Config{Sender: &sipxtest.NullSender{}, Directory: benchUsers(b, users), Domains: []string{"example.com"}, MaxSubscriptions: 1 << 20}
+	var err error
 	var store *boltstore.Store
 	if file != "" {
 		store, err = boltstore.Open(file)
 		require.NoError(b, err)
 		cfg.Store = store
+	}
+	if change != nil {
+		change(&cfg)
 	}
 	server, err := presence.New(cfg)
 	require.NoError(b, err)
@@ -71,7 +81,7 @@ func BenchmarkStore(b *testing.B) {
 			if with == "file" {
 				file = filepath.Join(b.TempDir(), "store.db")
 			}
-			return storedEngine(b, users, file)
+			return storedEngine(b, users, file, nil)
 		}
 		user := func(i int) string { return "u" + strconv.Itoa(i%users) }
 		measure := func(b *testing.B, server *presence.Server, f func(i int)) {
@@ -130,7 +140,7 @@ func BenchmarkStore(b *testing.B) {
 func BenchmarkRestore(b *testing.B) {
 	const n = 100_000
 	file := filepath.Join(b.TempDir(), "store.db")
-	server, end := storedEngine(b, n/10, file)
+	server, end := storedEngine(b, n/10, file, nil)
 	for i := range n / 10 {
 		req := benchRequest("PUBLISH", i, "u"+strconv.Itoa(i), bluStarBody("busy", ""), "Expires: 3600", "Content-Type: application/pidf+xml")
 		req.From.URI.User = "u" + strconv.Itoa(i)
@@ -146,10 +156,57 @@ func BenchmarkRestore(b *testing.B) {
 		require.NoError(b, err)
 		b.ReportMetric(time.Since(began).Seconds(), "s/open")
 		require.NoError(b, store.Close())
-		server, end = storedEngine(b, n/10, file)
+		server, end = storedEngine(b, n/10, file, nil)
 		b.ReportMetric(time.Since(began).Seconds(), "s/start")
 		require.Equal(b, n, server.Stats().Subscriptions)
 		b.ReportMetric(float64(heap()-before)/n, "B/subscription")
+		end()
+	}
+}
+
+// arrivals is a sender that counts what is sent through it.
+type arrivals struct {
+	sipxtest.NullSender
+	all         int64 // after these it is done
+	n           atomic.Int64
+	first, last time.Time
+	done        chan struct{}
+}
+
+func (a *arrivals) Send(req *sipx.Request, h sipx.ResponseHandler) {
+	switch a.n.Add(1) {
+	case 1:
+		a.first = time.Now()
+	case a.all:
+		a.last = time.Now()
+		close(a.done)
+	}
+	a.NullSender.Send(req, h)
+}
+
+// BenchmarkResume measures a start with 100,000 dialogs all of whose watchers have to be told
+// something: when the first and the last of the NOTIFYs leave.
+func BenchmarkResume(b *testing.B) {
+	const n = 100_000
+	file := filepath.Join(b.TempDir(), "store.db")
+	server, end := storedEngine(b, n/10, file, nil)
+	for i := range n {
+		server.ServeSIP(b.Context(), discard{}, benchRequest("SUBSCRIBE", i, "u"+strconv.Itoa(i/10), "", "Expires: 300"))
+	}
+	end()
+	for b.Loop() {
+		a := &arrivals{all: n, done: make(chan struct{})}
+		_, end := storedEngine(b, n/10, file, func(c *presence.Config) {
+			c.Sender, c.Directory = a, benchUsers(b, n/10, "2719") // which each document shows
+		})
+		ready := time.Now()
+		select {
+		case <-a.done:
+		case <-time.After(time.Minute):
+			b.Fatal(a.n.Load(), "NOTIFYs after a minute")
+		}
+		b.ReportMetric(a.first.Sub(ready).Seconds(), "s/first")
+		b.ReportMetric(a.last.Sub(ready).Seconds(), "s/last")
 		end()
 	}
 }
@@ -158,7 +215,7 @@ func BenchmarkRestore(b *testing.B) {
 // is after that.
 func BenchmarkGrowth(b *testing.B) {
 	for b.Loop() {
-		server, end := storedEngine(b, 1000, filepath.Join(b.TempDir(), "store.db"))
+		server, end := storedEngine(b, 1000, filepath.Join(b.TempDir(), "store.db"), nil)
 		requests := make([]*sipx.Request, 1000)
 		for i := range requests {
 			rec := &sipxtest.Recorder{}

@@ -23,7 +23,8 @@ import (
 )
 
 // ResumeSpread is how long it takes at most, after [Server.Restore], until all whose
-// document has changed meanwhile have been sent it: they are not all told at once.
+// document has changed meanwhile have been sent it, where machine and directory are quick
+// enough: they are not all told at once.
 const ResumeSpread = 10 * time.Second
 
 const resumePace = 5 * time.Millisecond // between NOTIFYs, where that is enough
@@ -340,7 +341,7 @@ func (cs *clients) leftBehind(restored []*client, signedOut map[*client]bool) []
 // resume has the directory tell who is watched, and then those told who do not know
 // what is shown now.
 func (in *inventory) resume() {
-	s := in.server
+	s, began := in.server, time.Now()
 	in.findPublishers()
 	s.pendings.mu.Lock()
 	waiting := make([]*pending, 0, len(s.pendings.m))
@@ -355,8 +356,8 @@ func (in *inventory) resume() {
 	}
 	dialogs := in.restored
 	rand.Shuffle(len(dialogs), func(i, j int) { dialogs[i], dialogs[j] = dialogs[j], dialogs[i] })
-	pace := min(resumePace, ResumeSpread/time.Duration(max(1, len(dialogs))))
-	owed := time.Duration(0)
+	spread := max(ResumeSpread-time.Since(began), ResumeSpread/2)
+	pace, next := min(resumePace, spread/time.Duration(max(1, len(dialogs)))), time.Now()
 	for _, d := range dialogs {
 		for _, w := range d.Watches() {
 			if list, ok := w.Resource().(*watchers); ok {
@@ -364,13 +365,10 @@ func (in *inventory) resume() {
 			}
 		}
 		if d.Resume() {
-			owed += pace
+			next = next.Add(pace)
 		}
-		if owed >= resumePace {
-			if backoff.Sleep(s.ctx, owed) != nil {
-				return
-			}
-			owed = 0
+		if wait := time.Until(next); wait >= resumePace && backoff.Sleep(s.ctx, wait) != nil {
+			return
 		}
 	}
 }
