@@ -2,6 +2,7 @@ package presence
 
 import (
 	"slices"
+	"sync/atomic"
 	"weak"
 
 	"github.com/openblustar/blustar/pidf"
@@ -18,17 +19,17 @@ type original struct {
 	services consolidation.Services
 	glance   glance
 	body     []byte
-	decoded  weak.Pointer[pidf.Presence]
+	decoded  atomic.Pointer[weak.Pointer[pidf.Presence]] // it may have been used lately
 }
 
-// newOriginal returns what is kept of doc, which is body decoded. It is handy for a while
-// where it is to be watched.
+// newOriginal returns what is kept of doc, which is body decoded. Somebody may want to see
+// it soon where it is watched.
 func newOriginal(doc *pidf.Presence, body []byte, watched bool) *original {
 	o := &original{services: servicesOf(doc), glance: glanceAt(doc.Tuples), body: body}
 	o.Read(doc)
 	o.Document = o.document
 	if watched {
-		o.decoded = weak.Make(doc)
+		o.holdOn(doc)
 	}
 	return o
 }
@@ -50,15 +51,21 @@ func originalOf(c *publication.Contribution) *original {
 
 // document returns the document, which nobody changes.
 func (o *original) document() *pidf.Presence {
-	if doc := o.decoded.Value(); doc != nil {
-		return doc
+	if p := o.decoded.Load(); p != nil {
+		if doc := p.Value(); doc != nil {
+			return doc
+		}
 	}
 	doc, err := aa.Decode(o.body)
 	if err != nil {
 		return &pidf.Presence{} // it could be read before
 	}
+	o.holdOn(doc)
 	return doc
 }
+
+// holdOn keeps a decoded document until the next garbage collection.
+func (o *original) holdOn(doc *pidf.Presence) { o.decoded.Store(new(weak.Make(doc))) }
 
 // glance is what one sees of tuples at once.
 type glance struct {
