@@ -114,7 +114,9 @@ func (w *writer) raw(s string) { w.b = append(w.b, s...) }
 func (w *writer) startTag(ns nsID, name string) span {
 	b := append(w.b, '<')
 	from := len(b)
-	b = append(b, w.prefixes.Head(ns)...)
+	if head := w.prefixes.Head(ns); head != "" {
+		b = append(b, head...)
+	}
 	w.b = append(b, name...)
 	return span{from, len(w.b)}
 }

@@ -9,7 +9,7 @@ import (
 // section.
 func AppendEscaped(dst []byte, s string) []byte {
 	from := len(dst)
-	dst = escape(dst, s, notInText)
+	dst = escape(dst, s, inText)
 	if n := len(dst) - from; n > 3*len(s) && n > len(s)+len("<![CDATA[]]>") && IsText(s) && !strings.Contains(s, "\r") {
 		dst = append(dst[:from], "<![CDATA["...)
 		dst = append(dst, strings.ReplaceAll(s, "]]>", "]]]]><![CDATA[>")...)
@@ -20,40 +20,48 @@ func AppendEscaped(dst []byte, s string) []byte {
 
 // AppendAttr appends s as the value of an attribute in double quotes. White space but spaces is written as
 // references, which normalization of attribute values leaves alone.
-func AppendAttr(dst []byte, s string) []byte { return escape(dst, s, notInValue) }
+func AppendAttr(dst []byte, s string) []byte { return escape(dst, s, inValue) }
 
 // AppendQuoted appends s as the value of an attribute with its quotes: single ones where s is mostly double ones.
 func AppendQuoted(dst []byte, s string) []byte {
 	from := len(dst)
 	dst = append(AppendAttr(append(dst, '"'), s), '"')
 	if len(dst)-from > 3*len(s)+2 {
-		dst = append(escape(append(dst[:from], '\''), s, notInValue&^(1<<'"')|1<<'\''), '\'')
+		dst = append(escape(append(dst[:from], '\''), s, inSingle), '\'')
 	}
 	return dst
 }
 
-// The ASCII characters up to 63 that are written as references, one bit each: in a text, and in a value. All above are
-// written as they are.
+// Where a byte is not written as it is, one bit each.
 const (
-	notInText  = 1<<' ' - 1 - 1<<'\n' - 1<<'\t' | 1<<'&' | 1<<'<' | 1<<'>'
-	notInValue = 1<<' ' - 1 | 1<<'&' | 1<<'<' | 1<<'"'
+	inText byte = 1 << iota
+	inValue
+	inSingle // a value in single quotes
+	inAny    = inText | inValue | inSingle
 )
 
+// special says where an ASCII character is not written as it is; ">" in a text only behind "]]".
+var special = [utf8.RuneSelf]byte{
+	inAny, inAny, inAny, inAny, inAny, inAny, inAny, inAny, inAny, inValue | inSingle, inValue | inSingle, inAny, inAny, inAny, inAny, inAny,
+	inAny, inAny, inAny, inAny, inAny, inAny, inAny, inAny, inAny, inAny, inAny, inAny, inAny, inAny, inAny, inAny,
+	'&': inAny, '<': inAny, '>': inText, '"': inValue, '\'': inSingle,
+}
+
 // escape appends s, with U+FFFD for what XML has no place for, so that no value can make a document ill-formed.
-func escape(dst []byte, s string, not uint64) []byte {
+func escape(dst []byte, s string, where byte) []byte {
 	done := 0
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c >= 64 {
-			if c < utf8.RuneSelf {
-				i++
-				continue
-			}
+		if c < utf8.RuneSelf && special[c]&where == 0 {
+			i++
+			continue
+		}
+		if c >= utf8.RuneSelf {
 			if r, n := utf8.DecodeRuneInString(s[i:]); isChar(r) && (r != utf8.RuneError || n > 1) {
 				i += n
 				continue
 			}
-		} else if not>>c&1 == 0 || c == '>' && !strings.HasSuffix(s[:i], "]]") {
+		} else if c == '>' && !strings.HasSuffix(s[:i], "]]") {
 			i++
 			continue
 		}

@@ -28,20 +28,14 @@ type Table struct {
 	Fixed []Fixed                // by number
 	Space func(markup.ID) string // returns the namespace of any other number
 
-	home   markup.ID // the default namespace
-	alone  bool      // there is no root to declare prefixes at
-	used   uint64    // the fixed ones that were written, one bit for each
-	bound  []markup.Binding
-	room   int              // how many more than the fixed ones may be bound
-	chosen []chosen         // for the numbers behind the fixed ones
-	local  []markup.Binding // what the elements that are open declare themselves
-	buf    []byte
-}
-
-// chosen is how a namespace is written. It keeps its string for the next document, which mostly has the same.
-type chosen struct {
-	head  string
-	valid bool
+	home  markup.ID // the default namespace
+	alone bool      // there is no root to declare prefixes at
+	known [256]bool // the namespaces whose head is known
+	heads []string  // theirs; and those of the document before, which mostly had the same
+	bound []markup.Binding
+	room  int              // how many more than the fixed ones may be bound
+	local []markup.Binding // what the elements that are open declare themselves
+	buf   []byte
 }
 
 // Root begins a document with a default namespace, and with room for that many declarations.
@@ -55,14 +49,15 @@ func (t *Table) Alone(space string) {
 // Clear makes the table ready for another document.
 func (t *Table) Clear() {
 	clear(t.bound)
-	t.home, t.alone, t.used, t.bound, t.chosen, t.local = 0, false, 0, t.bound[:0], t.chosen[:0], t.local[:0]
+	t.home, t.alone, t.bound, t.local = 0, false, t.bound[:0], t.local[:0]
+	clear(t.known[:len(t.heads)])
 }
 
 // Declare inserts the declarations of the prefixes that were used into a document.
 func (t *Table) Declare(doc []byte, at int) []byte {
 	d := t.buf[:0]
 	for id := range t.Fixed {
-		if t.used>>id&1 != 0 {
+		if t.known[id] {
 			d = append(d, t.Fixed[id].Declaration...)
 		}
 	}
@@ -83,7 +78,7 @@ func (t *Table) Declare(doc []byte, at int) []byte {
 func (t *Table) Declared() []markup.Binding {
 	declare := t.bound
 	for id := range t.Fixed {
-		if x := &t.Fixed[id]; t.used>>id&1 != 0 && x.Head != "" {
+		if x := &t.Fixed[id]; t.known[id] && x.Head != "" {
 			declare = append(declare, markup.Binding{Prefix: x.prefix(), Space: x.Space})
 		}
 	}
@@ -92,15 +87,18 @@ func (t *Table) Declared() []markup.Binding {
 
 // Head returns what stands before the names of elements in a namespace: a prefix and a colon, or nothing.
 func (t *Table) Head(n markup.ID) string {
-	i := int(n) - len(t.Fixed)
+	if t.known[n] {
+		return t.heads[n]
+	}
+	return t.find(n)
+}
+
+func (t *Table) find(n markup.ID) string {
 	switch {
-	case i < 0:
-		t.used |= 1 << n
-		return t.Fixed[n].Head
+	case int(n) < len(t.Fixed):
+		return t.set(n, t.Fixed[n].prefix())
 	case n == t.home:
-		return ""
-	case i < len(t.chosen) && t.chosen[i].valid:
-		return t.chosen[i].head
+		return t.set(n, "")
 	}
 	if prefix := t.prefixOf(t.Space(n)); prefix != "" {
 		return t.set(n, prefix)
@@ -108,19 +106,19 @@ func (t *Table) Head(n markup.ID) string {
 	return ""
 }
 
-// set makes a prefix the one of a namespace that is not fixed.
+// set makes a prefix the one of a namespace.
 func (t *Table) set(n markup.ID, prefix string) string {
-	i := int(n) - len(t.Fixed)
-	for len(t.chosen) <= i {
-		t.chosen = slices.Grow(t.chosen, 1)[:len(t.chosen)+1]
-		t.chosen[len(t.chosen)-1].valid = false
+	if len(t.heads) <= int(n) {
+		t.heads = append(t.heads, make([]string, int(n)+1-len(t.heads))...)
 	}
-	c := &t.chosen[i]
-	if strings.TrimSuffix(c.head, ":") != prefix {
-		c.head = prefix + ":"
+	if strings.TrimSuffix(t.heads[n], ":") != prefix {
+		t.heads[n] = prefix + ":"
 	}
-	c.valid = true
-	return c.head
+	if prefix == "" {
+		t.heads[n] = ""
+	}
+	t.known[n] = true
+	return t.heads[n]
 }
 
 // Ensure makes sure that elements of a namespace have a prefix, if possible a given one.
@@ -136,11 +134,11 @@ func (t *Table) Ensure(n markup.ID, prefix string) {
 
 // Take finds a prefix for an element, if possible one of two, and reports whether the root declares one that holds here.
 func (t *Table) Take(n markup.ID, first, second string) bool {
-	i := int(n) - len(t.Fixed)
-	if i < 0 || t.alone {
-		return i < 0 && !t.alone
+	fixed := int(n) < len(t.Fixed)
+	if fixed || t.alone {
+		return fixed && !t.alone
 	}
-	if i < len(t.chosen) && t.chosen[i].valid && (len(t.local) == 0 || !t.hides(strings.TrimSuffix(t.chosen[i].head, ":"))) {
+	if t.known[n] && n != t.home && (len(t.local) == 0 || !t.hides(strings.TrimSuffix(t.heads[n], ":"))) {
 		return true
 	}
 	return t.choose(n, first) || t.choose(n, second) || t.Head(n) != "" || t.invent(t.Space(n)) && t.choose(n, t.bound[len(t.bound)-1].Prefix)
@@ -176,7 +174,7 @@ func (t *Table) Binds(prefix, space string) bool {
 	for id := range t.Fixed {
 		if x := &t.Fixed[id]; len(x.Head) == len(prefix)+1 && x.prefix() == prefix {
 			if x.Space == space {
-				t.used |= 1 << id
+				t.set(markup.ID(id), prefix)
 				return true
 			}
 			return false
@@ -213,8 +211,12 @@ func (t *Table) invent(space string) bool {
 
 // WritesWith reports whether typed elements are written with a prefix, which then has no other meaning below the root.
 func (t *Table) WritesWith(prefix string) bool {
-	return slices.ContainsFunc(t.Fixed, func(x Fixed) bool { return x.Head != "" && x.prefix() == prefix }) ||
-		slices.ContainsFunc(t.chosen, func(c chosen) bool { return c.valid && strings.TrimSuffix(c.head, ":") == prefix })
+	for n, head := range t.heads {
+		if head != "" && t.known[n] && head[:len(head)-1] == prefix {
+			return true
+		}
+	}
+	return slices.ContainsFunc(t.Fixed, func(x Fixed) bool { return x.Head != "" && x.prefix() == prefix })
 }
 
 // Here notes that the start tag that is being written declares a prefix.
