@@ -67,12 +67,17 @@ func Many[T any, P interface {
 				continue
 			}
 			n := len(*v)
-			if f.d.memory == nil && n == cap(*v) {
-				*v = slices.Grow(*v, f.d.siblings())
+			switch {
+			case f.d.memory != nil:
+				*v = slab.Append(f.d.memory, *v, *new(T))
+			case n < cap(*v):
+				*v = (*v)[:n+1]
+			default:
+				*v = slices.Grow(*v, f.d.siblings())[:n+1]
 			}
-			*v = slab.Append(f.d.memory, *v, *new(T))
 			child := P(&(*v)[n])
 			if !f.read(child.extra(), child.Fields) {
+				clear((*v)[n:])
 				*v = (*v)[:n]
 			}
 		}
