@@ -391,6 +391,10 @@ func (w *writer) extension(e *Extension) {
 		w.typed(e)
 		return
 	}
+	if w.timeless && e.name.Local != "" { // it is not the field that has its name, and its order counts
+		w.raw("<xml:extension>")
+		defer w.raw("</xml:extension>")
+	}
 	if w.dialect == StandardDialect && strings.Contains(e.xml, "id") {
 		w.reserve(e)
 	}
