@@ -292,7 +292,9 @@ func (s *Server) publishOwn(pub *publishing) error {
 	}
 	var said *publication.Said
 	if pub.doc != nil {
-		said = &pub.said
+		if said = &pub.said; said.Reading == nil { // an aa:blustar does not count here
+			said.Body, said.Reading = pub.body, newOriginal(pub.doc, pub.body, pub.room == nil)
+		}
 	}
 	c, err := s.publications.Publish(publication.Request{
 		Presentity: p.id, Address: pub.address, Owner: pub.owner, Rule: publication.Separate, IfMatch: pub.ifMatch, Expires: pub.until, Said: said,
