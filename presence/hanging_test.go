@@ -2,6 +2,7 @@ package presence_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -270,6 +271,62 @@ func TestHangingWhereItMustNot(t *testing.T) {
 				list := held.of(w.net.take())
 				require.Equal(t, "at last", list[len(list)-1].note(t))
 			})
+		})
+	}
+}
+
+// BSX-7: a Config.Decorate that hangs holds up the dialogs that show its user. Shutdown
+// ends all others first, and returns when its context ends. It runs without a bubble, whose
+// clock stands while a goroutine waits for a lock.
+func TestShutdownDecorateHangs(t *testing.T) {
+	for name, stored := range map[string]bool{"without a store": false, "with a store": true} {
+		t.Run(name, func(t *testing.T) {
+			h := &hanging{free: make(chan struct{})}
+			w := newWorld(t, func(c *presence.Config) {
+				c.Decorate = func(d presence.Decoration) { h.call(d.Entry.ID == "tom") }
+				if stored {
+					c.Store = &h.MemoryStore
+				}
+			})
+			require.NoError(t, w.server.Restore(t.Context()))
+			var held, free []*sub
+			for i := range 20 { // in turns
+				watcher := w.standard("bob", fmt.Sprintf("192.0.2.%d", 20+i))
+				tom, _ := watcher.subscribe("sip:tom@example.com")
+				ann, _ := watcher.subscribe("sip:ann@example.com")
+				held, free = append(held, tom), append(free, ann)
+			}
+			require.Eventually(t, func() bool { return w.server.Stats().UnderWay == 0 }, time.Minute, time.Millisecond)
+			w.net.take()
+			h.on.Store(true)
+			published := make(chan struct{})
+			tom := w.client("tom", "192.0.2.200")
+			go func() { defer close(published); tom.status("", "busy", "at last") }()
+			require.Eventually(t, func() bool { return h.held.Load() > 0 }, time.Minute, time.Millisecond)
+
+			ctx, cancel := context.WithCancel(t.Context())
+			if stored { // which waits for half of the time, at most, and may leave the dialogs as they are
+				ctx, cancel = context.WithTimeout(t.Context(), 200*time.Millisecond)
+			}
+			defer cancel()
+			ended := make(chan error)
+			go func() { ended <- w.server.Shutdown(ctx) }()
+			if !stored {
+				var sent []*notify
+				require.Eventually(t, func() bool {
+					sent = append(sent, w.net.take()...)
+					return len(sent) >= len(free)
+				}, time.Minute, time.Millisecond)
+				for i := range free {
+					require.Empty(t, held[i].of(sent))
+					require.Len(t, free[i].of(sent), 1)
+					require.Equal(t, "terminated;reason=deactivated", free[i].of(sent)[0].state())
+				}
+				cancel()
+			}
+			require.ErrorIs(t, <-ended, ctx.Err())
+			close(h.free)
+			<-published
 		})
 	}
 }

@@ -32,9 +32,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.requests.close()
 	goOn := s.journal != nil && s.journal.ready() && s.lastFlush(ctx) == nil
 	if !goOn {
-		for _, d := range s.registry.All() { // first: what a host holds up must not keep them from being told
-			d.End(subscription.ReasonDeactivated)
-		}
+		s.registry.EndAll(subscription.ReasonDeactivated) // before anything that a host may hold up
 	}
 	err := s.requests.wait(ctx) // one under way may still open a dialog
 	e := error(nil)

@@ -100,8 +100,9 @@ type Registry struct {
 	deadlines   deadline.Queue
 	ends        ends
 	serials     atomic.Uint64
-	outstanding atomic.Int64  // NOTIFYs without an outcome
-	idle        chan struct{} // told when outstanding falls to 0
+	work        sync.WaitGroup // what each began
+	outstanding atomic.Int64   // NOTIFYs without an outcome
+	idle        chan struct{}  // told when outstanding falls to 0
 	actives     activeTexts
 	compressors compressors
 	free        sync.Pool // of notifications
@@ -299,17 +300,18 @@ func (r *Registry) FlowClosed(f sipx.Flow) {
 	}
 }
 
-// Shutdown ends all dialogs with a last NOTIFY (RFC 6665 §4.4.1), for which it
-// waits until ctx ends, and refuses new ones. Its error is that of ctx where it
-// cut the waiting short. After it no goroutine of the registry is left, unless
-// Events.Ended blocks.
+// EndAll ends all dialogs with a last NOTIFY (RFC 6665 §4.4.1), the oldest first. It does
+// not wait for answers, nor for a host that holds up a dialog.
+func (r *Registry) EndAll(why Reason) { r.each(func(d *Dialog) { d.End(why) }) }
+
+// Shutdown refuses new dialogs, and does what EndAll does. It waits for the answers to all
+// NOTIFYs until ctx ends. Its error is that of ctx where it cut the waiting short. After
+// it no goroutine of the registry is left, but for those that a host holds up.
 func (r *Registry) Shutdown(ctx context.Context, why Reason) error {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
-	for _, d := range r.All() {
-		d.End(why)
-	}
+	r.EndAll(why)
 	return r.wind(ctx)
 }
 
@@ -320,17 +322,52 @@ func (r *Registry) Suspend(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed, r.paused = true, true
 	r.mu.Unlock()
-	for _, d := range r.All() {
+	r.each(func(d *Dialog) {
 		d.mu.Lock()
 		d.held = true
 		d.mu.Unlock()
-	}
+	})
 	return r.wind(ctx)
+}
+
+// stall is how long each waits for a dialog before it goes on with the next ones.
+const stall = 10 * time.Millisecond
+
+// each calls f with all dialogs, the oldest first. A dialog whose document a host holds up
+// keeps its goroutine. Then more of them take the other dialogs: each returns, and leaves
+// those goroutines to wind.
+func (r *Registry) each(f func(*Dialog)) {
+	dialogs := r.All()
+	var next, done atomic.Int64
+	all := make(chan struct{})
+	work := func() {
+		for i := next.Add(1); i <= int64(len(dialogs)); i = next.Add(1) {
+			f(dialogs[i-1])
+			if done.Add(1) == int64(len(dialogs)) {
+				close(all)
+			}
+		}
+	}
+	tick := time.NewTicker(stall)
+	defer tick.Stop()
+	for workers := 1; next.Load() < int64(len(dialogs)); workers *= 2 {
+		for range workers {
+			r.work.Go(work)
+		}
+		for before := int64(-1); done.Load() != before; {
+			before = done.Load()
+			select {
+			case <-all:
+				return
+			case <-tick.C:
+			}
+		}
+	}
 }
 
 // wind waits for NOTIFYs under way, and stops what goes on by itself.
 func (r *Registry) wind(ctx context.Context) error {
-	var err error
+	err := await(ctx, r.work.Wait)
 	for r.outstanding.Load() > 0 && err == nil {
 		select {
 		case <-r.idle:
@@ -338,9 +375,24 @@ func (r *Registry) wind(ctx context.Context) error {
 			err = ctx.Err()
 		}
 	}
-	r.deadlines.Stop()
-	r.ends.wait(ctx)
+	_ = await(ctx, r.deadlines.Stop)
+	_ = await(ctx, r.ends.wait)
 	return err
+}
+
+// await waits until f has returned or ctx has ended.
+func await(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	go func() {
+		f()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Stats counts what a registry holds.
@@ -428,16 +480,12 @@ func (e *ends) run() {
 	}
 }
 
-func (e *ends) wait(ctx context.Context) {
+func (e *ends) wait() {
 	e.mu.Lock()
 	running := e.running
 	e.mu.Unlock()
-	if running == nil {
-		return
-	}
-	select {
-	case <-running:
-	case <-ctx.Done():
+	if running != nil {
+		<-running
 	}
 }
 
