@@ -73,7 +73,7 @@ func Many[T any, P interface {
 			case n < cap(*v):
 				*v = (*v)[:n+1]
 			default:
-				*v = slices.Grow(*v, f.d.siblings())[:n+1]
+				*v = slices.Grow(*v, f.d.siblings(n))[:n+1]
 			}
 			child := P(&(*v)[n])
 			if !f.read(child.extra(), child.Fields) {

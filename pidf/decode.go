@@ -204,13 +204,17 @@ func (d *decoder) text() (string, bool) {
 	}
 }
 
-// siblings returns for how many elements like the current one to make room. Those of the root may be many: they are
-// counted in a part of the rest of the document, which stands for all of it.
-func (d *decoder) siblings() int {
-	if len(d.Open) != 2 {
-		return 1
-	}
+// siblings returns for how many elements like the current one to make room, with n before it. Those of the root may be
+// many: they are counted in a part of the rest of the document, which stands for all of it. To count costs more than to
+// guess how many tuples a short document has.
+func (d *decoder) siblings(n int) int {
 	rest := d.Doc[d.From:]
+	switch {
+	case len(d.Open) != 2, n == 0 && d.Name.ID != idPIDF:
+		return 1
+	case n == 0:
+		return min(4, 1+len(rest)/256)
+	}
 	part := rest[:min(len(rest), 2048)]
 	k := strings.Count(part, rest[:1+len(d.Open[1].Written)])
 	if len(part) < len(rest) {
