@@ -47,21 +47,30 @@ func (e *Error) Response() *Response { return &Response{Status: e.Status, Reason
 // become long ones. The error is an [*Error] of status 400. h and body are the
 // result's from then on: h is changed in place.
 func NewRequest(method, uri string, h Header, body []byte) (*Request, error) {
-	r := &Request{Method: method, Body: body}
+	r := new(Request)
+	if err := r.set(method, uri, h, body); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// set sets r to what NewRequest returns.
+func (r *Request) set(method, uri string, h Header, body []byte) error {
+	*r = Request{Method: method, Body: body, Header: h}
 	if !isToken(method) {
-		return nil, Errorf(400, "bad method")
+		return Errorf(400, "bad method")
 	}
 	var err error
 	// Header fields in a Request-URI are no part of it (RFC 3261 §19.1.1).
 	if r.URI, err = ParseURI(uri); err != nil || r.URI.Headers != "" {
-		return nil, Errorf(400, "bad Request-URI")
+		return Errorf(400, "bad Request-URI")
 	}
 	var from, to, callID, cseq once
 	kept := h[:0]
 	for _, f := range h {
 		f.Name = longName(f.Name)
 		if !isToken(f.Name) || badControl(f.Value) {
-			return nil, Errorf(400, "bad header field")
+			return Errorf(400, "bad header field")
 		}
 		switch {
 		case sameName(f.Name, "From"):
@@ -78,21 +87,21 @@ func NewRequest(method, uri string, h Header, body []byte) (*Request, error) {
 	}
 	r.Header = kept
 	if r.From, err = ParseAddress(from.value); err != nil || from.n != 1 {
-		return nil, Errorf(400, "bad or missing From")
+		return Errorf(400, "bad or missing From")
 	}
 	if r.To, err = ParseAddress(to.value); err != nil || to.n != 1 {
-		return nil, Errorf(400, "bad or missing To")
+		return Errorf(400, "bad or missing To")
 	}
 	r.CallID = strings.TrimSpace(callID.value)
 	if callID.n != 1 || r.CallID == "" || len(r.CallID) > 256 || strings.ContainsAny(r.CallID, " \t") {
-		return nil, Errorf(400, "bad or missing Call-ID")
+		return Errorf(400, "bad or missing Call-ID")
 	}
 	number, of, ok := parseCSeq(cseq.value)
 	if cseq.n != 1 || !ok || of != method {
-		return nil, Errorf(400, "bad or missing CSeq")
+		return Errorf(400, "bad or missing CSeq")
 	}
 	r.CSeq = number
-	return r, nil
+	return nil
 }
 
 // parseCSeq takes a CSeq value apart (RFC 3261 §20.16).

@@ -19,26 +19,37 @@ const (
 // reference to data. Its strings are parts of one copy of the header: who keeps one
 // of them for long clones it (strings.Clone).
 func ParseRequest(data []byte) (*Request, error) {
-	start, h, body, err := parse(data)
-	if err != nil {
+	r := new(Request)
+	if err := r.Parse(data); err != nil {
 		return nil, err
+	}
+	return r, nil
+}
+
+// Parse sets r to a request, as [ParseRequest] reads it, and uses the memory of r's
+// Header again. After an error r is good for another Parse alone.
+func (r *Request) Parse(data []byte) error {
+	start, h, body, err := parse(data, r.Header[:0])
+	r.Header = h
+	if err != nil {
+		return err
 	}
 	method, rest, _ := strings.Cut(start, " ")
 	uri, version, ok := strings.Cut(rest, " ")
 	if !ok || len(version) < 5 || !strings.EqualFold(version[:4], "SIP/") || strings.IndexByte(version, ' ') >= 0 {
-		return nil, Errorf(400, "bad request line")
+		return Errorf(400, "bad request line")
 	}
 	if version[4:] != "2.0" {
-		return nil, Errorf(505, "version not supported")
+		return Errorf(505, "version not supported")
 	}
-	return NewRequest(method, uri, h, body)
+	return r.set(method, uri, h, body)
 }
 
 // ParseResponse reads one whole response. All its fields are in Header, with
 // long names; ToTag is set besides. A stack matches it to its request by the
 // topmost Via and the CSeq ([Header.TopVia], [Header.CSeqMethod]).
 func ParseResponse(data []byte) (*Response, error) {
-	start, h, body, err := parse(data)
+	start, h, body, err := parse(data, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -60,20 +71,20 @@ func ParseResponse(data []byte) (*Response, error) {
 
 // parse splits a message into its start line, fields (folds joined) and body. With
 // an error it returns what it could read before. The strings it returns are parts
-// of one copy of the header.
-func parse(data []byte) (start string, h Header, body []byte, err error) {
+// of one copy of the header; the fields are appended to h.
+func parse(data []byte, h Header) (start string, _ Header, body []byte, err error) {
 	if len(data) > maxMessage {
-		return "", nil, nil, Errorf(513, "message of %d bytes", len(data))
+		return "", h, nil, Errorf(513, "message of %d bytes", len(data))
 	}
 	data = bytes.TrimLeft(data, "\r\n") // RFC 3261 §7.5
 	end := headEnd(data)
 	head := string(data[:end])
 	start, rest, ok := cutLine(head)
 	if !ok {
-		return "", nil, nil, Errorf(400, "no header")
+		return "", h, nil, Errorf(400, "no header")
 	}
 	if hasControl(start) {
-		return "", nil, nil, Errorf(400, "bad start line")
+		return "", h, nil, Errorf(400, "bad start line")
 	}
 	var folded []byte // the value of the last field, where it has several lines
 	for lines := 0; ; lines++ {
@@ -111,7 +122,7 @@ func parse(data []byte) (start string, h Header, body []byte, err error) {
 		if !ok {
 			return start, h, nil, Errorf(400, "field without colon")
 		}
-		if h == nil {
+		if cap(h) == 0 {
 			h = make(Header, 0, min(strings.Count(rest, "\n"), 24))
 		}
 		h = append(h, Field{strings.TrimRight(name, " \t"), strings.TrimSpace(value)})

@@ -12,7 +12,7 @@ import (
 // It appends nothing where no response is due: data is no request, is an ACK, or
 // has no Via field.
 func AppendRejection(dst, data []byte, err error) []byte {
-	start, h, _, _ := parse(data)
+	start, h, _, _ := parse(data, nil)
 	method, rest, ok := strings.Cut(start, " ")
 	if !ok || method == "ACK" || strings.HasPrefix(method, "SIP/") || !strings.Contains(rest, " ") {
 		return dst

@@ -78,8 +78,9 @@ func (s *Subscription) take(req *sipx.Request) (_ SubscriptionState, _ *sipx.Res
 	}
 	d.Take(req)
 	if req.Flow.Reliable() {
-		if last := s.flow.Load(); last == nil || *last != req.Flow {
-			s.flow.Store(&req.Flow)
+		flow := req.Flow // the request is the stack's again when it is answered
+		if last := s.flow.Load(); last == nil || *last != flow {
+			s.flow.Store(&flow)
 		}
 	}
 	if s.refused = false; !s.doubtful() {

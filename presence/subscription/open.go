@@ -109,12 +109,18 @@ func (d *Dialog) Accept(req *sipx.Request, expires time.Duration) *sipx.Response
 // there is not exactly one, or it is no sip or sips URI.
 func Contact(req *sipx.Request) (sipx.Address, error) {
 	if req.Header.Count("Contact") == 1 {
-		list, err := sipx.ParseAddresses(req.Header.Get("Contact"), 2)
-		if err == nil && len(list) == 1 {
-			if scheme := list[0].URI.Scheme; scheme != "sip" && scheme != "sips" {
+		first, n := "", 0
+		for element := range sipx.SplitList(req.Header.Get("Contact")) {
+			if n++; n == 1 {
+				first = element
+			}
+		}
+		contact, err := sipx.ParseAddress(first)
+		if err == nil && n == 1 {
+			if scheme := contact.URI.Scheme; scheme != "sip" && scheme != "sips" {
 				return sipx.Address{}, sipx.Errorf(400, "Contact must be a sip URI")
 			}
-			return list[0], nil
+			return contact, nil
 		}
 	}
 	return sipx.Address{}, sipx.Errorf(400, "one Contact is mandatory")

@@ -85,7 +85,7 @@ func (a *answers) admit(x *exchange) (v verdict, answer []byte) {
 	key := x.hash
 	switch {
 	case x.req.To.Tag() == "":
-		key = a.copies(x.req)
+		key = a.copies(&x.req)
 	case x.way.conn != nil:
 		return isNew, nil // nothing comes again over a connection
 	}

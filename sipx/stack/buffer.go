@@ -12,7 +12,7 @@ type buffer struct {
 	refs atomic.Int32
 }
 
-var buffers = sync.Pool{New: func() any { return new(buffer) }}
+var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, 2048)} }}
 
 // newBuffer returns an empty buffer that its caller holds.
 func newBuffer() *buffer {

@@ -59,6 +59,12 @@ type Config struct {
 	// over which no request was accepted makes room for a new one, the oldest
 	// first; where there is none, new ones are closed at once.
 	MaxConnections int
+	// ReuseRequests has the memory of a request used again once it is answered and
+	// the handler has returned, which halves what the garbage collector gets of a
+	// refresh. It is for handlers that keep neither the Request nor the
+	// ResponseWriter, as the presence server, and what wraps it, if that does not.
+	// Strings and Body may be kept.
+	ReuseRequests bool
 	// MaxPending bounds the requests sent that wait for a response; 131,072. No
 	// host has more than an eighth of them. Beyond, Send fails with
 	// sipx.ErrQueueFull.

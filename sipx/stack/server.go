@@ -40,26 +40,35 @@ func (s *Stack) receive(flow sipx.Flow, back way, data []byte) {
 		}
 		return
 	}
-	req, err := sipx.ParseRequest(bytes.TrimLeft(data, "\x00"))
+	x := s.newExchange()
+	req := &x.req
+	err := req.Parse(bytes.TrimLeft(data, "\x00"))
 	if err == nil {
 		var to netip.AddrPort
 		if to, err = req.Arrived(flow); back.socket != nil {
 			back.to = to
 		}
 	}
-	if err != nil {
+	x.way = back
+	switch {
+	case err != nil:
 		s.stats.malformed.Add(1)
 		s.reject(flow, back, data, err)
-		return
-	}
-	if s.tapped(flow, req, data) || req.Method == "ACK" {
-		return
-	}
-	x := &exchange{stack: s, way: back, req: req}
-	if req.Method == "INVITE" {
+	case s.tapped(flow, req, data):
+		return // x is the tap's
+	case req.Method == "ACK":
+	case req.Method == "INVITE":
 		x.invite()
-		return
+	default:
+		if s.admit(x) {
+			return // x is the job's
+		}
 	}
+	x.free()
+}
+
+// admit absorbs a retransmission, or has a request handled. It reports whether it is.
+func (s *Stack) admit(x *exchange) bool {
 	switch v, answer := s.answers.admit(x); v {
 	case isKept:
 		s.stats.absorbed.Add(1)
@@ -72,14 +81,14 @@ func (s *Stack) receive(flow sipx.Flow, back way, data []byte) {
 		s.stats.refused[refusedMerged].Add(1)
 		_ = x.Respond(sipx.NewResponse(482))
 	default:
-		if req.Method == "CANCEL" {
-			// A request of the event framework cannot be canceled: it is answered
-			// at once, or soon (RFC 3261 §9.2).
-			_ = x.Respond(sipx.NewResponse(481))
-			return
+		if x.req.Method != "CANCEL" {
+			return s.handle(x)
 		}
-		s.handle(x)
+		// A request of the event framework cannot be canceled: it is answered
+		// at once, or soon (RFC 3261 §9.2).
+		_ = x.Respond(sipx.NewResponse(481))
 	}
+	return false
 }
 
 // isResponse reports whether a message is a response.
@@ -97,14 +106,14 @@ func (s *Stack) reject(flow sipx.Flow, back way, data []byte, err error) {
 	}
 }
 
-// handle has the handler called for a request, or refuses it.
-func (s *Stack) handle(x *exchange) {
-	r := x.req
+// handle has the handler called for a request, or refuses it and reports false.
+func (s *Stack) handle(x *exchange) bool {
+	r := &x.req
 	source := r.Flow.Source()
 	x.established = dispatch.IsEstablished(r)
 	if !s.rates.allow(source, x.established, time.Now()) {
 		x.refuse(refusedRate)
-		return
+		return false
 	}
 	job := dispatch.Job{Lane: dispatch.LaneOf(r), Source: source, Established: x.established, Task: x}
 	if x.way.conn != nil {
@@ -112,7 +121,9 @@ func (s *Stack) handle(x *exchange) {
 	}
 	if !s.jobs.Submit(job) {
 		x.refuse(refusedOverload)
+		return false
 	}
+	return true
 }
 
 // exchange is a request and its answer: a [sipx.ResponseWriter], and the
@@ -120,14 +131,38 @@ func (s *Stack) handle(x *exchange) {
 type exchange struct {
 	stack       *Stack
 	way         way
-	req         *sipx.Request
+	req         sipx.Request
 	hash        uint64 // tells exchanges apart
 	key         uint64 // by which it is known; 0 where its answer is not kept
 	established bool
 	answered    atomic.Bool
+	sent        atomic.Bool // the answer is on its way
 
 	mu      sync.Mutex
 	overdue *time.Timer // where the handler returned without an answer
+}
+
+func (s *Stack) newExchange() *exchange {
+	x, _ := s.exchanges.Get().(*exchange)
+	if x == nil {
+		x = new(exchange)
+	}
+	x.stack = s
+	return x
+}
+
+// maxSpare bounds the header fields that an exchange keeps room for.
+const maxSpare = 64
+
+// free has x used again, with the room of its header. Nobody may have it.
+func (x *exchange) free() {
+	s, fields := x.stack, x.req.Header[:cap(x.req.Header)]
+	*x = exchange{}
+	if len(fields) <= maxSpare {
+		clear(fields)
+		x.req.Header = fields[:0]
+	}
+	s.exchanges.Put(x)
 }
 
 var errAnswered = errors.New("stack: the request has been answered")
@@ -137,11 +172,15 @@ func (x *exchange) Run() {
 	serving := x.stack.serving.Load()
 	if serving.leaving.Load() && !x.established {
 		x.refuse(refusedLeaving)
+		x.free()
 		return
 	}
-	dispatch.Serve(serving.ctx, serving.handler, x, x.req, x.stack.log)
-	if !x.answered.Load() {
+	dispatch.Serve(serving.ctx, serving.handler, x, &x.req, x.stack.log)
+	switch {
+	case !x.answered.Load():
 		x.returned()
+	case x.stack.cfg.ReuseRequests && x.sent.Load():
+		x.free()
 	}
 }
 
@@ -167,6 +206,7 @@ func (x *exchange) Respond(res *sipx.Response) error {
 	if x.answered.Swap(true) {
 		return errAnswered
 	}
+	defer x.sent.Store(true)
 	x.mu.Lock()
 	if x.overdue != nil {
 		x.overdue.Stop()
@@ -207,10 +247,10 @@ func (x *exchange) render(res *sipx.Response) *buffer {
 		}
 		tagged := *res
 		tagged.ToTag = string(tag[:])
-		buf.b = tagged.AppendTo(buf.b, x.req)
+		buf.b = tagged.AppendTo(buf.b, &x.req)
 		return buf
 	}
-	buf.b = res.AppendTo(buf.b, x.req)
+	buf.b = res.AppendTo(buf.b, &x.req)
 	return buf
 }
 

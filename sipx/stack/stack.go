@@ -33,6 +33,7 @@ type Stack struct {
 	answers    answers
 	pending    *pending
 	calls      sync.Pool     // to be used again
+	exchanges  sync.Pool     // the same
 	accepted   sipx.Response // the answer to most NOTIFYs
 	conns      conns
 	stats      counters

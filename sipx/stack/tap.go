@@ -21,7 +21,8 @@ type Tap func(Tapped) bool
 type Tapped struct {
 	Flow sipx.Flow // how it came
 	// Request is the request, which has been checked (see package sipx), its
-	// topmost Via with received and rport; nil for a response.
+	// topmost Via with received and rport; nil for a response. It is the Tap's
+	// where that takes the message.
 	Request *sipx.Request
 	// Data is the message as it came. It is good until the Tap returns.
 	Data []byte

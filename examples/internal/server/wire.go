@@ -68,11 +68,12 @@ func (s *server) open(ctx context.Context, join Join) (err error) {
 		return err
 	}
 	sip := stack.Config{
-		Listen:     c.Listen,
-		Advertise:  c.Advertise,
-		TLS:        secure,
-		MaxMessage: c.MaxMessage(),
-		Logger:     log,
+		ReuseRequests: true, // the presence server keeps none
+		Listen:        c.Listen,
+		Advertise:     c.Advertise,
+		TLS:           secure,
+		MaxMessage:    c.MaxMessage(),
+		Logger:        log,
 	}
 	if s.nodes != nil {
 		sip.MaySend = s.nodes.Alive
