@@ -65,7 +65,7 @@ const KindHeir = "heir"
 
 // sharedKinds are the records that every node has in memory. Of dialogs a node knows its
 // own, until it is an heir.
-var sharedKinds = []string{kindPublication, kindClient, kindLine, kindCalendar, kindExternal, kindSession, kindFailures, KindHeir}
+var sharedKinds = []string{kindAsked, kindPublication, kindClient, kindLine, kindCalendar, kindExternal, kindSession, kindFailures, KindHeir}
 
 // cluster is what a server knows of the others that share its store. What one of them
 // writes is applied as if it had happened here, but it is not written again, and does
@@ -90,15 +90,16 @@ type cluster struct {
 	next    int                // of gone
 	noted   int                // since sessions were last swept from records
 	held    map[entry]Record
-	lost    map[entry]chan struct{} // another node was faster; closed once its record is here
-	heirs   map[string]heir         // of dead nodes, at most maxHeirs
-	adopted map[string]bool         // of nodes, that this one is the heir of: their dialogs are here
-	read    time.Time               // when the store was last read whole
-	reread  context.CancelFunc      // has it be read again
-	passes  map[*pass]struct{}      // under way
-	taking  int                     // adoptions that have not ended
-	queue   []Record                // that were held, to be applied
-	running bool                    // somebody does so
+	lost    map[entry]chan struct{}  // another node was faster; closed once its record is here
+	asked   map[sourceEntry][]string // by which nodes: somebody watches it there
+	heirs   map[string]heir          // of dead nodes, at most maxHeirs
+	adopted map[string]bool          // of nodes, that this one is the heir of: their dialogs are here
+	read    time.Time                // when the store was last read whole
+	reread  context.CancelFunc       // has it be read again
+	passes  map[*pass]struct{}       // under way
+	taking  int                      // adoptions that have not ended
+	queue   []Record                 // that were held, to be applied
+	running bool                     // somebody does so
 }
 
 // replica is what is known of a record.
@@ -124,7 +125,7 @@ func newCluster(s *Server) *cluster {
 		server: s, store: store, node: store.Node(), reading: make(chan struct{}, 1), reread: func() {},
 		records: make(map[recordKey]*replica), held: make(map[entry]Record),
 		lost: make(map[entry]chan struct{}), passes: make(map[*pass]struct{}),
-		heirs: make(map[string]heir), adopted: make(map[string]bool),
+		asked: make(map[sourceEntry][]string), heirs: make(map[string]heir), adopted: make(map[string]bool),
 	}
 }
 
@@ -351,6 +352,8 @@ func (c *cluster) apply(r Record) {
 		err = c.publication(r, e)
 	case kindClient:
 		err = c.client(r, e)
+	case kindAsked:
+		err = c.askedElsewhere(r, e)
 	case kindLine:
 		err = copied(c, r, s.lines)
 	case kindCalendar:

@@ -28,7 +28,10 @@ var stormSeeds = flag.Uint64("storm.seeds", 100, "how many seeds TestClusterStor
 //   - nobody is signed out who has not, and in the end every watcher has the newest state;
 //   - of two PUBLISHes with one entity-tag at most one is answered 200, and what was
 //     answered so is there until it expires;
-//   - what one node has written no other writes again, or has expire, but for its heir.
+//   - what one node has written no other writes again, or has expire, but for its heir;
+//   - each line that somebody watches has one monitor among the nodes that live, a death moves
+//     no other lines than those of the dead and to its heir, and what is shown of a line never
+//     goes back for longer than a second where all nodes reach the store, nor to unknown.
 //
 // That it finds what it is there for was shown by planting bugs, one at a time; each was
 // found within 20 seeds, by what stands behind it:
@@ -43,6 +46,10 @@ var stormSeeds = flag.Uint64("storm.seeds", 100, "how many seeds TestClusterStor
 //   - the entity-tag is not compared in the store: both have won
 //   - a node that was away speaks before it has read everything: what was answered 200 is gone
 //   - deletions that were missed are not made up for: nodes know different lines
+//   - every node runs its monitors, or none after a death: is watched at
+//   - the value of a monitor is not written: is shown
+//   - what a monitor that is to end says late stays, over what the other one has said: is shown
+//   - a node that has no watcher any more has the value forgotten: is unknown
 func TestClusterStorm(t *testing.T) {
 	for seed := range *stormSeeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { bubble(t, func(t *testing.T) { newStorm(t, seed).run() }) })
@@ -57,10 +64,13 @@ type storm struct {
 	away  map[string]bool // of those: they cannot reach the store
 	texts int
 
-	last    map[string]uint32 // CSeq, by dialog
-	shows   map[string]shown  // the newest, by dialog
-	watches []*sub            // of tom
-	watch   []*sub            // of bob
+	last    map[string]uint32         // CSeq, by dialog
+	shows   map[string]shown          // the newest, by dialog
+	watches []*sub                    // of tom
+	watch   []*sub                    // of bob
+	pool    []*sub                    // of the lines
+	numbers map[string]map[string]int // of the lines, by dialog
+	unrest  time.Time                 // the last time that a node was away
 	tom     *endpoint
 	own     *sub
 	said    []string // what tom may be shown to say
@@ -75,8 +85,9 @@ type storm struct {
 func newStorm(t *testing.T, seed uint64) *storm {
 	s := &storm{
 		rng: rand.New(rand.NewPCG(seed, 1)), site: newSite(t), away: make(map[string]bool),
-		last: make(map[string]uint32), shows: make(map[string]shown),
+		last: make(map[string]uint32), shows: make(map[string]shown), numbers: make(map[string]map[string]int),
 	}
+	s.site.watch(6)
 	s.hub.delay = time.Duration(s.rng.IntN(3)) * 20 * time.Millisecond
 	for _, name := range []string{"a", "b", "c"} {
 		s.join(name)
@@ -122,6 +133,9 @@ func (s *storm) there(but ...string) (name string, w *world) {
 
 // look holds what has left all nodes against what left them before.
 func (s *storm) look() {
+	if slices.ContainsFunc(s.alive, func(name string) bool { return s.away[name] }) {
+		s.unrest = time.Now()
+	}
 	for _, name := range s.alive {
 		sent := s.nodes[name].net.take()
 		if s.away[name] {
@@ -135,11 +149,87 @@ func (s *storm) look() {
 			if n.CSeq > 1 && n.URI.User == "ann" && s.ofTom(n.CallID) && strings.HasPrefix(n.state(), "active") {
 				require.NotEqual(s, "signed out", s.shows[n.CallID].blustar)
 			}
+			if n.From.URI.User == "pool" && strings.HasPrefix(n.state(), "active") {
+				s.lookAtLines(n)
+			}
 			if s.bob.sure && n.at.After(s.bob.since.Add(time.Second)) && n.at.Before(s.bob.until) && n.From.URI.User == "bob" {
 				require.NotEqual(s, "signed out", s.shows[n.CallID].blustar, "bob is there")
 			}
 		}
 	}
+}
+
+// lookAtLines holds what is shown of lines against what was shown before.
+func (s *storm) lookAtLines(n *notify) {
+	now, before := n.numbers(s), s.numbers[n.CallID]
+	for dn, number := range now {
+		s.board.mu.Lock()
+		since := s.board.since[dn]
+		s.board.mu.Unlock()
+		if number < before[dn] {
+			require.NotZero(s, number, "line %s is unknown", dn)
+			if n.at.Before(s.unrest.Add(5 * time.Second)) {
+				continue // who watches the line, or did, could not reach the store
+			}
+			require.Less(s, n.at.Sub(since), time.Second, "line %s goes back from %d to %d", dn, before[dn], number)
+		}
+	}
+	s.numbers[n.CallID] = now
+}
+
+// ring has a line change, and perhaps who watches the lines.
+func (s *storm) ring() {
+	dn := s.lines[s.rng.IntN(len(s.lines))]
+	s.board.change(dn)
+	s.logf("line %s: %d", dn, s.board.lines[dn])
+	switch {
+	case s.rng.IntN(3) > 0:
+	case len(s.pool) > 2:
+		i := s.rng.IntN(len(s.pool))
+		s.pool[i].e.w = s.any()
+		if res := s.pool[i].again("", "Expires: 0"); res.Status == 200 {
+			s.logf("%s ends", s.pool[i].callID)
+			s.pool = slices.Delete(s.pool, i, i+1)
+		}
+	default:
+		s.watchPool()
+	}
+}
+
+// hasPool reports whether somebody watches the lines at a node.
+func (s *storm) hasPool(name string) bool {
+	return slices.Contains(s.alive, name) && slices.ContainsFunc(s.nodes[name].server.Subscriptions(), func(is presence.SubscriptionInfo) bool {
+		return slices.ContainsFunc(s.pool, func(w *sub) bool { return w.toTag == is.ID })
+	})
+}
+
+func (s *storm) watchPool() {
+	s.texts++
+	w, res := s.any().client("ann", fmt.Sprint("192.0.2.", 20+s.texts)).subscribe("sip:pool@example.com", "Expires: 3000")
+	if res.Status == 200 {
+		s.pool = append(s.pool, w)
+	}
+}
+
+// steady waits until all is quiet, where all can reach the store, and returns who watches
+// the lines; nil where that cannot be.
+func (s *storm) steady() map[string]string {
+	if len(s.pool) == 0 || slices.ContainsFunc(s.alive, func(name string) bool { return s.away[name] }) {
+		return nil
+	}
+	s.sleep(2 * presence.ResumeSpread)
+	owners := s.owners(s.alive...)
+	for dn := range owners {
+		for _, name := range s.alive {
+			v, known := s.nodes[name].server.Feed().Line(dn)
+			require.True(s, known, "line %s is unknown at %s", dn, name)
+			require.Equal(s, fmt.Sprint(s.board.lines[dn]), v.Value.Forward, "line %s at %s, of %s", dn, name, owners[dn])
+		}
+		for _, w := range s.pool {
+			require.Equal(s, s.board.lines[dn], s.numbers[w.callID][dn], "what is shown of line %s in %s", dn, w.callID)
+		}
+	}
+	return owners
 }
 
 func (s *storm) ofTom(callID string) bool {
@@ -269,6 +359,7 @@ func (s *storm) succeed(name string) {
 	if heir == "" {
 		return
 	}
+	before := s.steady()
 	s.look()
 	s.logf("%s dies, its heir is %s, away: %v", name, heir, s.away[name])
 	if s.away[name] {
@@ -292,6 +383,13 @@ func (s *storm) succeed(name string) {
 		s.inherit(name, heir)
 	}
 	delete(s.away, name)
+	if after := s.steady(); before != nil {
+		for dn, owner := range after {
+			if s.hasPool(before[dn]) { // else it has left them to others
+				require.Contains(s, []string{heir, before[dn]}, owner, "line %s, of %s, moves", dn, before[dn])
+			}
+		}
+	}
 }
 
 // late refreshes bob's publication just before it would expire, where another node
@@ -330,9 +428,14 @@ func (s *storm) run() {
 			}
 		}
 	}
+	for range 2 {
+		s.watchPool()
+	}
 	for i := range 30 {
 		name := s.alive[s.rng.IntN(len(s.alive))]
-		switch n := s.rng.IntN(20); {
+		switch n := s.rng.IntN(24); {
+		case n >= 20:
+			s.ring()
 		case n < 5:
 			s.say()
 		case n < 7:
@@ -399,6 +502,10 @@ func (s *storm) end() {
 	s.publish(true, s.any())
 	require.True(s, s.bob.sure)
 	s.sleep(time.Second)
+	for len(s.pool) == 0 {
+		s.watchPool()
+	}
+	s.steady()
 	for i, w := range s.watches {
 		require.Contains(s, s.said, s.shows[w.callID].note)
 		require.Equal(s, s.shows[s.watches[0].callID], s.shows[w.callID], i)
@@ -436,7 +543,8 @@ func (s *storm) end() {
 	last := make(map[[2]string]presence.Record)
 	for _, r := range log {
 		key := [2]string{r.Kind, r.Key}
-		if l := last[key]; l.Value != nil && string(l.Value) == string(r.Value) && l.Node != r.Node {
+		if l := last[key]; l.Value != nil && string(l.Value) == string(r.Value) && l.Node != r.Node &&
+			!strings.Contains(string(r.Value), `"owner":"monitor"`) { // of two monitors, for a moment
 			require.NotContains(s, s.alive, l.Node, "a %s is written twice", r.Kind)
 		}
 		last[key] = r

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/sipx"
@@ -223,21 +224,40 @@ type site struct {
 	*testing.T
 	hub   *hub
 	nodes map[string]*world
+	board *switchboard // whose lines they watch
+	lines []string     // of the user pool
 }
 
 func newSite(t *testing.T, names ...string) *site {
-	s := &site{T: t, hub: newHub(), nodes: make(map[string]*world)}
+	s := &site{T: t, hub: newHub(), nodes: make(map[string]*world), board: newSwitchboard()}
 	for _, name := range names {
 		s.start(name)
 	}
 	return s
 }
 
+// watch has the nodes that start from now on watch the lines of the exchange, all of
+// which the user pool has.
+func (s *site) watch(lines int) {
+	s.lines = pool(lines).Lines
+	for _, dn := range s.lines {
+		s.board.change(dn)
+	}
+}
+
 func (s *site) start(name string, configure ...func(*presence.Config)) *world {
 	s.Helper()
 	store := &nodeStore{hub: s.hub, name: name}
 	s.hub.nodes[name] = store
-	configure = append(configure, func(c *presence.Config) { c.Store, c.MaxSubscribeExpires = store, time.Hour })
+	configure = append(configure, func(c *presence.Config) {
+		c.Store, c.MaxSubscribeExpires = store, time.Hour
+		if s.lines != nil {
+			c.Lines = lineMonitor{s.board, name}
+			all, err := directory.NewMemory(append(slices.Clone(users), pool(len(s.lines))))
+			require.NoError(s, err)
+			c.Directory = all
+		}
+	})
 	w := newWorld(s.T, configure...)
 	w.n = 1000 * len(s.nodes) // Call-IDs of its own
 	require.NoError(s, w.server.Restore(s.Context()))

@@ -46,9 +46,11 @@ func (c *cluster) inherits(dead string, its heir) {
 	c.mu.Unlock()
 	if mine {
 		c.server.start(c.adopt)
+		c.server.start(c.abandoned)
 	} else {
 		c.server.start(c.outlived)
 	}
+	c.succeeded(dead)
 }
 
 // settling is how long after a death the heir may need to write what it has taken over.
@@ -80,14 +82,7 @@ func (c *cluster) own(e entry) *publication.Contribution {
 	case publicationEntry:
 		return s.publications.Own(e.presentity, e.number)
 	case sourceEntry:
-		switch e.kind {
-		case kindLine:
-			s.lines.Own(e.key)
-		case kindCalendar:
-			s.calendars.Own(e.key)
-		case kindExternal:
-			s.externals.Own(e.key)
-		}
+		s.table(e.kind).Own(e.key)
 	}
 	return nil
 }
@@ -186,8 +181,8 @@ func (c *cluster) inherit(in *inventory) error {
 			}
 		case sourceEntry:
 			c.own(e)
-		case sessionEntry, countEntry:
-			continue // nobody has to end it
+		case sessionEntry, countEntry, askedEntry:
+			continue // nobody has to end it, or not yet
 		}
 		s.journal.mark(e)
 	}

@@ -29,6 +29,7 @@ const (
 	kindSession     = "session"  // of auth
 	kindFailures    = "failures" // of auth, where there are several nodes
 	kindLeft        = "left"     // of several nodes: one that has ended as it should
+	kindAsked       = "asked"    // of several nodes: where a source is watched; in a batch, before the values
 )
 
 // recordFormat is the version of all records. A store of another one is not read.
@@ -293,9 +294,12 @@ type sourceRecord[V any] struct {
 // sourceEntry names one of them.
 type sourceEntry struct{ kind, key string }
 
+// record implements [entry]. Of several nodes the one whose monitor has said a value writes
+// it, and deletes it when it fades.
 func (e sourceEntry) record(s *Server, _ *flat) Write {
 	w := Write{Kind: e.kind, Key: e.key}
-	owner := source.Feed
+	var owner source.Owner
+	said := s.table(e.kind).Said(e.key)
 	switch e.kind {
 	case kindLine:
 		w.Value, w.Expires, owner = sourceValue(s.lines, e.key)
@@ -305,7 +309,10 @@ func (e sourceEntry) record(s *Server, _ *flat) Write {
 		w.Value, w.Expires, owner = sourceValue(s.externals, e.key)
 	}
 	if s.cluster != nil && owner == source.Monitored {
-		return Write{} // each node has its own monitor
+		if !said {
+			return Write{}
+		}
+		w.Expires = time.Time{} // that is for whoever watches it
 	}
 	return w
 }
@@ -313,7 +320,7 @@ func (e sourceEntry) record(s *Server, _ *flat) Write {
 func sourceValue[V any](t *source.Table[V], key string) ([]byte, time.Time, source.Owner) {
 	v, known := t.Get(key)
 	if !known {
-		return nil, time.Time{}, source.Feed
+		return nil, time.Time{}, ""
 	}
 	return value(sourceRecord[V]{v.Value, v.Owner, v.Received.Round(0), v.Changed.Round(0), v.Expires.Round(0)}), v.Expires, v.Owner
 }

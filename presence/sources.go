@@ -75,11 +75,7 @@ func (s *Server) newSources() error {
 		Equal:    func(a, b LineState) bool { return a.State == b.State && a.Forward == b.Forward },
 		Lifetime: func(v LineState) time.Duration { return v.Lifetime },
 	}
-	var may func() bool
-	if s.cluster != nil {
-		may = s.cluster.mayExpire
-	}
-	line.MayExpire = may
+	line.MayExpire, line.Others = s.cluster.sharing(kindLine)
 	if m := s.cfg.Lines; m != nil {
 		line.Monitor = m.MonitorLine
 	}
@@ -92,7 +88,7 @@ func (s *Server) newSources() error {
 		Equal:    equalCalendar,
 		Lifetime: func(v CalendarState) time.Duration { return v.Lifetime },
 	}
-	calendar.MayExpire = may
+	calendar.MayExpire, calendar.Others = s.cluster.sharing(kindCalendar)
 	if m := s.cfg.Calendar; m != nil {
 		calendar.Monitor = func(ctx context.Context, mail string, update func(CalendarState)) error {
 			return m.MonitorCalendar(ctx, mail, func(v CalendarState) { update(s.usable(mail, v)) })
@@ -110,7 +106,7 @@ func (s *Server) newSources() error {
 		},
 		Lifetime: func(v ExternalState) time.Duration { return v.Lifetime },
 	}
-	external.MayExpire = may
+	external.MayExpire, external.Others = s.cluster.sharing(kindExternal)
 	if m := s.cfg.External; m != nil {
 		external.Monitor = func(ctx context.Context, id string, update func(ExternalState)) error {
 			p := s.presentities.find(id)

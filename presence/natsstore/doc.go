@@ -36,8 +36,11 @@
 // another node than its own: the dialog has ended with its connection, and the client
 // subscribes anew. [presence.Server] does all that.
 //
-// Monitors of lines, calendars and external users run at each node whose watchers need
-// them: a device or mailbox is watched as often as there are such nodes.
+// A line, mailbox or external user has one monitor at a time, at one of the nodes where
+// somebody watches it, and the others show what that says. When that node dies, another of them
+// begins to watch; the value stays as it was until its monitor speaks, for the grace time
+// (Config.Grace) at most. All other monitors stay where they are. A node that comes takes over
+// its share of what its own watchers ask for.
 //
 // A [presence.Guard] that is an auth.Guard counts wrong passwords for all nodes: a sign-in writes
 // its place among the attempts at its account and from its source before the directory is

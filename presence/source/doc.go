@@ -6,7 +6,8 @@
 // Values come in two ways. A host that is told of changes calls [Table.Set]. A host that
 // has to watch gives the table a [Monitor]. The table runs the monitor of a key while
 // somebody watches that key. When a monitor fails, the table starts it again with
-// back-off, and lets its value fade after a grace time.
+// back-off, and lets its value fade after a grace time. Several processes can share their
+// monitors: see [Others].
 //
 // The package knows nothing of presence: V is any type.
 package source

@@ -25,7 +25,11 @@ type Source[V any] struct {
 	mu        sync.Mutex
 	listeners []Listener
 	watching  int
-	stop      context.CancelFunc // of the running monitor
+	wanted    bool               // it is watched, or was so a linger time ago
+	stop      context.CancelFunc // of the monitor, where it runs here
+	ended     chan struct{}      // closed once the call of the last one has returned
+	said      bool               // the value is what that has said
+	held      time.Time          // when the value expires that Config.Changed was told of last
 	fade      deadline.Item
 	linger    deadline.Item
 }
@@ -38,8 +42,8 @@ type kept[V any] struct {
 
 // Watched is what sources of all kinds have in common.
 type Watched interface {
-	// Watch has the monitor run; each call is undone by one of Unwatch, a linger
-	// time after the last of which the monitor ends.
+	// Watch has the monitor run, here or, with Config.Others, elsewhere; each call is undone
+	// by one of Unwatch, a linger time after the last of which the monitor ends.
 	Watch()
 	Unwatch()
 	// Leave undoes [Table.Join].
@@ -73,7 +77,7 @@ func (src *Source[V]) Leave(l Listener) {
 // dropIfIdle forgets a source that says nothing and interests nobody. Both locks
 // are held.
 func (src *Source[V]) dropIfIdle() {
-	if _, known := src.Read(); !known && len(src.listeners) == 0 && src.watching == 0 && src.stop == nil {
+	if _, known := src.Read(); !known && len(src.listeners) == 0 && src.watching == 0 && !src.wanted {
 		delete(src.table.sources, src.key)
 	}
 }
@@ -84,11 +88,19 @@ func (src *Source[V]) take(v V, owner Owner) []Listener {
 	src.mu.Lock()
 	defer src.mu.Unlock()
 	next := Value[V]{Value: v, Owner: owner, Received: now, Changed: now}
-	if old, known := src.Read(); known && src.table.cfg.Equal(old.Value, v) {
+	old, known := src.Read()
+	same := known && src.table.cfg.Equal(old.Value, v)
+	if same {
 		next.Changed = old.Changed
 	}
-	src.set(next, true, src.table.cfg.Lifetime(v))
-	src.changed()
+	lifetime := src.table.cfg.Lifetime(v)
+	said := owner == Monitored
+	again := same && said && src.said && (src.held.IsZero() == (lifetime <= 0)) && (lifetime <= 0 || time.Until(src.held) > lifetime/2)
+	src.said = said
+	src.set(next, true, lifetime)
+	if !again { // a monitor may say the same every few seconds
+		src.changed()
+	}
 	return slices.Clone(src.listeners)
 }
 
@@ -112,12 +124,15 @@ func (src *Source[V]) clear(still func(Value[V]) bool) bool {
 
 // forget makes the value unknown and returns who is to be told. src.mu is held.
 func (src *Source[V]) forget() []Listener {
+	src.said = false
 	src.set(Value[V]{Changed: time.Now()}, false, 0)
 	src.changed()
 	return slices.Clone(src.listeners)
 }
 
 func (src *Source[V]) changed() {
+	v, _ := src.Read()
+	src.held = v.Expires
 	if src.table.cfg.Changed != nil {
 		src.table.cfg.Changed(src.key)
 	}
@@ -166,15 +181,47 @@ func (src *Source[V]) Watch() {
 	defer src.mu.Unlock()
 	src.watching++
 	src.table.deadlines.Remove(&src.linger)
-	if src.table.cfg.Monitor == nil || src.stop != nil {
+	if src.table.cfg.Monitor == nil || src.wanted {
 		return
 	}
-	ctx, cancel := context.WithCancel(src.table.ctx)
-	if !src.table.startLocked(func() { src.run(ctx) }) {
-		cancel()
-		return
+	src.wanted = true
+	if others := src.table.cfg.Others; others != nil {
+		others.Want(src.key)
 	}
-	src.stop = cancel
+	src.decide()
+}
+
+// decide starts the monitor where it is to run here, and stops it where it is not. Both
+// locks are held.
+func (src *Source[V]) decide() {
+	others := src.table.cfg.Others
+	is := src.wanted && (others == nil || others.Mine(src.key))
+	switch {
+	case is == (src.stop != nil):
+	case !is:
+		src.stop()
+		src.stop, src.said = nil, false
+		if v, known := src.Read(); known && v.Owner == Monitored {
+			src.table.deadlines.Remove(&src.fade) // that is for who runs it now
+		}
+	default:
+		ctx, cancel := context.WithCancel(src.table.ctx)
+		before, ended := src.ended, make(chan struct{})
+		if !src.table.startLocked(func() {
+			defer close(ended)
+			if before != nil {
+				<-before
+			}
+			src.run(ctx)
+		}) {
+			cancel()
+			return
+		}
+		src.stop, src.ended = cancel, ended
+		if v, known := src.Read(); known && v.Owner == Monitored && others != nil {
+			src.set(v, true, src.table.cfg.Grace) // as before, until the monitor speaks
+		}
+	}
 }
 
 // Unwatch implements [Watched].
@@ -182,7 +229,7 @@ func (src *Source[V]) Unwatch() {
 	src.mu.Lock()
 	defer src.mu.Unlock()
 	src.watching--
-	if src.watching == 0 && src.stop != nil {
+	if src.watching == 0 && src.wanted {
 		src.table.deadlines.Set(&src.linger, (*lingering[V])(src), time.Now().Add(src.table.cfg.Linger))
 	}
 }
@@ -191,16 +238,19 @@ func (src *Source[V]) Unwatch() {
 type lingering[V any] Source[V]
 
 // Expired implements [deadline.Expirer].
-func (l *lingering[V]) Expired() { (*Source[V])(l).table.start((*Source[V])(l).stopMonitor) }
+func (l *lingering[V]) Expired() { (*Source[V])(l).table.start((*Source[V])(l).unwant) }
 
-func (src *Source[V]) stopMonitor() {
+// unwant ends the monitor of a source that nobody watches.
+func (src *Source[V]) unwant() {
 	src.table.mu.Lock()
 	src.mu.Lock()
 	var told []Listener
-	if src.watching == 0 && src.stop != nil {
-		src.stop()
-		src.stop = nil
-		if v, known := src.Read(); known && v.Owner == Monitored {
+	if src.watching == 0 && src.wanted {
+		src.wanted = false
+		src.decide()
+		others := src.table.cfg.Others
+		last := others == nil || others.Unwant(src.key)
+		if v, known := src.Read(); last && known && v.Owner == Monitored {
 			told = src.forget() // nobody looks after it any more
 		}
 		src.dropIfIdle()
@@ -216,7 +266,7 @@ func (src *Source[V]) run(ctx context.Context) {
 	cfg := &src.table.cfg
 	var pause backoff.Backoff
 	said := ""
-	for {
+	for ctx.Err() == nil {
 		began := time.Now()
 		err := cfg.Monitor(ctx, src.key, func(v V) { src.update(ctx, v) })
 		if ctx.Err() != nil {
@@ -232,7 +282,7 @@ func (src *Source[V]) run(ctx context.Context) {
 		}
 		cfg.Logger.Log(ctx, level, "monitor ended, will be started again", "kind", cfg.Name, "key", src.key, "error", err, "pause", wait)
 		src.mu.Lock()
-		if v, known := src.Read(); known && v.Owner == Monitored && (v.Expires.IsZero() || time.Until(v.Expires) > cfg.Grace) {
+		if v, known := src.Read(); ctx.Err() == nil && known && v.Owner == Monitored && (v.Expires.IsZero() || time.Until(v.Expires) > cfg.Grace) {
 			src.set(v, true, cfg.Grace)
 		}
 		src.mu.Unlock()
@@ -250,7 +300,7 @@ func (src *Source[V]) update(ctx context.Context, v V) {
 		cfg.Logger.Warn("a monitor's value is not taken", "kind", cfg.Name, "key", src.key, "error", err)
 		return
 	}
-	src.table.mu.Lock() // stopMonitor ends ctx with it held
+	src.table.mu.Lock() // decide ends ctx with it held
 	if ctx.Err() != nil {
 		src.table.mu.Unlock()
 		return

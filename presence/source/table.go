@@ -52,13 +52,31 @@ type Config[V any] struct {
 	// MayExpire is asked before a value that has had its time is cleared; while it reports
 	// false, all stay. It must not block. nil: they may.
 	MayExpire func() bool
-	// Changed is told of each key that has another value, or none any more. It is called
+	// Changed is told of each key that has another value, or none any more, and of one whose
+	// monitor says the same as before only once half of its lifetime is over. It is called
 	// with the key locked: it must be quick, must not block and must not call the table.
 	Changed func(key string)
+	// Others are those who share the monitors with this table; nil: nobody.
+	Others Others
 
 	Max    int           // keys that are held; default 200,000
 	Linger time.Duration // a monitor runs on after the last watcher has gone; default 30 s
 	Grace  time.Duration // the value of a failed monitor stays; default 60 s
+}
+
+// Others stand for the tables of other processes of the same host, which have the same
+// monitors. Of those tables in which a key is watched one runs its monitor, and gives the
+// others what it says by [Table.Copy]. The methods are called with the key locked: they must
+// be quick, must not block and must not call the table.
+type Others interface {
+	// Want tells that the key is watched here from now on, and Unwant, a linger time after the last
+	// watcher has gone, that it is not. Unwant reports whether the value, which is a monitor's, is
+	// to be forgotten: nobody else watches the key, or shows it.
+	Want(key string)
+	Unwant(key string) (last bool)
+	// Mine reports whether the monitor of the key is to run here. It is asked after Want, and
+	// by [Table.Decide].
+	Mine(key string) bool
 }
 
 // ErrTooMany says that Config.Max is reached.
@@ -150,9 +168,11 @@ func (t *Table[V]) Restore(key string, v Value[V]) error {
 }
 
 // Copy sets a value as another node of the host has it, or, where that is not known, makes
-// it unknown. It does not fade by itself before Own; Config.Changed is not told, but the
-// listeners are. keeps is asked with the key locked, and has all stay as it is. The
-// error is [ErrTooMany].
+// it unknown. It does not fade by itself before Own, or before the monitor of the key runs
+// here; Config.Changed is not told, but the listeners are. What the monitor that runs here
+// has said stays, in place of what one said that ran elsewhere, and Config.Changed is told
+// of it once more. keeps is asked with the key locked, and has all stay as it is. The error
+// is [ErrTooMany].
 func (t *Table[V]) Copy(key string, v Value[V], known bool, keeps func() bool) error {
 	t.mu.Lock()
 	src, err := t.sourceLocked(key)
@@ -162,9 +182,16 @@ func (t *Table[V]) Copy(key string, v Value[V], known bool, keeps func() bool) e
 	}
 	src.mu.Lock()
 	var told []Listener
-	if !keeps() {
+	switch {
+	case keeps():
+	case src.said && (!known || v.Owner == Monitored):
+		src.changed()
+	default:
 		t.deadlines.Remove(&src.fade)
-		src.kept.Store(&kept[V]{v, known})
+		src.said = false
+		if src.kept.Store(&kept[V]{v, known}); known && v.Owner == Monitored && src.stop != nil {
+			src.set(v, true, t.cfg.Grace)
+		}
 		told = slices.Clone(src.listeners)
 	}
 	src.dropIfIdle()
@@ -174,7 +201,7 @@ func (t *Table[V]) Copy(key string, v Value[V], known bool, keeps func() bool) e
 	return nil
 }
 
-// Own has a copied value fade when its time has come.
+// Own has a copied value fade when its time has come, unless it is of a monitor.
 func (t *Table[V]) Own(key string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -184,8 +211,43 @@ func (t *Table[V]) Own(key string) {
 	}
 	src.mu.Lock()
 	defer src.mu.Unlock()
-	if v, known := src.Read(); known && !v.Expires.IsZero() {
+	if v, known := src.Read(); known && v.Owner != Monitored && !v.Expires.IsZero() {
 		t.deadlines.Set(&src.fade, (*fading[V])(src), v.Expires)
+	}
+}
+
+// Decide asks Config.Others once more whether the monitor of a key is to run here. A value stays
+// as it is: where the monitor begins to run here, for the grace time, until it says one.
+func (t *Table[V]) Decide(key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if src := t.sources[key]; src != nil {
+		src.mu.Lock()
+		defer src.mu.Unlock()
+		src.decide()
+	}
+}
+
+// Said reports whether the monitor of a key runs here and has said the value that there is.
+func (t *Table[V]) Said(key string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	src := t.sources[key]
+	if src == nil {
+		return false
+	}
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	return src.said
+}
+
+// Abandon makes the value of a monitor unknown, where nobody watches the key here.
+func (t *Table[V]) Abandon(key string) {
+	t.mu.Lock()
+	src := t.sources[key]
+	t.mu.Unlock()
+	if src != nil {
+		src.clear(func(v Value[V]) bool { return v.Owner == Monitored && !src.wanted })
 	}
 }
 

@@ -157,6 +157,145 @@ func TestMonitor(t *testing.T) {
 	})
 }
 
+// share is who has the monitor of all keys, as a test says.
+type share struct{ mine, last, wanted atomic.Bool }
+
+func (s *share) Want(string)        { s.wanted.Store(true) }
+func (s *share) Unwant(string) bool { s.wanted.Store(false); return s.last.Load() }
+func (s *share) Mine(string) bool   { return s.mine.Load() }
+
+// BSX-12: where others have the same monitors, one runs here while it is this table's to run.
+// What is known stays when it comes or goes, in the first case for the grace time; and what
+// it has said stays over what another one says that is about to end.
+func TestOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var others share
+		var changes, running atomic.Int32
+		says := make(chan reading)
+		cfg := config()
+		cfg.Others, cfg.Changed = &others, func(string) { changes.Add(1) }
+		cfg.Monitor = func(ctx context.Context, key string, update func(reading)) error {
+			require.EqualValues(t, 1, running.Add(1), "one after the other")
+			defer running.Add(-1)
+			for {
+				select {
+				case r := <-says:
+					update(r)
+				case <-ctx.Done():
+					time.Sleep(time.Second) // it takes its time
+					update(reading{text: "late"})
+					return nil
+				}
+			}
+		}
+		table := newTable(t, cfg)
+		shows := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			v, known := table.Get("k")
+			require.Equal(t, want, v.Value.text)
+			require.Equal(t, want != "", known)
+		}
+		copied := func(text string, owner source.Owner, known bool) {
+			v := source.Value[reading]{Value: reading{text: text}, Owner: owner}
+			require.NoError(t, table.Copy("k", v, known, func() bool { return false }))
+		}
+		var told counter
+		src, err := table.Join("k", &told)
+		require.NoError(t, err)
+		src.Watch()
+		require.True(t, others.wanted.Load())
+		copied("other", source.Monitored, true)
+		time.Sleep(time.Hour)
+		shows("other")
+		require.Zero(t, running.Load(), "it is another's")
+
+		others.mine.Store(true)
+		table.Decide("k")
+		shows("other")
+		require.False(t, table.Said("k"))
+		time.Sleep(59 * time.Second)
+		copied("its last", source.Monitored, true)
+		time.Sleep(59 * time.Second)
+		shows("its last")
+		says <- reading{text: "mine"}
+		shows("mine")
+		require.True(t, table.Said("k"))
+		require.EqualValues(t, 1, changes.Load())
+		time.Sleep(time.Hour)
+		shows("mine")
+		copied("too late", source.Monitored, true)
+		copied("", "", false)
+		shows("mine")
+		require.EqualValues(t, 3, changes.Load(), "others are to be told so")
+		copied("fed", source.Feed, true)
+		shows("fed")
+		says <- reading{text: "mine"}
+		shows("mine")
+
+		others.mine.Store(false)
+		table.Decide("k")
+		others.mine.Store(true)
+		table.Decide("k")
+		shows("mine")
+		time.Sleep(59 * time.Second)
+		shows("mine")
+		time.Sleep(2 * time.Second)
+		shows("")
+
+		says <- reading{text: "again"}
+		shows("again")
+		others.mine.Store(false)
+		table.Decide("k")
+		src.Unwatch()
+		time.Sleep(time.Minute)
+		shows("again")
+		require.False(t, others.wanted.Load())
+		table.Abandon("k")
+		shows("")
+
+		others.last.Store(true)
+		src.Watch()
+		copied("other", source.Monitored, true)
+		src.Unwatch()
+		time.Sleep(time.Minute)
+		shows("")
+		src.Leave(&told)
+		require.Empty(t, table.Keys())
+	})
+}
+
+// A monitor that says the same every few seconds is written down once, or as often as half of
+// its lifetime is over.
+func TestChangedIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var changes atomic.Int32
+		var lifetime atomic.Int64
+		cfg := config()
+		cfg.Changed = func(string) { changes.Add(1) }
+		cfg.Monitor = func(ctx context.Context, key string, update func(reading)) error {
+			for ctx.Err() == nil {
+				update(reading{"same", time.Duration(lifetime.Load())})
+				time.Sleep(10 * time.Second)
+			}
+			return nil
+		}
+		table := newTable(t, cfg)
+		var told counter
+		src, err := table.Join("k", &told)
+		require.NoError(t, err)
+		src.Watch()
+		time.Sleep(time.Hour - time.Second)
+		require.EqualValues(t, 1, changes.Load())
+		lifetime.Store(int64(10 * time.Minute))
+		time.Sleep(time.Hour)
+		require.EqualValues(t, 1+12, changes.Load())
+		src.Unwatch()
+		time.Sleep(time.Minute)
+		src.Leave(&told)
+	})
+}
+
 // What was held is taken over with what is left of its lifetime.
 func TestRestore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

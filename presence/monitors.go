@@ -1,0 +1,210 @@
+package presence
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"slices"
+
+	"github.com/openblustar/blustar/internal/backoff"
+	"github.com/openblustar/blustar/presence/source"
+)
+
+// Several nodes share their monitors. Each writes down which sources somebody watches there.
+// Of the nodes that have written down a source, and live, one runs its monitor and
+// writes the value, which the others copy. All of them learn from the store, in the same order,
+// who has asked and who has died, so they agree on it by themselves: the node with the
+// largest [weight] has it. So a death moves only what the dead node had, and a node that
+// comes takes its share from each of the others.
+//
+// When a monitor moves, the value stays as it was until the other one speaks, or
+// Config.Grace is over. For a moment two may run. What the one has said that is to end may
+// then be later in the store: the other says it again, over that.
+
+// sharing tells the table of a kind of sources what it has to know of other nodes.
+func (c *cluster) sharing(kind string) (mayExpire func() bool, others source.Others) {
+	if c == nil {
+		return nil, nil
+	}
+	return c.mayExpire, monitors{c, kind}
+}
+
+// monitors are those of one kind. It implements [source.Others].
+type monitors struct {
+	cluster *cluster
+	kind    string
+}
+
+func (m monitors) Want(key string) {
+	e := sourceEntry{m.kind, key}
+	m.cluster.ask(e, m.cluster.node, true)
+	m.cluster.server.journal.mark(askedEntry{e, m.cluster.node})
+}
+
+func (m monitors) Unwant(key string) (last bool) {
+	e := sourceEntry{m.kind, key}
+	m.cluster.ask(e, m.cluster.node, false)
+	m.cluster.server.journal.mark(askedEntry{e, m.cluster.node})
+	return m.cluster.isLeft(e)
+}
+
+func (m monitors) Mine(key string) bool { return m.cluster.mine(sourceEntry{m.kind, key}) }
+
+// ask notes whether somebody watches a source at a node.
+func (c *cluster) ask(e sourceEntry, node string, is bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	nodes := slices.DeleteFunc(c.asked[e], func(n string) bool { return n == node })
+	if is {
+		nodes = append(nodes, node)
+	}
+	if c.asked[e] = nodes; len(nodes) == 0 {
+		delete(c.asked, e)
+	}
+}
+
+// mine reports whether this node is to run the monitor of a source.
+func (c *cluster) mine(e sourceEntry) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Contains(c.asked[e], c.node) {
+		return false
+	}
+	most := weight(c.node, e)
+	for _, node := range c.asked[e] {
+		if _, dead := c.heirs[node]; !dead && node != c.node && weight(node, e) > most {
+			return false
+		}
+	}
+	return true
+}
+
+// weight says which of several nodes has a source: that where it is the largest (rendezvous
+// hashing).
+func weight(node string, e sourceEntry) uint64 {
+	sum := sha256.Sum256([]byte(node + " " + e.kind + " " + e.key))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// isLeft reports whether a source is watched at no node, and its value, if there is one, is
+// this node's to end. Those who watched at a dead node may be on their way to its heir.
+func (c *cluster) isLeft(e sourceEntry) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.asked[e]) > 0 {
+		return false
+	}
+	r := c.records[recordKey(e)]
+	return r == nil || r.gone || c.holderLocked(r.node) == c.node
+}
+
+// succeeded has the monitors of a dead node go on.
+func (c *cluster) succeeded(dead string) {
+	var its []sourceEntry
+	c.mu.Lock()
+	for e, nodes := range c.asked {
+		if slices.Contains(nodes, dead) {
+			its = append(its, e)
+		}
+	}
+	c.mu.Unlock()
+	for _, e := range its {
+		c.server.table(e.kind).Decide(e.key)
+	}
+}
+
+// abandoned ends what dead nodes, whose heir this one is, have left of sources, once who
+// watched there may have come back.
+func (c *cluster) abandoned() {
+	if backoff.Sleep(c.server.ctx, c.server.cfg.Linger) != nil {
+		return
+	}
+	var asked []askedEntry
+	var left []sourceEntry
+	dead, _ := c.leftHere()
+	c.mu.Lock()
+	for _, r := range c.records {
+		if r.gone || !dead[r.node] {
+			continue
+		}
+		switch e := r.entry.(type) {
+		case askedEntry:
+			asked, left = append(asked, e), append(left, e.source)
+		case sourceEntry:
+			left = append(left, e)
+		}
+	}
+	c.mu.Unlock()
+	for _, e := range asked {
+		c.ask(e.source, e.node, false)
+		c.server.journal.mark(e)
+	}
+	for _, e := range left {
+		if c.isLeft(e) {
+			c.server.table(e.kind).Abandon(e.key)
+		}
+	}
+}
+
+// askedEntry is a source that is watched at a node.
+type askedEntry struct {
+	source sourceEntry
+	node   string
+}
+
+type askedRecord struct {
+	Kind string `json:"kind"`
+	Key  string `json:"key"`
+}
+
+// record implements [entry].
+func (e askedEntry) record(s *Server, _ *flat) Write {
+	sum := sha256.Sum256([]byte(e.source.kind + " " + e.source.key)) // of any length
+	w := Write{Kind: kindAsked, Key: e.node + string(sum[:16])}
+	c := s.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.node == c.node && slices.Contains(c.asked[e.source], c.node) {
+		w.Value = value(askedRecord{e.source.kind, e.source.key})
+	}
+	return w
+}
+
+// askedElsewhere applies what another node says of a source.
+func (c *cluster) askedElsewhere(r Record, e entry) error {
+	of, ok := e.(askedEntry)
+	if r.Value != nil {
+		var v askedRecord
+		if err := json.Unmarshal(r.Value, &v); err != nil {
+			return err
+		}
+		of, ok = askedEntry{sourceEntry{v.Kind, v.Key}, r.Node}, true
+	}
+	if !ok || c.keeps(r, of) || c.server.table(of.source.kind) == nil {
+		return nil
+	}
+	c.ask(of.source, of.node, r.Value != nil)
+	t := c.server.table(of.source.kind)
+	if t.Decide(of.source.key); c.isLeft(of.source) {
+		t.Abandon(of.source.key)
+	}
+	return nil
+}
+
+// table returns the sources of a kind; nil where there is no such kind.
+func (s *Server) table(kind string) interface {
+	Own(key string)
+	Decide(key string)
+	Abandon(key string)
+	Said(key string) bool
+} {
+	switch kind {
+	case kindLine:
+		return s.lines
+	case kindCalendar:
+		return s.calendars
+	case kindExternal:
+		return s.externals
+	}
+	return nil
+}
