@@ -410,3 +410,16 @@ func (cs *clients) get(key clientKey) *client {
 	defer cs.mu.Unlock()
 	return cs.m[key]
 }
+
+// unixTime is a moment in nanoseconds of Unix time, where 0 is none.
+func unixTime(at int64) time.Time {
+	if at == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, at)
+}
+
+// defaultServices are those of a client that published no tuples (§4.3).
+func defaultServices() consolidation.Services {
+	return consolidation.Services{Global: true, Audio: true, Message: true}
+}

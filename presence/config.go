@@ -100,16 +100,6 @@ type Guard interface {
 	Check(ctx context.Context, r auth.Request) auth.Decision
 }
 
-// DialectMode says how a client's dialect is found.
-type DialectMode string
-
-// Dialect modes; the zero value is auto.
-const (
-	DialectAuto     DialectMode = ""
-	DialectBluStar  DialectMode = "blustar"
-	DialectStandard DialectMode = "standard"
-)
-
 func (c *Config) complete() error {
 	check := conf.Of("presence: Config")
 	check.Require("Sender", c.Sender != nil)
@@ -189,12 +179,4 @@ type Hooks struct {
 	// with an error. It is called where the network is read: nothing more is read
 	// from that socket until it returns.
 	Notify func(status int, took time.Duration, err error)
-}
-
-// Change is a change of what watchers of a presentity see.
-type Change struct {
-	Entity    string // the presentity's preferred address
-	Status    consolidation.Status
-	Note      string
-	Timestamp time.Time
 }

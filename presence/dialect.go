@@ -143,3 +143,13 @@ func dialectOfDialog(d *subscription.Dialog) *Dialect {
 	}
 	return bluStar // only its clients are members
 }
+
+// DialectMode says how a client's dialect is found.
+type DialectMode string
+
+// Dialect modes; the zero value is auto.
+const (
+	DialectAuto     DialectMode = ""
+	DialectBluStar  DialectMode = "blustar"
+	DialectStandard DialectMode = "standard"
+)

@@ -271,11 +271,3 @@ func (s *Server) Stats() Stats {
 
 // MaxSubscriptions returns how many addresses may be watched: the bound of [Stats].Watches.
 func (s *Server) MaxSubscriptions() int { return s.cfg.MaxSubscriptions }
-
-// unixTime is a moment in nanoseconds of Unix time, where 0 is none.
-func unixTime(at int64) time.Time {
-	if at == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, at)
-}

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 	"weak"
 
@@ -108,3 +109,35 @@ func mix(hash uint64, text string) uint64 {
 	}
 	return (hash ^ 0xFF) * prime
 }
+
+// servicesOf reads which services a published document opens: its tuples are
+// told by their IDs (§3); others say whether the client is there at all.
+func servicesOf(doc *pidf.Presence) consolidation.Services {
+	var st consolidation.Services
+	if doc == nil {
+		return st
+	}
+	named := false
+	for i := range doc.Tuples {
+		t := &doc.Tuples[i]
+		open := t.Basic == pidf.Open
+		switch strings.ToLower(strings.TrimSpace(t.ID)) {
+		case "audio":
+			st.Audio, named = open, true
+		case "video":
+			st.Video, named = open, true
+		case "message":
+			st.Message, named = open, true
+		}
+	}
+	switch {
+	case named:
+		st.Global = true
+		return st
+	case consolidation.BasicMeaning(doc) == consolidation.MeansSignedOut:
+		return consolidation.Services{} // it is there to say that its user is not
+	}
+	return defaultServices()
+}
+
+func isBasic(b pidf.Basic) bool { return b == pidf.Open || b == pidf.Closed }

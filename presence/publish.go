@@ -16,23 +16,6 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// publishing is a PUBLISH on its way through the server.
-type publishing struct {
-	*exchange
-	dialect *Dialect
-	contact sipx.Address // zero where a Standard client sent none
-	address string       // whose presence it is
-	owner   string       // who says so: the Contact, or the source
-	expires time.Duration
-	until   time.Time
-	ifMatch string
-	p       *presentity
-	room    *pidf.Room       // for doc, where nobody watches; nil where it is wanted again
-	doc     *pidf.Presence   // nil for a refresh
-	body    []byte           // of which it was decoded, in UTF-8
-	said    publication.Said // what doc says of the user
-}
-
 // publish handles a PUBLISH (RFC 3903 §6, §2.4, §2.8).
 func (s *Server) publish(ctx context.Context, x *exchange) error {
 	req := x.req

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -92,4 +94,32 @@ func (x *exchange) answer(res *sipx.Response) (as bool) {
 		hook(req.Method, res.Status, time.Since(x.began))
 	}
 	return as
+}
+
+// subscribing is a SUBSCRIBE on its way through the server.
+type subscribing struct {
+	*exchange
+	event   sipx.Event
+	pack    *eventPackage
+	dialect *Dialect
+	contact sipx.Address
+	expires time.Duration // granted
+	id      auth.Identity
+}
+
+// publishing is a PUBLISH on its way through the server.
+type publishing struct {
+	*exchange
+	dialect *Dialect
+	contact sipx.Address // zero where a Standard client sent none
+	address string       // whose presence it is
+	owner   string       // who says so: the Contact, or the source
+	expires time.Duration
+	until   time.Time
+	ifMatch string
+	p       *presentity
+	room    *pidf.Room       // for doc, where nobody watches; nil where it is wanted again
+	doc     *pidf.Presence   // nil for a refresh
+	body    []byte           // of which it was decoded, in UTF-8
+	said    publication.Said // what doc says of the user
 }

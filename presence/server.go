@@ -135,3 +135,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	return s, s.newSources()
 }
+
+// eventPackage is what may be subscribed to.
+type eventPackage struct {
+	subscription.Package
+	watchers bool // who watches, rather than what is watched (RFC 3857)
+}

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -252,8 +251,6 @@ func sameTuples(a, b []*publication.Contribution) bool {
 	return pidf.Equal(&pidf.Presence{Tuples: x}, &pidf.Presence{Tuples: y})
 }
 
-func isBasic(b pidf.Basic) bool { return b == pidf.Open || b == pidf.Closed }
-
 // hasPrivate reports whether own eyes see more than others'.
 func hasPrivate(all []consolidation.Meeting) bool {
 	return slices.ContainsFunc(all, func(m consolidation.Meeting) bool {
@@ -381,41 +378,6 @@ func appendPublished(all []pidf.Tuple, list []*publication.Contribution) []pidf.
 		}
 	}
 	return all
-}
-
-// servicesOf reads which services a published document opens: its tuples are
-// told by their IDs (§3); others say whether the client is there at all.
-func servicesOf(doc *pidf.Presence) consolidation.Services {
-	var st consolidation.Services
-	if doc == nil {
-		return st
-	}
-	named := false
-	for i := range doc.Tuples {
-		t := &doc.Tuples[i]
-		open := t.Basic == pidf.Open
-		switch strings.ToLower(strings.TrimSpace(t.ID)) {
-		case "audio":
-			st.Audio, named = open, true
-		case "video":
-			st.Video, named = open, true
-		case "message":
-			st.Message, named = open, true
-		}
-	}
-	switch {
-	case named:
-		st.Global = true
-		return st
-	case consolidation.BasicMeaning(doc) == consolidation.MeansSignedOut:
-		return consolidation.Services{} // it is there to say that its user is not
-	}
-	return defaultServices()
-}
-
-// defaultServices are those of a client that published no tuples (§4.3).
-func defaultServices() consolidation.Services {
-	return consolidation.Services{Global: true, Audio: true, Message: true}
 }
 
 // Decoration is a document on its way to watchers. The host can add elements to it.

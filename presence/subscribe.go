@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
@@ -13,23 +12,6 @@ import (
 	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
 )
-
-// eventPackage is what may be subscribed to.
-type eventPackage struct {
-	subscription.Package
-	watchers bool // who watches, rather than what is watched (RFC 3857)
-}
-
-// subscribing is a SUBSCRIBE on its way through the server.
-type subscribing struct {
-	*exchange
-	event   sipx.Event
-	pack    *eventPackage
-	dialect *Dialect
-	contact sipx.Address
-	expires time.Duration // granted
-	id      auth.Identity
-}
 
 // subscribe handles a SUBSCRIBE (RFC 6665 §4.2.1).
 func (s *Server) subscribe(ctx context.Context, x *exchange) error {

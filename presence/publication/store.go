@@ -362,3 +362,34 @@ func (s *Store) All() []*Contribution {
 func byAge(a, b *Contribution) int {
 	return cmp.Or(a.Received.Compare(b.Received), cmp.Compare(a.Number, b.Number))
 }
+
+// Contribution is one thing that was published about a user, until it expires. It is
+// a flat value: a store of records may write it down. It is not changed once it is
+// in a [Store].
+type Contribution struct {
+	Presentity string // whose presence it is about: the host's key
+	Address    string // of the presentity, as far as the host has said
+	ETag       string // entity-tag (RFC 3903 §4.1), unique within the presentity
+	Rule       Rule
+	Owner      string // who published it last: a Contact, or a network address
+	Received   time.Time
+	Expires    time.Time
+	Number     uint64 // tells those of a presentity apart, and rises
+
+	Status    aa.Status // Shared: what it says
+	Note      string    // Shared: the user's free text
+	Timestamp time.Time // Shared: as published, else Received
+	Body      []byte    // Separate: the document, as published
+	Target    string    // Forwarding: the destination
+
+	// Shared: the newest request that changed it. An older one of the same Call-ID
+	// does not (RFC 3261 §8.2.6.1 has no order; the entity-tag, which stays, cannot
+	// tell).
+	CallID string
+	CSeq   uint32
+
+	Reading any // Separate: what the host has read of Body; see Config.Read
+
+	due    *expiry // the same one in all versions
+	copied bool    // it is another node's, which has it expire
+}

@@ -428,3 +428,18 @@ func (d *Dialog) pack(callID string, local sipx.URI, localTag string, remote sip
 	d.remote = end{packURI(&b, remote), join(&b, tagParam, remoteTag)}
 	d.target = packURI(&b, target)
 }
+
+// seqStep is how far ahead of the CSeq in use the one in a Turn is. A dialog that has
+// used half of them tells so; numbers may be left out (RFC 3261 §12.2.2).
+const seqStep = 1 << 12
+
+// changed tells the host that the record of the dialog is another one now: its Turn, or
+// whole tells more. d.mu is held.
+func (d *Dialog) changed(whole bool) {
+	f := d.registry.cfg.Events.Changed
+	if f == nil || d.fetch || d.told && !whole {
+		return
+	}
+	f(d, !d.told, whole)
+	d.told = true
+}
