@@ -64,7 +64,8 @@
 // answers every request 503 with a Retry-After of one second, also where the process was
 // stopped (SIGSTOP) meanwhile and wakes up late. What a stack has begun to send before, it
 // would still send again: give [Store.Alive] to stack.Config.MaySend of package sipx/stack.
-// No clocks of two machines are compared, but for the lifetimes of publications.
+// Leases compare no clocks of two machines. Lifetimes do: a node whose clock is more than
+// [MaxClockDifference] from that of NATS is refused by [Open], and one that gets so later logs it.
 //
 // The node keeps what it has, and goes on trying. JetStream takes the renewal only if nobody
 // has taken its place: then the node reads what it may have missed, and goes on with its

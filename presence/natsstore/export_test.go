@@ -24,3 +24,9 @@ func Pause(s *Store) {
 	defer s.lease.mu.Unlock()
 	s.lease.until = time.Now().Add(time.Hour)
 }
+
+// WithClock has a store go by another clock when it compares it with that of NATS.
+func WithClock(c Config, now func() time.Time) Config {
+	c.now = now
+	return c
+}

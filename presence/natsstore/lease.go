@@ -302,10 +302,12 @@ func (s *Store) look(ctx context.Context) {
 func (s *Store) lookOnce(ctx context.Context, seen map[string]sight) error {
 	asking, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
+	began := s.cfg.now()
 	info, err := s.stream.Info(asking, jetstream.WithSubjectFilter(s.leaseSubject(">")))
 	if err != nil {
 		return err
 	}
+	s.watchClock(began, info)
 	maps.DeleteFunc(seen, func(id string, _ sight) bool {
 		_, there := info.State.Subjects[s.leaseSubject(id)]
 		return !there

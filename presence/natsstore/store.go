@@ -28,6 +28,8 @@ var (
 	ErrNotAlive = errors.New("natsstore: this node has no lease")
 	// ErrVersion is a stream that this program did not make, or a newer one did.
 	ErrVersion = errors.New("natsstore: it is no such store, or of another version")
+	// ErrClock is a clock that is wrong: that of this machine, or of the NATS servers.
+	ErrClock = errors.New("natsstore: the clocks of this machine and of NATS differ")
 	// ErrSite is a stream that serves another site.
 	ErrSite = errors.New("natsstore: it is another site's")
 )
@@ -38,6 +40,9 @@ const (
 	DefaultLease  = 10 * time.Second
 	MinLease      = time.Second
 	MaxLease      = 30 * time.Second // deletions are told for longer: who has its lease has missed none
+	// MaxClockDifference is how far the clock of a node may be from that of NATS, and so is half
+	// of what those of two nodes may differ.
+	MaxClockDifference = 2 * time.Second
 )
 
 // Config is what a [Store] is made from. The zero value of all but Conn is usable.
@@ -65,6 +70,8 @@ type Config struct {
 	Dialogs func() int
 	// Logger is told who takes whose place; nil: nobody.
 	Logger *slog.Logger
+
+	now func() time.Time // in tests; else time.Now
 }
 
 // Store is a [presence.Shared] store in a JetStream stream, as one node has it. It is
@@ -78,6 +85,8 @@ type Store struct {
 	lease  lease
 	calls  calls
 	mu     sync.Mutex // of batches: one at a time
+
+	wrongClock bool // and it is in the log; belongs to look
 }
 
 var _ presence.Shared = (*Store)(nil)
@@ -97,13 +106,16 @@ var bucketName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // Open finds the stream, or makes it where there is none, and waits until ctx ends for a
 // NATS that is not ready. It has no lease before [Store.Join]. The error names everything that is wrong
-// with cfg, or wraps [ErrVersion], [ErrSite] or that of NATS.
+// with cfg, or wraps [ErrVersion], [ErrSite], [ErrClock] or that of NATS.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg.Bucket = cmp.Or(cfg.Bucket, DefaultBucket)
 	cfg.Replicas = cmp.Or(cfg.Replicas, 1)
 	cfg.Lease = cmp.Or(cfg.Lease, DefaultLease)
 	if cfg.Node == "" {
 		cfg.Node, _ = os.Hostname()
+	}
+	if cfg.now == nil {
+		cfg.now = time.Now
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -135,7 +147,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	for {
 		try, cancel := context.WithTimeout(ctx, openPatience)
 		if s.stream, err = s.open(try); err == nil {
-			err = s.sameSite(try)
+			err = errors.Join(s.sameSite(try), s.sameTime(try))
 		}
 		cancel()
 		if err == nil {
