@@ -23,12 +23,13 @@ import (
 // mob are clients of a cluster, with what they know. They share one socket, which is read
 // in the order in which things were sent.
 type mob struct {
-	*testing.T
+	testing.TB
 	conn    *net.UDPConn
 	users   []*mobUser
 	began   time.Time
 	reading sync.WaitGroup
-	what    atomic.Value // string: is being done to the cluster
+	notes   chan *sipx.Request // NOTIFYs, as they come; nil: nobody asks
+	what    atomic.Value       // string: is being done to the cluster
 
 	mu      sync.Mutex
 	nodes   []string // that requests are sent to
@@ -64,11 +65,11 @@ type mobDialog struct {
 	seq         uint32
 }
 
-func newMob(t *testing.T, users int, nodes []*node) *mob {
+func newMob(t testing.TB, users int, nodes []*node, notes chan *sipx.Request) *mob {
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
 	_ = conn.SetReadBuffer(4 << 20)
-	m := &mob{T: t, conn: conn, began: time.Now(), answers: make(map[string]chan *sipx.Response), dialogs: make(map[string]*heard)}
+	m := &mob{TB: t, notes: notes, conn: conn, began: time.Now(), answers: make(map[string]chan *sipx.Response), dialogs: make(map[string]*heard)}
 	for _, n := range nodes {
 		m.nodes = append(m.nodes, n.address)
 	}
@@ -117,6 +118,9 @@ func (m *mob) read() {
 			continue
 		}
 		m.notify(from, req)
+		if m.notes != nil {
+			m.notes <- req
+		}
 		_, _ = m.conn.WriteToUDPAddrPort(sipx.NewResponse(200).AppendTo(nil, req), from)
 	}
 }

@@ -19,7 +19,7 @@ import (
 const mobUsers = 8
 
 // users writes the directory of the tests, and returns its folder.
-func users(t *testing.T, n int) string {
+func users(t testing.TB, n int) string {
 	var list []map[string]any
 	for i := range n {
 		list = append(list, map[string]any{"id": fmt.Sprint("u", i), "sip": []string{fmt.Sprintf("u%d@example.com", i)}})
@@ -40,7 +40,7 @@ func TestNodesUnderLoad(t *testing.T) {
 	_, _ = fmt.Sscan(os.Getenv("BLUSTAR_ROUNDS"), &rounds)
 	nats := startNATS(t, 3, "")
 	nodes := startNodes(t, nats, users(t, mobUsers), "a", "b", "c")
-	m := newMob(t, mobUsers, nodes)
+	m := newMob(t, mobUsers, nodes, nil)
 	m.doing("all is well")
 	for _, u := range m.users {
 		m.subscribe(u, u.own)
@@ -122,7 +122,7 @@ func TestNodesUnderLoad(t *testing.T) {
 }
 
 // heirs waits until there are so many nodes.
-func heirs(t *testing.T, n *node, want int) {
+func heirs(t testing.TB, n *node, want int) {
 	t.Helper()
 	var list struct{ Items []console.Node }
 	require.Eventually(t, func() bool { return n.get("/v1/nodes", &list) == nil && len(list.Items) == want },

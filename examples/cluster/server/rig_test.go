@@ -70,7 +70,7 @@ const (
 )
 
 // process makes a process of the test's binary, which ends with the test.
-func process(t *testing.T, as, args string) *exec.Cmd {
+func process(t testing.TB, as, args string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), as+"="+args)
@@ -81,14 +81,14 @@ func process(t *testing.T, as, args string) *exec.Cmd {
 
 // cluster are NATS servers, each at an address of its own, where it comes back after an end.
 type cluster struct {
-	t       *testing.T
+	t       testing.TB
 	hosts   []string
 	configs []string
 	servers []*exec.Cmd
 }
 
 // startNATS starts n servers. More is added to their configuration.
-func startNATS(t *testing.T, n int, more string) *cluster {
+func startNATS(t testing.TB, n int, more string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, servers: make([]*exec.Cmd, n)}
 	folder := t.TempDir()
@@ -177,7 +177,7 @@ type link struct {
 	ended bool
 }
 
-func newLink(t *testing.T, to string) *link {
+func newLink(t testing.TB, to string) *link {
 	listener, err := net.Listen("tcp", rig.Address(t)+":4222")
 	require.NoError(t, err)
 	l := &link{listener: listener, open: make(chan struct{}), conns: make(map[net.Conn]bool)}
@@ -266,7 +266,7 @@ func (l *link) close() {
 
 // node is the program as a process, and who starts it again when it ends by itself.
 type node struct {
-	t                   *testing.T
+	t                   testing.TB
 	name, address, http string
 	config              string
 	links               []*link
@@ -282,7 +282,7 @@ type node struct {
 }
 
 // startNodes starts nodes on a cluster.
-func startNodes(t *testing.T, c *cluster, folder string, names ...string) []*node {
+func startNodes(t testing.TB, c *cluster, folder string, names ...string) []*node {
 	t.Helper()
 	var nodes []*node
 	for _, name := range names {
@@ -305,7 +305,7 @@ func (c configuration) nats() map[string]any {
 
 // newNode makes a node that is not started yet. Change, which may be nil, changes its
 // configuration.
-func newNode(t *testing.T, c *cluster, folder string, change func(configuration), name string) *node {
+func newNode(t testing.TB, c *cluster, folder string, change func(configuration), name string) *node {
 	t.Helper()
 	host := rig.Address(t)
 	n := &node{t: t, name: name, address: host + ":5060", http: host + ":8080", config: filepath.Join(folder, name+host+".json")}
@@ -338,7 +338,7 @@ func newNode(t *testing.T, c *cluster, folder string, change func(configuration)
 }
 
 // run runs the program to its end, with arguments as in a shell.
-func run(t *testing.T, args string) (code int, output string) {
+func run(t testing.TB, args string) (code int, output string) {
 	t.Helper()
 	cmd := process(t, asServer, args)
 	out, _ := cmd.CombinedOutput()

@@ -77,7 +77,7 @@ func ends(t *testing.T, n *node, want string) {
 // Two nodes with one name are two nodes (BSX-12).
 func TestOneNameTwice(t *testing.T) {
 	nodes := startNodes(t, startNATS(t, 1, ""), users(t, 2), "a", "a")
-	m := newMob(t, 2, nodes)
+	m := newMob(t, 2, nodes, nil)
 	m.doing("two nodes have one name")
 	for _, u := range m.users {
 		m.subscribe(u, u.own)
