@@ -18,7 +18,7 @@ type room struct {
 }
 
 // maxSpare is how many records a batch may have had for its memory to be used again.
-const maxSpare = 1 << 14
+const maxSpare = 1 << 15
 
 // write applies what has changed. What the store did not take stays.
 func (j *journal) write(c changes) error {

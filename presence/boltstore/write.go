@@ -56,7 +56,7 @@ func (s *state) decode(b []byte) error {
 const fill = 0.9
 
 // maxRoom is how much memory, in bytes, is kept for the next batch.
-const maxRoom = 4 << 20
+const maxRoom = 16 << 20
 
 // apply carries writes out. expired has the revision of a record compared though it
 // has expired.
