@@ -57,6 +57,7 @@ func TestReuseRequests(t *testing.T) {
 		}
 	}
 	asking.Wait()
+	shutdown(t, server) // no handler runs any more
 	answering.Wait()
 	require.Zero(t, server.Stats().Malformed)
 }
