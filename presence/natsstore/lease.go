@@ -411,7 +411,13 @@ func (s *Store) Close(ctx context.Context) error {
 	}
 	free := s.own()
 	free.Free = true
-	if _, err := s.write(ctx, s.leaseSubject(s.id), free, s.lease.sequence); err != nil {
+	_, err := s.write(ctx, s.leaseSubject(s.id), free, s.lease.sequence)
+	if isConflict(err) { // with a renewal of its own, perhaps, of which it never heard
+		if sequence, holder, e := s.holder(ctx, s.id); e == nil && holder.ID == s.id {
+			_, err = s.write(ctx, s.leaseSubject(s.id), free, sequence)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("natsstore: give the lease back: %w", err)
 	}
 	return nil
