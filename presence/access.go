@@ -52,16 +52,16 @@ func (s *Server) check(ctx context.Context, x *exchange, contact sipx.Address, d
 	return auth.Identity{}, s.notLetIn(x, decision)
 }
 
-// disowner is what a [Guard] may be, too.
+// disowner is an ability of a [Guard].
 type disowner interface {
 	// Disown is told of a request whose account is not the one that From or the dialog is
 	// of. It returns the answer: a challenge where the request had no credentials.
 	Disown(ctx context.Context, r auth.Request) auth.Decision
 }
 
-// notOneself is the error for a request whose account is not the one that it is about, by
-// From or by its dialog. Who shares From, Contact and address with an impostor is asked to
-// sign in, not refused for what the impostor did.
+// notOneself is the error for a request whose account is not that of its From, or of its
+// dialog. It may be a challenge instead of err: a user who shares From, Contact and source
+// address with an impostor is asked to sign in.
 func (s *Server) notOneself(ctx context.Context, x *exchange, err error) error {
 	if g, ok := s.cfg.Guard.(disowner); ok && x.passed == nil { // else another node's guard was asked
 		if d := g.Disown(ctx, x.asked); d.Verdict == auth.Challenge {

@@ -16,22 +16,22 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// client is one BluStar endpoint. Its fields are guarded by clients.mu, but for
-// pulse. It is live, and opens its user's services, while it has a subscription to
-// its own address or a publication.
+// client is one BluStar endpoint. clients.mu guards its fields, except pulse. A client is
+// live while it has an own subscription or a publication. A live client opens the services
+// of its user.
 type client struct {
 	key       clientKey
-	node      string         // whose it is of several that share a store; "" where it is this one's
-	user      string         // whose client it is: ID of a directory entry; "" until that is known
+	node      string         // the node that it belongs to; "" for this one
+	user      string         // ID of the entry of its user; "" until that is known
 	id        *auth.Identity // nil where nobody was authenticated
 	userAgent unique.Handle[string]
 	since     int64 // Unix time in nanoseconds
 	pulse     subscription.Pulse
 	dialogs   []*member
 	published int64         // when its publication expires, Unix time in nanoseconds; zero where it has none
-	expiry    *clientExpiry // nil where it never had one: most only watch
-	// generation counts how often the client has come back without having ended:
-	// what is left from before tells nothing about it any more.
+	expiry    *clientExpiry // made with the first publication: most clients only watch
+	// generation counts how often the client has started again without having ended.
+	// Dialogs of an earlier generation do not keep it alive.
 	generation int32
 	services   consolidation.Services
 	amcc       bool
@@ -55,7 +55,7 @@ type member struct {
 
 	// Guarded by clients.mu.
 	own        bool  // subscribes to its user's own address
-	judged     bool  // whether it does is settled: by what it was opened with, once that was found
+	judged     bool  // own is settled: the directory has told of the address that came first
 	generation int32 // of the client, when it last opened or refreshed the dialog
 }
 
@@ -67,17 +67,17 @@ type clients struct {
 	users  map[string]*user // those with a live client, or a presentity in memory
 }
 
-// user is the clients of one user. Its fields but now are guarded by clients.mu.
+// user has the live clients of one user. clients.mu guards its fields, except now.
 type user struct {
 	live []*client
-	left time.Time                // when the last of them ended; zero where none has
-	now  atomic.Pointer[together] // nil where none ever was; for those who do not hold clients.mu
+	left time.Time                // when the last client ended; zero where none has
+	now  atomic.Pointer[together] // for readers without clients.mu; nil before the first client
 }
 
 // together is what the live clients of a user are together.
 type together struct {
 	services consolidation.Services // what they can do
-	any, in  bool                   // there is one; and one that is signed in (§4.3)
+	any, in  bool                   // there is a client; one is signed in (§4.3)
 }
 
 // changed makes u.now anew. clients.mu is held.
@@ -119,9 +119,9 @@ func (cs *clients) userLocked(id string) *user {
 	return u
 }
 
-// find finds or makes the client of a request. Where nobody was authenticated, or an
-// AMCC was, one with that Contact that is the user's already is the same, whatever its
-// From; user may be "". cs.mu is held.
+// find finds or makes the client of a request. user may be "". Where nobody was
+// authenticated, or an AMCC was, a live client of the user with the same Contact is the
+// same client, whatever its From. cs.mu is held.
 func (cs *clients) find(text []byte, user string, id auth.Identity) *client {
 	if c := cs.m[clientKey(text)]; c != nil {
 		return c
@@ -149,7 +149,7 @@ func (cs *clients) liveLocked(user string) []*client {
 	return nil
 }
 
-// forget drops a client that has nothing.
+// forget drops a client that has neither a user nor a dialog.
 func (cs *clients) forget(c *client) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -163,8 +163,8 @@ func (cs *clients) forgetLocked(c *client) {
 	}
 }
 
-// judge reports whether a dialog has yet to be judged as its client's own, which is done
-// once: what else its list begins with later changes nothing.
+// judge reports whether it is still open if a dialog is its client's own, and settles
+// that. A list that begins with another address later changes nothing.
 func (cs *clients) judge(m *member) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -173,9 +173,9 @@ func (cs *clients) judge(m *member) bool {
 	return first
 }
 
-// join adds a dialog to its client, or tells more of one that is in it already. own
-// tells that it subscribes to the address of its user. It reports false where that user
-// has too many live clients.
+// join adds a dialog to its client, unless it is there. own tells that the dialog
+// subscribes to the address of its user. join reports false where that user has too many
+// live clients.
 func (cs *clients) join(m *member, own bool, user string) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -193,9 +193,9 @@ func (cs *clients) join(m *member, own bool, user string) bool {
 		cs.enlivenLocked(c, user)
 		before, after := c.sameOwn(m)
 		switch {
-		case after: // it is of a life before
+		case after: // m is of an earlier generation
 			m.generation = c.generation - 1
-		case before, elsewhere: // it has come back
+		case before, elsewhere: // the client has started again
 			c.generation++
 			m.generation, c.spoken = c.generation, false
 		default:
@@ -208,11 +208,10 @@ func (cs *clients) join(m *member, own bool, user string) bool {
 	return true
 }
 
-// sameOwn reports whether a client has an own subscription as m already, opened before it
-// or after it: whichever comes second tells that the client has started again. A PC
-// client has two, its address and its list; that it opens another list, before it ends
-// the one that it had, tells nothing where it has a subscription to its address.
-// clients.mu is held.
+// sameOwn reports whether a client has another own subscription of the same form as m,
+// opened before m or after it. The later of the two tells that the client has started
+// again. A PC client has one to its address and one to its list. Where it has the one to
+// its address, a second list does not tell that. clients.mu is held.
 func (c *client) sameOwn(m *member) (before, after bool) {
 	for _, o := range c.dialogs {
 		switch {
@@ -227,13 +226,13 @@ func (c *client) sameOwn(m *member) (before, after bool) {
 	return before, after
 }
 
-// hasOwn reports whether a client has a subscription to its own address, of those
-// that it has opened or refreshed since it last came back. clients.mu is held.
+// hasOwn reports whether a client has an own subscription of its generation. clients.mu
+// is held.
 func (c *client) hasOwn() bool {
 	return slices.ContainsFunc(c.dialogs, func(m *member) bool { return m.own && m.generation == c.generation })
 }
 
-// refreshed notes that a client still uses a dialog.
+// refreshed moves a dialog to the generation of its client.
 func (cs *clients) refreshed(m *member) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -254,8 +253,8 @@ func (cs *clients) roomLocked(c *client, user string) bool {
 	return c.user != "" || len(cs.liveLocked(user)) < cs.server.cfg.MaxClients
 }
 
-// enlivenLocked makes c one of its user's live clients. One that turns out to be
-// ended meanwhile begins anew.
+// enlivenLocked makes c one of its user's live clients. A client that has ended meanwhile
+// begins anew.
 func (cs *clients) enlivenLocked(c *client, user string) {
 	if c.ended {
 		c.ended, c.user, c.published, c.out, c.spoken = false, "", 0, false, false
@@ -273,15 +272,15 @@ func (cs *clients) enlivenLocked(c *client, user string) {
 	}
 }
 
-// errManyClients is what a client is told that there is no room for.
+// errManyClients refuses a client for which there is no room.
 var errManyClients = sipx.Errorf(403, "too many clients of one user")
 
-// publish carries out the PUBLISH of a client, which can do services. The first that it
-// sends since it began is ignored where its user has said something elsewhere: a client
-// that starts must not overwrite that (§2.4).
+// publish carries out the PUBLISH of a client with these services. It ignores the status
+// of the first PUBLISH of a client whose user has a publication: a client that starts must
+// not overwrite it (§2.4). ignored tells so.
 //
-// All of it is one step: a client that ends as the last of its user, before or after it,
-// neither takes it along nor leaves it in the dark about what there is.
+// All of it is one step with clients.mu held: the last client of a user may end at the
+// same moment, and ends the publication with it.
 func (cs *clients) publish(c *client, services consolidation.Services, r publication.Request) (shared *publication.Contribution, ignored bool, err error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -294,7 +293,7 @@ func (cs *clients) publish(c *client, services consolidation.Services, r publica
 		case r.IfMatch == "" && (!c.spoken || c.ended) && cs.server.publications.One(r.Presentity, publication.Shared) != nil:
 			said, r.Said, ignored = nil, nil, true
 		case said.Status == aa.StatusSignedOut && cs.othersLocked(c, r.Presentity):
-			r.Said = nil // it speaks of this client: the user is there with another (§4.3)
+			r.Said = nil // it is about this client: the user is signed in with another (§4.3)
 		}
 	}
 	if shared, err = cs.server.publications.Publish(r); err != nil {
@@ -325,7 +324,7 @@ type clientExpiry struct {
 	client *client
 }
 
-// expireLocked has the publication of a client expire.
+// expireLocked sets when the publication of a client expires. cs.mu is held.
 func (cs *clients) expireLocked(c *client, at time.Time) {
 	c.published = at.UnixNano()
 	if c.expiry == nil {
@@ -334,7 +333,7 @@ func (cs *clients) expireLocked(c *client, at time.Time) {
 	cs.server.deadlines.Set(&c.expiry.Item, c.expiry, at)
 }
 
-// Expired implements [deadline.Expirer]. A client that only publishes ends with it.
+// Expired implements [deadline.Expirer]. A client without an own subscription ends.
 func (e *clientExpiry) Expired() {
 	c, cs := e.client, &e.server.clients
 	cs.mu.Lock()
@@ -350,8 +349,8 @@ func (e *clientExpiry) Expired() {
 	}
 }
 
-// leave takes a dialog from its client, and returns the client where it has ended with
-// this last subscription to its own address.
+// leave takes a dialog from its client. It returns the client if this was its last own
+// subscription: the client has ended.
 func (cs *clients) leave(d *subscription.Dialog) *client {
 	m, ok := d.Data.(*member)
 	if !ok || m.client == nil {
@@ -372,7 +371,7 @@ func (cs *clients) leave(d *subscription.Dialog) *client {
 	return nil
 }
 
-// forgetUser drops what is remembered of a user without a client.
+// forgetUser forgets a user without a live client.
 func (cs *clients) forgetUser(user string) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -381,7 +380,7 @@ func (cs *clients) forgetUser(user string) {
 	}
 }
 
-// since returns when the last client of a user left, as far as that is known.
+// since returns when the last client of a user ended, or when the server started.
 func (cs *clients) since(u *user) time.Time {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -391,14 +390,14 @@ func (cs *clients) since(u *user) time.Time {
 	return u.left
 }
 
-// membersOf returns a copy of a client's dialogs.
+// membersOf returns the dialogs of a client.
 func (cs *clients) membersOf(c *client) []*member {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	return slices.Clone(c.dialogs)
 }
 
-// ownOf returns a copy of a client's subscriptions to its own address.
+// ownOf returns the own subscriptions of a client.
 func (cs *clients) ownOf(c *client) []*member {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()

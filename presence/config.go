@@ -45,7 +45,8 @@ type Config struct {
 	Rules []consolidation.Rule // nil: consolidation.DefaultRules
 	// Decorate adds what the host wants to each document before it is sent, or nil. It
 	// is called with locks held, by several goroutines at once: it must be quick, must
-	// not block and must not call the server.
+	// not block and must not call the server. One that hangs holds up the watchers of that
+	// user. [Server.Shutdown] does not wait for it beyond its context.
 	Decorate        func(Decoration)
 	AllStatuses     bool // BluStar watchers are shown "away" and "other" as such; else as "busy", with their text (§3.2)
 	NextAppointment bool // the next appointment is shown where none is running

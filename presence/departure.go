@@ -8,8 +8,8 @@ import (
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
-// end takes a client out and returns its dialogs and its user. Where it was the last of
-// that user, what was published by it is gone.
+// end ends a client and returns its dialogs and its user. With the last client of a user
+// the shared publication ends.
 func (cs *clients) end(c *client) (dialogs []*member, user string) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -40,15 +40,15 @@ func (cs *clients) end(c *client) (dialogs []*member, user string) {
 	return dialogs, c.user
 }
 
-// departure is a client that has ended, of which nobody has been told yet.
+// departure is a client that has ended. Nobody has been told yet.
 type departure struct {
 	server *Server
-	user   string // "" where that was not known
+	user   string // "" where it was not known
 	closed []*subscription.Dialog
 }
 
-// takeOut ends a client and its subscriptions (§2.2, §2.3). with, which may be nil, is a dialog that
-// has been closed before.
+// takeOut ends a client and its dialogs (§2.2, §2.3). with is a dialog that has been closed
+// already, or nil.
 func (s *Server) takeOut(c *client, why string, with *subscription.Dialog) departure {
 	members, user := s.clients.end(c)
 	gone := departure{server: s, user: user}
@@ -67,8 +67,9 @@ func (s *Server) takeOut(c *client, why string, with *subscription.Dialog) depar
 	return gone
 }
 
-// announce tells the watchers of the user, and after them the client by its last
-// NOTIFYs. later is for callers who cannot wait for the rules of a host.
+// announce notifies the watchers of the user, and then sends the last NOTIFYs of the
+// client. With later a goroutine of its own does so: the rules of a host may take their
+// time.
 func (g departure) announce(later bool) {
 	farewell := func() {
 		for _, d := range g.closed {
@@ -86,7 +87,8 @@ func (g departure) announce(later bool) {
 	})
 }
 
-// dialogEnded is told of each dialog that ends by itself (§2.3).
+// dialogEnded ends the client of a dialog that has ended by itself, if that was its last
+// own subscription, or the client answers nothing (§2.3).
 func (s *Server) dialogEnded(e subscription.Ending) {
 	why := e.Cause.String()
 	if e.Detail != "" {
@@ -94,7 +96,7 @@ func (s *Server) dialogEnded(e subscription.Ending) {
 	}
 	c := s.clients.leave(e.Dialog)
 	if m, ok := e.Dialog.Data.(*member); ok && c == nil && e.Cause == subscription.Silent {
-		c = s.clients.current(m) // which answers nothing
+		c = s.clients.current(m)
 	}
 	if c != nil {
 		s.takeOut(c, why, e.Dialog).announce(true)
@@ -103,8 +105,8 @@ func (s *Server) dialogEnded(e subscription.Ending) {
 	e.Dialog.Farewell()
 }
 
-// current returns the client of a dialog, unless that has come back since, or is another
-// node's.
+// current returns the client of a dialog, unless it has started again since, has ended, or
+// belongs to another node.
 func (cs *clients) current(m *member) *client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// party is whose part of the bounds a request takes: that of the account, else of the
-// source (IPv6: /64). The zero party is the server itself.
+// party is an account, or else a source (IPv6: /64). Each has its share of the bounds. The
+// zero party is the server itself.
 type party struct {
 	account string
 	source  netip.Prefix
@@ -35,7 +35,7 @@ func whoIs(id auth.Identity) string {
 	return id.Account
 }
 
-// identityNamed is the identity that whoIs has named so.
+// identityNamed returns the identity that whoIs names so.
 func identityNamed(who string) auth.Identity {
 	if id, ok := strings.CutPrefix(who, byID); ok {
 		return auth.Identity{ID: id}
@@ -43,9 +43,9 @@ func identityNamed(who string) auth.Identity {
 	return auth.Identity{Account: who}
 }
 
-// mayActFor reports whether the authenticated account is the entry's, or that of
-// an AMCC, which acts for its users (BSP-2.4-7). Who was let in without
-// credentials is taken at their word.
+// mayActFor reports whether an identity may act for the user of an entry. The account of
+// the entry may, and so may an AMCC (BSP-2.4-7). Where nobody was authenticated, anybody
+// may.
 func mayActFor(id auth.Identity, entry *directory.Entry) bool {
 	return id.IsZero() || id.AMCC || auth.SameAccount(id, entry.Account, entry.ID)
 }

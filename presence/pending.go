@@ -12,33 +12,32 @@ import (
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
-// pending is an address without an entry: the directory has none, or could not be
-// asked. Those who watch it are shown the "unknown" document (§2.1). Where it could
-// not be asked it is, again and again, and they are moved to the presentity. It
+// pending is an address without an entry: the directory has none, or did not answer.
+// Its watchers are shown the "unknown" document (§2.1). A directory that did not answer is
+// asked again and again. When it has an entry, the watches move to the presentity. pending
 // implements [subscription.Resource].
 type pending struct {
 	server  *Server
-	key     string            // the address, or what is none
-	address directory.Address // zero for what is none
+	key     string            // the address as text
+	address directory.Address // zero where key is no address
 
 	// Guarded by pendings.mu.
 	watches []*subscription.Watch
-	asking  bool          // the directory could not be asked yet
-	moving  chan struct{} // closed once resolve has moved its watches; nil: it does not
+	asking  bool          // the directory has not answered yet
+	moving  chan struct{} // closed when resolve has moved the watches; nil while it does not run
 	waiting bool          // for retry, or its look-up
 	pause   backoff.Backoff
 	retry   deadline.Item
 }
 
-// pendings are the addresses that wait, while somebody watches them.
+// pendings has the pending addresses that somebody watches.
 type pendings struct {
 	server *Server
 	mu     sync.Mutex
 	m      map[string]*pending
 }
 
-// get returns the pending address; asking tells that the directory is to be asked
-// again.
+// get returns a pending address. asking has the directory asked again.
 func (ps *pendings) get(key string, a directory.Address, asking bool) *pending {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -47,14 +46,14 @@ func (ps *pendings) get(key string, a directory.Address, asking bool) *pending {
 		p = &pending{server: ps.server, key: key, address: a, pause: backoff.Backoff{First: ps.server.cfg.LookupRetry, Max: 60 * ps.server.cfg.LookupRetry}}
 		ps.m[key] = p // until tidy, if nobody comes to watch it
 	}
-	p.asking = p.asking || asking // the directory is down: it may have an entry by now
+	p.asking = p.asking || asking
 	if p.asking && len(p.watches) > 0 {
 		p.askLater()
 	}
 	return p
 }
 
-// tidy forgets a pending address that nobody watches after all.
+// tidy forgets a pending address that nobody watches.
 func (ps *pendings) tidy(p *pending) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -95,8 +94,7 @@ func (p *pending) Left(w *subscription.Watch, _ subscription.View) {
 	}
 }
 
-// askLater has the directory asked again, unless that is so already. pendings.mu is
-// held.
+// askLater has the directory asked again after a pause. pendings.mu is held.
 func (p *pending) askLater() {
 	if !p.waiting {
 		p.waiting = true
@@ -122,9 +120,9 @@ func (p *pending) ask() {
 	}
 }
 
-// resolve moves all that watch an address to the entry that it turned out to have, in the
-// order in which they came: a client's newest subscription tells whether it came back.
-// Whoever else finds the entry meanwhile leaves it to the first, and waits for that.
+// resolve moves all watches of an address to the presentity of its entry, in the order in
+// which they came: the newest subscription of a client tells whether it has started again.
+// A second call for the address waits for the first, and does nothing.
 func (s *Server) resolve(from *pending, entry directory.Entry) {
 	s.pendings.mu.Lock()
 	moving := from.moving
@@ -163,13 +161,13 @@ func (s *Server) resolve(from *pending, entry directory.Entry) {
 	}
 }
 
-// resumes reports whether a watch is of a former process, which found everything out.
+// resumes reports whether a former process has shown the presentity to the watcher.
 func (s *Server) resumes(w *subscription.Watch) bool {
 	digest := w.Resumed()
 	return digest != 0 && digest != s.unknown.Digest(w.View())
 }
 
-// goOn moves a watch that resumes, and reports whether it does.
+// goOn moves a watch that resumes without judging it again, and reports whether it did.
 func (s *Server) goOn(w *subscription.Watch, from *pending, to *presentity, entry *directory.Entry, sender directory.Result) bool {
 	if !s.resumes(w) {
 		return false
@@ -183,10 +181,9 @@ func (s *Server) goOn(w *subscription.Watch, from *pending, to *presentity, entr
 	return true
 }
 
-// senders are whose addresses the watchers' are: that of the entry where it is one of
-// its own. Of others the directory is asked where that tells whether somebody is who
-// they say, or whose client it is. What turns out to have an entry by that is not
-// pending any more, either.
+// senders returns the entries of the watchers' addresses. A watcher may have an address of
+// entry itself. For others it asks the directory, where that tells whether they are who
+// they say, or whose client it is. A pending address that has an entry now is resolved too.
 func (s *Server) senders(watches []*subscription.Watch, from *pending, entry *directory.Entry) []directory.Result {
 	results := make([]directory.Result, len(watches))
 	var ask []directory.Address
@@ -226,9 +223,9 @@ func isAddressOf(a directory.Address, entry *directory.Entry) bool {
 	return slices.ContainsFunc(of, func(value string) bool { return strings.EqualFold(value, a.Value) })
 }
 
-// move has a watch watch the entry of its address from now on. sender is what the
-// directory says of its watcher's address: who claimed that of another user while the
-// directory could not tell is let go.
+// move moves a watch to the presentity of its address. sender is what the directory says
+// of the watcher's address. It ends the dialog of a watcher who has claimed the address of
+// another user.
 func (s *Server) move(w *subscription.Watch, from *pending, to *presentity, entry *directory.Entry, sender directory.Result) {
 	d := w.Dialog()
 	m, _ := d.Data.(*member)

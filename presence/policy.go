@@ -35,8 +35,8 @@ type Watcher struct {
 	open bool // the directory cannot tell
 }
 
-// watcher is who an identity with this address in From is, of which the directory said
-// found.
+// watcher describes the watcher with this identity and this address in From. found is what
+// the directory says of the address.
 func (s *Server) watcher(ctx context.Context, who party, id auth.Identity, from string, found directory.Result) Watcher {
 	w := Watcher{Account: whoIs(id), Address: from, id: id}
 	if isNobody(found.Err) && s.cfg.Policy != nil && id.Account != "" && !id.AMCC {
@@ -52,12 +52,13 @@ func (s *Server) watcher(ctx context.Context, who party, id auth.Identity, from 
 	return w
 }
 
-// watcherOf is the watcher of a dialog, of whom the directory said found.
+// watcherOf describes the watcher of a dialog. found is what the directory says of its
+// address.
 func (s *Server) watcherOf(ctx context.Context, d *subscription.Dialog, found directory.Result) Watcher {
 	return s.watcher(ctx, party{}, s.identityOf(d), bareURI(d.Watcher()), found)
 }
 
-// sight is how much a watcher sees of an entry.
+// sight returns how much a watcher sees of the user of an entry.
 func (s *Server) sight(ctx context.Context, w Watcher, entry *directory.Entry) consolidation.Sight {
 	if !w.id.IsZero() && auth.SameAccount(w.id, entry.Account, entry.ID) {
 		return consolidation.SightOwn
@@ -76,7 +77,8 @@ func (s *Server) sight(ctx context.Context, w Watcher, entry *directory.Entry) c
 	return sight
 }
 
-// viewOf is how the watcher of a dialog, of whom the directory said found, sees an entry.
+// viewOf returns the view in which the watcher of a dialog sees the user of an entry. found
+// is what the directory says of the watcher's address.
 func (s *Server) viewOf(d *subscription.Dialog, entry *directory.Entry, found directory.Result) subscription.View {
 	return viewOf(s.sight(s.ctx, s.watcherOf(s.ctx, d, found), entry), dialectOfDialog(d))
 }
@@ -103,15 +105,15 @@ func (s *Server) ApplyPolicy(ctx context.Context) {
 	}
 }
 
-// judge asks the policy about all watches of a dialog. It returns those whose view is
-// another one now. Where the watcher is refused, it ends the dialog and reports false.
+// judge asks the policy about all watches of a dialog, and returns those with a new view.
+// If the watcher is refused, it ends the dialog and reports false.
 func (s *Server) judge(ctx context.Context, d *subscription.Dialog, who Watcher) (changed []*subscription.Watch, ok bool) {
 	for {
 		version := s.policies.Load()
 		for _, w := range d.Watches() {
 			p, ok := w.Resource().(*presentity)
 			if !ok || s.cfg.Policy == nil && sightOf(w.View()) != consolidation.SightOwn {
-				continue // without a policy, who sees what is their own can lose that, and no more
+				continue // without a policy only the user's own view can change
 			}
 			sight := s.sight(ctx, who, p.entry.Load())
 			if sight == consolidation.SightRefused && !d.IsList() {

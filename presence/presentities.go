@@ -8,15 +8,15 @@ import (
 	"github.com/openblustar/blustar/presence/source"
 )
 
-// presentities are those in memory. A presentity stays while anything refers to it. That
-// is not counted: whenever something has ended, forgetIfIdle looks.
+// presentities has those in memory. A presentity stays while anything refers to it. When
+// something that refers to it has ended, forgetIfIdle looks whether anything is left.
 type presentities struct {
 	server *Server
 	of     *shard.Map[*presentity] // by the ID of the entry
 }
 
-// pin returns the presentity of an entry, with what the directory says now. It stays
-// in memory until unpin.
+// pin returns the presentity of an entry, and takes over what has changed in the entry.
+// The presentity stays in memory until unpin.
 func (ps *presentities) pin(entry *directory.Entry) *presentity {
 	part := ps.of.Lock(entry.ID)
 	p := part.Of[entry.ID]
@@ -39,7 +39,7 @@ func (ps *presentities) pin(entry *directory.Entry) *presentity {
 	return p
 }
 
-// unpin undoes pin. A nil presentity is nothing.
+// unpin undoes pin. p may be nil.
 func (ps *presentities) unpin(p *presentity) {
 	if p != nil && p.pins.Add(-1) == 0 && p.watching.Load() == 0 && !p.user.together().any {
 		ps.forgetIfIdle(p)
@@ -49,12 +49,12 @@ func (ps *presentities) unpin(p *presentity) {
 // find returns a presentity that is in memory, or nil.
 func (ps *presentities) find(id string) *presentity { return ps.of.Get(id) }
 
-// mayBeIdle has somebody see whether anything still refers to p.
+// mayBeIdle has forgetIfIdle called for p, by the deadline queue.
 func (p *presentity) mayBeIdle() {
 	p.server.deadlines.Set(&p.idleness, (*idling)(p), time.Now())
 }
 
-// idling is a presentity that perhaps nobody needs any more.
+// idling is a presentity to which perhaps nothing refers.
 type idling presentity
 
 // Expired implements [deadline.Expirer].
@@ -72,7 +72,7 @@ func (ps *presentities) forgetIfIdle(p *presentity) {
 	if p.pins.Load() > 0 || part.Of[p.id] != p || !p.idle() {
 		return
 	}
-	if p.renewal { // it is looked at again
+	if p.renewal { // a snapshot is being made: look again later
 		p.server.deadlines.Set(&p.idleness, (*idling)(p), time.Now().Add(time.Second))
 		return
 	}
@@ -97,8 +97,8 @@ func (p *presentity) idle() bool {
 	return p.server.cfg.Hooks.Changed == nil || !p.fed()
 }
 
-// fed reports whether a source has a value that the host set: with a hook for
-// changes, it hears of them though nobody watches. p.mu is held.
+// fed reports whether a source has a value that the host set. With a hook for changes
+// such a presentity stays though nobody watches it. p.mu is held.
 func (p *presentity) fed() bool {
 	for _, src := range p.lines {
 		if isFed(src) {

@@ -17,31 +17,30 @@ import (
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
-// snapshot is one consolidated state of a presentity, and the bodies that show it.
-// It does not change, so that any number of NOTIFYs can be made from it while the
-// presentity moves on. Documents are built when they are needed and not kept where
-// nobody shares them: most presentities are watched by few. It implements
-// [subscription.State].
+// snapshot is the state of a presentity at one moment, its result, and the bodies that show
+// them. It never changes: any number of NOTIFYs may be made from it. A body is written when
+// it is needed. It is kept only where several watchers may share it: most presentities are
+// watched by few. snapshot implements [subscription.State].
 type snapshot struct {
 	server   *Server
 	watching *atomic.Int32 // how many watch; nil for none
-	versions [views]uint32 // each rises when those watchers see a change, not with timestamps alone
+	versions [views]uint32 // each rises when that view shows something else; a new timestamp alone is nothing else
 	entity   string        // preferred address
 	at       time.Time
-	since    time.Time // when what busy-or-not watchers see has begun, as far as is known
+	since    time.Time // since when watchers of SightBusyOrNot have seen the same, as far as is known
 	state    consolidation.State
 	result   consolidation.Result
 	said     []*publication.Contribution // what is published; Standard watchers are shown its tuples
 	private  bool                        // own eyes see more
 
-	published [1]consolidation.Published // room in state for what most have one of
+	published [1]consolidation.Published // room for state.Published: most have one
 
 	mu      sync.Mutex
 	kept    []kept         // made when they are needed
 	digests *[views]uint64 // made where there is a store
 }
 
-// A view is who sees a document: how much, and in which dialect.
+// views is the number of views. A view is a sight in a dialect.
 const views = 2 * int(consolidation.Sights)
 
 func viewOf(s consolidation.Sight, d *Dialect) subscription.View {
@@ -67,8 +66,8 @@ type kept struct {
 // maxKept is how many documents a snapshot keeps; more are rendered each time.
 const maxKept = 16
 
-// judge consolidates the state, and finds out who sees something else than before, which
-// may be nil. It asks the rules of the host.
+// judge consolidates the state, and raises the versions of the views that show something
+// else than before, which may be nil. It asks the rules of the host.
 func (n *snapshot) judge(before *snapshot) {
 	n.result = consolidation.Consolidate(n.server.cfg.Rules, &n.state, n.at)
 	n.since = n.at
@@ -81,7 +80,7 @@ func (n *snapshot) judge(before *snapshot) {
 	}
 	n.versions = before.versions
 	switch {
-	case n.watching.Load() == 0: // nobody could see a difference; whoever comes is shown what there is
+	case n.watching.Load() == 0: // nobody sees it, and a new watcher is shown everything
 		for v := range n.versions {
 			n.versions[v]++
 		}
@@ -101,8 +100,8 @@ func (n *snapshot) judge(before *snapshot) {
 // Version implements [subscription.State].
 func (n *snapshot) Version(v subscription.View) uint64 { return uint64(n.versions[v]) }
 
-// isAs reports whether a snapshot is certainly as that before, as where a publication
-// was refreshed.
+// isAs reports whether n certainly shows what before shows, as after the refresh of a
+// publication.
 func (n *snapshot) isAs(before *snapshot) bool {
 	a, b := &n.state, &before.state
 	if len(a.Lines)+len(b.Lines)+len(a.Calendar)+len(b.Calendar) > 0 || a.External != nil || b.External != nil ||
@@ -121,9 +120,9 @@ func (n *snapshot) isAs(before *snapshot) bool {
 		})
 }
 
-// isUnsaved reports whether clients have said something since before that may not be in the
-// store yet: it is to be there before it is shown, where they wait for it. The values of
-// sources are not waited for. What was answered is stored, and is shown at once.
+// isUnsaved reports whether n shows what clients have said, and the store may not have it
+// yet. With StoreAlways the store must have it before watchers are shown it. The values of
+// sources are not waited for.
 func (n *snapshot) isUnsaved(before *snapshot) bool {
 	j := n.server.journal
 	if j == nil || !j.always {
@@ -159,7 +158,8 @@ func (n *snapshot) keepDigest(v subscription.View, digest uint64) {
 	n.digests[v] = digest
 }
 
-// digestsOf returns the digests of views of a newer snapshot that look as those of n.
+// digestsOf returns the digests of n, without those of views in which newer shows something
+// else.
 func (n *snapshot) digestsOf(newer *snapshot) *[views]uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -175,7 +175,7 @@ func (n *snapshot) digestsOf(newer *snapshot) *[views]uint64 {
 	return &digests
 }
 
-// same returns the view of others where own eyes see the same document.
+// same returns the view of others for the user's own, where both show the same.
 func (n *snapshot) same(v subscription.View) subscription.View {
 	if sightOf(v) == consolidation.SightOwn && !n.private && n.server.cfg.Decorate == nil {
 		v -= viewOf(consolidation.SightOwn, bluStar)
@@ -183,20 +183,20 @@ func (n *snapshot) same(v subscription.View) subscription.View {
 	return v
 }
 
-// changes reports which watchers of n see something else than those of before.
+// changes reports the views in which n shows something else than before.
 func (n *snapshot) changes(before *snapshot) (changed [views]bool) {
 	sights := consolidation.Sights
 	if n.server.cfg.Policy == nil {
-		sights = consolidation.SightNoDetails // nobody sees otherwise than others, or the user
+		sights = consolidation.SightNoDetails // there are two: that of others, and the user's own
 	}
-	// Most changes are of these, and found without a look at the documents.
+	// Most changes are of these. They are found without documents.
 	obvious := n.result.Note != before.result.Note || n.state.Services != before.state.Services
 	status := n.result.Status != before.result.Status
 	documents := hasDocument(&n.state) || hasDocument(&before.state)
 	tuples := !sameTuples(n.said, before.said)
 	for sight := range sights {
 		if sight == consolidation.SightOwn && !n.private && !before.private && n.server.cfg.Decorate == nil {
-			changed[viewOf(sight, bluStar)], changed[viewOf(sight, standard)] = changed[0], changed[1] // as others see it
+			changed[viewOf(sight, bluStar)], changed[viewOf(sight, standard)] = changed[0], changed[1]
 			continue
 		}
 		differs := func(v subscription.View) bool {
@@ -206,7 +206,7 @@ func (n *snapshot) changes(before *snapshot) (changed [views]bool) {
 			return !pidf.Equal(n.document(v, a), before.document(v, b))
 		}
 		v := viewOf(sight, bluStar)
-		if sight >= consolidation.SightNoLines { // even that something hidden has changed is hidden
+		if sight >= consolidation.SightNoLines { // nobody may notice that something hidden has changed
 			changed[v], changed[v+1] = differs(v), differs(v+1)
 			continue
 		}
@@ -251,14 +251,14 @@ func sameTuples(a, b []*publication.Contribution) bool {
 	return pidf.Equal(&pidf.Presence{Tuples: x}, &pidf.Presence{Tuples: y})
 }
 
-// hasPrivate reports whether own eyes see more than others'.
+// hasPrivate reports whether the user sees more of the appointments than others.
 func hasPrivate(all []consolidation.Meeting) bool {
 	return slices.ContainsFunc(all, func(m consolidation.Meeting) bool {
 		return m.Private && (m.Subject != "" || m.Location != "")
 	})
 }
 
-// page is room for one document and its bytes, to be used again.
+// page is memory for one document and its text. It is used again.
 type page struct {
 	sheet consolidation.Sheet
 	xml   []byte
@@ -278,12 +278,12 @@ func (s *Server) put(p *page) {
 	}
 }
 
-// document builds what one view shows, for the preferred address. It is good until the
-// page is given back.
+// document makes the document of a view, for the preferred address. It is good until page
+// is given back.
 func (n *snapshot) document(v subscription.View, page *page) *pidf.Presence {
 	sight, at := sightOf(v), n.at
 	if sight >= consolidation.SightBlocked {
-		at = n.server.unknown.at // not even that something has changed, nor that the user exists
+		at = n.server.unknown.at // a time would tell that the user exists, or that something has changed
 	}
 	doc := page.sheet.Document(&n.state, n.result, at, consolidation.Options{
 		Entity: n.entity, Sight: sight, Standard: isStandard(v),
@@ -298,7 +298,7 @@ func (n *snapshot) document(v subscription.View, page *page) *pidf.Presence {
 	return doc
 }
 
-// Body implements [subscription.State]. What several watchers may want is kept.
+// Body implements [subscription.State]. It keeps what several watchers may want.
 func (n *snapshot) Body(s subscription.Showing) []byte {
 	v := n.same(s.View)
 	shared := n.watching != nil && n.watching.Load() >= 2
@@ -335,7 +335,7 @@ func (n *snapshot) write(v subscription.View, entity string) []byte {
 	page := n.server.page()
 	defer n.server.put(page)
 	doc := n.document(v, page)
-	if n.server.journal != nil && (n.digests == nil || n.digests[v] == 0) { // it is asked for soon
+	if n.server.journal != nil && (n.digests == nil || n.digests[v] == 0) { // Digest is called soon
 		n.keepDigest(v, pidf.Digest(doc))
 	}
 	address(doc, entity)
@@ -343,8 +343,8 @@ func (n *snapshot) write(v subscription.View, entity string) []byte {
 	return bytes.Clone(page.xml)
 }
 
-// address has a document speak of its entity as the watcher writes it: there, in the ID of
-// the person, and in contacts.
+// address writes the entity of a document as the watcher does: as entity, as the ID of the
+// person, and as contact.
 func address(doc *pidf.Presence, entity string) {
 	for i := range doc.Tuples {
 		if c := doc.Tuples[i].Contact; c != nil && c.URI == doc.Entity && c.URI != entity {
@@ -356,10 +356,10 @@ func address(doc *pidf.Presence, entity string) {
 	doc.Entity, doc.Persons[0].ID = entity, entity
 }
 
-// appendPublished appends the tuples of all Standard publications, as they are passed
-// on: each with an ID that is unique in the composed document, and with a basic
-// status only if it is one (baresip publishes "unknown", RFC 3863 §4.1.4 has open and
-// closed). They stand in an order that a refresh does not change: a digest depends on it.
+// appendPublished appends the tuples of all Standard publications. Each gets an ID that is
+// unique in the document. A basic status other than open and closed (RFC 3863 §4.1.4) is
+// left out: baresip publishes "unknown". A refresh does not change the order, on which a
+// digest depends.
 func appendPublished(all []pidf.Tuple, list []*publication.Contribution) []pidf.Tuple {
 	if len(list) > 1 {
 		list = slices.SortedFunc(slices.Values(list), func(a, b *publication.Contribution) int { return cmp.Compare(a.Number, b.Number) })
@@ -395,7 +395,7 @@ func entryOf(s *consolidation.State) directory.Entry {
 	return directory.Entry{}
 }
 
-// unknownSnapshot is what watchers of an address without an entry are shown.
+// unknownSnapshot makes what watchers of a pending address are shown.
 func (s *Server) unknownSnapshot() *snapshot {
 	return &snapshot{server: s, at: time.Now(), result: consolidation.Result{Status: consolidation.StatusUnknown, Rule: "unknown"}}
 }

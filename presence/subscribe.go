@@ -123,7 +123,7 @@ func (s *Server) open(ctx context.Context, sub *subscribing) error {
 		m.dialog = d
 		if !s.clients.join(m, own, pinned.id(0)) {
 			d.Drop()
-			return sipx.Errorf(403, "too many clients of one user")
+			return errManyClients
 		}
 		if !d.Active() { // it has ended meanwhile
 			s.dialogEnded(subscription.Ending{Dialog: d, Cause: subscription.FlowGone})

@@ -10,14 +10,14 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// clientKey tells clients apart: who it is, a space, and the endpoint by its Contact.
-// Who is the authenticated account; for an AMCC, which has one Contact for many users
-// (§2.11), and where nobody was authenticated, the address in From.
+// clientKey tells clients apart: a name, a space, and the Contact. The name is the
+// authenticated account. It is the address in From for an AMCC, which has one Contact for
+// many users (§2.11), and where nobody was authenticated.
 type clientKey string
 
 func (k clientKey) contact() string { return string(k[strings.LastIndexByte(string(k), ' ')+1:]) }
 
-// clientOf finds or makes the client that sends a request, of a user who may be "".
+// clientOf finds or makes the client that sends a request. user may be "".
 func (s *Server) clientOf(req *sipx.Request, contact sipx.Address, id auth.Identity, user string) *client {
 	var buffer [256]byte
 	key := appendClientKey(buffer[:0], req, contact, id)
@@ -31,7 +31,7 @@ func (s *Server) clientOf(req *sipx.Request, contact sipx.Address, id auth.Ident
 	return c
 }
 
-// appendClientKey writes the [clientKey] of who sends a request.
+// appendClientKey appends the [clientKey] of the client that sends a request.
 func appendClientKey(key []byte, req *sipx.Request, contact sipx.Address, id auth.Identity) []byte {
 	if account := whoIs(id); account != "" && contact.URI.User != amccUser && !id.AMCC {
 		key = append(key, "account "...)
@@ -48,8 +48,8 @@ func appendClientKey(key []byte, req *sipx.Request, contact sipx.Address, id aut
 	return appendContact(key, contact.URI)
 }
 
-// contactKey writes a Contact's URI for comparison: parameters do not count, so
-// that a client that adds one is still itself.
+// contactKey writes a Contact for comparison. Parameters do not count: a client may add
+// one.
 func contactKey(u sipx.URI) string {
 	var buffer [128]byte
 	return string(appendContact(buffer[:0], u))
@@ -60,12 +60,12 @@ func appendContact(dst []byte, u sipx.URI) []byte {
 	return u.AppendTo(dst)
 }
 
-// owns reports whether the entry of the first address of a dialog is the client's own
-// user (BSP-4.1-1): that of the authenticated account; where nobody was authenticated,
-// that of From; where From has none, that of the first address that the Contact
-// subscribes to. It is judged once the directory has answered.
+// owns reports whether an entry is that of the client's own user (BSP-4.1-1). entry is
+// that of the first address of a dialog, from that of the address in From.
 //
-// Whom the last of these alone makes a client is one only where there is room for it.
+// The entry of the authenticated account is the client's own. Where nobody was
+// authenticated, that of From is. Where From has no entry, the first entry counts that the
+// Contact subscribes to, if there is room for one more client.
 func (s *Server) owns(c *client, from directory.Result, entry *directory.Entry) bool {
 	s.clients.mu.Lock()
 	id, amcc, user := c.identity(), c.amcc, c.user
@@ -79,15 +79,15 @@ func (s *Server) owns(c *client, from directory.Result, entry *directory.Entry) 
 	return user == entry.ID || user == "" && s.clients.room(c, entry.ID)
 }
 
-// isKnown reports whether a request without a User-Agent, which an SBC may have taken
-// away, is of a client that was told by its credentials and has them no more in each
-// request: a live one of that account and Contact.
+// isKnown reports whether a live client of BluStar has this account and Contact. It is
+// asked for a request without a User-Agent, which an SBC may have taken away: a client does
+// not show its credentials in each request.
 func (s *Server) isKnown(req *sipx.Request, contact sipx.Address, id auth.Identity) bool {
 	return s.cfg.Dialect == DialectAuto && !id.IsZero() && req.Header.Get("User-Agent") == "" && !contact.URI.IsZero() &&
 		s.clients.get(clientKey(appendClientKey(nil, req, contact, id))) != nil
 }
 
-// identityOf is who opened a dialog.
+// identityOf returns who opened a dialog.
 func (s *Server) identityOf(d *subscription.Dialog) auth.Identity {
 	if m, ok := d.Data.(*member); ok && m.client != nil {
 		s.clients.mu.Lock()
@@ -95,6 +95,6 @@ func (s *Server) identityOf(d *subscription.Dialog) auth.Identity {
 		return m.client.identity()
 	}
 	id := identityNamed(d.Account())
-	id.AMCC = id.Account != "" && d.Info().Contact.User == amccUser // as the guard took it for
+	id.AMCC = id.Account != "" && d.Info().Contact.User == amccUser // as the guard judged
 	return id
 }

@@ -14,19 +14,18 @@ import (
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
-// watchers is who watches a presentity, as something to be watched itself (RFC 3857).
-// It implements [subscription.Resource]. Its fields but list are guarded by the
-// presentity's lock.
+// watchers tells who watches a presentity. It can be watched itself (RFC 3857), and
+// implements [subscription.Resource]. The presentity's lock guards its fields, except list.
 type watchers struct {
 	of      *presentity
 	watches []*subscription.Watch
-	due     deadline.Item // the next list
-	waiting bool          // for it
-	last    time.Time     // when the newest was made
+	due     deadline.Item // when the next list is made
+	waiting bool          // for due
+	last    time.Time     // when the newest list was made
 	list    atomic.Pointer[watcherList]
 }
 
-// watcherList is who watched at one moment. It implements [subscription.State].
+// watcherList tells who watched at one moment. It implements [subscription.State].
 type watcherList struct {
 	version  uint64
 	watchers []watcherinfo.Watcher
@@ -38,8 +37,7 @@ const (
 	// maxWatcherInfo bounds what a document takes with its watchers, in bytes, so
 	// that it fits a datagram.
 	maxWatcherInfo = 56 << 10
-	// watcherSize is what a watcher takes besides its URI: a little more than is
-	// written.
+	// watcherSize bounds what a watcher takes besides its URI, in bytes.
 	watcherSize = 80
 )
 
@@ -71,7 +69,7 @@ func (w *watchers) Left(watch *subscription.Watch, _ subscription.View) {
 	}
 }
 
-// changed has those notified who watch the watchers. The presentity is locked.
+// changed has a new list made after a pause. The presentity is locked.
 func (w *watchers) changed() {
 	if len(w.watches) == 0 || w.waiting {
 		return
@@ -91,7 +89,7 @@ func (w *watchers) Expired() {
 	subscription.Notify(due)
 }
 
-// complete makes a list of all who have come back after a restart.
+// complete makes a list of all who watch, after a restart.
 func (w *watchers) complete() {
 	w.of.mu.Lock()
 	defer w.of.mu.Unlock()

@@ -7,13 +7,13 @@ import "slices"
 // does not expire by itself: that is for the node whose it is. Config.Changed is not told
 // of what happens to copies.
 
-// CountFrom has the next contributions be numbered from n on, which is above what they
-// were: no two nodes use the same numbers.
+// CountFrom numbers the next contributions from n on. n must be above all numbers until
+// now, and no other node may use these numbers.
 func (s *Store) CountFrom(n uint64) { s.number.Store(n) }
 
-// Copy takes over a contribution of another node, and reports whether it does. keeps is
-// asked with the presentity locked, and has all stay as it is. Where two nodes have begun
-// what a user has one of, the one that was received later counts.
+// Copy takes over a contribution of another node, and reports whether it did. Where keeps
+// reports true, nothing changes; it is called with the presentity locked. Where two nodes
+// have made a contribution of which a user has one, that which was received later counts.
 func (s *Store) Copy(c Contribution, keeps func() bool) bool {
 	sh := s.of.Lock(c.Presentity)
 	defer sh.Unlock()
@@ -46,8 +46,8 @@ func (s *Store) Copy(c Contribution, keeps func() bool) bool {
 	return true
 }
 
-// RemoveCopy ends what has ended at the node whose it is, and reports whether it does;
-// keeps is as of Copy.
+// RemoveCopy ends a contribution that has ended at its node, and reports whether it did.
+// keeps is that of Copy.
 func (s *Store) RemoveCopy(presentity string, number uint64, keeps func() bool) bool {
 	sh := s.of.Lock(presentity)
 	defer sh.Unlock()
@@ -60,7 +60,8 @@ func (s *Store) RemoveCopy(presentity string, number uint64, keeps func() bool) 
 	return true
 }
 
-// Own makes a copy this node's, and returns it, or nil. It expires from now on.
+// Own makes a copy a contribution of this node, which expires, and returns it. It returns
+// nil where there is no such copy.
 func (s *Store) Own(presentity string, number uint64) *Contribution {
 	sh := s.of.Lock(presentity)
 	defer sh.Unlock()

@@ -90,7 +90,7 @@ func (s *Store) Publish(r Request) (*Contribution, error) {
 	}
 	if r.Said != nil {
 		next.say(&r)
-		for _, c := range list { // no two at once: their order outlives the process
+		for _, c := range list { // no two have the same time: it gives their order after a restart
 			if !next.Received.After(c.Received) {
 				next.Received = c.Received.Add(1)
 			}
@@ -119,7 +119,7 @@ func (s *Store) Publish(r Request) (*Contribution, error) {
 		next.ETag = newTag(list, next.Rule)
 	}
 	if next.Rule != Shared || next.Expires.Before(r.Expires) {
-		next.Expires = r.Expires // a client that leaves sooner does not end what others keep alive
+		next.Expires = r.Expires // no client ends sooner what another keeps alive
 	}
 	s.swap(sh, current, next)
 	return next, nil
@@ -214,7 +214,7 @@ func (s *Store) swap(sh *shelf, current, next *Contribution) {
 	}
 }
 
-// place is swap without a word to Config.Changed.
+// place is swap without Config.Changed.
 func (s *Store) place(sh *shelf, current, next *Contribution) {
 	key := cmp.Or(next, current).Presentity
 	// A new list each time: Of hands them out.
@@ -261,7 +261,7 @@ func (s *Store) RemoveOne(presentity string, rule Rule) *Contribution {
 	return s.removeFunc(presentity, func(c *Contribution) bool { return c.Rule == rule })
 }
 
-// removeFunc ends the oldest contribution that is meant, and returns it, or nil.
+// removeFunc ends the oldest contribution for which is reports true, and returns it, or nil.
 func (s *Store) removeFunc(presentity string, is func(*Contribution) bool) *Contribution {
 	sh := s.of.Lock(presentity)
 	defer sh.Unlock()
@@ -302,8 +302,8 @@ func (e *expiry) Expired() {
 	}
 }
 
-// Abandon ends what the clients of a user have shared, with the last of them. Of a copy
-// Config.Changed is not told: every node ends its own.
+// Abandon ends the Shared contribution of a user whose last client has ended. For a copy
+// it does not call Config.Changed: every node does the same.
 func (s *Store) Abandon(presentity string) {
 	sh := s.of.Lock(presentity)
 	defer sh.Unlock()

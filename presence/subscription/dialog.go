@@ -12,9 +12,9 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// Dialog is one subscription (RFC 6665): the watcher's end of it, what it
-// watches, and what it is to be sent. NOTIFYs leave it in the order of their
-// CSeq because one goroutine at a time empties it. It is safe for concurrent use.
+// Dialog is one subscription (RFC 6665): its watcher, its watches, and the queue of those
+// that are due. One goroutine at a time empties the queue, so that NOTIFYs leave in the
+// order of their CSeq. A Dialog is safe for concurrent use.
 type Dialog struct {
 	// Data is the host's own: that of [Opening]. Nobody changes the field.
 	Data any
@@ -27,8 +27,8 @@ type Dialog struct {
 
 	callID        string
 	local, remote end    // From and To of our requests
-	pulse         *Pulse // of what is behind the dialog; may be nil
-	account       *party // whose part of the bounds it takes; nil where nobody was authenticated
+	pulse         *Pulse // of its client; may be nil
+	account       *party // nil where nobody was authenticated
 	source        *party
 
 	deadline deadline.Item
@@ -40,13 +40,13 @@ type Dialog struct {
 	flow        packedFlow
 	expires     int64 // Unix time in nanoseconds
 	watches     []*Watch
-	due         *Watch // queue of those to be notified
+	due         *Watch // queue of the watches that are due
 	dueTail     *Watch
-	wake        *wake // set while it pauses, or a full listing waits
+	wake        *wake // set during a pause, or while a full listing waits
 	localSeq    uint32
 	remoteSeq   uint32
 	version     uint32 // of the next body that counts
-	unreachable uint32 // since when the network has not reached the watcher, Unix time; 0 where it has
+	unreachable uint32 // since when the network does not reach the watcher, Unix time; 0 where it does
 	listedAt    int64  // when everything was last asked for and shown, Unix time in nanoseconds
 	answeredAt  uint32 // when the last NOTIFY with an outcome was sent, Unix time; 0 before
 	answer      int16  // its status code; 0 where there was no answer
@@ -55,15 +55,15 @@ type Dialog struct {
 	coding      coding // of large bodies
 	state       dialogState
 	final       Reason // of the last NOTIFY
-	closed      bool   // not in the registry any more; watches are as they were
-	draining    bool   // somebody empties the queue, or its 200 has not left
+	closed      bool   // not in the registry any more; its watches stay
+	draining    bool   // a goroutine empties the queue, or the 200 has not left
 	pausing     bool   // the watcher said "not now"
 	listed      bool   // a body has listed all resources
 	proven      bool   // its watcher has answered a NOTIFY
-	held        bool   // nothing is sent: it has been restored, or suspended
-	restored    bool   // and its watcher has been told nothing since
+	held        bool   // nothing is sent: the dialog is restored, or suspended
+	restored    bool   // and its watcher has been sent nothing since
 	detached    bool   // restored, without the connection that it depends on
-	told        bool   // the host has been told of a change since it asked for the Turn
+	told        bool   // Events.Changed has been called since the host asked for the Turn
 	ceiling     uint32 // localSeq stays below it, as a Turn has said
 }
 
@@ -215,8 +215,8 @@ func (d *Dialog) Start() {
 	d.drain()
 }
 
-// spared is how long a dialog that could not be refreshed, because this registry might not
-// speak, lasts when it may again.
+// spared is how long dialogs have for a refresh after a time in which this registry might
+// not speak.
 const spared = time.Minute
 
 // Expired implements [deadline.Expirer].
@@ -288,9 +288,8 @@ func (d *Dialog) Farewell() { d.flush() }
 // whether this call was the one that ended it.
 func (d *Dialog) Drop() bool { return d.close(dialogEnded, reasonNone, false) }
 
-// close takes a dialog out of everything that refers to it, and reports whether
-// this call was the one that did. overdue has it do so only where the dialog was
-// not refreshed in time.
+// close removes a dialog from everything that refers to it, and reports whether this call
+// did so. With overdue it does nothing to a dialog that has been refreshed in time.
 func (d *Dialog) close(state dialogState, why Reason, overdue bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -325,8 +324,8 @@ func (w *Watch) leave() {
 	}
 }
 
-// Move has w watch another resource in a view from now on, which its watcher is shown. It
-// does nothing, and reports false, where w does not watch from, or has ended.
+// Move has w watch to instead of from, in view v, and shows its watcher that. If w does not
+// watch from, or has ended, Move does nothing and reports false.
 func (w *Watch) Move(from, to Resource, v View) bool {
 	d := w.dialog
 	d.mu.Lock()
@@ -342,8 +341,8 @@ func (w *Watch) Move(from, to Resource, v View) bool {
 	return true
 }
 
-// SetView has a watcher see a resource in another way from now on. It reports whether
-// that is another one, which is for [Dialog.Show].
+// SetView changes the view of w, and reports whether that is a new one. [Dialog.Show] shows
+// the watcher what it sees now.
 func (w *Watch) SetView(v View) bool {
 	d := w.dialog
 	d.mu.Lock()
@@ -412,14 +411,14 @@ func (d *Dialog) SetItems(items []Item) ([]*Watch, error) {
 	return added, nil
 }
 
-// weight is what a dialog counts for in the bounds: that of an empty list as one watch.
+// weight is what a dialog counts for in the bounds. An empty list counts as one watch.
 func (d *Dialog) weight() int { return max(1, len(d.watches)) }
 
 func (d *Dialog) newWatch(item Item) *Watch {
 	return &Watch{dialog: d, entity: strings.Clone(item.Entity), resource: item.Resource, view: item.View}
 }
 
-// pack keeps what identifies a dialog, and its target, in one string.
+// pack keeps the identifiers of a dialog, and its target, in one string.
 func (d *Dialog) pack(callID string, local sipx.URI, localTag string, remote sipx.URI, remoteTag string, target sipx.URI) {
 	var b strings.Builder
 	b.Grow(len(callID) + size(local) + size(remote) + size(target) + 2*len(tagParam) + len(localTag) + len(remoteTag))
@@ -429,12 +428,12 @@ func (d *Dialog) pack(callID string, local sipx.URI, localTag string, remote sip
 	d.target = packURI(&b, target)
 }
 
-// seqStep is how far ahead of the CSeq in use the one in a Turn is. A dialog that has
-// used half of them tells so; numbers may be left out (RFC 3261 §12.2.2).
+// seqStep is how far ahead of the CSeq in use that of a Turn is. A dialog that has used half
+// of these numbers tells of a new Turn. Numbers may be left out (RFC 3261 §12.2.2).
 const seqStep = 1 << 12
 
-// changed tells the host that the record of the dialog is another one now: its Turn, or
-// whole tells more. d.mu is held.
+// changed tells the host that the Turn of the dialog has changed, and with whole the rest of
+// its record. d.mu is held.
 func (d *Dialog) changed(whole bool) {
 	f := d.registry.cfg.Events.Changed
 	if f == nil || d.fetch || d.told && !whole {

@@ -26,9 +26,8 @@ type listNotify struct {
 	sentAt  int64 // Unix time in nanoseconds
 }
 
-// nextList makes the NOTIFY of all that is due in a list (RFC 4662 §5.2), one at
-// a time. The first lists all resources, unless they are too many for one body:
-// then each is told with its document only. d.mu is held.
+// nextList makes the NOTIFY of all that is due in a list (RFC 4662 §5.2). One is under way
+// at a time. The first lists all resources, if one body has room for them. d.mu is held.
 func (d *Dialog) nextList() *notification {
 	if d.underWay > 0 {
 		return nil
@@ -50,9 +49,8 @@ func (d *Dialog) nextList() *notification {
 	return notify
 }
 
-// resumeList has a list that was restored, and of which something is due, shown as a
-// whole: only full state tells a watcher to forget what it knew (RFC 4662 §5.2). d.mu
-// is held.
+// resumeList shows the whole of a restored list of which something is due. Only full state
+// tells a watcher to forget what it knew (RFC 4662 §5.2). d.mu is held.
 func (d *Dialog) resumeList() {
 	due := false
 	for w := d.due; w != nil && d.restored && !due; w = w.next {
@@ -68,8 +66,8 @@ func (d *Dialog) resumeList() {
 	}
 }
 
-// lastList is the NOTIFY that ends a list, with what was still due (RFC 4662 §4.5).
-// d.mu is held.
+// lastList makes the NOTIFY that ends a list, with what is still due (RFC 4662 §4.5). d.mu
+// is held.
 func (d *Dialog) lastList() *notification {
 	shown, full := d.takeDue(true)
 	return d.newList(shown, full, d.final)
@@ -81,9 +79,8 @@ type written struct {
 	body  []byte
 }
 
-// takeDue takes what is due, and fits one body, out of the queue. full tells that
-// all resources are to be listed with it, which a NOTIFY that carries nothing
-// else need not do. d.mu is held.
+// takeDue takes what is due out of the queue, as far as one body has room. full tells that
+// the body is to list all resources. The last NOTIFY never does. d.mu is held.
 func (d *Dialog) takeDue(last bool) (shown []written, full bool) {
 	size := 0
 	d.resumeList()

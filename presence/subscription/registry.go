@@ -25,11 +25,11 @@ type Config struct {
 	Events Events       // what the host is told
 	NAT    NATMode      // where NOTIFYs over UDP go; default: auto
 	Logger *slog.Logger // default: silent; its handler must not block
-	// MaySpeak reports whether NOTIFYs might leave all the time since then: one of several
-	// registries that speak for each other is silent at times. What is due waits. nil: always.
+	// MaySpeak reports whether NOTIFYs might leave all the time since then. A host with
+	// several nodes keeps one of them silent at times: what is due waits. nil: always.
 	MaySpeak func(since time.Time) bool
 
-	Node          string         // where a host has several registries that share what they hold: ends the tags of this one's dialogs, after a dot
+	Node          string         // of a host with several registries: stands at the end of this one's tags, after a dot
 	MaxWatches    int            // resources watched over all dialogs, fetches included; default 200,000
 	AccountShare  int            // of them by one account; default a quarter, at least 1000, or 1000
 	SourceShare   int            // of them from one source address (IPv6: /64); default half, at least 1000, or 1000
@@ -150,7 +150,7 @@ func (c *Config) complete() error {
 	return check.Err()
 }
 
-// CountFrom has the next dialogs be numbered from n on, which is above what they were.
+// CountFrom numbers the next dialogs from n on. n must be above all numbers until now.
 func (r *Registry) CountFrom(n uint64) { r.serials.Store(n) }
 
 // NodeOf returns the Node of the registry that a dialog was opened in, as its tag tells;
@@ -180,7 +180,7 @@ func (r *Registry) HasEnded(req *sipx.Request) bool {
 	return r.ended.has(req.To.Tag())
 }
 
-// recent are the tags of dialogs that have ended, the newest ones.
+// recent has the tags of the dialogs that have ended last.
 type recent struct {
 	at   map[string]time.Time
 	tags [maxRecent]string
@@ -204,7 +204,7 @@ func (r *recent) has(tag string) bool {
 	return ok && time.Since(at) < 32*time.Second
 }
 
-// add puts a dialog in, with its part of the bounds.
+// add adds a dialog, if the bounds allow it.
 func (r *Registry) add(d *Dialog, account string, source netip.Prefix) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -262,7 +262,7 @@ func (r *Registry) unbindLocked(d *Dialog) {
 	}
 }
 
-// remove takes d out, which is locked and watches n resources.
+// remove removes d, which counts for n watches. d is locked.
 func (r *Registry) remove(d *Dialog, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -419,8 +419,8 @@ func (r *Registry) sendDone() {
 	}
 }
 
-// ends is where dialogs wait whose end may take a while: a goroutine of its own
-// carries it out, because the network and the deadlines cannot wait. The
+// ends has the dialogs that are to end by themselves. A goroutine of its own ends them,
+// because that may take a while, and neither the network nor a deadline can wait. The
 // goroutine lives while there is something to do.
 type ends struct {
 	registry *Registry
@@ -451,7 +451,7 @@ func (e *ends) push(d *Dialog, cause Cause, detail string) {
 	}
 }
 
-// spare lets a dialog live that has come back over another connection.
+// spare lets a dialog live whose watcher has sent a request over another connection.
 func (e *ends) spare(d *Dialog) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -489,7 +489,7 @@ func (e *ends) wait() {
 	}
 }
 
-// carryOut carries out the end of a dialog that ends by itself.
+// carryOut ends a dialog that ends by itself.
 func (r *Registry) carryOut(e Ending) {
 	switch {
 	case e.Cause == Expired && !e.Dialog.close(dialogEnding, ReasonTimeout, true):

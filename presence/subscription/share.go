@@ -8,8 +8,8 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// party is an account or a source address with what it watches. It is guarded by
-// registry.mu, and there while a dialog refers to it.
+// party is an account or a source with what it watches. It lives while a dialog refers to
+// it. registry.mu guards it.
 type party struct {
 	name    string // of an account, as it was written first
 	key     partyKey
@@ -23,8 +23,8 @@ type partyKey struct {
 	source  netip.Prefix
 }
 
-// SourceOf returns the address that shares count: of IPv6 the /64, within which a
-// host has any number.
+// SourceOf returns the source whose share a request takes: the address, or of IPv6 the /64,
+// within which a host has any number of addresses.
 func SourceOf(f sipx.Flow) netip.Prefix {
 	addr := f.Remote.Addr().Unmap()
 	bits := addr.BitLen()
@@ -58,7 +58,7 @@ func (r *Registry) partyOf(key partyKey, name string) *party {
 	return p
 }
 
-// forgetLocked gives up d's parties. r.mu is held.
+// forgetLocked releases the parties of d. r.mu is held.
 func (r *Registry) forgetLocked(d *Dialog) {
 	for _, p := range []*party{d.account, d.source} {
 		if p == nil {
@@ -70,7 +70,7 @@ func (r *Registry) forgetLocked(d *Dialog) {
 	}
 }
 
-// take counts n more watches of d; release and releaseLocked count them out.
+// take counts n more watches of d, where the bounds allow it. release counts n less.
 func (r *Registry) take(d *Dialog, n int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
