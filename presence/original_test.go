@@ -37,3 +37,26 @@ func TestStandardPublishWithBluStar(t *testing.T) {
 		})
 	}
 }
+
+// What a host changes in a document is changed in that one alone, also in what was published.
+func TestDecorateChangesPublished(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, func(c *presence.Config) {
+			c.Decorate = func(d presence.Decoration) {
+				for i := range d.Document.Tuples {
+					for j := range d.Document.Tuples[i].Notes {
+						d.Document.Tuples[i].Notes[j].Text += "!"
+					}
+				}
+			}
+		})
+		ann, _ := w.standard("ann", "192.0.2.7").subscribe("sip:tom@example.com")
+		w.net.take()
+		require.Equal(t, 200, w.standard("tom", "192.0.2.8").publish("", pidfBody("open", "", "At the desk")).Status)
+		for range 3 {
+			tuples := ann.one().doc(t).Tuples
+			require.Equal(t, "At the desk!", tuples[len(tuples)-1].Notes[0].Text)
+			require.Equal(t, 200, ann.refresh().Status)
+		}
+	})
+}

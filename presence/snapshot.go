@@ -272,11 +272,7 @@ func (s *Server) page() *page {
 	return new(page)
 }
 
-func (s *Server) put(p *page) {
-	if s.cfg.Decorate == nil { // else the host may have kept the document
-		s.pages.Put(p)
-	}
-}
+func (s *Server) put(p *page) { s.pages.Put(p) }
 
 // document makes the document of a view, for the preferred address. It is good until page
 // is given back.
@@ -293,6 +289,7 @@ func (n *snapshot) document(v subscription.View, page *page) *pidf.Presence {
 		doc.Tuples = appendPublished(doc.Tuples, n.said)
 	}
 	if f := n.server.cfg.Decorate; f != nil && sight < consolidation.SightBlocked {
+		doc = doc.Clone() // what was published is in the documents of others, too
 		f(Decoration{Entry: entryOf(&n.state), Sight: sight, Result: n.result, Document: doc})
 	}
 	return doc
