@@ -47,11 +47,16 @@ func Decode(data []byte) (*Presence, error) { return Decoder{}.Decode(data) }
 //
 // Data is not kept. The strings of the result share one copy of it.
 func (c Decoder) Decode(data []byte) (*Presence, error) {
-	doc, err := c.Read(data, presenceOnly...)
+	return ReadAs[*Presence](c, data, presenceOnly...)
+}
+
+// ReadAs is [Decoder.Read] for kinds whose New returns a T.
+func ReadAs[T Document](c Decoder, data []byte, kinds ...*Type) (none T, err error) {
+	doc, err := c.Read(data, kinds...)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	return doc.(*Presence), nil
+	return doc.(T), nil
 }
 
 // Read reads a document of one of several kinds, which its root element tells apart; one with another root element is

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/await"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/subscription"
 )
@@ -343,7 +344,7 @@ func (j *journal) close(ctx context.Context) error {
 	j.mu.Unlock()
 	err := j.flush(ctx)
 	j.cancel()
-	if e := j.server.await(ctx, j.work.Wait); err == nil {
+	if e := await.Return(ctx, j.work.Wait); err == nil {
 		err = e
 	}
 	return err

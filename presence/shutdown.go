@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/openblustar/blustar/internal/await"
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
@@ -52,7 +53,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			err = e
 		}
 	}
-	if e := s.await(ctx, s.work.Wait); err == nil {
+	if e := await.Return(ctx, s.work.Wait); err == nil {
 		err = e
 	}
 	return err
@@ -86,21 +87,6 @@ func (s *Server) suspend(ctx context.Context) error {
 		return errors.Join(err, e)
 	}
 	return errors.Join(err, s.cluster.leave(ctx))
-}
-
-// await waits until f has returned or ctx has ended.
-func (s *Server) await(ctx context.Context, f func()) error {
-	done := make(chan struct{})
-	go func() {
-		f()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // gate counts the requests under way, without a lock, until it is closed.

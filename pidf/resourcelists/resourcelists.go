@@ -119,11 +119,7 @@ func Type() *pidf.Type { return &kind }
 
 // Decode reads a document. See [pidf.Decoder.Decode] for what it tolerates and refuses.
 func Decode(c pidf.Decoder, data []byte) (*Document, error) {
-	doc, err := c.Read(data, &kind)
-	if err != nil {
-		return nil, err
-	}
-	return doc.(*Document), nil
+	return pidf.ReadAs[*Document](c, data, &kind)
 }
 
 // AppendXML appends the document, without white space between elements, and returns the extended slice.

@@ -48,11 +48,7 @@ func Type() *pidf.Type { return &kind }
 
 // Decode reads a document. See [pidf.Decoder.Decode] for what it tolerates and refuses.
 func Decode(c pidf.Decoder, data []byte) (*List, error) {
-	doc, err := c.Read(data, &kind)
-	if err != nil {
-		return nil, err
-	}
-	return doc.(*List), nil
+	return pidf.ReadAs[*List](c, data, &kind)
 }
 
 // AppendXML appends the document, without white space between elements, and returns the extended slice.

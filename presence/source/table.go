@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/openblustar/blustar/internal/await"
 	"github.com/openblustar/blustar/internal/conf"
 	"github.com/openblustar/blustar/internal/deadline"
 )
@@ -318,17 +319,7 @@ func (t *Table[V]) Shutdown(ctx context.Context) error {
 	t.mu.Unlock()
 	t.cancel()
 	t.deadlines.Stop()
-	done := make(chan struct{})
-	go func() {
-		t.work.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return await.Return(ctx, t.work.Wait)
 }
 
 // start runs f in a goroutine that Shutdown waits for, unless that has begun.

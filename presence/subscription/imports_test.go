@@ -8,5 +8,5 @@ import (
 
 // The package stands on its own: it knows nothing of the other rooms, nor of a server.
 func TestImports(t *testing.T) {
-	importtest.Only(t, "github.com/openblustar/blustar/sipx", "github.com/openblustar/blustar/internal/conf", "github.com/openblustar/blustar/internal/deadline")
+	importtest.Only(t, "github.com/openblustar/blustar/sipx", "github.com/openblustar/blustar/internal/await", "github.com/openblustar/blustar/internal/conf", "github.com/openblustar/blustar/internal/deadline")
 }

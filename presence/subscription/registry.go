@@ -2,7 +2,6 @@ package subscription
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -58,29 +57,6 @@ type Events struct {
 	// end of a dialog is both. It is called with the dialog locked: it must be quick, must
 	// not block and must not call the registry or any of its dialogs.
 	Changed func(d *Dialog, turn, whole bool)
-}
-
-// Ending is the end of a dialog.
-type Ending struct {
-	Dialog *Dialog
-	Cause  Cause
-	Detail string // of a NOTIFY that failed: what became of it
-}
-
-// Cause is why a dialog ended by itself.
-type Cause uint8
-
-// Causes.
-const (
-	Expired  Cause = iota // it was not refreshed in time
-	Refused               // its watcher does not know it any more, or the network does not reach it (RFC 6665 §4.2.2)
-	Silent                // a NOTIFY was not answered
-	FlowGone              // its connection is closed
-)
-
-// String says it in words.
-func (c Cause) String() string {
-	return [...]string{"it was not refreshed", "a NOTIFY failed", "a NOTIFY was not answered", "its connection is gone"}[c]
 }
 
 // Errors of [Registry.Open] and [Dialog.SetItems].
@@ -180,30 +156,6 @@ func (r *Registry) HasEnded(req *sipx.Request) bool {
 	return r.ended.has(req.To.Tag())
 }
 
-// recent has the tags of the dialogs that have ended last.
-type recent struct {
-	at   map[string]time.Time
-	tags [maxRecent]string
-	next int
-}
-
-const maxRecent = 4096
-
-func (r *recent) add(tag string) {
-	if r.at == nil {
-		r.at = make(map[string]time.Time)
-	}
-	delete(r.at, r.tags[r.next])
-	r.tags[r.next] = tag
-	r.at[tag] = time.Now()
-	r.next = (r.next + 1) % maxRecent
-}
-
-func (r *recent) has(tag string) bool {
-	at, ok := r.at[tag]
-	return ok && time.Since(at) < 32*time.Second
-}
-
 // add adds a dialog, if the bounds allow it.
 func (r *Registry) add(d *Dialog, account string, source netip.Prefix) error {
 	r.mu.Lock()
@@ -300,101 +252,6 @@ func (r *Registry) FlowClosed(f sipx.Flow) {
 	}
 }
 
-// EndAll ends all dialogs with a last NOTIFY (RFC 6665 §4.4.1), the oldest first. It does
-// not wait for answers, nor for a host that holds up a dialog.
-func (r *Registry) EndAll(why Reason) { r.each(func(d *Dialog) { d.End(why) }) }
-
-// Shutdown refuses new dialogs, and does what EndAll does. It waits for the answers to all
-// NOTIFYs until ctx ends. Its error is that of ctx where it cut the waiting short. After
-// it no goroutine of the registry is left, but for those that a host holds up.
-func (r *Registry) Shutdown(ctx context.Context, why Reason) error {
-	r.mu.Lock()
-	r.closed = true
-	r.mu.Unlock()
-	r.EndAll(why)
-	return r.wind(ctx)
-}
-
-// Suspend refuses new dialogs and leaves those that there are as they are, for
-// [Registry.Restore] in a process to come: nothing is sent and nothing ends any more.
-// It waits for NOTIFYs under way until ctx ends, the error of which it returns then.
-func (r *Registry) Suspend(ctx context.Context) error {
-	r.mu.Lock()
-	r.closed, r.paused = true, true
-	r.mu.Unlock()
-	r.each(func(d *Dialog) {
-		d.mu.Lock()
-		d.held = true
-		d.mu.Unlock()
-	})
-	return r.wind(ctx)
-}
-
-// stall is how long each waits for a dialog before it goes on with the next ones.
-const stall = 10 * time.Millisecond
-
-// each calls f with all dialogs, the oldest first. A dialog whose document a host holds up
-// keeps its goroutine. Then more of them take the other dialogs: each returns, and leaves
-// those goroutines to wind.
-func (r *Registry) each(f func(*Dialog)) {
-	dialogs := r.All()
-	var next, done atomic.Int64
-	all := make(chan struct{})
-	work := func() {
-		for i := next.Add(1); i <= int64(len(dialogs)); i = next.Add(1) {
-			f(dialogs[i-1])
-			if done.Add(1) == int64(len(dialogs)) {
-				close(all)
-			}
-		}
-	}
-	tick := time.NewTicker(stall)
-	defer tick.Stop()
-	for workers := 1; next.Load() < int64(len(dialogs)); workers *= 2 {
-		for range workers {
-			r.work.Go(work)
-		}
-		for before := int64(-1); done.Load() != before; {
-			before = done.Load()
-			select {
-			case <-all:
-				return
-			case <-tick.C:
-			}
-		}
-	}
-}
-
-// wind waits for NOTIFYs under way, and stops what goes on by itself.
-func (r *Registry) wind(ctx context.Context) error {
-	err := await(ctx, r.work.Wait)
-	for r.outstanding.Load() > 0 && err == nil {
-		select {
-		case <-r.idle:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-	}
-	_ = await(ctx, r.deadlines.Stop)
-	_ = await(ctx, r.ends.wait)
-	return err
-}
-
-// await waits until f has returned or ctx has ended.
-func await(ctx context.Context, f func()) error {
-	done := make(chan struct{})
-	go func() {
-		f()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // Stats counts what a registry holds.
 type Stats struct {
 	Dialogs  int // live ones
@@ -407,102 +264,6 @@ func (r *Registry) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return Stats{Dialogs: len(r.byTag), Watches: r.watches, UnderWay: int(r.outstanding.Load())}
-}
-
-// sendDone notes the outcome of a NOTIFY.
-func (r *Registry) sendDone() {
-	if r.outstanding.Add(-1) == 0 {
-		select {
-		case r.idle <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// ends has the dialogs that are to end by themselves. A goroutine of its own ends them,
-// because that may take a while, and neither the network nor a deadline can wait. The
-// goroutine lives while there is something to do.
-type ends struct {
-	registry *Registry
-	mu       sync.Mutex
-	queue    []*Dialog
-	why      map[*Dialog]Ending
-	running  chan struct{} // closed when the goroutine ends; nil where there is none
-}
-
-func (e *ends) push(d *Dialog, cause Cause, detail string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if d.waiting && (cause == Expired || e.why[d].Cause != Expired) {
-		return
-	}
-	if e.why == nil {
-		e.why = make(map[*Dialog]Ending)
-	}
-	e.why[d] = Ending{d, cause, detail}
-	if d.waiting {
-		return
-	}
-	d.waiting = true
-	e.queue = append(e.queue, d)
-	if e.running == nil {
-		e.running = make(chan struct{})
-		go e.run()
-	}
-}
-
-// spare lets a dialog live whose watcher has sent a request over another connection.
-func (e *ends) spare(d *Dialog) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if d.waiting && e.why[d].Cause == FlowGone {
-		e.why[d] = Ending{Dialog: d, Cause: Expired} // if it has
-	}
-}
-
-func (e *ends) run() {
-	for {
-		e.mu.Lock()
-		if len(e.queue) == 0 {
-			e.queue, e.why = nil, nil
-			close(e.running)
-			e.running = nil
-			e.mu.Unlock()
-			return
-		}
-		d := e.queue[0]
-		e.queue = e.queue[1:]
-		ending := e.why[d]
-		delete(e.why, d)
-		d.waiting = false
-		e.mu.Unlock()
-		e.registry.carryOut(ending)
-	}
-}
-
-func (e *ends) wait() {
-	e.mu.Lock()
-	running := e.running
-	e.mu.Unlock()
-	if running != nil {
-		<-running
-	}
-}
-
-// carryOut ends a dialog that ends by itself.
-func (r *Registry) carryOut(e Ending) {
-	switch {
-	case e.Cause == Expired && !e.Dialog.close(dialogEnding, ReasonTimeout, true):
-		return
-	case e.Cause != Expired && !e.Dialog.Drop():
-		return
-	}
-	switch {
-	case r.cfg.Events.Ended != nil:
-		r.cfg.Events.Ended(e)
-	case e.Cause == Expired:
-		e.Dialog.Farewell()
-	}
 }
 
 func (r *Registry) common(p *Package, s *Style, event string, f sipx.Flow) unique.Handle[common] {
