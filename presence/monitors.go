@@ -35,17 +35,17 @@ type monitors struct {
 	kind    string
 }
 
-func (m monitors) Want(key string) {
-	e := sourceEntry{m.kind, key}
-	m.cluster.ask(e, m.cluster.node, true)
-	m.cluster.server.journal.mark(askedEntry{e, m.cluster.node})
-}
+func (m monitors) Want(key string) { m.watched(key, true) }
 
 func (m monitors) Unwant(key string) (last bool) {
-	e := sourceEntry{m.kind, key}
-	m.cluster.ask(e, m.cluster.node, false)
-	m.cluster.server.journal.mark(askedEntry{e, m.cluster.node})
-	return m.cluster.isLeft(e)
+	m.watched(key, false)
+	return m.cluster.isLeft(sourceEntry{m.kind, key})
+}
+
+func (m monitors) watched(key string, is bool) {
+	e := askedEntry{sourceEntry{m.kind, key}, m.cluster.node}
+	m.cluster.ask(e.source, e.node, is)
+	m.cluster.server.journal.mark(e)
 }
 
 func (m monitors) Mine(key string) bool { return m.cluster.mine(sourceEntry{m.kind, key}) }
@@ -180,11 +180,11 @@ func (c *cluster) askedElsewhere(r Record, e entry) error {
 		}
 		of, ok = askedEntry{sourceEntry{v.Kind, v.Key}, r.Node}, true
 	}
-	if !ok || c.keeps(r, of) || c.server.table(of.source.kind) == nil {
+	t := c.server.table(of.source.kind)
+	if !ok || c.keeps(r, of) || t == nil {
 		return nil
 	}
 	c.ask(of.source, of.node, r.Value != nil)
-	t := c.server.table(of.source.kind)
 	if t.Decide(of.source.key); c.isLeft(of.source) {
 		t.Abandon(of.source.key)
 	}

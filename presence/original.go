@@ -1,7 +1,6 @@
 package presence
 
 import (
-	"slices"
 	"strings"
 	"sync/atomic"
 	"weak"
@@ -12,19 +11,19 @@ import (
 	"github.com/openblustar/blustar/presence/publication"
 )
 
-// original is a document as a client of the RFCs published it: what it says of its user,
-// and the text, of which the rest is read again when a watcher is to see it. Decoded
-// documents are large, and most users are watched by few.
+// original is a document as a client of the RFCs published it. It has what the document says
+// of its user, and the text. The whole document is decoded again when a watcher is to see it:
+// decoded documents are large, and most users have few watchers.
 type original struct {
 	consolidation.Reading
 	services consolidation.Services
 	glance   glance
 	body     []byte
-	decoded  atomic.Pointer[weak.Pointer[pidf.Presence]] // it may have been used lately
+	decoded  atomic.Pointer[weak.Pointer[pidf.Presence]] // nil, or gone, where nobody used it lately
 }
 
-// newOriginal returns what is kept of doc, which is body decoded. Somebody may want to see
-// it soon where it is watched.
+// newOriginal makes an original of body, which doc is decoded. Where the user is watched,
+// doc is at hand for the NOTIFYs that follow.
 func newOriginal(doc *pidf.Presence, body []byte, watched bool) *original {
 	o := &original{services: servicesOf(doc), glance: glanceAt(doc.Tuples), body: body}
 	o.Read(doc)
@@ -35,7 +34,8 @@ func newOriginal(doc *pidf.Presence, body []byte, watched bool) *original {
 	return o
 }
 
-// readOriginal reads a body of a former run, or from another node; nil where it cannot.
+// readOriginal reads a body of a former run, or of another node. It returns nil where the body
+// is no document.
 func readOriginal(body []byte) any {
 	doc, err := aa.Decode(body)
 	if err != nil {
@@ -83,8 +83,13 @@ func glanceAt(tuples []pidf.Tuple) glance {
 	var g glance
 	for i := range tuples {
 		t := &tuples[i]
-		if !isBasic(t.Basic) || len(t.Notes) > 1 || slices.ContainsFunc(tuples[:i], func(o pidf.Tuple) bool { return o.ID == t.ID }) {
+		if !isBasic(t.Basic) || len(t.Notes) > 1 {
 			return glance{}
+		}
+		for j := range i {
+			if tuples[j].ID == t.ID {
+				return glance{}
+			}
 		}
 		g.ids = mix(g.ids, t.ID)
 		g.says = mix(g.says, string(t.Basic))

@@ -81,9 +81,7 @@ func (d *Sheet) Document(state *State, result Result, now time.Time, o Options) 
 	person := &d.persons[0]
 	person.ID, person.Activities = o.Entity, &d.activities
 	if p := result.published; o.Standard && p != nil {
-		if doc := p.Reading.Document(); doc != nil {
-			d.activities.Values, person.Notes = asPublished(doc, now, o.Sight)
-		}
+		d.activities.Values, person.Notes = asPublished(p.Reading.Document(), now, o.Sight)
 	}
 	if d.activities.Values == nil {
 		d.values[0] = activity(result.Status, o)

@@ -9,11 +9,12 @@ import (
 	"github.com/openblustar/blustar/pidf/aa"
 )
 
-// Reading is what a document without aa: says of its user, at whatever time (RFC 4480
-// §3.2, RFC 3863 §4.1.4). It is small, and does not hold on to the document.
+// Reading is what a document without aa: says of its user: now, and later, when activities
+// begin and end (RFC 4480 §3.2, RFC 3863 §4.1.4). It is small, and does not keep the document
+// in memory. [Read] makes one.
 type Reading struct {
-	// Document returns the document itself, for watchers of the Standard dialect; nil where it
-	// is not to be had. It is asked for only then.
+	// Document returns the document itself. It is called for watchers of the Standard dialect,
+	// who see the activities and notes as they were published. It must not be nil.
 	Document func() *pidf.Presence
 
 	basic      Meaning // of the tuples
@@ -45,8 +46,8 @@ func Read(doc *pidf.Presence) *Reading {
 	return r
 }
 
-// Read is the function [Read], for a Reading within something else. It leaves Document as
-// it is.
+// Read reads a document into r, which may be part of another value. The caller sets
+// Document.
 func (r *Reading) Read(doc *pidf.Presence) {
 	r.basic, r.statements = BasicMeaning(doc), r.room[:0]
 	for i := range doc.Persons {
