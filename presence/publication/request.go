@@ -33,7 +33,7 @@ type Said struct {
 	KeepNote  bool // Shared: it does not speak of a note, and leaves it as it is
 	Timestamp time.Time
 	Body      []byte // Separate
-	Reading   any    // Separate: what the host has read of it
+	Reading   any    // Separate: what the host has read of it; nil: Config.Read does
 	Target    string // Forwarding
 }
 

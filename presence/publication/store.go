@@ -20,9 +20,8 @@ import (
 type Config struct {
 	MaxPublications int // live ones of one presentity; default 32
 	MaxBytes        int // of the bodies of one presentity's publications together; default 32 KiB: what is passed on of them must fit a datagram
-	// Read reads the Body of a contribution that Restore or Copy puts here; a PUBLISH brings
-	// what the host has read. It is called with the presentity locked, must not block and
-	// must not call the store. nil: nothing is read.
+	// Read reads a Body whose Reading is nil, for [Contribution.Reading]. It is called with the
+	// presentity locked, must not block and must not call the store. nil: nothing is read.
 	Read func(body []byte) any
 	// Changed is told of each contribution that is made, replaced or gone: before or
 	// after is nil where there is none. It is called with the presentity locked, in the
@@ -106,6 +105,7 @@ func (s *Store) Publish(r Request) (*Contribution, error) {
 		if size > s.cfg.MaxBytes {
 			return nil, ErrTooLarge
 		}
+		s.read(next)
 	}
 	switch {
 	case current == nil && len(list) >= s.cfg.MaxPublications:
@@ -330,7 +330,7 @@ func (s *Store) Restore(c Contribution) {
 }
 
 func (s *Store) read(c *Contribution) {
-	if s.cfg.Read != nil && len(c.Body) > 0 {
+	if c.Reading == nil && s.cfg.Read != nil && len(c.Body) > 0 {
 		c.Reading = s.cfg.Read(c.Body)
 	}
 }

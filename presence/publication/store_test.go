@@ -169,3 +169,26 @@ func TestChangedAndRestore(t *testing.T) {
 		require.Empty(t, kept)
 	})
 }
+
+// What Config.Read has read of a body stays with it, and is not read again by a refresh, nor
+// where the host brings it.
+func TestReading(t *testing.T) {
+	read := 0
+	s := newStore(t, publication.Config{Read: func(body []byte) any { read++; return len(body) }})
+	r := publication.Request{Presentity: "tom", Expires: time.Now().Add(time.Hour), Said: &publication.Said{Body: []byte("12345")}}
+	c, err := s.Publish(r)
+	require.NoError(t, err)
+	require.Equal(t, 5, c.Reading)
+	r.IfMatch, r.Said = c.ETag, nil
+	c, err = s.Publish(r)
+	require.NoError(t, err)
+	require.Equal(t, 5, c.Reading)
+	r.IfMatch, r.Said = c.ETag, &publication.Said{Body: []byte("1"), Reading: "one"}
+	c, err = s.Publish(r)
+	require.NoError(t, err)
+	require.Equal(t, "one", c.Reading)
+	require.Equal(t, 1, read)
+	other := newStore(t, publication.Config{Read: func(body []byte) any { return string(body) }})
+	other.Restore(publication.Contribution{Presentity: "tom", ETag: "a", Body: []byte("text"), Expires: time.Now().Add(time.Hour)})
+	require.Equal(t, "text", other.Of("tom")[0].Reading)
+}
