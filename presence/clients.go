@@ -281,12 +281,13 @@ var errManyClients = sipx.Errorf(403, "too many clients of one user")
 //
 // All of it is one step with clients.mu held: the last client of a user may end at the
 // same moment, and ends the publication with it.
-func (cs *clients) publish(c *client, services consolidation.Services, r publication.Request) (shared *publication.Contribution, ignored bool, err error) {
+func (cs *clients) publish(c *client, services consolidation.Services, r publication.Request) (done *published, ignored bool, err error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if !cs.roomLocked(c, r.Presentity) {
 		return nil, false, errManyClients
 	}
+	done = &published{client: c, began: c.user == "" || c.ended, until: c.published, services: c.services, out: c.out, spoken: c.spoken}
 	said := r.Said
 	if said != nil {
 		switch {
@@ -296,7 +297,7 @@ func (cs *clients) publish(c *client, services consolidation.Services, r publica
 			r.Said = nil // it is about this client: the user is signed in with another (§4.3)
 		}
 	}
-	if shared, err = cs.server.publications.Publish(r); err != nil {
+	if done.now, done.before, err = cs.server.publications.Publish(r); err != nil {
 		return nil, false, err
 	}
 	cs.enlivenLocked(c, r.Presentity)
@@ -309,7 +310,39 @@ func (cs *clients) publish(c *client, services consolidation.Services, r publica
 	cs.users[c.user].changed()
 	cs.expireLocked(c, r.Expires)
 	cs.server.journal.client(c)
-	return shared, ignored, nil
+	return done, ignored, nil
+}
+
+// published is the PUBLISH of a client with what was before.
+type published struct {
+	client      *client
+	now, before *publication.Contribution
+	began       bool // the client has become live by it
+	until       int64
+	services    consolidation.Services
+	out, spoken bool
+}
+
+// undo has a PUBLISH not have been, where the store did not take it.
+func (s *Server) undo(done *published) {
+	s.publications.Revert(done.now, done.before)
+	if done.began {
+		s.takeOut(done.client, "its publication could not be stored", nil).announce(false)
+		return
+	}
+	cs, c := &s.clients, done.client
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if !c.ended {
+		c.services, c.out, c.spoken = done.services, done.out, done.spoken
+		cs.users[c.user].changed()
+		if c.published = done.until; c.published == 0 {
+			s.deadlines.Remove(&c.expiry.Item)
+		} else {
+			cs.expireLocked(c, unixTime(done.until))
+		}
+		cs.server.journal.client(c)
+	}
 }
 
 // othersLocked reports whether another client of the user is signed in.

@@ -34,7 +34,7 @@ func TestClusterStoreAway(t *testing.T) {
 		require.Equal(t, 503, tom.status("", "available", "").Status)
 		require.Equal(t, "1", tom.status("", "available", "").Header.Get("Retry-After"))
 		require.Equal(t, 503, watch.refresh().Status)
-		require.NoError(t, b.server.Feed().SetLine(t.Context(), "2719", presence.LineState{State: "busy"}))
+		require.ErrorIs(t, b.server.Feed().SetLine(t.Context(), "2719", presence.LineState{State: "busy"}), presence.ErrNotStored)
 		s.hub.mu.Lock() // a deletion that no watch tells of
 		delete(s.hub.records, [2]string{"line", "4711"})
 		s.hub.mu.Unlock()

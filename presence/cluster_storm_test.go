@@ -328,7 +328,7 @@ func (s *storm) feed() {
 		s.logf("%s is told of a line, clear: %v, %s", s.name(w), clear, line.Forward)
 		done.Go(func() {
 			if clear {
-				w.server.Feed().ClearLine("2719")
+				_ = w.server.Feed().ClearLine(s.Context(), "2719")
 			} else {
 				_ = w.server.Feed().SetLine(s.Context(), "2719", line)
 			}

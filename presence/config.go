@@ -58,7 +58,7 @@ type Config struct {
 	// true.
 	Store       Store
 	StoreSync   time.Duration // what a loss of power, or of the process, may cost: how long changes wait for their batch; default 50 ms
-	StoreAlways bool          // answer SUBSCRIBE and PUBLISH, and show what they say, only once it is in the store; where that fails, or takes 5 s, 503
+	StoreAlways bool          // answer SUBSCRIBE and PUBLISH, show what they say, and return from Feed, only once it is in the store; where that fails, or takes 5 s, 503, and it has not been
 
 	NAT subscription.NATMode // where NOTIFYs over UDP go; default: auto
 

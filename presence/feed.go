@@ -16,8 +16,8 @@ import (
 // instead. The server keeps the values whether or not anybody watches, up to
 // Config.MaxSources of each kind. When a call returns, the watchers have been notified.
 //
-// Its methods are safe for concurrent use. An error is an [*InputError], [ErrTooMany] or,
-// from a method that takes an address, one of the directory.
+// Its methods are safe for concurrent use. An error is an [*InputError], [ErrTooMany],
+// [ErrNotStored] or, from a method that takes an address, one of the directory.
 type Feed struct{ server *Server }
 
 // Feed returns the server's feed.
@@ -25,6 +25,19 @@ func (s *Server) Feed() Feed { return Feed{s} }
 
 // ErrTooMany says that a bound of [Config] is reached.
 var ErrTooMany = source.ErrTooMany
+
+// ErrNotStored says that a value counts, but is not in the store yet, so that a crash would take
+// it back. It is for servers with StoreAlways, whose Feed waits for the store.
+var ErrNotStored = errors.New("presence: the store did not take it")
+
+// stored waits until what was said without an error is in the store, where everybody waits
+// for that.
+func (f Feed) stored(ctx context.Context, err error) error {
+	if err == nil && f.server.journal.wait(ctx) != nil {
+		return ErrNotStored
+	}
+	return err
+}
 
 // SetLine sets the state of the device with this directory number, written in any
 // way that [directory.ParseTel] reads: "2719", "tel:2719", "+49 89 1234-20". A
@@ -36,14 +49,17 @@ func (f Feed) SetLine(ctx context.Context, dn string, v LineState) error {
 	key := lineKey(dn)
 	p := f.server.observed(ctx, "tel:"+key, func(e *directory.Entry) bool { return slices.Contains(e.Lines, key) })
 	defer f.server.presentities.unpin(p)
-	return f.server.lines.Set(key, v)
+	return f.stored(ctx, f.server.lines.Set(key, v))
 }
 
 // Line returns what was last said of a device, and whether anything was.
 func (f Feed) Line(dn string) (source.Value[LineState], bool) { return f.server.lines.Get(lineKey(dn)) }
 
 // ClearLine makes the state of a device unknown.
-func (f Feed) ClearLine(dn string) { f.server.lines.Clear(lineKey(dn)) }
+func (f Feed) ClearLine(ctx context.Context, dn string) error {
+	f.server.lines.Clear(lineKey(dn))
+	return f.stored(ctx, nil)
+}
 
 // SetCalendar replaces the calendar of a mailbox. One that no entry has is no
 // error.
@@ -55,7 +71,7 @@ func (f Feed) SetCalendar(ctx context.Context, mail string, v CalendarState) err
 	v.Appointments = slices.Clone(v.Appointments)
 	p := f.server.observed(ctx, "sip:"+key, func(e *directory.Entry) bool { return mailKey(e.Mail) == key })
 	defer f.server.presentities.unpin(p)
-	return f.server.calendars.Set(key, v)
+	return f.stored(ctx, f.server.calendars.Set(key, v))
 }
 
 // Calendar returns what was last said of a mailbox, and whether anything was.
@@ -64,7 +80,10 @@ func (f Feed) Calendar(mail string) (source.Value[CalendarState], bool) {
 }
 
 // ClearCalendar makes the calendar of a mailbox unknown.
-func (f Feed) ClearCalendar(mail string) { f.server.calendars.Clear(mailKey(mail)) }
+func (f Feed) ClearCalendar(ctx context.Context, mail string) error {
+	f.server.calendars.Clear(mailKey(mail))
+	return f.stored(ctx, nil)
+}
 
 // SetExternal sets the external presence of the user with this address;
 // [directory.ErrNotFound] where there is none.
@@ -80,7 +99,7 @@ func (f Feed) SetExternal(ctx context.Context, address string, v ExternalState) 
 		p := f.server.presentities.pin(&entry)
 		defer f.server.presentities.unpin(p)
 	}
-	return f.server.externals.Set(entry.ID, v)
+	return f.stored(ctx, f.server.externals.Set(entry.ID, v))
 }
 
 // External returns what was last said of the user with this address, and whether
@@ -100,7 +119,7 @@ func (f Feed) ClearExternal(ctx context.Context, address string) error {
 	if err == nil {
 		f.server.externals.Clear(entry.ID)
 	}
-	return err
+	return f.stored(ctx, err)
 }
 
 // observed pins the presentity of an address where a hook wants to hear of it although

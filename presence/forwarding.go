@@ -59,7 +59,7 @@ func (s *Server) forward(ctx context.Context, pub *publishing, entry directory.E
 			etag = "0"
 		}
 	} else {
-		c, err := s.publications.Publish(publication.Request{
+		c, _, err := s.publications.Publish(publication.Request{
 			Presentity: p.id, Address: pub.address, Owner: pub.owner, Rule: publication.Forwarding, IfMatch: pub.ifMatch, Expires: pub.until,
 			Said: &publication.Said{Target: destination},
 		})

@@ -200,7 +200,7 @@ func (j *journal) wait(ctx context.Context) error {
 	j.mu.Unlock()
 	switch {
 	case failing:
-		return errNotStored
+		return ErrNotStored
 	case b == nil:
 		return nil
 	}
@@ -215,7 +215,7 @@ func (j *journal) wait(ctx context.Context) error {
 			j.current.late = true
 		}
 		j.mu.Unlock()
-		return errNotStored
+		return ErrNotStored
 	}
 }
 
@@ -310,9 +310,6 @@ func (j *journal) note(err error, records int) {
 	}
 }
 
-// errNotStored is what those are answered whom the store keeps waiting.
-var errNotStored = errors.New("presence: the store did not take it")
-
 // flush writes what is left until ctx ends.
 func (j *journal) flush(ctx context.Context) error {
 	for {
@@ -328,7 +325,7 @@ func (j *journal) flush(ctx context.Context) error {
 				return b.err
 			}
 		case <-ctx.Done():
-			return errors.Join(errNotStored, ctx.Err())
+			return errors.Join(ErrNotStored, ctx.Err())
 		}
 	}
 }

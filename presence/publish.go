@@ -223,7 +223,7 @@ func (s *Server) publishShared(pub *publishing, c *client) error {
 			said = &pub.said
 		}
 	}
-	shared, ignored, err := s.clients.publish(c, services, publication.Request{
+	done, ignored, err := s.clients.publish(c, services, publication.Request{
 		Presentity: p.id, Address: pub.address, Owner: pub.owner, Rule: publication.Shared, IfMatch: pub.ifMatch, Expires: pub.until,
 		Said: said, Body: pub.doc != nil, CallID: pub.req.CallID, CSeq: pub.req.CSeq,
 	})
@@ -231,8 +231,12 @@ func (s *Server) publishShared(pub *publishing, c *client) error {
 		s.clients.forget(c)
 		return publishError(err)
 	}
+	if s.journal.wait(s.ctx) != nil {
+		s.undo(done)
+		return p.notStored()
+	}
 	due := p.renew()
-	pub.accept(s, shared.ETag)
+	pub.accept(s, done.now.ETag)
 	subscription.Notify(due)
 	if ignored {
 		s.showOwn(c, p)
@@ -264,6 +268,12 @@ func (s *Server) publishOwn(pub *publishing) error {
 		if err := s.publications.Remove(p.id, pub.ifMatch); err != nil {
 			return publishError(err)
 		}
+		if s.journal.wait(s.ctx) != nil {
+			if c != nil {
+				s.publications.Revert(nil, c)
+			}
+			return p.notStored()
+		}
 		due := p.renew()
 		if c != nil && s.cluster.beaten(publicationEntry{p.id, c.Number}, "") {
 			pub.answer(sipx.NewResponse(412))
@@ -279,11 +289,15 @@ func (s *Server) publishOwn(pub *publishing) error {
 			said.Body, said.Reading = pub.body, newOriginal(pub.doc, pub.body, pub.room == nil)
 		}
 	}
-	c, err := s.publications.Publish(publication.Request{
+	c, before, err := s.publications.Publish(publication.Request{
 		Presentity: p.id, Address: pub.address, Owner: pub.owner, Rule: publication.Separate, IfMatch: pub.ifMatch, Expires: pub.until, Said: said,
 	})
 	if err != nil {
 		return publishError(err)
+	}
+	if s.journal.wait(s.ctx) != nil {
+		s.publications.Revert(c, before)
+		return p.notStored()
 	}
 	due := p.renew()
 	if pub.ifMatch != "" && s.cluster.beaten(publicationEntry{p.id, c.Number}, c.ETag) {
@@ -293,6 +307,13 @@ func (s *Server) publishOwn(pub *publishing) error {
 	}
 	subscription.Notify(due)
 	return nil
+}
+
+// notStored refuses a PUBLISH that the store did not take, and that has been undone. Who was
+// shown it, because something else has changed meanwhile, is shown that it is not.
+func (p *presentity) notStored() error {
+	p.update()
+	return &refused{overloaded("not stored")}
 }
 
 // accept sends the 200 to a PUBLISH.

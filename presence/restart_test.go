@@ -737,6 +737,61 @@ func TestStoreAlways(t *testing.T) {
 	})
 }
 
+// BSX-11: with StoreAlways a PUBLISH that the store does not take is as if it had not been:
+// nobody is shown it, a crash takes nothing back, and the same request is taken later. That
+// goes for new publications, changes, refreshes and ends, and for clients of either dialect.
+func TestNotStoredIsUndone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDurable(t, func(c *presence.Config) { c.StoreAlways = true })
+		watcher, _ := d.standard("bob", "192.0.2.7").subscribe("sip:tom@example.com")
+		d.net.take()
+		tom := d.standard("tom", "192.0.2.9")
+		body := func(basic string) string {
+			return `<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:tom@example.com"><tuple id="t"><status><basic>` + basic + `</basic></status></tuple></presence>`
+		}
+		broken := func(f func() *sipx.Response) {
+			t.Helper()
+			before := d.server.Publications()
+			d.store.fail(errDisk)
+			res := f()
+			require.Equal(t, 503, res.Status)
+			require.Equal(t, before, d.server.Publications())
+			d.store.repair()
+			time.Sleep(20 * time.Second)
+			require.Empty(t, d.net.take())
+		}
+		tag := func(res *sipx.Response) string { require.Equal(t, 200, res.Status); return res.Header.Get("SIP-ETag") }
+
+		first := func() *sipx.Response { return tom.publish("", body("open")) }
+		broken(first)
+		broken(first)
+		old := tag(first())
+		require.Len(t, d.server.Publications(), 1)
+		require.Contains(t, string(watcher.one().Body), "<basic>open</basic>")
+		change := func() *sipx.Response { return tom.publish(old, body("closed")) }
+		broken(change)
+		broken(func() *sipx.Response { return tom.publish(old, "") })
+		end := func() *sipx.Response { return tom.publish(old, "", "Expires: 0") }
+		broken(end)
+		old = tag(change())
+		require.Len(t, d.server.Publications(), 1)
+		require.Equal(t, 200, end().Status)
+		require.Empty(t, d.server.Publications())
+		d.net.take()
+
+		desk := d.client("tom", "192.0.2.8")
+		signIn := func() *sipx.Response { return desk.status("", "busy", "first") }
+		broken(signIn)
+		require.Zero(t, d.server.Stats().Clients)
+		require.Equal(t, 200, signIn().Status)
+		d.net.take()
+		broken(func() *sipx.Response { return desk.status("", "away", "second") })
+		d.kill()
+		d.start()
+		require.Equal(t, "first", d.server.Publications()[0].Note)
+	})
+}
+
 // BSX-11: with StoreAlways nobody is shown what was published before it is stored, also
 // where something else changes meanwhile: what a crash takes back, nobody has seen.
 func TestStoreAlwaysShows(t *testing.T) {
@@ -748,12 +803,14 @@ func TestStoreAlwaysShows(t *testing.T) {
 		const delay = time.Second
 		d.store.slow(delay)
 		var res *sipx.Response
+		var err error
 		go func() { res = d.client("tom", "192.0.2.8").status("", "busy", "1") }()
 		time.Sleep(delay / 2)
-		require.NoError(t, d.server.Feed().SetLine(t.Context(), "2719", presence.LineState{State: aa.LineBusy}))
+		go func() { err = d.server.Feed().SetLine(t.Context(), "2719", presence.LineState{State: aa.LineBusy}) }()
 		time.Sleep(delay/2 - time.Millisecond)
 		require.Empty(t, d.net.take())
 		time.Sleep(3 * delay)
+		require.NoError(t, err)
 		require.Equal(t, "1", watcher.one().note(t))
 		require.Equal(t, 200, res.Status)
 	})

@@ -62,6 +62,9 @@ func refuse(w http.ResponseWriter, err error) {
 	case errors.Is(err, presence.ErrTooMany):
 		w.Header().Set("Retry-After", "60")
 		writeError(w, http.StatusServiceUnavailable, "the server holds as many of these as it may")
+	case errors.Is(err, presence.ErrNotStored):
+		w.Header().Set("Retry-After", "5")
+		writeError(w, http.StatusServiceUnavailable, "it counts, but the store has not taken it: a crash would take it back")
 	default:
 		w.Header().Set("Retry-After", "5")
 		writeError(w, http.StatusServiceUnavailable, "the directory cannot be asked now")

@@ -48,9 +48,11 @@ func (c *Console) getLine(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *Console) deleteLine(w http.ResponseWriter, r *http.Request) error {
-	c.cfg.Server.Feed().ClearLine(r.PathValue("dn"))
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	err := c.cfg.Server.Feed().ClearLine(r.Context(), r.PathValue("dn"))
+	if err == nil {
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return err
 }
 
 // appointment is one of a calendar, and of a presence in JSON.
@@ -120,9 +122,11 @@ func (c *Console) getCalendar(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *Console) deleteCalendar(w http.ResponseWriter, r *http.Request) error {
-	c.cfg.Server.Feed().ClearCalendar(r.PathValue("mail"))
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	err := c.cfg.Server.Feed().ClearCalendar(r.Context(), r.PathValue("mail"))
+	if err == nil {
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return err
 }
 
 // external is what another presence system says.

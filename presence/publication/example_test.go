@@ -28,7 +28,7 @@ func Example() {
 		if body != "" {
 			r.Said = &publication.Said{Body: []byte(body)}
 		}
-		switch c, err := store.Publish(r); {
+		switch c, _, err := store.Publish(r); {
 		case err == nil:
 			return 200, c.ETag
 		case errors.Is(err, publication.ErrNoMatch):

@@ -64,23 +64,23 @@ func NewStore(cfg Config) (*Store, error) {
 // Shutdown stops what would expire.
 func (s *Store) Shutdown() { s.deadlines.Stop() }
 
-// Publish carries a PUBLISH out and returns what is published by it now. A
-// contribution that is found by its entity-tag keeps its rule, whatever the request
-// says. The error is one of [ErrNoMatch], [ErrNothing], [ErrOvertaken], [ErrTooMany]
+// Publish carries a PUBLISH out. It returns what is published by it now, and what was before,
+// nil for nothing. A contribution that is found by its entity-tag keeps its rule, whatever
+// the request says. The error is one of [ErrNoMatch], [ErrNothing], [ErrOvertaken], [ErrTooMany]
 // and [ErrTooLarge].
-func (s *Store) Publish(r Request) (*Contribution, error) {
+func (s *Store) Publish(r Request) (now, before *Contribution, err error) {
 	sh := s.of.Lock(r.Presentity)
 	defer sh.Unlock()
 	list := sh.Of[r.Presentity]
 	current, err := matching(list, &r)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	switch {
 	case current == nil && !r.body():
-		return nil, ErrNothing
+		return nil, nil, ErrNothing
 	case current != nil && current.Rule == Shared && r.body() && current.overtook(&r):
-		return nil, ErrOvertaken
+		return nil, nil, ErrOvertaken
 	}
 	next := &Contribution{Presentity: r.Presentity, Rule: r.Rule, Address: r.Address, Owner: r.Owner, Received: time.Now()}
 	if current != nil {
@@ -103,13 +103,13 @@ func (s *Store) Publish(r Request) (*Contribution, error) {
 			}
 		}
 		if size > s.cfg.MaxBytes {
-			return nil, ErrTooLarge
+			return nil, nil, ErrTooLarge
 		}
 		s.read(next)
 	}
 	switch {
 	case current == nil && len(list) >= s.cfg.MaxPublications:
-		return nil, ErrTooMany
+		return nil, nil, ErrTooMany
 	case current == nil:
 		next.Number, next.ETag = s.number.Add(1), newTag(list, next.Rule)
 		if next.Status == "" {
@@ -122,7 +122,31 @@ func (s *Store) Publish(r Request) (*Contribution, error) {
 		next.Expires = r.Expires // no client ends sooner what another keeps alive
 	}
 	s.swap(sh, current, next)
-	return next, nil
+	return next, current, nil
+}
+
+// Revert undoes what Publish or Remove has done, which returned now and before, or nil and
+// what was removed. It does nothing where that has changed again since, and reports whether
+// it did.
+func (s *Store) Revert(now, before *Contribution) bool {
+	sh := s.of.Lock(cmp.Or(now, before).Presentity)
+	defer sh.Unlock()
+	list := sh.Of[cmp.Or(now, before).Presentity]
+	switch {
+	case now != nil:
+		if !slices.Contains(list, now) {
+			return false
+		}
+	case len(list) >= s.cfg.MaxPublications || before.Rule != Separate && find(list, before.Rule) != nil:
+		return false
+	}
+	if before != nil {
+		again := *before
+		again.copied = false // it is written here
+		before = &again
+	}
+	s.swap(sh, now, before)
+	return true
 }
 
 // matching finds the contribution that a request is about: the one that it names, or

@@ -34,27 +34,27 @@ func TestSeparate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t, publication.Config{MaxPublications: 2, MaxBytes: 10})
 		r := publication.Request{Presentity: "tom", Rule: publication.Separate, Expires: time.Now().Add(time.Minute)}
-		_, err := s.Publish(r)
+		_, _, err := s.Publish(r)
 		require.ErrorIs(t, err, publication.ErrNothing)
 		r.Said = &publication.Said{Body: []byte("12345")}
-		first, err := s.Publish(r)
+		first, _, err := s.Publish(r)
 		require.NoError(t, err)
 		r.Said, r.IfMatch, r.Expires = nil, first.ETag, time.Now().Add(2*time.Minute)
-		second, err := s.Publish(r)
+		second, _, err := s.Publish(r)
 		require.NoError(t, err)
 		require.NotEqual(t, first.ETag, second.ETag)
 		require.Equal(t, "12345", string(second.Body))
 		require.Equal(t, first.Number, second.Number)
-		_, err = s.Publish(r)
+		_, _, err = s.Publish(r)
 		require.ErrorIs(t, err, publication.ErrNoMatch)
 
 		r.IfMatch, r.Said = "", &publication.Said{Body: []byte("123456")}
-		_, err = s.Publish(r)
+		_, _, err = s.Publish(r)
 		require.ErrorIs(t, err, publication.ErrTooLarge)
 		r.Said.Body = []byte("1")
-		_, err = s.Publish(r)
+		_, _, err = s.Publish(r)
 		require.NoError(t, err)
-		_, err = s.Publish(r)
+		_, _, err = s.Publish(r)
 		require.ErrorIs(t, err, publication.ErrTooMany)
 		require.Equal(t, 2, s.Len())
 		require.NoError(t, s.Remove("tom", second.ETag))
@@ -74,18 +74,18 @@ func TestShared(t *testing.T) {
 		var expired []string
 		s := newStore(t, publication.Config{Expired: func(c *publication.Contribution) { expired = append(expired, c.ETag) }})
 		r := publication.Request{Presentity: "tom", Rule: publication.Shared, Owner: "desk", Expires: time.Now().Add(time.Hour), Said: status("busy", "HELLO")}
-		first, err := s.Publish(r)
+		first, _, err := s.Publish(r)
 		require.NoError(t, err)
 		require.Regexp(t, `^[0-9]{1,9}$`, first.ETag)
 		r.Owner, r.IfMatch, r.Expires, r.Said = "mobile", "12x", time.Now().Add(time.Minute), &publication.Said{Status: "away", KeepNote: true}
-		second, err := s.Publish(r)
+		second, _, err := s.Publish(r)
 		require.NoError(t, err)
 		require.Equal(t, first.ETag, second.ETag)
 		require.Equal(t, "mobile", second.Owner)
 		require.Equal(t, "HELLO", second.Note)
 		require.Equal(t, first.Expires, second.Expires, "the desk keeps it alive")
 		r.Said = nil
-		_, err = s.Publish(r)
+		_, _, err = s.Publish(r)
 		require.ErrorIs(t, err, publication.ErrNoMatch, "a refresh with an old entity-tag")
 		require.Equal(t, aa.Status("busy"), first.Status, "what was returned does not change")
 		time.Sleep(2 * time.Hour)
@@ -100,13 +100,13 @@ func TestOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t, publication.Config{})
 		r := publication.Request{Presentity: "tom", Rule: publication.Shared, Expires: time.Now().Add(time.Hour), Said: status("busy", ""), CallID: "a", CSeq: 5}
-		_, err := s.Publish(r)
+		_, _, err := s.Publish(r)
 		require.NoError(t, err)
 		r.CSeq, r.Said = 4, status("away", "")
-		_, err = s.Publish(r)
+		_, _, err = s.Publish(r)
 		require.ErrorIs(t, err, publication.ErrOvertaken)
 		time.Sleep(33 * time.Second)
-		c, err := s.Publish(r)
+		c, _, err := s.Publish(r)
 		require.NoError(t, err)
 		require.Equal(t, aa.Status("away"), c.Status)
 	})
@@ -116,10 +116,10 @@ func TestOvertaken(t *testing.T) {
 // for a status.
 func TestForwarding(t *testing.T) {
 	s := newStore(t, publication.Config{})
-	shared, err := s.Publish(publication.Request{Presentity: "tom", Rule: publication.Shared, Expires: time.Now().Add(time.Hour), Said: status("busy", "")})
+	shared, _, err := s.Publish(publication.Request{Presentity: "tom", Rule: publication.Shared, Expires: time.Now().Add(time.Hour), Said: status("busy", "")})
 	require.NoError(t, err)
 	r := publication.Request{Presentity: "tom", Rule: publication.Forwarding, IfMatch: shared.ETag, Expires: time.Now().Add(time.Hour), Said: &publication.Said{Target: "sip:ann@example.com"}}
-	forward, err := s.Publish(r)
+	forward, _, err := s.Publish(r)
 	require.NoError(t, err)
 	require.Equal(t, shared.ETag, forward.ETag)
 	require.Equal(t, "sip:ann@example.com", s.One("tom", publication.Forwarding).Target)
@@ -127,7 +127,7 @@ func TestForwarding(t *testing.T) {
 	require.Equal(t, forward, s.RemoveOne("tom", publication.Forwarding))
 	require.Nil(t, s.RemoveOne("tom", publication.Forwarding))
 	r.IfMatch = "1x"
-	_, err = s.Publish(r)
+	_, _, err = s.Publish(r)
 	require.ErrorIs(t, err, publication.ErrNoMatch)
 }
 
@@ -147,7 +147,7 @@ func TestChangedAndRestore(t *testing.T) {
 			}
 		}})
 		for i := range 20 {
-			_, err := s.Publish(publication.Request{Presentity: fmt.Sprint("u", i%5), Expires: time.Now().Add(time.Duration(i+1) * time.Minute),
+			_, _, err := s.Publish(publication.Request{Presentity: fmt.Sprint("u", i%5), Expires: time.Now().Add(time.Duration(i+1) * time.Minute),
 				Rule: publication.Rule(i % 2), Said: &publication.Said{Status: "busy", Body: []byte(strings.Repeat("x", i))}})
 			require.NoError(t, err)
 		}
@@ -176,19 +176,44 @@ func TestReading(t *testing.T) {
 	read := 0
 	s := newStore(t, publication.Config{Read: func(body []byte) any { read++; return len(body) }})
 	r := publication.Request{Presentity: "tom", Expires: time.Now().Add(time.Hour), Said: &publication.Said{Body: []byte("12345")}}
-	c, err := s.Publish(r)
+	c, _, err := s.Publish(r)
 	require.NoError(t, err)
 	require.Equal(t, 5, c.Reading)
 	r.IfMatch, r.Said = c.ETag, nil
-	c, err = s.Publish(r)
+	c, _, err = s.Publish(r)
 	require.NoError(t, err)
 	require.Equal(t, 5, c.Reading)
 	r.IfMatch, r.Said = c.ETag, &publication.Said{Body: []byte("1"), Reading: "one"}
-	c, err = s.Publish(r)
+	c, _, err = s.Publish(r)
 	require.NoError(t, err)
 	require.Equal(t, "one", c.Reading)
 	require.Equal(t, 1, read)
 	other := newStore(t, publication.Config{Read: func(body []byte) any { return string(body) }})
 	other.Restore(publication.Contribution{Presentity: "tom", ETag: "a", Body: []byte("text"), Expires: time.Now().Add(time.Hour)})
 	require.Equal(t, "text", other.Of("tom")[0].Reading)
+}
+
+// Revert puts back what Publish and Remove have changed, and leaves what has changed since.
+func TestRevert(t *testing.T) {
+	s := newStore(t, publication.Config{MaxPublications: 2})
+	r := publication.Request{Presentity: "tom", Expires: time.Now().Add(time.Hour), Said: &publication.Said{Body: []byte("1")}}
+	first, none, err := s.Publish(r)
+	require.NoError(t, err)
+	require.Nil(t, none)
+	r.IfMatch, r.Said = first.ETag, &publication.Said{Body: []byte("2")}
+	second, before, err := s.Publish(r)
+	require.NoError(t, err)
+	require.Equal(t, first, before)
+	require.True(t, s.Revert(second, before))
+	require.Equal(t, "1", string(s.Of("tom")[0].Body))
+	require.False(t, s.Revert(second, before), "it is not there any more")
+	require.NoError(t, s.Remove("tom", first.ETag))
+	require.True(t, s.Revert(nil, first))
+	require.Equal(t, first.ETag, s.Of("tom")[0].ETag)
+	r.IfMatch = ""
+	third, _, err := s.Publish(r)
+	require.NoError(t, err)
+	require.False(t, s.Revert(nil, first), "there are as many as there may be")
+	require.True(t, s.Revert(third, nil))
+	require.Equal(t, 1, s.Len())
 }
