@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
-	"github.com/openblustar/blustar/internal/jsonfile"
+	"github.com/openblustar/blustar/internal/strictjson"
 )
 
 // Account is one entry of an accounts file. Printing it shows the name alone;
@@ -50,12 +50,12 @@ func (d DigestHA1) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, d.Real
 const maxAccounts = 64 << 20
 
 // ReadAccounts reads an accounts file: {"accounts":[{"account":…}]}. The error
-// names the line, an unknown key, or the account that something is wrong with.
+// names the line, the key or the account that something is wrong with.
 func ReadAccounts(r io.Reader) ([]Account, error) {
 	var file struct {
 		Accounts []Account `json:"accounts"`
 	}
-	if err := jsonfile.Decode(io.LimitReader(r, maxAccounts), &file); err != nil {
+	if err := strictjson.Read(io.LimitReader(r, maxAccounts), &file); err != nil {
 		return nil, fmt.Errorf("auth: accounts: %w", err)
 	}
 	for _, a := range file.Accounts {

@@ -115,18 +115,18 @@ func TestReadAccounts(t *testing.T) {
 	require.Equal(t, "example.com", list[0].DigestHA1.Realm)
 
 	for input, want := range map[string]string{
-		`{"accounts":[{"account":"a","pasword_hash":"x"}]}`: `"pasword_hash"`,
-		`{"acounts":[]}`: `"acounts"`,
-		`{"accounts":[{"account":"a","digest_ha1":{"realm":"x","sha":"y"}}]}`:       `"sha"`,
+		`{"accounts":[{"account":"a","pasword_hash":"x"}]}`: "accounts[0].pasword_hash: unknown key",
+		`{"acounts":[]}`: "acounts: unknown key",
+		`{"accounts":[{"account":"a","digest_ha1":{"realm":"x","sha":"y"}}]}`:       "accounts[0].digest_ha1.sha: unknown key",
 		`{"accounts":[{"account":""}]}`:                                             `account ""`,
 		`{"accounts":[{"account":"a:b"}]}`:                                          `account "a:b"`,
 		`{"accounts":[{"account":"a","password_hash":"plain"}]}`:                    `account "a": password_hash`,
 		`{"accounts":[{"account":"a","digest_ha1":{"md5":"x"}}]}`:                   "without realm",
 		`{"accounts":[{"account":"a","digest_ha1":{"realm":"r","sha256":"abcd"}}]}`: "digest_ha1.sha256",
 		`{"accounts":[]} x`: "text after the end",
-		`{"accounts":`:      "EOF",
+		`{"accounts":`:      "no complete JSON value",
 		"{\"accounts\":[\n{\"account\":\"a\",\n}]}":                "accounts: line 3: ",
-		"{\"accounts\":[\n{\"account\":\"a\"},\n{\"account\":7}]}": "accounts: line 3: ",
+		"{\"accounts\":[\n{\"account\":\"a\"},\n{\"account\":7}]}": "accounts[1].account: want a string",
 	} {
 		_, err := auth.ReadAccounts(strings.NewReader(input))
 		require.ErrorContains(t, err, want, input)

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/openblustar/blustar/internal/jsonfile"
+	"github.com/openblustar/blustar/internal/strictjson"
 )
 
 // Memory is a [Directory] that holds its entries itself. It is safe for
@@ -261,13 +261,13 @@ func (m *Memory) All() iter.Seq[Entry] {
 //	  "sip": ["tom.hanks@example.com"], "tel": ["2719"], "lines": ["2719"],
 //	  "mail": "tom.hanks@example.com", "groups": ["Actors"]}]}
 //
-// Only id is required. Unknown keys are errors, so that a misspelt one is noticed;
-// an error names the line, the key or the user.
+// Only id is required. Unknown and repeated keys are errors; an error names the line, the
+// key or the user.
 func ReadUsers(r io.Reader) (*Memory, error) {
 	var file struct {
 		Users []Entry `json:"users"`
 	}
-	if err := jsonfile.Decode(r, &file); err != nil {
+	if err := strictjson.Read(r, &file); err != nil {
 		return nil, fmt.Errorf("directory: users: %w", err)
 	}
 	return NewMemory(file.Users)

@@ -102,11 +102,13 @@ func TestReadUsersErrors(t *testing.T) {
 		`{"users":[{"id":"a","sip":["tel:200"]}]}`:      "users[0].sip[0]",
 		`{"users":[{"id":"a","tel":["x"]}]}`:            `users[0].tel[0]: "x": not a telephone number`,
 		`{"users":[{"id":"a","lines":[""]}]}`:           "users[0].lines[0]",
-		`{"users":[{"id":"a","phone":"1"}]}`:            `unknown field "phone"`,
+		`{"users":[{"id":"a","phone":"1"}]}`:            "users[0].phone: unknown key",
+		`{"users":[{"ID":"a"}]}`:                        "users[0].ID: unknown key",
+		`{"users":[{"id":"a","id":"b"}]}`:               "users[0].id: is there twice",
 		`{"users":[]} {}`:                               "text after the end",
-		`{"users":[{"id":7}]}`:                          "users.id",
+		`{"users":[{"id":7}]}`:                          "users[0].id: want a string",
 		"{\"users\":[\n{\"id\":\"a\"},\n{\"id\":}]}":    "users: line 3: ",
-		``: "EOF",
+		``: "no complete JSON value",
 		`{"users":[{"id":"a","tel":["` + "1\\u0000" + `"]}]}`: "tel[0]",
 	}
 	for text, want := range tests {

@@ -44,6 +44,15 @@ func Decode(data []byte, v any) error {
 	return decodeValue(text, "", reflect.ValueOf(v).Elem())
 }
 
+// Read is [Decode] of what r has.
+func Read(r io.Reader, v any) error {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	return Decode(text, v)
+}
+
 func syntaxError(data []byte, err error) error {
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		line := 1 + bytes.Count(data[:min(int(syntax.Offset), len(data))], []byte("\n"))
@@ -69,7 +78,7 @@ func decodeValue(text json.RawMessage, at string, v reflect.Value) error {
 			v.Set(reflect.New(v.Type().Elem()))
 		}
 		return decodeValue(text, at, v.Elem())
-	case reflect.Struct:
+	case reflect.Struct, reflect.Map:
 		return decodeObject(text, at, v)
 	case reflect.Slice:
 		return decodeList(text, at, v)
@@ -97,14 +106,25 @@ func decodeObject(text json.RawMessage, at string, v reflect.Value) error {
 		if err := dec.Decode(&value); err != nil {
 			return &Error{Printable(path), err.Error()}
 		}
-		field, ok := fieldOf(v, key)
-		switch {
-		case !ok:
-			return &Error{cmp.Or(Printable(path), `""`), "unknown key"}
-		case seen[key]:
-			return &Error{path, "is there twice"}
+		if seen[key] {
+			return &Error{Printable(path), "is there twice"}
 		}
 		seen[key] = true
+		if v.Kind() == reflect.Map {
+			if v.IsNil() {
+				v.Set(reflect.MakeMap(v.Type()))
+			}
+			item := reflect.New(v.Type().Elem()).Elem()
+			if err := decodeValue(value, Printable(path), item); err != nil {
+				return err
+			}
+			v.SetMapIndex(reflect.ValueOf(key), item)
+			continue
+		}
+		field, ok := fieldOf(v, key)
+		if !ok {
+			return &Error{cmp.Or(Printable(path), `""`), "unknown key"}
+		}
 		if err := decodeValue(value, path, field); err != nil {
 			return err
 		}
@@ -114,7 +134,7 @@ func decodeObject(text json.RawMessage, at string, v reflect.Value) error {
 
 func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
 	for i := range v.NumField() {
-		if name := v.Type().Field(i).Tag.Get("json"); name != "" && name == key {
+		if name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ","); name != "" && name == key {
 			return v.Field(i), true
 		}
 	}

@@ -1,8 +1,10 @@
 package strictjson_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -15,7 +17,9 @@ type document struct {
 	Count int       `json:"count"`
 	At    time.Time `json:"at"`
 	List  []item    `json:"list"`
-	Sub   *item     `json:"sub"`
+	Sub   *item     `json:"sub,omitempty"`
+
+	Map map[string][]string `json:"map"`
 }
 
 type item struct {
@@ -24,7 +28,7 @@ type item struct {
 
 func TestDecode(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"name":"a","count":3,"list":[{"on":true}],"sub":{"on":true}}`: "",
+		`{"name":"a","count":3,"list":[{"on":true}],"sub":{"on":true},"map":{"a":["b"],"":[]}}`: "",
 		`{"name":"a"`:                            "no complete JSON value",
 		"{\n\"name\":\n}":                        "line 3: ",
 		`{} {}`:                                  "text after the end",
@@ -39,6 +43,10 @@ func TestDecode(t *testing.T) {
 		`{"list":[{},{"on":"yes"}]}`:             "list[1].on: want true or false",
 		`{"list":[{"off":true}]}`:                "list[0].off: unknown key",
 		`{"sub":{"on":1}}`:                       "sub.on: want true or false",
+		`{"map":[]}`:                             "map: want an object",
+		`{"map":{"a":"b"}}`:                      "map.a: want a list",
+		`{"map":{"a":["b",1]}}`:                  "map.a[1]: want a string",
+		`{"map":{"a":[],"a":[]}}`:                "map.a: is there twice",
 		`{"` + strings.Repeat("x", 500) + `":1}`: strings.Repeat("x", 100) + "…: unknown key",
 	} {
 		v := document{Name: "before"}
@@ -46,6 +54,7 @@ func TestDecode(t *testing.T) {
 		if want == "" {
 			require.NoError(t, err)
 			require.True(t, v.List[0].On && v.Sub.On)
+			require.Equal(t, map[string][]string{"a": {"b"}, "": {}}, v.Map)
 			continue
 		}
 		require.ErrorAs(t, err, new(*strictjson.Error), text)
@@ -54,6 +63,14 @@ func TestDecode(t *testing.T) {
 	v := document{Name: "before"}
 	require.NoError(t, strictjson.Decode([]byte(`{"count":1}`), &v))
 	require.Equal(t, document{Name: "before", Count: 1}, v)
+}
+
+func TestRead(t *testing.T) {
+	var v document
+	require.NoError(t, strictjson.Read(strings.NewReader(`{"count":1}`), &v))
+	require.Equal(t, 1, v.Count)
+	broken := errors.New("broken")
+	require.ErrorIs(t, strictjson.Read(iotest.ErrReader(broken), &v), broken)
 }
 
 func TestPrintable(t *testing.T) {

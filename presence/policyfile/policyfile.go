@@ -33,7 +33,7 @@ import (
 	"strings"
 
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/internal/jsonfile"
+	"github.com/openblustar/blustar/internal/strictjson"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/consolidation"
 )
@@ -70,7 +70,7 @@ func Read(r io.Reader) (*Policy, error) {
 		} `json:"rules"`
 		Default string `json:"default"`
 	}
-	if err := jsonfile.Decode(r, &file); err != nil {
+	if err := strictjson.Read(r, &file); err != nil {
 		return nil, fmt.Errorf("policyfile: %w", err)
 	}
 	var wrong []error
