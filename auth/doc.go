@@ -87,8 +87,9 @@
 //
 // Guards of several nodes ([Guard.Join]) count together: each attempt has its place in a record
 // of the store that they share before a verifier hears of it, so that who goes round the nodes
-// has no more attempts in all. An attempt that the store does not take is [Unavailable]. Only
-// Digest of a known user is counted after it has failed, so that not every request is a write.
+// has no more attempts in all. An attempt of a node that dies is a failure. One that the store does
+// not take is [Unavailable]. Only Digest of a known user is counted after it has failed, so that
+// not every request is a write.
 //
 // A restart forgets failures, where there is one node. Who is known goes the way of sessions
 // ([Config.KeepSession]).

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"time"
@@ -30,12 +29,12 @@ type Count struct {
 const countVersion = 1
 
 type storedCount struct {
-	Version int            `json:"v"`
-	Owner   []byte         `json:"owner"`           // the source that began it, hashed
-	Locks   bool           `json:"locks,omitempty"` // it is of an account that a directory may lock
-	Last    int64          `json:"last,omitempty"`  // milliseconds since 1970
-	Names   []uint64       `json:"names,omitempty"`
-	Under   map[string]int `json:"under,omitempty"`
+	Version int                 `json:"v"`
+	Owner   []byte              `json:"owner"`           // the source that began it, hashed
+	Locks   bool                `json:"locks,omitempty"` // it is of an account that a directory may lock
+	Last    int64               `json:"last,omitempty"`  // milliseconds since 1970
+	Names   []uint64            `json:"names,omitempty"`
+	Under   map[string][]uint64 `json:"under,omitempty"`
 }
 
 // ledger counts attempts over several nodes: under each key there is a record in the store
@@ -43,7 +42,7 @@ type storedCount struct {
 // until the record says how it ended; so the limits hold for all nodes together, whatever they
 // do at the same moment. Each write names the revision that it is made on, and of two the first
 // counts: who was not is told the other's, and tries again. The place of a node that dies in
-// the middle counts until the record has expired.
+// the middle is a failure: what it asked the directory is not known.
 //
 // The tables of the throttle are what is known of the records.
 type ledger struct {
@@ -60,8 +59,8 @@ type ledger struct {
 // attempts under way.
 type page struct {
 	owner  recordKey
-	locks  bool // in throttle.lockable
-	places int  // that this node has, as far as it knows
+	locks  bool     // in throttle.lockable
+	places []uint64 // that this node has, as far as it knows: the names of the attempts
 	todo   []*entry
 	check  bool // the store may have other places of this node
 	beaten bool // another node was faster: its record comes
@@ -75,7 +74,7 @@ type entry struct {
 	gone  bool       // nobody waits for it any more
 	done  chan error // of a claim, with room for one
 
-	leave  bool // a place
+	leave  bool // a place, of names[0]
 	add    bool // a failure
 	forget bool // those of the account
 	names  []uint64
@@ -102,7 +101,7 @@ func (l *ledger) claim(ctx context.Context, a *attempt) error {
 			t.mu.Unlock()
 			return ErrBusy
 		}
-		e := &entry{claim: true, max: limit.max, done: make(chan error, 1)}
+		e := &entry{claim: true, max: limit.max, names: a.names, done: make(chan error, 1)}
 		l.enter(a, limit.key, e)
 		t.mu.Unlock()
 		var err error
@@ -148,7 +147,8 @@ func (l *ledger) settle(a *attempt) {
 		e := &entry{leave: slices.Contains(a.places, limit.key), names: a.names, at: time.Now()}
 		e.add = a.failed && limit.max > 0 // a.client is not counted under by itself
 		f, _ := t.of(a, limit.key).get(limit.key)
-		e.forget = a.succeeded && slices.ContainsFunc(f.names, func(n uint64) bool { return slices.Contains(a.names, n) })
+		e.forget = a.succeeded && (e.leave || // it is written in any case, and others may have failed meanwhile
+			slices.ContainsFunc(f.names, func(n uint64) bool { return slices.Contains(a.names, n) }))
 		if e.leave || e.add || e.forget {
 			a.places = slices.DeleteFunc(a.places, func(k recordKey) bool { return k == limit.key })
 			l.enter(a, limit.key, e)
@@ -191,8 +191,9 @@ func (l *ledger) run(ctx context.Context) {
 	retry := time.NewTimer(ledgerRetry)
 	defer retry.Stop()
 	for ctx.Err() == nil {
+		living := append(l.nodes.Others(), l.nodes.Node())
 		l.throttle.mu.Lock()
-		w := l.plan()
+		w := l.plan(living)
 		left := len(l.pages) > 0
 		l.throttle.mu.Unlock()
 		var err error
@@ -256,52 +257,66 @@ type draft struct {
 	page   *page
 	told   int
 	is     failures
-	places int
+	places []uint64
 	taken  []*entry
 }
 
 // plan takes what can be written now.
-func (l *ledger) plan() (w writing) {
+func (l *ledger) plan(living []string) (w writing) {
 	now := time.Now()
 	for key, p := range l.pages {
 		if p.beaten {
 			continue
 		}
 		f := l.throttle.count(l.table(p.locks), key)
-		d := draft{key: key, page: p, told: p.told, is: f, places: p.places}
+		d := draft{key: key, page: p, told: p.told, is: f, places: slices.Clone(p.places)}
+		dead := l.bury(&d, living, now)
 		l.fill(&d, now)
-		wrong := p.check && f.under[l.nodes.Node()] != p.places
+		wrong := p.check && len(f.under[l.nodes.Node()]) != len(p.places)
 		p.check = false
 		switch {
-		case len(d.taken) == 0 && !wrong:
-		case d.is.revision == 0 && len(d.is.names)+d.places == 0: // and there is nothing
+		case len(d.taken) == 0 && !wrong && !dead:
+		case d.is.revision == 0 && len(d.is.names)+len(d.places) == 0: // and there is nothing
 			l.done(d)
 		default:
-			if d.is.under = maps.Clone(f.under); d.places > 0 {
-				if d.is.under == nil {
-					d.is.under = make(map[string]int)
-				}
+			delete(d.is.under, l.nodes.Node())
+			if len(d.places) > 0 {
 				d.is.under[l.nodes.Node()] = d.places
-			} else {
-				delete(d.is.under, l.nodes.Node())
 			}
 			w.counts = append(w.counts, l.count(d, now))
 			w.drafts = append(w.drafts, d)
 			continue
 		}
-		if len(p.todo)+p.places == 0 {
+		if len(p.todo)+len(p.places) == 0 {
 			delete(l.pages, key)
 		}
 	}
 	return w
 }
 
+// bury makes the places of dead nodes failures. It reports false where there are none.
+func (l *ledger) bury(d *draft, living []string, now time.Time) (dead bool) {
+	under := make(map[string][]uint64, len(d.is.under)+1)
+	for node, names := range d.is.under {
+		if slices.Contains(living, node) {
+			under[node] = names
+			continue
+		}
+		dead = true
+		for _, name := range names {
+			d.is.add(name, now, l.throttle.max[1])
+		}
+	}
+	d.is.under = under
+	return dead
+}
+
 // fill takes the changes that can be made, and ends those that cannot be.
 func (l *ledger) fill(d *draft, now time.Time) {
 	others := 0
-	for node, n := range d.is.under {
+	for node, names := range d.is.under {
 		if node != l.nodes.Node() {
-			others += n
+			others += len(names)
 		}
 	}
 	p := d.page
@@ -312,13 +327,13 @@ func (l *ledger) fill(d *draft, now time.Time) {
 		case e.claim && len(d.is.names) >= e.max:
 			e.done <- l.throttle.held(d.is)
 			return true
-		case e.claim && len(d.is.names)+others+d.places >= e.max:
+		case e.claim && len(d.is.names)+others+len(d.places) >= e.max:
 			return false
 		case e.claim:
-			d.places++
+			d.places = append(d.places, e.names[0])
 		default:
-			if e.leave {
-				d.places--
+			if i := slices.Index(d.places, e.names[0]); e.leave && i >= 0 {
+				d.places = slices.Delete(d.places, i, i+1)
 			}
 			if e.add && now.Sub(e.at) < l.throttle.window {
 				d.is.add(e.names[0], e.at, l.throttle.max[1])
@@ -369,7 +384,7 @@ func (l *ledger) wrote(w writing, revisions []uint64, err error) {
 			l.know(d.key, p.owner, p.locks, d.is, l.expires(d.is, now))
 			l.done(d)
 		}
-		if len(p.todo)+p.places == 0 && !p.check { // else its record came before this answer
+		if len(p.todo)+len(p.places) == 0 && !p.check { // else its record came before this answer
 			delete(l.pages, d.key)
 		}
 	}
@@ -383,7 +398,7 @@ func (l *ledger) done(d draft) {
 		switch {
 		case !e.claim:
 		case e.gone:
-			p.todo = append(p.todo, &entry{leave: true, at: time.Now()})
+			p.todo = append(p.todo, &entry{leave: true, names: e.names, at: time.Now()})
 		default:
 			e.done <- nil
 		}
@@ -437,7 +452,7 @@ func (g *Guard) Counted(c Count) error {
 	} else if !l.know(key, recordKey(s.Owner), s.Locks, is, expires) && p != nil {
 		p.refuse(ErrBusy)
 	}
-	if p == nil && s.Under[l.nodes.Node()] > 0 { // the answer to a write was lost
+	if p == nil && len(s.Under[l.nodes.Node()]) > 0 { // the answer to a write was lost
 		p = &page{owner: recordKey(s.Owner), locks: s.Locks}
 		l.pages[key] = p
 	}

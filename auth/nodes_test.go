@@ -381,9 +381,74 @@ func storeFails(t *testing.T, n int) {
 	last.Wait()
 	a.verifier.override = nil
 	b.fail(b.from("192.0.2.10"), `DE\bill`, 2)
-	require.Equal(t, auth.Unavailable, b.try(b.from("192.0.2.10"), `DE\bill`, "other").Verdict, "it waits for them in vain")
+
+	// Who is at the limit waits for them while that node may live, and is held back once it does not.
+	var waits sync.WaitGroup
+	waits.Go(func() {
+		began := time.Now()
+		assert.ErrorIs(t, b.try(b.from("192.0.2.10"), `DE\bill`, "other").Reason, auth.ErrThrottled)
+		assert.InDelta(t, 5, time.Since(began).Seconds(), 0.5)
+	})
+	time.Sleep(5 * time.Second)
+	s.leave(a)
+	waits.Wait()
+	for _, g := range nodes[1:] {
+		began := time.Now()
+		require.ErrorIs(t, g.try(g.from("192.0.2.10"), `DE\bill`, "other").Reason, auth.ErrThrottled)
+		require.Zero(t, time.Since(began))
+	}
 	time.Sleep(15 * time.Minute)
 	require.Equal(t, auth.Accept, b.try(b.from("192.0.2.10"), `DE\bill`, "other").Verdict)
+}
+
+// BSX-12: below the limit nobody waits for the attempts of a node that has died: they are failures
+// of the account, until somebody signs in there. The same becomes of those of a node that lives
+// where another does not know that yet, and it says how they ended all the same.
+func TestNodesBuryTheDead(t *testing.T) {
+	for _, dies := range []bool{true, false} {
+		t.Run(fmt.Sprint("dies ", dies), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { buryTheDead(t, dies) }) })
+	}
+}
+
+func buryTheDead(t *testing.T, dies bool) {
+	s, nodes := newNodes(t, 2, nil)
+	a, b := nodes[0], nodes[1]
+	hangs := make(chan struct{})
+	a.verifier.override = func(context.Context, auth.Credentials) (auth.Identity, error) {
+		<-hangs
+		return auth.Identity{Account: `de\bill`}, nil
+	}
+	var last sync.WaitGroup
+	for i := range 3 {
+		last.Go(func() { a.try(a.from("192.0.2.9"), `DE\bill`, fmt.Sprint("other", i)) })
+	}
+	synctest.Wait()
+	a.verifier.override = nil
+	s.leave(a)
+	if dies {
+		s.mu.Lock()
+		s.dead = "node1"
+		s.mu.Unlock()
+	}
+	try := func(i int, password string) error {
+		began := time.Now()
+		defer func() { require.Zero(t, time.Since(began)) }()
+		return b.try(b.from(fmt.Sprint("192.0.2.", 10+i)), `DE\bill`, password).Reason
+	}
+	require.ErrorIs(t, try(1, "wrong"), auth.ErrBadPassword)
+	require.ErrorIs(t, try(2, "other"), auth.ErrThrottled)
+	close(hangs)
+	last.Wait()
+	if dies {
+		require.ErrorIs(t, try(3, "other"), auth.ErrThrottled)
+		time.Sleep(15 * time.Minute)
+	}
+	time.Sleep(time.Second) // the ends of three attempts are in the store
+	require.NoError(t, try(4, "other"))
+	for i := range 3 { // the last one is for those who have signed in
+		require.ErrorIs(t, try(5+i, "wrong"), auth.ErrBadPassword)
+	}
+	require.ErrorIs(t, try(8, "other"), auth.ErrThrottled)
 }
 
 // BSP-2.10-3, BSX-12: the answer to a challenge of one node is good at another, for as long as at

@@ -48,9 +48,10 @@ type failures struct {
 	// names has a hash of the account for each, as it was typed.
 	names []uint64
 
-	// Of several nodes: the revision of their record, and the attempts under way, by node.
+	// Of several nodes: the revision of their record, and by node the names of its attempts
+	// under way.
 	revision uint64
-	under    map[string]int
+	under    map[string][]uint64
 }
 
 // add counts a refusal. No limit is above most.
