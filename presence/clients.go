@@ -308,8 +308,10 @@ func (cs *clients) publish(c *client, services consolidation.Services, r publica
 		c.out = said.Status == aa.StatusSignedOut
 	}
 	cs.users[c.user].changed()
+	if cs.server.cluster != nil || done.changed(c) { // else the record of the publication has it
+		cs.server.journal.client(c)
+	}
 	cs.expireLocked(c, r.Expires)
-	cs.server.journal.client(c)
 	return done, ignored, nil
 }
 
@@ -321,6 +323,25 @@ type published struct {
 	until       int64
 	services    consolidation.Services
 	out, spoken bool
+}
+
+// changed reports whether a PUBLISH has changed more of its client than until when it has
+// published.
+func (done *published) changed(c *client) bool {
+	return done.began || done.until == 0 || done.now.Rule != publication.Shared ||
+		done.services != c.services || done.out != c.out || done.spoken != c.spoken
+}
+
+// publishers appends the clients of a user that have published.
+func (cs *clients) publishers(list []publisher, user string) []publisher {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, c := range cs.liveLocked(user) {
+		if c.published != 0 && c.node == "" {
+			list = append(list, publisher{clientEntry{c.key, c.since}, c.published})
+		}
+	}
+	return list
 }
 
 // undo has a PUBLISH not have been, where the store did not take it.

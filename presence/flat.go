@@ -19,6 +19,7 @@ type flat struct {
 	reading bool
 	broken  bool
 	dialog  dialogRecord // room for what is read of one, over and over
+	clients []publisher  // the same
 }
 
 var errFlat = errors.New("a field is cut off")
@@ -55,7 +56,7 @@ func (f *flat) uint(v *uint64) {
 }
 
 // number is a field of another type of numbers.
-func number[N ~int32 | ~uint32 | ~uint8 | ~int](f *flat, v *N) {
+func number[N ~int32 | ~uint32 | ~uint8 | ~int | ~int64](f *flat, v *N) {
 	n := uint64(*v)
 	f.uint(&n)
 	*v = N(n)
@@ -73,14 +74,17 @@ func str[T ~string | ~[]byte](f *flat, v *T) {
 	}
 }
 
+// count is how many elements follow, of so many bytes at least. It returns that number.
+func (f *flat) count(n, least int) int {
+	u := uint64(n)
+	if f.uint(&u); f.reading && u > uint64(len(f.b)/least) {
+		f.b, f.broken, u = nil, true, 0
+	}
+	return int(u)
+}
+
 func (f *flat) texts(v *[]string) {
-	n := uint64(len(*v))
-	f.uint(&n)
-	if f.reading {
-		if n > uint64(len(f.b)) { // each takes a byte at least
-			f.b, f.broken = nil, true
-			return
-		}
+	if n := f.count(len(*v), 1); f.reading {
 		*v = make([]string, n)
 	}
 	for i := range *v {

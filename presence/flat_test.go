@@ -17,10 +17,10 @@ import (
 
 var (
 	sampleTime        = time.Unix(1_700_000_000, 123_456_789)
-	samplePublication = publicationRecord{publication.Contribution{
+	samplePublication = publicationRecord{Contribution: publication.Contribution{
 		Presentity: "tom", Address: "sip:tom@example.com", ETag: "abc", Rule: publication.Separate, Owner: "192.0.2.7", Received: sampleTime,
 		Expires: sampleTime.Add(time.Hour), Number: 7, Status: "busy", Note: "näh", Timestamp: sampleTime, Body: []byte("<presence/>"), CallID: "x", CSeq: 1 << 31,
-	}}
+	}, clients: []publisher{{clientEntry{"tom sip:tom@192.0.2.7", 1}, 1 << 60}, {}}}
 	sampleClient = clientRecord{
 		key: "tom sip:tom@192.0.2.7", user: "tom", id: auth.Identity{Account: "tom", ID: "\x00\xff", DN: "cn=tom", AMCC: true},
 		userAgent: "x", since: sampleTime, services: consolidation.Services{Video: true}, spoken: true, generation: 2,
@@ -109,7 +109,15 @@ func Shift(t *testing.T, r Record, by time.Duration) Write {
 	later(&w.Expires)
 	switch r.Kind {
 	case kindPublication:
-		w.Value = shifted(t, r, func(v *publicationRecord) { later(&v.Received); later(&v.Expires); later(&v.Timestamp) })
+		w.Value = shifted(t, r, func(v *publicationRecord) {
+			later(&v.Received)
+			later(&v.Expires)
+			later(&v.Timestamp)
+			for i := range v.clients {
+				v.clients[i].since += int64(by)
+				v.clients[i].until += int64(by)
+			}
+		})
 	case kindClient:
 		w.Value = shifted(t, r, func(v *clientRecord) {
 			later(&v.since)

@@ -115,7 +115,7 @@ func (c *cluster) adopt() {
 	s := c.server
 	var pause backoff.Backoff
 	for s.ctx.Err() == nil {
-		in := inventory{server: s, dialogs: make(map[string]*dialogRecord), turns: make(map[string]newestTurn)}
+		in := newInventory(s)
 		err := c.inherit(&in)
 		if err == nil {
 			s.start(in.resume)

@@ -33,7 +33,7 @@ const (
 )
 
 // recordFormat is the version of all records. A store of another one is not read.
-const recordFormat = 3
+const recordFormat = 4
 
 // fades reports whether the records of a kind are worth nothing after the longest
 // lifetime of a request.
@@ -62,8 +62,19 @@ type runRecord struct {
 
 const runKey = "server"
 
-// publicationRecord is a [publication.Contribution].
-type publicationRecord struct{ publication.Contribution }
+// publicationRecord is a [publication.Contribution]. That of the Shared rule tells, too, until
+// when each client of the user has published: a PUBLISH that prolongs that, and changes
+// nothing else of its client, is one record.
+type publicationRecord struct {
+	publication.Contribution
+	clients []publisher
+}
+
+// publisher is a client that has published.
+type publisher struct {
+	clientEntry
+	until int64 // Unix time in nanoseconds
+}
 
 func (r *publicationRecord) fields(f *flat) {
 	c := &r.Contribution
@@ -82,6 +93,15 @@ func (r *publicationRecord) fields(f *flat) {
 	str(f, &c.Target)
 	str(f, &c.CallID)
 	number(f, &c.CSeq)
+	if n := f.count(len(r.clients), 3); f.reading && n > 0 {
+		r.clients = make([]publisher, n)
+	}
+	for i := range r.clients {
+		p := &r.clients[i]
+		str(f, &p.key)
+		number(f, &p.since)
+		number(f, &p.until)
+	}
 }
 
 // publicationEntry names one contribution.
@@ -98,7 +118,11 @@ func (e publicationEntry) record(s *Server, f *flat) Write {
 		if c.Number != e.number {
 			continue
 		}
-		r := publicationRecord{*c}
+		r := publicationRecord{*c, f.clients[:0]}
+		if c.Rule == publication.Shared {
+			r.clients = s.clients.publishers(r.clients, e.presentity)
+		}
+		f.clients = r.clients
 		r.fields(f)
 		w.Value = f.record()
 		w.Conditional = s.cluster != nil && c.Rule == publication.Separate // one wins with an entity-tag
@@ -231,10 +255,8 @@ func (r *turnRecord) fields(f *flat) {
 	f.time(&r.Expires)
 	number(f, &r.RemoteSeq)
 	number(f, &r.LocalSeq)
-	n := len(r.Digests)
-	number(f, &n)
-	if f.reading {
-		r.Digests = make([]uint64, min(n, len(f.b)/8))
+	if n := f.count(len(r.Digests), 8); f.reading {
+		r.Digests = make([]uint64, n)
 	}
 	for i := range r.Digests {
 		if f.reading {

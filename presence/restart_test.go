@@ -824,7 +824,7 @@ func TestRestoreVersion(t *testing.T) {
 	require.NoError(t, err)
 	var log strings.Builder
 	w := newWorld(t, func(c *presence.Config) { c.Store, c.Logger = &store, slog.New(slog.NewTextHandler(&log, nil)) })
-	require.ErrorContains(t, w.server.Restore(t.Context()), "the store is of another version: 1; this program knows 3")
+	require.ErrorContains(t, w.server.Restore(t.Context()), "the store is of another version: 1; this program knows 4")
 	require.NoError(t, store.Load(t.Context(), func(r presence.Record) error {
 		require.Equal(t, data, r.Value)
 		return nil

@@ -49,7 +49,7 @@ func (s *Server) Restore(ctx context.Context) error {
 		return s.cluster.join(ctx)
 	}
 	began := time.Now()
-	in := inventory{server: s, dialogs: make(map[string]*dialogRecord), turns: make(map[string]newestTurn)}
+	in := newInventory(s)
 	if err := s.cfg.Store.Load(ctx, in.take); err != nil {
 		return fmt.Errorf("presence: restore: %w", err)
 	}
@@ -73,7 +73,8 @@ type inventory struct {
 	revision     uint64 // of run
 	publications []publication.Contribution
 	clients      []*clientRecord
-	adopted      []*client // those of them that are in their place
+	published    map[clientEntry]int64 // until when, as the records of publications tell
+	adopted      []*client             // those of them that are in their place
 	dialogs      map[string]*dialogRecord
 	turns        map[string]newestTurn
 	values       []func() error // of sources
@@ -82,6 +83,12 @@ type inventory struct {
 	bad          int         // records that could not be used
 	first        error       // what is wrong with one of them
 	restored     []*subscription.Dialog
+}
+
+func newInventory(s *Server) inventory {
+	return inventory{
+		server: s, published: make(map[clientEntry]int64), dialogs: make(map[string]*dialogRecord), turns: make(map[string]newestTurn),
+	}
 }
 
 // newestTurn is the newest of the records that tell the turn of a dialog.
@@ -102,7 +109,12 @@ func (in *inventory) take(r Record) error {
 			return fmt.Errorf("the store is of another version: %d; this program knows %d", in.run.Format, recordFormat)
 		}
 	case kindPublication:
-		err = taken(r, func(v *publicationRecord) { in.publications = append(in.publications, v.Contribution) })
+		err = taken(r, func(v *publicationRecord) {
+			in.publications = append(in.publications, v.Contribution)
+			for _, p := range v.clients {
+				in.published[p.clientEntry] = p.until
+			}
+		})
 	case kindClient:
 		err = taken(r, func(v *clientRecord) { in.clients = append(in.clients, v) })
 	case kindDialog:
@@ -217,7 +229,11 @@ func (in *inventory) restore() {
 		}
 	}
 	for i := range in.clients {
-		if c := in.clients[i].client(); s.clients.restore(c, longest) {
+		c := in.clients[i].client()
+		if until, ok := in.published[clientEntry{c.key, c.since}]; ok && c.published != 0 {
+			c.published = until
+		}
+		if s.clients.restore(c, longest) {
 			in.adopted = append(in.adopted, c)
 		}
 	}
