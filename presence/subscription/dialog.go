@@ -21,9 +21,6 @@ type Dialog struct {
 
 	registry *Registry
 	common   unique.Handle[common]
-	list     bool
-	fetch    bool // Expires 0: it ends once it has shown everything (RFC 6665 §4.4.3)
-	waiting  bool // for the worker; guarded by registry.ends.mu
 
 	callID        string
 	local, remote end    // From and To of our requests
@@ -33,24 +30,28 @@ type Dialog struct {
 
 	deadline deadline.Item
 	serial   uint64 // dialogs of a registry in the order in which they were made
+	list     bool
+	fetch    bool // Expires 0: it ends once it has shown everything (RFC 6665 §4.4.3)
+	waiting  bool // for the worker; guarded by registry.ends.mu
 
 	mu          sync.Mutex
+	localSeq    uint32
+	ceiling     uint32 // localSeq stays below it, as a Turn has said
+	remoteSeq   uint32
+	version     uint32 // of the next body that counts
+	unreachable uint32 // since when the network does not reach the watcher, Unix time; 0 where it does
+	answeredAt  uint32 // when the last NOTIFY with an outcome was sent, Unix time; 0 before
+	answer      int16  // its status code; 0 where there was no answer
+	underWay    int16  // NOTIFYs without a final response: no more than a window
 	target      packedURI
 	routes      *[]string // nil for none
 	flow        packedFlow
 	expires     int64 // Unix time in nanoseconds
+	listedAt    int64 // when everything was last asked for and shown, Unix time in nanoseconds
 	watches     []*Watch
 	due         *Watch // queue of the watches that are due
 	dueTail     *Watch
-	wake        *wake // set during a pause, or while a full listing waits
-	localSeq    uint32
-	remoteSeq   uint32
-	version     uint32 // of the next body that counts
-	unreachable uint32 // since when the network does not reach the watcher, Unix time; 0 where it does
-	listedAt    int64  // when everything was last asked for and shown, Unix time in nanoseconds
-	answeredAt  uint32 // when the last NOTIFY with an outcome was sent, Unix time; 0 before
-	answer      int16  // its status code; 0 where there was no answer
-	underWay    int16  // NOTIFYs without a final response: no more than a window
+	wake        *wake  // set during a pause, or while a full listing waits
 	tries       int8   // pauses in a row
 	coding      coding // of large bodies
 	state       dialogState
@@ -64,7 +65,6 @@ type Dialog struct {
 	restored    bool   // and its watcher has been sent nothing since
 	detached    bool   // restored, without the connection that it depends on
 	told        bool   // Events.Changed has been called since the host asked for the Turn
-	ceiling     uint32 // localSeq stays below it, as a Turn has said
 }
 
 type dialogState uint8
