@@ -47,7 +47,8 @@ func (s *Server) watcher(ctx context.Context, who party, id auth.Identity, from 
 	case found.Err != nil:
 		w.open = w.open || !isNobody(found.Err)
 	case mayActFor(id, &found.Entry):
-		w.Entry = &found.Entry
+		entry := found.Entry
+		w.Entry = &entry
 	}
 	return w
 }

@@ -49,9 +49,16 @@ func (ps *presentities) unpin(p *presentity) {
 // find returns a presentity that is in memory, or nil.
 func (ps *presentities) find(id string) *presentity { return ps.of.Get(id) }
 
-// mayBeIdle has forgetIfIdle called for p, by the deadline queue.
+// idleFor is how long a presentity stays in memory that nobody needs: the next one who
+// needs it often comes soon.
+const idleFor = time.Second
+
+// mayBeIdle has forgetIfIdle called for p after a while, by the deadline queue. It does
+// nothing while a client of the user is live: the end of the last one calls it again.
 func (p *presentity) mayBeIdle() {
-	p.server.deadlines.Set(&p.idleness, (*idling)(p), time.Now())
+	if !p.user.together().any {
+		p.server.deadlines.Set(&p.idleness, (*idling)(p), time.Now().Add(idleFor))
+	}
 }
 
 // idling is a presentity to which perhaps nothing refers.
@@ -73,7 +80,7 @@ func (ps *presentities) forgetIfIdle(p *presentity) {
 		return
 	}
 	if p.renewal { // a snapshot is being made: look again later
-		p.server.deadlines.Set(&p.idleness, (*idling)(p), time.Now().Add(time.Second))
+		p.mayBeIdle()
 		return
 	}
 	delete(part.Of, p.id)

@@ -89,7 +89,7 @@ func (s *Server) open(ctx context.Context, sub *subscribing) error {
 		return err
 	}
 	if sub.pack.watchers {
-		if err := mayWatchWatchers(sub.id, user, found[0]); err != nil {
+		if err := mayWatchWatchers(sub.id, user, &found[0]); err != nil {
 			return err
 		}
 	}
@@ -154,47 +154,46 @@ type watched struct {
 
 // whoAndWhat looks up the watcher, whose From must not be that of another user, and all that
 // it wants to watch.
-func (s *Server) whoAndWhat(ctx context.Context, sub *subscribing, uris []string) (user watched, list []watched, err error) {
-	user.result.Err, list = directory.ErrNotFound, make([]watched, len(uris))
+func (s *Server) whoAndWhat(ctx context.Context, sub *subscribing, uris []string) (user *watched, list []watched, err error) {
+	all := make([]watched, 1+len(uris))
+	user, list = &all[0], all[1:]
+	user.uri = bareURI(sub.req.From.URI)
+	for i, uri := range uris {
+		list[i].uri = uri
+	}
 	known := true // what the directory has at hand costs no list of addresses
-	look := func(w *watched, uri string) {
+	for i := range all {
+		w := &all[i]
 		w.result.Err = directory.ErrNotFound
-		if a, err := directory.ParseAddress(uri); err == nil {
+		if a, err := directory.ParseAddress(w.uri); err == nil {
 			w.address = a
 			if known {
 				w.result, known = s.peek(a)
 			}
 		}
 	}
-	look(&user, bareURI(sub.req.From.URI))
-	for i, uri := range uris {
-		list[i].uri = uri
-		look(&list[i], uri)
-	}
 	if !known {
-		s.ask(ctx, partyOf(sub.req, sub.id), &user, list)
+		s.ask(ctx, partyOf(sub.req, sub.id), all)
 	}
 	if err := s.mayBe(sub.id, user.result); err != nil {
-		return user, nil, s.notOneself(ctx, sub.exchange, err)
+		return nil, nil, s.notOneself(ctx, sub.exchange, err)
 	}
 	return user, list, nil
 }
 
 // ask looks up all that is an address.
-func (s *Server) ask(ctx context.Context, who party, user *watched, list []watched) {
-	all := make([]*watched, 0, 1+len(list))
-	as := make([]directory.Address, 0, 1+len(list))
-	add := func(w *watched) {
+func (s *Server) ask(ctx context.Context, who party, all []watched) {
+	as := make([]directory.Address, 0, len(all))
+	for _, w := range all {
 		if w.address.Scheme != "" {
-			all, as = append(all, w), append(as, w.address)
+			as = append(as, w.address)
 		}
 	}
-	add(user)
-	for i := range list {
-		add(&list[i])
-	}
-	for i, r := range s.lookup(ctx, who, as) {
-		all[i].result = r
+	results := s.lookup(ctx, who, as)
+	for i := range all {
+		if all[i].address.Scheme != "" {
+			all[i].result, results = results[0], results[1:]
+		}
 	}
 }
 
@@ -236,7 +235,7 @@ func (ps *pins) id(i int) string {
 
 // items are what a subscription watches. Their presentities stay in memory until they
 // are unpinned.
-func (s *Server) items(ctx context.Context, sub *subscribing, user watched, list []watched) ([]subscription.Item, pins) {
+func (s *Server) items(ctx context.Context, sub *subscribing, user *watched, list []watched) ([]subscription.Item, pins) {
 	items := make([]subscription.Item, len(list))
 	pinned := pins{of: &s.presentities, list: make([]*presentity, len(list))}
 	who := s.watcher(ctx, partyOf(sub.req, sub.id), sub.id, bareURI(sub.req.From.URI), user.result)
@@ -443,7 +442,7 @@ func (s *Server) localURI(sub *subscribing) sipx.URI {
 
 // mayWatchWatchers allows a user to see their own watchers, and nobody else's
 // (RFC 3857 §4.5).
-func mayWatchWatchers(id auth.Identity, user, presentity watched) error {
+func mayWatchWatchers(id auth.Identity, user, presentity *watched) error {
 	if presentity.result.Err != nil || user.result.Err != nil ||
 		user.result.Entry.ID != presentity.result.Entry.ID || !mayActFor(id, &presentity.result.Entry) {
 		return sipx.Errorf(403, "watcher information is for the presentity alone")

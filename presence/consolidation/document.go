@@ -1,6 +1,7 @@
 package consolidation
 
 import (
+	"slices"
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
@@ -67,13 +68,14 @@ func (d *Sheet) Document(state *State, result Result, now time.Time, o Options) 
 	case SightNoLines:
 		state, result = withoutLines(state, result)
 	}
-	tuples := d.doc.Tuples // with room for those that the caller added
+	// Their room is used again: the caller may have added tuples.
+	tuples, devices, lines := d.doc.Tuples, d.doc.Devices[:0], d.lines[:0]
 	if d.parts = (parts{}); cap(tuples) < services {
 		tuples = d.tuples[:]
 	}
 	tuples = tuples[:services]
 	clear(tuples)
-	d.doc.Tuples = tuples
+	d.doc.Tuples, d.doc.Devices, d.lines = tuples, devices, slices.Grow(lines, len(state.Lines))
 	d.tuple(0, "global service", state.Services.Global, o)
 	d.tuple(1, "audio", state.Services.Audio, o)
 	d.tuple(2, "video", state.Services.Video, o)
@@ -97,11 +99,8 @@ func (d *Sheet) Document(state *State, result Result, now time.Time, o Options) 
 	d.presence = aa.Presence{BluStar: &d.blustar, ExternalUC: externalUC(state.External), Calendar: appointments(state.Calendar, now, o)}
 	person.Extra = aa.Extra(&d.presence)
 	d.doc.Entity, d.doc.Persons = o.Entity, d.persons[:]
-	if len(state.Lines) > 0 {
-		d.doc.Devices = make([]pidf.Device, len(state.Lines))
-		for i := range state.Lines {
-			d.doc.Devices[i] = device(&state.Lines[i])
-		}
+	for i := range state.Lines {
+		d.device(&state.Lines[i])
 	}
 	return &d.doc
 }
@@ -121,6 +120,7 @@ type parts struct {
 	presence   aa.Presence
 	blustar    aa.BluStar
 	note       pidf.Note
+	lines      []aa.Line // of the devices
 }
 
 // asPublished returns the activities and notes of a published document that hold at
@@ -216,12 +216,14 @@ func activity(s Status, o Options) pidf.Choice {
 	return pidf.Choice{Name: "other", Text: string(s)}
 }
 
-func device(l *Line) pidf.Device {
-	line := &aa.Line{DN: l.DN, State: l.State}
+// device writes a line, for which d.lines has room.
+func (d *parts) device(l *Line) {
+	d.lines = append(d.lines, aa.Line{DN: l.DN, State: l.State})
+	line := &d.lines[len(d.lines)-1]
 	if l.Forward != "" {
 		line.Forward = &aa.Forward{Type: "immediate", Destination: l.Forward}
 	}
-	return pidf.Device{ID: "tel:" + l.DN, Extra: aa.Extra(line), Timestamp: l.Changed}
+	d.doc.Devices = append(d.doc.Devices, pidf.Device{ID: "tel:" + l.DN, Extra: aa.Extra(line), Timestamp: l.Changed})
 }
 
 // blustar writes the last status that a BluStar client published; that of another

@@ -150,7 +150,7 @@ func (d *Dialog) room() bool {
 // nextNotify makes the next NOTIFY that may leave now, or returns nil. d.mu is
 // held.
 func (d *Dialog) nextNotify() *notification {
-	if (d.due != nil || d.state == dialogEnding) && !d.registry.maySpeak(time.Now()) {
+	if maySpeak := d.registry.cfg.MaySpeak; maySpeak != nil && (d.due != nil || d.state == dialogEnding) && !maySpeak(time.Now()) {
 		if d.wake == nil {
 			d.wakeAfter(silence, false)
 		}

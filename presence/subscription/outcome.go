@@ -64,19 +64,17 @@ func (d *Dialog) settled(res *sipx.Response, err error, v verdict, sentAt int64)
 // network has not reached for a minute. A NOTIFY that was lost alone, while what is
 // behind the dialog answered others, is sent again. d.mu is held.
 func (d *Dialog) again(v verdict, asked time.Duration, sentAt int64) verdict {
-	now := time.Now().Unix()
 	if v == silent {
 		if d.pulse.since(sentAt) {
 			return missed
 		}
 		return silent
 	}
-	switch {
-	case v != unreachable:
+	if v != unreachable {
 		d.unreachable = 0
-	case d.unreachable == 0:
+	} else if now := time.Now().Unix(); d.unreachable == 0 {
 		d.unreachable = uint32(now)
-	case now-int64(d.unreachable) > int64(maxUnreachable/time.Second):
+	} else if now-int64(d.unreachable) > int64(maxUnreachable/time.Second) {
 		return gone
 	}
 	switch {
