@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -810,6 +811,7 @@ func TestStoreAlwaysShows(t *testing.T) {
 		time.Sleep(delay/2 - time.Millisecond)
 		require.Empty(t, d.net.take())
 		time.Sleep(3 * delay)
+		synctest.Wait()
 		require.NoError(t, err)
 		require.Equal(t, "1", watcher.one().note(t))
 		require.Equal(t, 200, res.Status)
