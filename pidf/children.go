@@ -20,33 +20,26 @@ func listOne[T any, P interface {
 	*T
 	Element
 }](f *Fields, name string, v **T, r Rule) {
+	if f.spare && *v != nil {
+		f.put(name, P(*v))
+		return
+	}
 	skip := f.skip(name)
 	if f.needs(r); skip {
 		return
 	}
-	one[T, P](f, name, v, r)
-	for f.again(name) {
-		one[T, P](f, name, v, r)
-	}
-}
-
-func one[T any, P interface {
-	*T
-	Element
-}](f *Fields, name string, v **T, r Rule) {
 	switch {
 	case f.mode == readChild:
-		if !f.claim(true, *v != nil) {
-			return
-		}
-		child := P(slab.New[T](f.d.memory))
-		if f.read(child.extra(), child.Fields) {
-			*v = child
+		for more := true; more; more = f.again(name) {
+			if f.claim(true, *v != nil) {
+				if child := P(slab.New[T](f.d.memory)); f.read(child.extra(), child.Fields) {
+					*v = child
+				}
+			}
 		}
 	case *v != nil:
 		f.child(name, P(*v))
 	case f.mode == validating && f.v.unreadable(f, name, P(new(T))):
-	case r == 0:
 	case f.needed(name, r):
 		f.child(name, P(new(T)))
 	}
@@ -57,6 +50,21 @@ func Many[T any, P interface {
 	*T
 	Element
 }](f *Fields, name string, v *[]T) {
+	if !f.spare || len(*v) > 0 {
+		listMany[T, P](f, name, v)
+	}
+}
+
+func listMany[T any, P interface {
+	*T
+	Element
+}](f *Fields, name string, v *[]T) {
+	if f.spare {
+		for i := range *v {
+			f.put(name, P(&(*v)[i]))
+		}
+		return
+	}
 	if f.skip(name) {
 		return
 	}
@@ -127,10 +135,10 @@ func Mixed[T any](f *Fields, v *[]T, new func(name string) T, child func(*T) (st
 // child passes on a child that is there.
 func (f *Fields) child(name string, e Element) {
 	switch f.mode {
-	case writing, counting:
-		if f.next(name) {
-			f.write(name, e)
-		}
+	case writing:
+		f.put(name, e)
+	case counting:
+		f.next(name)
 	case validating:
 		f.v.child(f, name, e.extra(), e.Fields)
 	}
@@ -139,8 +147,7 @@ func (f *Fields) child(name string, e Element) {
 // inline lists a child whose fields are in the Go type of its parent. What it holds besides them is in x.
 func (f *Fields) inline(name string, x *Extra, r Rule, fields func(*Fields)) {
 	if f.spare {
-		f.next(name)
-		f.element(f.w.startTag(f.ns, name), x, nil, fields)
+		f.element(f.tag(name), x, nil, fields)
 		return
 	}
 	skip := f.skip(name)

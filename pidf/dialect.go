@@ -31,8 +31,14 @@ func (d Dialect) String() string {
 // id lists an identifier. Otherwise is what the Standard dialect writes for an empty one; empty where the attribute is
 // optional.
 func (f *Fields) id(v *string, otherwise string) {
-	if *v != "" || otherwise != "" || !f.spare {
+	switch w := f.w; {
+	case !f.spare:
 		f.identity(v, otherwise)
+	case otherwise == "" && (*v == "" || w.timeless):
+	case w.dialect == BluStarDialect:
+		w.attr("id", *v)
+	default:
+		w.id(*v, otherwise)
 	}
 }
 
@@ -50,19 +56,19 @@ func (f *Fields) identity(v *string, otherwise string) {
 		if f.mode != readChild && f.mode != readText {
 			f.attr("id", v, r, nil)
 		}
-	case otherwise == "person" && *v == f.w.entity && *v != "" && f.w.dialect == StandardDialect:
-		f.w.raw(` id="`)
-		f.w.b = f.w.ids.Append(f.w.b, "", otherwise)
-		f.w.raw(`"`)
-	case f.spare && f.w.dialect == BluStarDialect:
-		f.w.attr("id", *v)
 	case f.w.dialect == BluStarDialect:
 		f.writeAttr("id", v, r, nil)
 	case r&Need != 0 || *v != "":
-		f.w.raw(` id="`)
-		f.w.b = f.w.ids.Append(f.w.b, *v, otherwise)
-		f.w.raw(`"`)
+		f.w.id(*v, otherwise)
 	}
+}
+
+// id writes an identifier of the Standard dialect.
+func (w *writer) id(id, otherwise string) {
+	if otherwise == "person" && id == w.entity {
+		id = ""
+	}
+	w.b = append(w.ids.Append(append(w.b, ` id="`...), id, otherwise), '"')
 }
 
 // deviceID lists the name of a device across documents, for which the Standard dialect has its ID otherwise.

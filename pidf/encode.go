@@ -47,7 +47,7 @@ type writer struct {
 // writers spares each document the allocation of a writer.
 var writers = sync.Pool{New: func() any {
 	w := new(writer)
-	w.f.w, w.prefixes.Fixed, w.prefixes.Space = w, namespaces[:], w.f.space
+	w.f.w, w.f.mode, w.prefixes.Fixed, w.prefixes.Space = w, writing, namespaces[:], w.f.space
 	return w
 }}
 
@@ -68,7 +68,7 @@ func (w *writer) done() []byte {
 		w.scratch = nil
 	}
 	w.b, w.entity, w.timeless, w.ids = nil, "", false, w.ids.Empty()
-	w.f = Fields{w: w, uris: w.f.uris[:0]}
+	w.f = Fields{w: w, mode: writing, uris: w.f.uris[:0]}
 	w.prefixes.Clear()
 	writers.Put(w)
 	return b
@@ -122,12 +122,12 @@ func (w *writer) startTag(ns nsID, name string) span {
 }
 
 // endTag writes the end tag that belongs to a start tag.
-func (w *writer) endTag(name span) {
-	w.b = append(append(append(w.b, '<', '/'), w.b[name.from:name.to]...), '>')
-}
+func (w *writer) endTag(name span) { w.end(w.b, w.b[name.from:name.to]) }
 
-// plain writes a child that is a text without attributes.
-func (w *writer) plain(ns nsID, name, text string) { w.content(w.startTag(ns, name), text) }
+// end writes an end tag behind what was written.
+func (w *writer) end(b, name []byte) {
+	w.b = append(append(append(b, '<', '/'), name...), '>')
+}
 
 // content finishes an element that is a text.
 func (w *writer) content(name span, text string) {
@@ -145,81 +145,132 @@ func (w *writer) attr(name, value string) {
 	w.b = markup.AppendQuoted(b, value)
 }
 
-// write writes the child whose turn it is.
-func (f *Fields) write(name string, e Element) {
-	f.element(f.w.startTag(f.ns, name), e.extra(), e, nil)
+// start begins a child: it writes what comes before it, and its start tag up to its name, which stands at from.
+func (f *Fields) start(name string) (b []byte, from int) {
+	w := f.w
+	if !f.bare {
+		f.before()
+		b = append(w.b, '<')
+	} else if b = w.b; f.open {
+		f.open = false
+		b = append(b, '>', '<')
+	} else {
+		b = append(b, '<')
+	}
+	from = len(b)
+	if head := w.prefixes.Head(f.ns); head != "" {
+		b = append(b, head...)
+	}
+	return append(b, name...), from
+}
+
+// tag writes what start does, and returns where the name stands.
+func (f *Fields) tag(name string) span {
+	b, from := f.start(name)
+	f.w.b = b
+	return span{from, len(b)}
+}
+
+// put writes a child.
+func (f *Fields) put(name string, e Element) { f.element(f.tag(name), e.extra(), e, nil) }
+
+// text writes a child that is a text without attributes.
+func (f *Fields) text(name, text string) {
+	b, from := f.start(name)
+	if text == "" {
+		f.w.b = append(b, '/', '>')
+		return
+	}
+	f.w.end(markup.AppendEscaped(append(b, '>'), text), b[from:])
 }
 
 // element writes what follows the name of a start tag, of e or else of what fields lists. It writes an empty element where
 // nothing does.
 func (f *Fields) element(name span, x *Extra, e Element, fields func(*Fields)) {
-	w, own, local := f.w, f.ns, f.w.prefixes.Local()
-	x0, left, own0, allow, i, n := f.x, f.left, f.own, f.allow, f.i, f.n
-	f.x, f.own, f.i, f.n = x, own, 0, 0
-	f.spare = false
-	if left != nil {
-		f.left = nil
+	w := f.w
+	x0, ns, allow, i, spare, bare := f.x, f.ns, f.allow, f.i, f.spare, f.bare
+	if f.x, f.open = x, true; x.hidden == nil && len(x.Attrs) == 0 && len(x.Extensions) == 0 {
+		f.spare, f.bare = true, true // left and n stay those of the element around it
+		if e != nil {
+			e.Fields(f)
+		} else {
+			fields(f)
+		}
+		if f.open {
+			f.open = false
+			w.b = append(w.b, '/', '>')
+		} else {
+			w.endTag(name)
+		}
+		f.x, f.ns, f.allow, f.i, f.spare, f.bare = x0, ns, allow, i, spare, bare
+		return
 	}
+	left, n, local := f.left, f.n, w.prefixes.Local()
+	f.spare, f.bare, f.left, f.allow, f.i, f.n = x.hidden == nil, false, nil, false, 0, 0
 	if len(x.Extensions) > 0 {
 		f.left = f.arrange(x, e, fields)
 	}
-	f.ns, f.open, f.allow, f.i, f.n = own, true, false, 0, 0
-	f.mode, f.spare = writing, x.hidden == nil
-	if e != nil {
-		e.Fields(f)
-	} else {
-		fields(f)
-	}
+	list(f, e, fields)
 	if len(f.left) > 0 {
 		f.writeLeft(math.MaxInt32)
 	}
-	open := f.open
-	if open {
-		if len(x.Attrs) > 0 {
-			w.attrs(x)
-		}
-		w.b = append(w.b, '/', '>')
-	}
-	f.x, f.own, f.ns, f.open, f.allow, f.i, f.n = x0, own0, own, false, allow, i, n
-	f.spare = x0 != nil && x0.hidden == nil
-	if left != nil || f.left != nil {
-		f.left = left
-	}
-	w.prefixes.Leave(local)
-	if !open {
+	if f.open {
+		f.body()
+		w.b = append(w.b[:len(w.b)-1], '/', '>')
+	} else {
 		w.endTag(name)
 	}
+	f.x, f.ns, f.allow, f.i, f.spare, f.bare, f.left, f.n = x0, ns, allow, i, spare, bare, left, n
+	w.prefixes.Leave(local)
+}
+
+// list has the fields of e listed, or else those that fields lists.
+func list(f *Fields, e Element, fields func(*Fields)) {
+	if e != nil {
+		e.Fields(f)
+		return
+	}
+	fields(f)
 }
 
 // body finishes the start tag.
 func (f *Fields) body() {
 	if f.open {
-		f.open = false
-		if len(f.x.Attrs) > 0 {
-			f.w.attrs(f.x)
-		}
-		f.w.b = append(f.w.b, '>')
+		f.finish()
 	}
 }
 
-// next is asked before each child, and reports whether to write it. The extensions that come before it are written
-// then.
+func (f *Fields) finish() {
+	if f.open = false; len(f.x.Attrs) > 0 {
+		f.w.attrs(f.x)
+	}
+	f.w.b = append(f.w.b, '>')
+}
+
+// next is asked before each child, and reports whether to write it, rather than to count it.
 func (f *Fields) next(name string) bool {
-	f.n++
 	if f.mode == counting {
+		f.n++
 		if f.list {
 			f.found = append(f.found, name)
 		}
 		return false
 	}
-	if f.open {
-		f.body()
+	f.before()
+	return true
+}
+
+// before writes the extensions that come before the next child.
+func (f *Fields) before() {
+	f.body()
+	if f.bare {
+		return
 	}
+	f.n++
 	for len(f.left) > 0 && int(f.left[0].place) <= f.n && (f.allow || f.left[0].name.Local == "") {
 		f.w.extension(&f.left[0])
 		f.left = f.left[1:]
 	}
-	return true
 }
 
 // atAnyEnd is the place of extensions that go behind the others.
@@ -231,8 +282,10 @@ func (f *Fields) writeLeft(place int32) {
 	for place < math.MaxInt32 && n > 0 && (f.left[n-1].name.Local == "" || f.left[n-1].place > place) {
 		n--
 	}
-	for i := range n {
+	if n > 0 {
 		f.body()
+	}
+	for i := range n {
 		f.w.extension(&f.left[i])
 	}
 	f.left = f.left[n:]
@@ -241,7 +294,7 @@ func (f *Fields) writeLeft(place int32) {
 // arrange returns the extensions of an element in the order to write them in. Those that the schema has no place for go
 // to the end. One that could not be read is left out once its field has a value.
 func (f *Fields) arrange(x *Extra, e Element, fields func(*Fields)) []Extension {
-	before, same, unread := int32(0), true, false
+	ns, before, same, unread := f.ns, int32(0), true, false
 	for i := range x.Extensions {
 		e := &x.Extensions[i]
 		same = same && e.place >= before && e.place > 0 && !e.demoted
@@ -253,15 +306,13 @@ func (f *Fields) arrange(x *Extra, e Element, fields func(*Fields)) []Extension 
 	}
 	es := slices.Clone(x.Extensions)
 	if unread {
-		f.mode, f.found, f.list = counting, f.found[:0], true
-		if e != nil {
-			fields = e.Fields
-		}
-		fields(f)
+		spare := f.spare
+		f.mode, f.found, f.list, f.spare = counting, f.found[:0], true, false
+		list(f, e, fields)
+		f.mode, f.list, f.spare, f.ns, f.allow, f.i, f.n = writing, false, spare, ns, false, 0, 0
 		es = slices.DeleteFunc(es, func(e Extension) bool { return e.unread && slices.Contains(f.found, e.name.Local) })
-		f.list = false
 	}
-	own := f.space(f.own)
+	own := f.space(ns)
 	for i := range es {
 		switch e := &es[i]; {
 		case e.demoted && e.name.Space == own:
@@ -372,9 +423,14 @@ func (f *Fields) writeText(v any, r Rule, values []string) {
 	}
 }
 
-func (w *writer) note(ns nsID, name string, n *Note) {
-	tag := w.startTag(ns, name)
-	if n.Lang != "" || n.Extra != nil && n.Extra.leaf("@xml:lang") != nil {
+func (f *Fields) writeNote(name string, n *Note) {
+	if n.Lang == "" && n.Extra == nil {
+		f.text(name, n.Text)
+		return
+	}
+	w := f.w
+	tag := f.tag(name)
+	if n.Lang != "" || n.Extra.leaf("@xml:lang") != nil {
 		w.attr("xml:lang", n.Lang)
 	}
 	if n.Extra != nil {
@@ -387,6 +443,10 @@ func (w *writer) note(ns nsID, name string, n *Note) {
 
 // extension writes an extension, with the declarations that the root element does not make.
 func (w *writer) extension(e *Extension) {
+	if e.declare == nil && e.value == nil && w.dialect == BluStarDialect && !w.timeless {
+		w.raw(e.xml)
+		return
+	}
 	if e.value != nil {
 		w.typed(e)
 		return
@@ -423,7 +483,7 @@ func (w *writer) typed(e *Extension) {
 	ns := f.ns
 	f.ns = f.spaceID(t.Name.Space)
 	if w.prefixes.Take(f.ns, t.Prefix, e.xml) {
-		f.write(t.Name.Local, e.value)
+		f.element(w.startTag(f.ns, t.Name.Local), e.value.extra(), e.value, nil)
 	} else { // no prefix is to be had from the root
 		alone := newWriter(nil, w.dialect)
 		alone.timeless = w.timeless
@@ -438,7 +498,7 @@ func (w *writer) standalone(e *Extension) {
 	t := e.kind
 	w.prefixes.Alone(t.Name.Space)
 	w.f.ns = w.f.spaceID(t.Name.Space)
-	w.f.write(t.Name.Local, e.value)
+	w.f.element(w.startTag(w.f.ns, t.Name.Local), e.value.extra(), e.value, nil)
 	w.b = appendDeclared(nil, string(w.b), w.prefixes.Declared())
 }
 

@@ -49,6 +49,7 @@ type Fields struct {
 	found []string // counting: the names of the children, if they are wanted
 	want  bool     // skip children that are not called name
 	spare bool     // writing: what is optional and not set leaves no trace
+	bare  bool     // writing: and there is nothing else than the fields
 	list  bool     // counting: found is wanted
 }
 
@@ -153,7 +154,7 @@ func (f *Fields) Any() { f.allow = true }
 // AnyEnd says where the place for extensions ends.
 func (f *Fields) AnyEnd() {
 	f.allow = false
-	if len(f.left) > 0 {
+	if !f.bare && len(f.left) > 0 {
 		f.writeLeft(atAnyEnd)
 	}
 }
@@ -214,16 +215,16 @@ func (f *Fields) Text(v any, r Rule, values ...string) {
 
 // Leaf lists a child that is a text, and that may come once.
 func (f *Fields) Leaf(name string, v any, r Rule, values ...string) {
-	if p, ok := v.(*string); !ok || !f.spare || *p != "" || r != 0 {
+	if p, ok := v.(*string); !ok || !f.spare {
 		f.listLeaf(name, v, r, values)
+	} else if *p != "" {
+		f.text(name, *p)
+	} else if r&Need != 0 {
+		f.text(name, r.otherwise(values))
 	}
 }
 
 func (f *Fields) listLeaf(name string, v any, r Rule, values []string) {
-	if p, ok := v.(*string); ok && f.spare { // nearly all that is written
-		f.plain(name, *p, r, values)
-		return
-	}
 	skip := f.skip(name)
 	if f.needs(r); skip {
 		return
@@ -260,20 +261,12 @@ func (f *Fields) Time(v *time.Time) {
 }
 
 func (f *Fields) time(v *time.Time) {
-	if f.spare {
-		if !f.w.timeless && f.next("timestamp") {
-			tag := f.w.startTag(f.ns, "timestamp")
-			f.w.b = xsd.AppendTime(append(f.w.b, '>'), *v)
-			f.w.endTag(tag)
-		}
-		return
-	}
-	if f.skip("timestamp") {
-		return
-	}
-	f.leaf("timestamp", v, change, nil)
-	for f.again("timestamp") {
-		f.leaf("timestamp", v, change, nil)
+	switch {
+	case !f.spare:
+		f.listLeaf("timestamp", v, change, nil)
+	case !f.w.timeless:
+		b, from := f.start("timestamp")
+		f.w.end(xsd.AppendTime(append(b, '>'), *v), b[from:])
 	}
 }
 
@@ -285,6 +278,16 @@ func (f *Fields) Notes(name string, v *[]Note) {
 }
 
 func (f *Fields) notes(name string, v *[]Note) {
+	if f.spare {
+		for i := range *v {
+			if n := &(*v)[i]; n.Lang == "" && n.Extra == nil {
+				f.text(name, n.Text)
+			} else {
+				f.writeNote(name, n)
+			}
+		}
+		return
+	}
 	if f.skip(name) {
 		return
 	}
@@ -326,10 +329,10 @@ func (f *Fields) Note(name string, v **Note) {
 
 func (f *Fields) note(name string, n *Note) {
 	switch f.mode {
-	case writing, counting:
-		if f.next(name) {
-			f.w.note(f.ns, name, n)
-		}
+	case counting:
+		f.next(name)
+	case writing:
+		f.writeNote(name, n)
 	case validating:
 		f.v.note(name, n)
 	}

@@ -297,19 +297,6 @@ func (f *Fields) leaf(name string, v any, r Rule, values []string) {
 	}
 }
 
-// plain writes a child that is a text of which nothing is kept.
-func (f *Fields) plain(name, text string, r Rule, values []string) {
-	if text == "" {
-		if r&Need == 0 {
-			return
-		}
-		text = r.otherwise(values)
-	}
-	if f.next(name) {
-		f.w.plain(f.ns, name, text)
-	}
-}
-
 func (f *Fields) readLeaf(name string, v any, r Rule, values []string) bool {
 	d := f.d
 	m := d.mark()

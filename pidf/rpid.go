@@ -211,7 +211,7 @@ func (f *Fields) values(a *Activities, list, otherwise string) {
 		f.writeChoices(a, list)
 		if otherwise != "" && len(a.Values) == 0 && !f.missing() && !holdsElements(a.Extensions) {
 			f.body()
-			f.w.plain(f.ns, otherwise, "")
+			f.w.leaf(f.ns, otherwise, nil, "")
 		}
 	case validating:
 		f.v.choices(a, list, otherwise != "")
@@ -240,7 +240,7 @@ func (f *Fields) readChoice(a *Activities) {
 }
 
 func (f *Fields) writeChoices(a *Activities, list string) {
-	if list != privacies || len(a.Values) < 2 {
+	if len(a.Values) < 2 || list != privacies {
 		for i := range a.Values {
 			f.writeChoice(&a.Values[i])
 		}
@@ -261,13 +261,11 @@ func (f *Fields) writeChoice(c *Choice) {
 	if !markup.IsNCName(name) {
 		name = "unknown"
 	}
-	switch {
-	case !f.next(name):
-	case c.Lang == "" && c.Extra == nil:
-		f.w.plain(f.ns, name, c.Text)
-	default:
-		f.w.note(f.ns, name, &Note{Lang: c.Lang, Text: c.Text, Extra: c.Extra})
+	if c.Lang == "" && c.Extra == nil {
+		f.text(name, c.Text)
+		return
 	}
+	f.writeNote(name, &Note{Lang: c.Lang, Text: c.Text, Extra: c.Extra})
 }
 
 // isChoice reports whether an element of that name may stand in an element of the shape of activities. Only such

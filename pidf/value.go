@@ -1,7 +1,6 @@
 package pidf
 
 import (
-	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -92,7 +91,11 @@ func (d *decoder) str(s, name string, r Rule, values []string) string {
 	case r&Raw != 0:
 		return s
 	case r&qvalue != 0:
-		return d.priority(s)
+		q, changed := xsd.Priority(markup.Trim(s))
+		if changed {
+			d.warn("priority " + s + " read as " + q)
+		}
+		return q
 	case r&Trim != 0:
 		t := markup.Trim(s)
 		if t != s {
@@ -178,20 +181,4 @@ func says(raw string, v any) bool {
 	got := reflect.New(reflect.TypeOf(v).Elem())
 	_, ok := d.parse(got.Interface(), raw, "", 0, nil)
 	return ok && reflect.DeepEqual(got.Interface(), v)
-}
-
-// priority normalizes a value of contact/priority, which is from 0 to 1 and has at most three decimals (RFC 3863
-// §4.1.5). Asterisk writes 0.800000, and with some locales 0,800000.
-func (d *decoder) priority(s string) string {
-	q := markup.Trim(s)
-	if q == "" || xsd.IsPriority(q) {
-		return q
-	}
-	v, err := strconv.ParseFloat(strings.Replace(q, ",", ".", 1), 64)
-	if err != nil || !(v >= 0 && v <= 1e6) {
-		return q
-	}
-	t := strconv.FormatFloat(math.Round(min(v, 1)*1000)/1000, 'f', -1, 64)
-	d.warn("priority " + s + " read as " + t)
-	return t
 }

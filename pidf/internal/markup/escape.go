@@ -8,8 +8,12 @@ import (
 // AppendEscaped appends s as character data, so that it takes at most three times its space, or what it took as a CDATA
 // section.
 func AppendEscaped(dst []byte, s string) []byte {
+	n := plain(s, inText)
+	if n == len(s) { // as nearly all are
+		return append(dst, s...)
+	}
 	from := len(dst)
-	dst = escape(dst, s, inText)
+	dst = escape(dst, s, n, inText)
 	if n := len(dst) - from; n > 3*len(s) && n > len(s)+len("<![CDATA[]]>") && IsText(s) && !strings.Contains(s, "\r") {
 		dst = append(dst[:from], "<![CDATA["...)
 		dst = append(dst, strings.ReplaceAll(s, "]]>", "]]]]><![CDATA[>")...)
@@ -18,16 +22,30 @@ func AppendEscaped(dst []byte, s string) []byte {
 	return dst
 }
 
+// plain returns the length of what s starts with that is ASCII and written as it is.
+func plain(s string, where byte) int {
+	for i := range len(s) {
+		if c := s[i]; c >= utf8.RuneSelf || special[c]&where != 0 {
+			return i
+		}
+	}
+	return len(s)
+}
+
 // AppendAttr appends s as the value of an attribute in double quotes. White space but spaces is written as
 // references, which normalization of attribute values leaves alone.
-func AppendAttr(dst []byte, s string) []byte { return escape(dst, s, inValue) }
+func AppendAttr(dst []byte, s string) []byte { return escape(dst, s, plain(s, inValue), inValue) }
 
 // AppendQuoted appends s as the value of an attribute with its quotes: single ones where s is mostly double ones.
 func AppendQuoted(dst []byte, s string) []byte {
-	from := len(dst)
-	dst = append(AppendAttr(append(dst, '"'), s), '"')
+	from, n := len(dst), plain(s, inValue)
+	dst = append(dst, '"')
+	if n == len(s) {
+		return append(append(dst, s...), '"')
+	}
+	dst = append(escape(dst, s, n, inValue), '"')
 	if len(dst)-from > 3*len(s)+2 {
-		dst = append(escape(append(dst[:from], '\''), s, inSingle), '\'')
+		dst = append(escape(append(dst[:from], '\''), s, 0, inSingle), '\'')
 	}
 	return dst
 }
@@ -47,10 +65,11 @@ var special = [utf8.RuneSelf]byte{
 	'&': inAny, '<': inAny, '>': inText, '"': inValue, '\'': inSingle,
 }
 
-// escape appends s, with U+FFFD for what XML has no place for, so that no value can make a document ill-formed.
-func escape(dst []byte, s string, where byte) []byte {
+// escape appends s, with U+FFFD for what XML has no place for, so that no value can make a document ill-formed. The first n
+// bytes are plain.
+func escape(dst []byte, s string, n int, where byte) []byte {
 	done := 0
-	for i := 0; i < len(s); {
+	for i := n; i < len(s); {
 		c := s[i]
 		if c < utf8.RuneSelf && special[c]&where == 0 {
 			i++

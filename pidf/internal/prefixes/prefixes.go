@@ -30,12 +30,17 @@ type Table struct {
 
 	home  markup.ID // the default namespace
 	alone bool      // there is no root to declare prefixes at
-	known [256]bool // the namespaces whose head is known
-	heads []string  // theirs; and those of the document before, which mostly had the same
+	heads []head    // by number
 	bound []markup.Binding
 	room  int              // how many more than the fixed ones may be bound
 	local []markup.Binding // what the elements that are open declare themselves
 	buf   []byte
+}
+
+// head is what stands before the names of elements in a namespace.
+type head struct {
+	text  string // that of the document before, where it is not known: mostly they are the same
+	known bool
 }
 
 // Root begins a document with a default namespace, and with room for that many declarations.
@@ -50,14 +55,16 @@ func (t *Table) Alone(space string) {
 func (t *Table) Clear() {
 	clear(t.bound)
 	t.home, t.alone, t.bound, t.local = 0, false, t.bound[:0], t.local[:0]
-	clear(t.known[:len(t.heads)])
+	for n := range t.heads {
+		t.heads[n].known = false
+	}
 }
 
 // Declare inserts the declarations of the prefixes that were used into a document.
 func (t *Table) Declare(doc []byte, at int) []byte {
 	d := t.buf[:0]
 	for id := range t.Fixed {
-		if t.known[id] {
+		if t.knows(markup.ID(id)) {
 			d = append(d, t.Fixed[id].Declaration...)
 		}
 	}
@@ -78,7 +85,7 @@ func (t *Table) Declare(doc []byte, at int) []byte {
 func (t *Table) Declared() []markup.Binding {
 	declare := t.bound
 	for id := range t.Fixed {
-		if x := &t.Fixed[id]; t.known[id] && x.Head != "" {
+		if x := &t.Fixed[id]; t.knows(markup.ID(id)) && x.Head != "" {
 			declare = append(declare, markup.Binding{Prefix: x.prefix(), Space: x.Space})
 		}
 	}
@@ -87,11 +94,13 @@ func (t *Table) Declared() []markup.Binding {
 
 // Head returns what stands before the names of elements in a namespace: a prefix and a colon, or nothing.
 func (t *Table) Head(n markup.ID) string {
-	if t.known[n] {
-		return t.heads[n]
+	if int(n) < len(t.heads) && t.heads[n].known {
+		return t.heads[n].text
 	}
 	return t.find(n)
 }
+
+func (t *Table) knows(n markup.ID) bool { return int(n) < len(t.heads) && t.heads[n].known }
 
 func (t *Table) find(n markup.ID) string {
 	switch {
@@ -109,16 +118,17 @@ func (t *Table) find(n markup.ID) string {
 // set makes a prefix the one of a namespace.
 func (t *Table) set(n markup.ID, prefix string) string {
 	if len(t.heads) <= int(n) {
-		t.heads = append(t.heads, make([]string, int(n)+1-len(t.heads))...)
+		t.heads = append(t.heads, make([]head, int(n)+1-len(t.heads))...)
 	}
-	if strings.TrimSuffix(t.heads[n], ":") != prefix {
-		t.heads[n] = prefix + ":"
+	h := &t.heads[n]
+	switch {
+	case prefix == "":
+		h.text = ""
+	case strings.TrimSuffix(h.text, ":") != prefix:
+		h.text = prefix + ":"
 	}
-	if prefix == "" {
-		t.heads[n] = ""
-	}
-	t.known[n] = true
-	return t.heads[n]
+	h.known = true
+	return h.text
 }
 
 // Ensure makes sure that elements of a namespace have a prefix, if possible a given one.
@@ -138,7 +148,7 @@ func (t *Table) Take(n markup.ID, first, second string) bool {
 	if fixed || t.alone {
 		return fixed && !t.alone
 	}
-	if t.known[n] && n != t.home && (len(t.local) == 0 || !t.hides(strings.TrimSuffix(t.heads[n], ":"))) {
+	if t.knows(n) && n != t.home && (len(t.local) == 0 || !t.hides(strings.TrimSuffix(t.heads[n].text, ":"))) {
 		return true
 	}
 	return t.choose(n, first) || t.choose(n, second) || t.Head(n) != "" || t.invent(t.Space(n)) && t.choose(n, t.bound[len(t.bound)-1].Prefix)
@@ -211,8 +221,8 @@ func (t *Table) invent(space string) bool {
 
 // WritesWith reports whether typed elements are written with a prefix, which then has no other meaning below the root.
 func (t *Table) WritesWith(prefix string) bool {
-	for n, head := range t.heads {
-		if head != "" && t.known[n] && head[:len(head)-1] == prefix {
+	for _, h := range t.heads {
+		if h.known && h.text != "" && h.text[:len(h.text)-1] == prefix {
 			return true
 		}
 	}

@@ -1,6 +1,8 @@
 package xsd
 
 import (
+	"math"
+	"strconv"
 	"strings"
 
 	"github.com/openblustar/blustar/pidf/internal/markup"
@@ -51,6 +53,18 @@ func IsPriority(s string) bool {
 		return false
 	}
 	return len(s) <= 2 || strings.Trim(s[2:], "0") == "" || s[0] == '0' && strings.Trim(s[2:], "0123456789") == ""
+}
+
+// Priority normalizes a qvalue, and reports whether that changed it. Asterisk writes 0.800000, and with some locales 0,800000.
+func Priority(s string) (q string, changed bool) {
+	if s == "" || IsPriority(s) {
+		return s, false
+	}
+	v, err := strconv.ParseFloat(strings.Replace(s, ",", ".", 1), 64)
+	if err != nil || !(v >= 0 && v <= 1e6) {
+		return s, false
+	}
+	return strconv.FormatFloat(math.Round(min(v, 1)*1000)/1000, 'f', -1, 64), true
 }
 
 // IsOneOf reports whether s is a value of an enumeration, whose values are separated by bars.
