@@ -14,6 +14,8 @@ import (
 	"runtime/metrics"
 	"sync"
 	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
 const (
@@ -21,10 +23,22 @@ const (
 	quiet = 512 << 10
 	// quietFor is how many such seconds make it so.
 	quietFor = 3
-	// worthIt is how much garbage it takes to collect in a quiet moment: an eighth of the
-	// heap, and as much.
-	worthIt = 4 << 20
+	// worthIt is how much garbage it takes to collect in a quiet moment: a thirty-second of
+	// the heap, and as much.
+	worthIt = 2 << 20
 )
+
+// Room is the room, in bytes, of a program that was not told: a sixteenth of the memory that
+// the machine has, or that the program's cgroup may use, and 512 MiB at most.
+func Room() uint64 {
+	room := uint64(512 << 20)
+	for _, limit := range []memlimit.Provider{memlimit.FromCgroup, memlimit.FromSystem} {
+		if bytes, err := limit(); err == nil {
+			room = min(room, bytes/16)
+		}
+	}
+	return room
+}
 
 // Keep gives the collector room, in bytes, until stop is called: it lets at least so much
 // garbage come together before it runs, and collects in quiet moments. With no room, or with
@@ -90,7 +104,7 @@ func (k *keeper) look(live, used, allocated uint64) (set int, collect bool) {
 	if want := percent(live, k.room); want < k.percent*3/4 || want > k.percent*5/4 {
 		k.percent, set = want, want
 	}
-	if k.still >= quietFor && used > live+live/8+worthIt {
+	if k.still >= quietFor && used > live+live/32+worthIt {
 		k.still, collect = 0, true
 	}
 	return set, collect
