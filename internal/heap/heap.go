@@ -23,9 +23,9 @@ const (
 	quiet = 512 << 10
 	// quietFor is how many such seconds make it so.
 	quietFor = 3
-	// worthIt is how much garbage it takes to collect in a quiet moment: a thirty-second of
+	// worthIt is how much garbage it takes to collect in a quiet moment: a sixty-fourth of
 	// the heap, and as much.
-	worthIt = 2 << 20
+	worthIt = 1 << 20
 )
 
 // Room is the room, in bytes, of a program that was not told: a sixteenth of the memory that
@@ -104,7 +104,7 @@ func (k *keeper) look(live, used, allocated uint64) (set int, collect bool) {
 	if want := percent(live, k.room); want < k.percent*3/4 || want > k.percent*5/4 {
 		k.percent, set = want, want
 	}
-	if k.still >= quietFor && used > live+live/32+worthIt {
+	if k.still >= quietFor && used > live+live/64+worthIt {
 		k.still, collect = 0, true
 	}
 	return set, collect
