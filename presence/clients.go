@@ -266,8 +266,21 @@ func (cs *clients) enlivenLocked(c *client, user string) {
 	}
 	if c.user == "" {
 		c.user = user
-		u := cs.userLocked(user)
-		u.live = append(u.live, c)
+		cs.joinUserLocked(c)
+	}
+}
+
+// joinUserLocked makes a client one of the live ones of its user.
+func (cs *clients) joinUserLocked(c *client) {
+	u := cs.userLocked(c.user)
+	u.live = append(u.live, c)
+	u.changed()
+}
+
+// leaveUserLocked takes a client from the live ones of its user.
+func (cs *clients) leaveUserLocked(c *client) {
+	if u := cs.users[c.user]; u != nil {
+		u.live = slices.DeleteFunc(u.live, func(o *client) bool { return o == c })
 		u.changed()
 	}
 }

@@ -60,8 +60,7 @@ func copied[V any](c *cluster, r Record, t *source.Table[V]) error {
 			return err
 		}
 	}
-	return t.Copy(r.Key, source.Value[V]{Value: v.Value, Owner: v.Owner, Received: v.Received, Changed: v.Changed, Expires: v.Expires},
-		r.Value != nil, func() bool { return c.keeps(r, sourceEntry{r.Kind, r.Key}) })
+	return t.Copy(r.Key, source.Value[V](v), r.Value != nil, func() bool { return c.keeps(r, sourceEntry{r.Kind, r.Key}) })
 }
 
 // client applies the record of a client: it is that node's now.
@@ -115,9 +114,7 @@ func (cs *clients) copied(v *client, node string, keeps func() bool) (was, is st
 	}
 	c.node = node
 	if c.user != "" {
-		u := cs.userLocked(c.user)
-		u.live = append(u.live, c)
-		u.changed()
+		cs.joinUserLocked(c)
 	}
 	return was, c.user
 }
@@ -163,17 +160,4 @@ func (cs *clients) nodeOf(c *client) string {
 		return node
 	}
 	return "" // it is about to be
-}
-
-// leaveUserLocked takes a client from the live ones of its user.
-func (cs *clients) leaveUserLocked(c *client) {
-	if u := cs.users[c.user]; u != nil {
-		for i, o := range u.live {
-			if o == c {
-				u.live = append(u.live[:i:i], u.live[i+1:]...)
-				break
-			}
-		}
-		u.changed()
-	}
 }

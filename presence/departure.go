@@ -2,7 +2,6 @@ package presence
 
 import (
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/openblustar/blustar/presence/subscription"
@@ -30,13 +29,11 @@ func (cs *clients) end(c *client) (dialogs []*member, user string) {
 	if c.user == "" {
 		return dialogs, ""
 	}
-	u := cs.users[c.user]
-	u.live = slices.DeleteFunc(u.live, func(o *client) bool { return o == c })
-	if len(u.live) == 0 {
+	cs.leaveUserLocked(c)
+	if u := cs.users[c.user]; len(u.live) == 0 {
 		u.left = time.Now()
 		cs.server.publications.Abandon(c.user)
 	}
-	u.changed()
 	return dialogs, c.user
 }
 

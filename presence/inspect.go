@@ -46,11 +46,7 @@ func (s *Server) Explain(ctx context.Context, address string) (consolidation.Exp
 		return consolidation.Explanation{}, err
 	}
 	defer s.presentities.unpin(p)
-	now := time.Now()
-	p.mu.Lock()
-	n := p.gather(now)
-	p.mu.Unlock()
-	return consolidation.Explain(s.cfg.Rules, &n.state, now), nil
+	return consolidation.Explain(s.cfg.Rules, &p.current.Load().state, time.Now()), nil
 }
 
 // inspected returns the presentity of an address, to be unpinned.
@@ -223,7 +219,7 @@ func (s *Server) Publications() []PublicationInfo {
 
 // preferred is the preferred address of a user who is held; empty for others.
 func (s *Server) preferred(id string) string {
-	if p := s.presentities.of.Get(id); p != nil {
+	if p := s.presentities.find(id); p != nil {
 		if snap := p.current.Load(); snap != nil {
 			return snap.entity
 		}

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"slices"
 	"time"
 
 	"github.com/openblustar/blustar/directory"
@@ -101,21 +102,6 @@ func (p *presentity) idle() bool {
 	case p.user.together().any, p.server.publications.Has(p.id):
 		return false
 	}
-	return p.server.cfg.Hooks.Changed == nil || !p.fed()
-}
-
-// fed reports whether a source has a value that the host set. With a hook for changes
-// such a presentity stays though nobody watches it. p.mu is held.
-func (p *presentity) fed() bool {
-	for _, src := range p.lines {
-		if isFed(src) {
-			return true
-		}
-	}
-	return p.calendar != nil && isFed(p.calendar) || p.external != nil && isFed(p.external)
-}
-
-func isFed[V any](src *source.Source[V]) bool {
-	v, known := src.Read()
-	return known && v.Owner == source.Feed
+	// With a hook for changes, whoever has a source that the host feeds stays, too.
+	return p.server.cfg.Hooks.Changed == nil || !slices.ContainsFunc(p.sources(), source.Watched.Fed)
 }

@@ -344,7 +344,7 @@ func sourceValue[V any](t *source.Table[V], key string) ([]byte, time.Time, sour
 	if !known {
 		return nil, time.Time{}, ""
 	}
-	return value(sourceRecord[V]{v.Value, v.Owner, v.Received.Round(0), v.Changed.Round(0), v.Expires.Round(0)}), v.Expires, v.Owner
+	return value(sourceRecord[V](v)), v.Expires, v.Owner
 }
 
 // KeepSession writes a session of the guard to the store, or its end. It is for

@@ -127,11 +127,11 @@ func (in *inventory) take(r Record) error {
 	case kindSession:
 		in.sessions = append(in.sessions, auth.SessionRecord{Key: r.Key, Value: bytes.Clone(r.Value), Expires: r.Expires})
 	case kindLine:
-		err = valueTaken(in, r, func() *source.Table[LineState] { return in.server.lines })
+		err = valueTaken(in, r, in.server.lines)
 	case kindCalendar:
-		err = valueTaken(in, r, func() *source.Table[CalendarState] { return in.server.calendars })
+		err = valueTaken(in, r, in.server.calendars)
 	case kindExternal:
-		err = valueTaken(in, r, func() *source.Table[ExternalState] { return in.server.externals })
+		err = valueTaken(in, r, in.server.externals)
 	}
 	if err != nil {
 		in.leaveOut(r.Kind, r.Key, err)
@@ -153,20 +153,19 @@ func taken[V any, R flatRecord[V]](r Record, f func(*V)) error {
 	return err
 }
 
-func valueTaken[V any](in *inventory, r Record, table func() *source.Table[V]) error {
+func valueTaken[V any](in *inventory, r Record, table *source.Table[V]) error {
 	var v sourceRecord[V]
 	if err := json.Unmarshal(r.Value, &v); err != nil {
 		return err
 	}
 	key := r.Key
 	in.values = append(in.values, func() error {
-		value := source.Value[V]{Value: v.Value, Owner: v.Owner, Received: v.Received, Changed: v.Changed, Expires: v.Expires}
 		if v.Owner == source.Monitored { // as before, until the monitor speaks
 			if grace := time.Now().Add(in.server.cfg.Grace); v.Expires.IsZero() || grace.Before(v.Expires) {
-				value.Expires = grace
+				v.Expires = grace
 			}
 		}
-		return table().Restore(key, value)
+		return table.Restore(key, source.Value[V](v))
 	})
 	return nil
 }
@@ -326,9 +325,7 @@ func (cs *clients) restore(c *client, longest time.Time) bool {
 	}
 	cs.m[c.key] = c
 	if c.user != "" {
-		u := cs.userLocked(c.user)
-		u.live = append(u.live, c)
-		u.changed()
+		cs.joinUserLocked(c)
 	}
 	if c.published != 0 {
 		c.published = min(c.published, longest.UnixNano())

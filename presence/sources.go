@@ -67,38 +67,32 @@ type ExternalMonitor interface {
 }
 
 // newSources makes the tables of the three kinds.
-func (s *Server) newSources() error {
-	var err error
+func (s *Server) newSources() (err error) {
 	line := source.Config[LineState]{
-		Name: "line", Changed: s.journal.source(kindLine), Max: s.cfg.MaxSources, Linger: s.cfg.Linger, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
 		Check:    func(_ string, v LineState) (LineState, error) { return v, checkLine(v) },
 		Equal:    func(a, b LineState) bool { return a.State == b.State && a.Forward == b.Forward },
 		Lifetime: func(v LineState) time.Duration { return v.Lifetime },
 	}
-	line.MayExpire, line.Others = s.cluster.sharing(kindLine)
 	if m := s.cfg.Lines; m != nil {
 		line.Monitor = m.MonitorLine
 	}
-	if s.lines, err = source.New(line); err != nil {
+	if s.lines, err = newTable(s, kindLine, line); err != nil {
 		return err
 	}
 	calendar := source.Config[CalendarState]{
-		Name: "calendar", Changed: s.journal.source(kindCalendar), Max: s.cfg.MaxSources, Linger: s.cfg.Linger, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
 		Check:    func(_ string, v CalendarState) (CalendarState, error) { return v, s.checkCalendar(v) },
 		Equal:    equalCalendar,
 		Lifetime: func(v CalendarState) time.Duration { return v.Lifetime },
 	}
-	calendar.MayExpire, calendar.Others = s.cluster.sharing(kindCalendar)
 	if m := s.cfg.Calendar; m != nil {
 		calendar.Monitor = func(ctx context.Context, mail string, update func(CalendarState)) error {
 			return m.MonitorCalendar(ctx, mail, func(v CalendarState) { update(s.usable(mail, v)) })
 		}
 	}
-	if s.calendars, err = source.New(calendar); err != nil {
+	if s.calendars, err = newTable(s, kindCalendar, calendar); err != nil {
 		return err
 	}
 	external := source.Config[ExternalState]{
-		Name: "external", Changed: s.journal.source(kindExternal), Max: s.cfg.MaxSources, Linger: s.cfg.Linger, Grace: s.cfg.Grace, Logger: s.cfg.Logger,
 		Check: func(_ string, v ExternalState) (ExternalState, error) { return v, checkExternal(v) },
 		Equal: func(a, b ExternalState) bool {
 			a.Lifetime, b.Lifetime = 0, 0
@@ -106,7 +100,6 @@ func (s *Server) newSources() error {
 		},
 		Lifetime: func(v ExternalState) time.Duration { return v.Lifetime },
 	}
-	external.MayExpire, external.Others = s.cluster.sharing(kindExternal)
 	if m := s.cfg.External; m != nil {
 		external.Monitor = func(ctx context.Context, id string, update func(ExternalState)) error {
 			p := s.presentities.find(id)
@@ -116,8 +109,16 @@ func (s *Server) newSources() error {
 			return m.MonitorExternal(ctx, *p.entry.Load(), update)
 		}
 	}
-	s.externals, err = source.New(external)
+	s.externals, err = newTable(s, kindExternal, external)
 	return err
+}
+
+// newTable makes the table of a kind, with what all kinds have in common.
+func newTable[V any](s *Server, kind string, cfg source.Config[V]) (*source.Table[V], error) {
+	cfg.Name, cfg.Changed, cfg.Logger = kind, s.journal.source(kind), s.cfg.Logger
+	cfg.Max, cfg.Linger, cfg.Grace = s.cfg.MaxSources, s.cfg.Linger, s.cfg.Grace
+	cfg.MayExpire, cfg.Others = s.cluster.sharing(kind)
+	return source.New(cfg)
 }
 
 // What the Feed and monitors may say: the error is an InputError.

@@ -432,10 +432,8 @@ func (s *Server) overload(err error) error {
 
 // localURI is what NOTIFYs come From: the address subscribed to.
 func (s *Server) localURI(sub *subscribing) sipx.URI {
-	if sub.dialect.Style.FromEntity && !isList(sub.req) {
-		if u := sub.req.URI; s.serves(u) {
-			return u
-		}
+	if sub.dialect.Style.FromEntity && !isList(sub.req) && s.serves(sub.req.URI) {
+		return sub.req.URI
 	}
 	return sub.req.To.URI
 }

@@ -48,6 +48,8 @@ type Watched interface {
 	Unwatch()
 	// Leave undoes [Table.Join].
 	Leave(l Listener)
+	// Fed reports whether the host has set the value.
+	Fed() bool
 }
 
 // Key returns the key.
@@ -60,6 +62,12 @@ func (src *Source[V]) Read() (v Value[V], known bool) {
 		return k.value, k.known
 	}
 	return v, false
+}
+
+// Fed implements [Watched].
+func (src *Source[V]) Fed() bool {
+	v, known := src.Read()
+	return known && v.Owner == Feed
 }
 
 // Leave implements [Watched].

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -335,20 +334,6 @@ func (t *Table[V]) startLocked(f func()) bool {
 	}
 	t.work.Go(f)
 	return true
-}
-
-// Snapshot returns all values, by key.
-func (t *Table[V]) Snapshot() map[string]Value[V] {
-	t.mu.Lock()
-	all := maps.Clone(t.sources)
-	t.mu.Unlock()
-	values := make(map[string]Value[V], len(all))
-	for key, src := range all {
-		if v, known := src.Read(); known {
-			values[key] = v
-		}
-	}
-	return values
 }
 
 func tell(listeners []Listener) {
