@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -55,6 +56,11 @@ func (h *hanging) Check(_ context.Context, r auth.Request) auth.Decision {
 	return auth.Decision{Verdict: auth.Accept}
 }
 
+func (h *hanging) Verify(context.Context, auth.Credentials) (auth.Identity, error) {
+	h.call(true)
+	return auth.Identity{Account: "tom"}, nil
+}
+
 func (h *hanging) Sight(_ context.Context, _ presence.Watcher, whom directory.Entry) (consolidation.Sight, error) {
 	h.call(whom.ID == "tom")
 	return consolidation.SightOthers, nil
@@ -104,7 +110,19 @@ func TestHangingHost(t *testing.T) {
 	}{
 		"directory": {func(c *presence.Config, h *hanging) { c.Directory = h }, watch, 0},
 		"guard":     {func(c *presence.Config, h *hanging) { c.Guard = h }, publish, 0},
-		"policy":    {func(c *presence.Config, h *hanging) { c.Policy = h }, watch, 0},
+		"verifier of a guard": {func(c *presence.Config, h *hanging) {
+			guard, err := auth.New(auth.Config{
+				Verifier: h, Mode: auth.ModeOptional, Capable: func(userAgent string) bool { return strings.Contains(userAgent, "signs in") },
+			})
+			require.NoError(t, err)
+			c.Guard = guard
+		}, func(w *world) {
+			tom := w.client("tom", "192.0.2.21")
+			tom.agent += " signs in"
+			tom.signIn(`DE\tom`, tom.status("", "busy", ""))
+			tom.status("", "busy", "")
+		}, 0},
+		"policy": {func(c *presence.Config, h *hanging) { c.Policy = h }, watch, 0},
 		"forwarding": {func(c *presence.Config, h *hanging) { c.Forward = h },
 			func(w *world) { w.client("tom", "192.0.2.21").forward("tel:6894", "") }, 0},
 		"line monitor":     {func(c *presence.Config, h *hanging) { c.Lines = h }, watch, 0},
