@@ -20,7 +20,7 @@ func listOne[T any, P interface {
 	*T
 	Element
 }](f *Fields, name string, v **T, r Rule) {
-	if f.spare && *v != nil {
+	if *v != nil && f.short() {
 		f.put(name, P(*v))
 		return
 	}
@@ -59,7 +59,7 @@ func listMany[T any, P interface {
 	*T
 	Element
 }](f *Fields, name string, v *[]T) {
-	if f.spare {
+	if f.short() {
 		for i := range *v {
 			f.put(name, P(&(*v)[i]))
 		}
@@ -146,7 +146,7 @@ func (f *Fields) child(name string, e Element) {
 
 // inline lists a child whose fields are in the Go type of its parent. What it holds besides them is in x.
 func (f *Fields) inline(name string, x *Extra, r Rule, fields func(*Fields)) {
-	if f.spare {
+	if f.short() {
 		f.element(f.tag(name), x, nil, fields)
 		return
 	}

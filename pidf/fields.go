@@ -1,6 +1,7 @@
 package pidf
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -48,7 +49,7 @@ type Fields struct {
 	uris  []string // of the namespaces from idCount on
 	found []string // counting: the names of the children, if they are wanted
 	want  bool     // skip children that are not called name
-	spare bool     // writing: what is optional and not set leaves no trace
+	spare bool     // what is optional and not set can be left out: it leaves no trace, or reading has met the last child
 	bare  bool     // writing: and there is nothing else than the fields
 	list  bool     // counting: found is wanted
 }
@@ -169,24 +170,28 @@ func (f *Fields) AnyAttr() {
 // skip counts a child, and reports whether it is not the one that is looked for.
 func (f *Fields) skip(name string) bool {
 	f.i++
-	return f.want && f.name != name && f.passes(name)
+	return f.want && f.name != name && (f.mode != readAttrs || f.starts(name))
 }
 
-// passes begins with the children, if no field has yet, and reports whether the first is none of that name.
-func (f *Fields) passes(name string) bool {
-	if f.mode != readAttrs {
-		return true
-	}
+// starts begins with the children, and reports whether the first is none of that name.
+func (f *Fields) starts(name string) bool {
 	f.begin()
 	return f.name != name
 }
 
 // needs notes a mandatory child, for the end.
 func (f *Fields) needs(r Rule) {
-	if r&Need != 0 {
+	switch {
+	case r&Need == 0:
+	case f.spare: // those before were not counted
+		f.need = math.MaxUint64
+	default:
 		f.need |= f.bit()
 	}
 }
+
+// short reports whether a field is written that leaves no trace if it is not set.
+func (f *Fields) short() bool { return f.spare && f.mode == writing }
 
 // Attr lists an attribute without a namespace, or xml:lang.
 func (f *Fields) Attr(name string, v any, r Rule, values ...string) {
@@ -215,7 +220,7 @@ func (f *Fields) Text(v any, r Rule, values ...string) {
 
 // Leaf lists a child that is a text, and that may come once.
 func (f *Fields) Leaf(name string, v any, r Rule, values ...string) {
-	if p, ok := v.(*string); !ok || !f.spare {
+	if p, ok := v.(*string); !ok || !f.short() {
 		f.listLeaf(name, v, r, values)
 	} else if *p != "" {
 		f.text(name, *p)
@@ -262,7 +267,7 @@ func (f *Fields) Time(v *time.Time) {
 
 func (f *Fields) time(v *time.Time) {
 	switch {
-	case !f.spare:
+	case !f.short():
 		f.listLeaf("timestamp", v, change, nil)
 	case !f.w.timeless:
 		b, from := f.start("timestamp")
@@ -278,7 +283,7 @@ func (f *Fields) Notes(name string, v *[]Note) {
 }
 
 func (f *Fields) notes(name string, v *[]Note) {
-	if f.spare {
+	if f.short() {
 		for i := range *v {
 			if n := &(*v)[i]; n.Lang == "" && n.Extra == nil {
 				f.text(name, n.Text)

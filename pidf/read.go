@@ -20,7 +20,7 @@ func (f *Fields) read(x *Extra, fields func(*Fields)) bool {
 	if loose != nil {
 		f.loose = nil
 	}
-	f.mode, f.want, f.name = readAttrs, true, ""
+	f.mode, f.want, f.name, f.spare = readAttrs, true, "", false
 	fields(f)
 	if f.mode == readAttrs {
 		f.begin()
@@ -32,10 +32,10 @@ func (f *Fields) read(x *Extra, fields func(*Fields)) bool {
 		}
 	}
 	if f.need&^f.seen != 0 && d.Err == nil {
-		f.mode, f.want, f.i, f.ns = readEnd, false, 0, own
+		f.mode, f.want, f.i, f.ns, f.spare = readEnd, false, 0, own, false
 		fields(f)
 	}
-	f.x, f.own, f.exact, f.i, f.n, f.seen, f.need, f.fresh, f.ns, f.mode, f.want = x0, own0, exact, i, n, seen, need, fresh, own, readChild, true
+	f.x, f.own, f.exact, f.i, f.n, f.seen, f.need, f.fresh, f.ns, f.mode, f.want, f.spare = x0, own0, exact, i, n, seen, need, fresh, own, readChild, true, false
 	if f.loose != nil || loose != nil {
 		f.loose = loose
 	}
@@ -77,7 +77,7 @@ func (f *Fields) advance() {
 			d.keep(f.x, f.n)
 		}
 		if f.fresh = false; !d.child(f.x, f.n) {
-			f.name = ""
+			f.name, f.spare = "", true
 			return
 		}
 		if f.name, f.done = d.Name.Local, unknown; d.Name.ID != idOther && d.Name.ID < idCount || f.foreign {

@@ -189,7 +189,7 @@ func (u *UserInput) Fields(f *Fields) {
 func (f *Fields) values(a *Activities, list, otherwise string) {
 	f.i++
 	if otherwise != "" {
-		f.need |= f.bit()
+		f.needs(Need)
 	}
 	switch f.mode {
 	case readAttrs:
