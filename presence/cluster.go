@@ -211,12 +211,20 @@ func (c *cluster) begin(ctx context.Context, in *inventory) error {
 	}
 }
 
+// aliveTick is how often it is looked whether this node has its place again.
+const aliveTick = 100 * time.Millisecond
+
 // follow applies what is written from now on.
 func (c *cluster) follow(after uint64) {
 	pause := backoff.Backoff{Max: 5 * time.Second}
 	again := false
 	for c.server.ctx.Err() == nil {
 		if again {
+			for !c.store.AliveSince(time.Now()) { // it cannot be read
+				if backoff.Sleep(c.server.ctx, aliveTick) != nil {
+					return
+				}
+			}
 			now, err := c.load(c.server.ctx)
 			if err != nil {
 				if backoff.Sleep(c.server.ctx, pause.Next()) != nil {

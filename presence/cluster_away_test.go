@@ -43,7 +43,7 @@ func TestClusterStoreAway(t *testing.T) {
 		require.Empty(t, b.net.take(), "nothing leaves")
 
 		s.hub.leave(false, "a", "b")
-		time.Sleep(10 * time.Second)
+		time.Sleep(2 * time.Second)
 		require.Contains(t, watch.one().shown(t).activity, "busy", "what was due")
 		for _, w := range s.nodes {
 			require.False(t, w.server.Stats().StoreFailing)

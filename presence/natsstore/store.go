@@ -267,7 +267,7 @@ func (s *Store) Load(ctx context.Context, f func(presence.Record) error) error {
 	if !s.Alive() {
 		return ErrNotAlive
 	}
-	return s.read(ctx, "load", jetstream.OrderedConsumerConfig{
+	return s.read(ctx, "load", jetstream.ConsumerConfig{
 		FilterSubjects: []string{s.records() + ">"}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
 	}, func(m jetstream.Msg, sequence uint64) error {
 		r, there, err := s.record(m.Subject(), m.Headers(), m.Data(), sequence)
@@ -280,43 +280,4 @@ func (s *Store) Load(ctx context.Context, f func(presence.Record) error) error {
 		}
 		return f(r)
 	})
-}
-
-// read calls f with the messages that the consumer is given: of a load those that are there,
-// of a watch all until ctx ends or f returns an error.
-func (s *Store) read(ctx context.Context, what string, c jetstream.OrderedConsumerConfig, f func(m jetstream.Msg, sequence uint64) error) error {
-	failed := func(err error) error { return fmt.Errorf("natsstore: %s: %w", what, err) }
-	consumer, err := s.stream.OrderedConsumer(ctx, c)
-	if err != nil {
-		return failed(err)
-	}
-	loading := c.DeliverPolicy == jetstream.DeliverLastPerSubjectPolicy
-	if loading && consumer.CachedInfo().NumPending == 0 {
-		return nil
-	}
-	// A server that has died with the consumer says so by its silence alone.
-	messages, err := consumer.Messages(jetstream.PullHeartbeat(time.Second))
-	if err != nil {
-		return failed(err)
-	}
-	defer messages.Stop()
-	for {
-		m, err := messages.Next(jetstream.NextContext(ctx))
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			return failed(err)
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return failed(err)
-		}
-		if err := f(m, meta.Sequence.Stream); err != nil {
-			return err
-		}
-		if loading && meta.NumPending == 0 {
-			return nil
-		}
-	}
 }

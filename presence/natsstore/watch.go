@@ -28,9 +28,8 @@ func (s *Store) Watch(ctx context.Context, after uint64, kinds []string, f func(
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(tenure, cancel)()
-	err := s.read(watching, "watch", jetstream.OrderedConsumerConfig{
+	err := s.read(watching, "watch", jetstream.ConsumerConfig{
 		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
-		MaxResetAttempts: resets,
 	}, func(m jetstream.Msg, sequence uint64) error {
 		r, there, err := s.record(m.Subject(), m.Headers(), m.Data(), sequence)
 		switch {
@@ -52,10 +51,6 @@ func (s *Store) Watch(ctx context.Context, after uint64, kinds []string, f func(
 
 // errMissed ends a watch that may have missed deletions: they are kept for a while only.
 var errMissed = errors.New("natsstore: this node was without its lease")
-
-// resets is how often a watch that fails is begun anew, with pauses of 1, 2, 4 … seconds:
-// that is over before deletions are forgotten.
-const resets = 4
 
 // maxCalls is how many calls of other nodes are answered at a time; more wait.
 const maxCalls = 256

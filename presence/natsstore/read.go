@@ -1,0 +1,127 @@
+package natsstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+const (
+	// heartbeat is how often a server says that it still has a consumer. One that has died with it
+	// says so by two that are missing.
+	heartbeat = time.Second
+	// consumerPatience is how long a new consumer is waited for, and a quarter longer each time: the
+	// server that was asked may have died, or not lead any more.
+	consumerPatience = time.Second
+	// readPatience is how long nothing may be heard. That is over before deletions are forgotten.
+	readPatience = 15 * time.Second
+	readPause    = 100 * time.Millisecond
+)
+
+var (
+	errGap  = errors.New("a message is missing")
+	errLine = errors.New("the connection to NATS is lost")
+)
+
+// reading is a load, which ends with the last message that is there, or a watch.
+type reading struct {
+	*Store
+	consumer jetstream.ConsumerConfig // the next one
+	loading  bool
+	f        func(m jetstream.Msg, sequence uint64) error
+	failed   bool          // f has
+	wait     time.Duration // for the next consumer
+	heard    time.Time
+}
+
+// read calls f with the messages of the stream that a consumer is given, in their order: of a load
+// those that are there, of a watch all until ctx ends or f returns an error. A consumer that
+// is silent, or that may have left something out, is replaced by another, which begins where it ended.
+//
+// The ordered consumers of package jetstream do the same, but each waits up to 10 s for a server
+// that does not answer, and does not hear of the end of a context meanwhile.
+func (s *Store) read(ctx context.Context, what string, c jetstream.ConsumerConfig, f func(m jetstream.Msg, sequence uint64) error) error {
+	c.AckPolicy, c.MemoryStorage, c.Replicas, c.InactiveThreshold = jetstream.AckNonePolicy, true, 1, tombstone/2
+	r := reading{
+		Store: s, consumer: c, loading: c.DeliverPolicy == jetstream.DeliverLastPerSubjectPolicy, f: f,
+		wait: consumerPatience, heard: time.Now(),
+	}
+	for {
+		err := r.once(ctx)
+		switch {
+		case err == nil || r.failed:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case time.Since(r.heard) > readPatience || s.cfg.Conn.IsClosed():
+			return fmt.Errorf("natsstore: %s: %w", what, err)
+		}
+		s.log.Debug("a reading goes on with another consumer", "reading", what, "error", err)
+		if err := pause(ctx, readPause); err != nil {
+			return err
+		}
+	}
+}
+
+// once reads by one consumer. It returns nil at the end of a load, or why nothing more comes.
+func (r *reading) once(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	lost := r.cfg.Conn.StatusChanged(nats.RECONNECTING) // with what was on the way
+	defer r.cfg.Conn.RemoveStatusListener(lost)
+	go func() {
+		select {
+		case <-lost:
+			cancel(errLine)
+		case <-ctx.Done():
+		}
+	}()
+	r.consumer.Name = nuid.Next() // of one that did not come nothing is known
+	asking, stop := context.WithTimeout(ctx, r.wait)
+	consumer, err := r.stream.CreateConsumer(asking, r.consumer)
+	stop()
+	if err != nil {
+		r.wait += r.wait / 4
+		return err
+	}
+	r.wait = consumerPatience
+	if r.loading && consumer.CachedInfo().NumPending == 0 {
+		return nil
+	}
+	messages, err := consumer.Messages(jetstream.PullHeartbeat(heartbeat), jetstream.WithMessagesErrOnMissingHeartbeat(true))
+	if err != nil {
+		return err
+	}
+	defer messages.Stop()
+	began := time.Now()
+	for count := uint64(1); ; count++ {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			if silent := time.Now().Add(-3 * heartbeat); silent.After(began) { // and it was not, before
+				r.heard = time.Now()
+			}
+			return errors.Join(err, context.Cause(ctx))
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		if meta.Sequence.Consumer != count {
+			return errGap
+		}
+		r.heard = time.Now()
+		r.consumer.DeliverPolicy, r.consumer.OptStartSeq = jetstream.DeliverByStartSequencePolicy, meta.Sequence.Stream+1
+		if err := r.f(m, meta.Sequence.Stream); err != nil {
+			r.failed = true
+			return err
+		}
+		if r.loading && meta.NumPending == 0 {
+			return nil
+		}
+	}
+}
