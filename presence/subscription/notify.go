@@ -7,24 +7,23 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// Notify has each watch sent the newest state of its resource, unless its
-// watcher has it already. It does not block.
+// Notify sends each watcher the newest state of its resource, unless it has that already.
+// It does not block.
 func Notify(watches []*Watch) {
 	for _, w := range watches {
 		w.dialog.enqueue(false, w)
 	}
 }
 
-// Show has these watches of the dialog sent the newest state of their resources,
-// unless the watcher has it already.
+// Show sends the watcher the newest state of these resources, unless it has that already.
 func (d *Dialog) Show(watches ...*Watch) { d.enqueue(false, watches...) }
 
-// ShowAgain has them sent it even where nothing changed.
+// ShowAgain sends it even if nothing has changed.
 func (d *Dialog) ShowAgain(watches ...*Watch) { d.enqueue(true, watches...) }
 
-// ShowAll has the watcher sent everything again, as after a refresh (RFC 6665
-// §4.2.1.2): at once, but not more often than each FullPause where that is more
-// than one resource, or a large one. It reports whether that is now.
+// ShowAll sends the watcher everything again, as after a refresh (RFC 6665 §4.2.1.2). Several
+// resources, or a large one, are sent once in each FullPause at most: then ShowAll reports
+// false, and they are sent later.
 func (d *Dialog) ShowAll() bool {
 	d.mu.Lock()
 	if d.state != dialogActive {
@@ -39,7 +38,7 @@ func (d *Dialog) ShowAll() bool {
 		}
 		d.listedAt = now.UnixNano()
 	}
-	d.listed = false // of a list a refresh is shown all (RFC 4662 §5.2)
+	d.listed = false // a refresh is shown the whole list (RFC 4662 §5.2)
 	for _, w := range d.watches {
 		w.force = true
 		d.push(w)
@@ -63,8 +62,8 @@ func (d *Dialog) enqueue(force bool, watches ...*Watch) {
 	d.flushLocked()
 }
 
-// push appends w to the queue; where a NOTIFY for it is under way it follows
-// that one. d.mu is held.
+// push appends w to the queue. If a NOTIFY of w is under way, the next one follows its
+// outcome. d.mu is held.
 func (d *Dialog) push(w *Watch) {
 	switch {
 	case w.underWay:
@@ -88,13 +87,13 @@ func (d *Dialog) pop() *Watch {
 	return w
 }
 
-// flush sends what is due, unless somebody is at it.
+// flush sends what is due, unless another goroutine does so.
 func (d *Dialog) flush() {
 	d.mu.Lock()
 	d.flushLocked()
 }
 
-// flushLocked is flush with d.mu held, which it releases.
+// flushLocked is flush. It is called with d.mu held, and releases it.
 func (d *Dialog) flushLocked() {
 	if d.draining {
 		d.mu.Unlock()
@@ -104,9 +103,9 @@ func (d *Dialog) flushLocked() {
 	d.drain()
 }
 
-// drain sends what is due. One goroutine at a time does so, with d.draining set,
-// which keeps the order of CSeq on the wire; no lock is held while sending. It is called
-// with d.mu held, which it releases.
+// drain sends what is due. One goroutine at a time does so, with d.draining set: that keeps
+// the order of CSeq on the wire. While a NOTIFY is sent, no lock is held. drain is called with
+// d.mu held, and releases it.
 func (d *Dialog) drain() {
 	for {
 		n := d.nextNotify()
@@ -123,7 +122,7 @@ func (d *Dialog) drain() {
 	}
 }
 
-// silence is how often a dialog asks whether it may go on.
+// silence is the time after which a dialog that may not speak asks again.
 const silence = time.Second
 
 func (r *Registry) maySpeak(since time.Time) bool {
@@ -133,9 +132,8 @@ func (r *Registry) maySpeak(since time.Time) bool {
 // reliableWindow is how many NOTIFYs of a dialog may be under way over a connection.
 const reliableWindow = 32
 
-// room reports whether one more NOTIFY may be under way. Until the watcher has
-// answered one, nothing shows that it is there and wants them; after that a
-// client that takes its time must not be drowned. d.mu is held.
+// room reports whether one more NOTIFY may be under way. Until the watcher has answered one,
+// nothing shows that it is there. After that a slow client must not be drowned. d.mu is held.
 func (d *Dialog) room() bool {
 	window := d.registry.cfg.Window
 	switch {
@@ -147,8 +145,7 @@ func (d *Dialog) room() bool {
 	return int(d.underWay) < min(window, math.MaxInt16) // more are not counted
 }
 
-// nextNotify makes the next NOTIFY that may leave now, or returns nil. d.mu is
-// held.
+// nextNotify makes the next NOTIFY that may leave now, or returns nil. d.mu is held.
 func (d *Dialog) nextNotify() *notification {
 	if maySpeak := d.registry.cfg.MaySpeak; maySpeak != nil && (d.due != nil || d.state == dialogEnding) && !maySpeak(time.Now()) {
 		if d.wake == nil {
@@ -188,9 +185,9 @@ func (d *Dialog) nextNotify() *notification {
 	return nil
 }
 
-// lastNotify makes the NOTIFY that ends the subscription. That of a single
-// resource shows its state once more (RFC 6665 §4.2.1.4), which makes a fetch of
-// a SUBSCRIBE with Expires 0. d.mu is held.
+// lastNotify makes the NOTIFY that ends the subscription. It shows the state of a single
+// resource once more (RFC 6665 §4.2.1.4). So a SUBSCRIBE with Expires 0 is a fetch. d.mu is
+// held.
 func (d *Dialog) lastNotify() (n *notification) {
 	d.state = dialogEnded
 	switch {
@@ -206,8 +203,7 @@ func (d *Dialog) lastNotify() (n *notification) {
 	return n
 }
 
-// newNotify makes a NOTIFY with the state for w; a reason ends the subscription.
-// d.mu is held.
+// newNotify makes a NOTIFY with a state for w. A reason ends the subscription. d.mu is held.
 func (d *Dialog) newNotify(w *Watch, state State, why Reason) *notification {
 	n := d.notifyHead(why)
 	n.Body = d.body(w, state)
@@ -221,8 +217,8 @@ func (d *Dialog) newNotify(w *Watch, state State, why Reason) *notification {
 	return n
 }
 
-// isDue reports whether the watcher has not been shown a state that it would see, or
-// is to be shown it again. d.mu is held.
+// isDue reports whether the watcher would see something new in a state, or is to see it
+// again. d.mu is held.
 func (w *Watch) isDue(state State) bool {
 	switch {
 	case w.removed:
@@ -236,8 +232,8 @@ func (w *Watch) isDue(state State) bool {
 	return !w.shown || w.sent != state.Version(w.view)
 }
 
-// shows notes what a NOTIFY shows. Until it is answered nobody knows what the watcher has:
-// it may come, and its answer get lost. d.mu is held.
+// shows notes what a NOTIFY shows. Until the answer comes, nobody knows whether the watcher has
+// it. d.mu is held.
 func (w *Watch) shows(state State) {
 	w.force, w.resumed, w.shown, w.sent = false, false, true, state.Version(w.view)
 	if w.dialog.registry.cfg.Events.Changed == nil {
@@ -257,8 +253,8 @@ func (d *Dialog) body(w *Watch, state State) []byte {
 	return state.Body(s)
 }
 
-// notification is one NOTIFY with its header fields in one piece. It is used again once
-// its outcome is known.
+// notification is one NOTIFY, with its header fields in one piece of memory. That memory is
+// used again once the outcome is known.
 type notification struct {
 	sipx.Request
 	fields   [7]sipx.Field
@@ -308,7 +304,7 @@ func (d *Dialog) notifyHead(why Reason) *notification {
 	return n
 }
 
-// encode compresses a body that is large, where its watcher takes that. d.mu is held.
+// encode compresses a large body, if its watcher takes that. d.mu is held.
 func (d *Dialog) encode(n *notification) {
 	if d.coding != identity && len(n.Body) >= leastCoded {
 		n.Body = d.registry.compressors.compress(d.coding, n.Body)
@@ -316,13 +312,13 @@ func (d *Dialog) encode(n *notification) {
 	}
 }
 
-// wake is the end of a pause. A dialog has at most one; few have any.
+// wake is the end of a pause. Few dialogs have one.
 type wake struct {
 	timer *time.Timer
 	all   bool // show everything
 }
 
-// wakeAfter has the dialog go on after a while. d.mu is held.
+// wakeAfter lets the dialog go on after a while. d.mu is held.
 func (d *Dialog) wakeAfter(wait time.Duration, all bool) {
 	if w := d.wake; w != nil && w.timer.Stop() {
 		all = all || w.all
@@ -348,14 +344,13 @@ func (d *Dialog) wakeUp(w *wake) {
 	}
 }
 
-// finalNotify is a dialog whose last NOTIFY is under way: whatever becomes of
-// it, that was that.
+// finalNotify is a dialog whose last NOTIFY is under way. Its outcome changes nothing more.
 type finalNotify Dialog
 
 func (f *finalNotify) answered(res *sipx.Response, err error) {
 	d := (*Dialog)(f)
 	if d.fetch {
-		d.Drop() // it has taken its part of the bounds until now
+		d.Drop() // until now it counts in the bounds
 	}
 	if res != nil {
 		d.pulse.beat()

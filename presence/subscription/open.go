@@ -8,7 +8,7 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// Opening is what a host decided of a SUBSCRIBE that makes a new subscription.
+// Opening is what a host has decided about a SUBSCRIBE that opens a dialog.
 type Opening struct {
 	Request *sipx.Request // nothing of its memory is kept
 	Contact sipx.URI      // of the watcher, as Contact says it
@@ -16,9 +16,9 @@ type Opening struct {
 	Style   *Style        // nil: that of the RFCs
 	Expires time.Duration // granted; 0 shows the state once (RFC 6665 §4.4.3)
 	From    sipx.URI      // of NOTIFYs: the address of the resource
-	Items   []Item        // what is watched; of no list exactly one; an empty list needs [Style.Lists]
+	Items   []Item        // what is watched: one item, or a list; an empty list needs [Style.Lists]
 	List    bool          // a list was subscribed to
-	Pulse   *Pulse        // of what is behind this and other dialogs: one lost NOTIFY ends none of them while others are answered; nil: each dialog stands alone
+	Pulse   *Pulse        // of the client behind this and other dialogs: while it answers in one, a lost NOTIFY does not end the others; nil: each dialog stands alone
 	Account string        // who was authenticated, for shares and listings; "" where nobody was
 	Data    any           // the host's own: Dialog.Data
 }
@@ -30,9 +30,9 @@ const (
 	maxToken     = 256     // bytes of its tag, and of the id of its event
 )
 
-// Open makes a dialog. Its resources know of it from now on, and it ends with the
-// connection that the request came over, but it sends nothing before Start. The
-// error is [ErrFull], [ErrShare] or, for a bad request, a [*sipx.Error].
+// Open makes a dialog. Its resources know of it from now on. It ends with the connection of the
+// request. It sends nothing before [Dialog.Start]. The error is [ErrFull], [ErrShare] or, for a
+// bad request, a [*sipx.Error].
 func (r *Registry) Open(o Opening) (*Dialog, error) {
 	req := o.Request
 	event, ok := sipx.ParseEvent(req.Header.Get("Event"))
@@ -90,7 +90,7 @@ func (r *Registry) Open(o Opening) (*Dialog, error) {
 	return d, nil
 }
 
-// Accept is the 200 to a SUBSCRIBE in the dialog, or the one that opened it.
+// Accept makes the 200 to a SUBSCRIBE that opened the dialog, or came in it.
 func (d *Dialog) Accept(req *sipx.Request, expires time.Duration) *sipx.Response {
 	res := sipx.NewResponse(200,
 		sipx.Field{Name: "Contact", Value: d.common.Value().contact},
@@ -105,8 +105,8 @@ func (d *Dialog) Accept(req *sipx.Request, expires time.Duration) *sipx.Response
 	return res
 }
 
-// Contact returns the Contact of a request. The error is a [*sipx.Error] where
-// there is not exactly one, or it is no sip or sips URI.
+// Contact returns the Contact of a request. The error is a [*sipx.Error] if there is not exactly
+// one, or it is no sip or sips URI.
 func Contact(req *sipx.Request) (sipx.Address, error) {
 	if req.Header.Count("Contact") == 1 {
 		first, n := "", 0

@@ -18,7 +18,7 @@ func (w *Watch) answered(res *sipx.Response, err error) {
 	w.again = false
 	verdict = d.again(verdict, pause, w.sentAt)
 	if verdict == notNow || verdict == missed {
-		w.shown, again = false, true // what it showed was not taken
+		w.shown, again = false, true // the watcher has not taken it
 	}
 	if again && verdict < silent && !w.removed {
 		d.push(w)
@@ -29,8 +29,8 @@ func (w *Watch) answered(res *sipx.Response, err error) {
 	d.settled(res, err, verdict, w.sentAt)
 }
 
-// settled goes on after an outcome: with what is due, or with the end of the
-// dialog. It is called with d.mu held and releases it.
+// settled goes on after an outcome: with what is due, or with the end of the dialog. It is
+// called with d.mu held, and releases it.
 func (d *Dialog) settled(res *sipx.Response, err error, v verdict, sentAt int64) {
 	d.underWay--
 	d.answeredAt, d.answer = uint32(sentAt/int64(time.Second)), 0
@@ -59,10 +59,10 @@ func (d *Dialog) settled(res *sipx.Response, err error, v verdict, sentAt int64)
 	d.registry.sendDone()
 }
 
-// again pauses a dialog whose watcher said "not now", or was not reached: nothing
-// is sent for as long as it asked, and longer each time. It gives up one that the
-// network has not reached for a minute. A NOTIFY that was lost alone, while what is
-// behind the dialog answered others, is sent again. d.mu is held.
+// again pauses a dialog if its watcher said "not now", or was not reached. The pause is as long
+// as the watcher asked for, and longer each time. After a minute without reaching the watcher the
+// dialog is given up. A NOTIFY without an answer is sent again, if the client behind the dialog
+// has answered another one meanwhile. d.mu is held.
 func (d *Dialog) again(v verdict, asked time.Duration, sentAt int64) verdict {
 	if v == silent {
 		if d.pulse.since(sentAt) {
@@ -89,7 +89,7 @@ func (d *Dialog) again(v verdict, asked time.Duration, sentAt int64) verdict {
 	return notNow
 }
 
-// maxUnreachable is how long the network may fail to reach a watcher.
+// maxUnreachable is how long a watcher may be out of reach.
 const maxUnreachable = time.Minute
 
 func outcome(res *sipx.Response, err error) string {
@@ -103,16 +103,16 @@ func outcome(res *sipx.Response, err error) string {
 type verdict int
 
 const (
-	delivered   verdict = iota // or refused in a way that trying again would not mend
+	delivered   verdict = iota // or refused so that another try does not help
 	notNow                     // try again later
-	unreachable                // the same, but not for ever
-	missed                     // send it again: what is behind the dialog answers others
+	unreachable                // try again later, for a minute
+	missed                     // send it again: the client behind the dialog has answered another
 	silent                     // no answer in time
-	gone                       // the watcher is
+	gone                       // the watcher has gone
 )
 
-// judge is judge for a NOTIFY of this dialog. What became of one that was under way when
-// nothing might leave says nothing of the watcher.
+// judge tells what the outcome of a NOTIFY of this dialog means. If this registry might not
+// speak while it was under way, the outcome says nothing of the watcher.
 func (d *Dialog) judge(res *sipx.Response, err error, sentAt int64) (verdict, time.Duration) {
 	if err != nil && !errors.Is(err, sipx.ErrFlowClosed) && !errors.Is(err, sipx.ErrTooLarge) && !d.registry.maySpeak(time.Unix(0, sentAt)) {
 		return missed, 0
@@ -120,8 +120,8 @@ func (d *Dialog) judge(res *sipx.Response, err error, sentAt int64) (verdict, ti
 	return judge(res, err)
 }
 
-// judge tells what an outcome means (RFC 6665 §4.2.2, RFC 5057 §5.1), and how
-// long to wait where it is notNow.
+// judge tells what an outcome means (RFC 6665 §4.2.2, RFC 5057 §5.1), and how long to wait if
+// it is notNow.
 func judge(res *sipx.Response, err error) (verdict, time.Duration) {
 	switch {
 	case errors.Is(err, sipx.ErrQueueFull):
@@ -148,8 +148,8 @@ func judge(res *sipx.Response, err error) (verdict, time.Duration) {
 	return delivered, 0
 }
 
-// acknowledged notes the outcome of the NOTIFY that showed the newest of w, and reports
-// whether the watcher has now something else than before. d.mu is held.
+// acknowledged notes the outcome of the newest NOTIFY of w. It reports whether the watcher now
+// has something else than before. d.mu is held.
 func (w *Watch) acknowledged(v verdict) bool {
 	if v != delivered || w.acked == w.digest {
 		return false

@@ -11,10 +11,10 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// What a dialog keeps of addresses takes a third of what they take otherwise: there may
-// be hundreds of thousands.
+// A process may have hundreds of thousands of dialogs. Packed, their addresses take a third of
+// the memory.
 
-// packedURI is a URI in one string with the places where its parts end.
+// packedURI is a URI in one string, with the places where its parts end.
 type packedURI struct {
 	text   string
 	user   uint16 // ends of the parts of text
@@ -34,7 +34,7 @@ func packURI(b *strings.Builder, u sipx.URI) packedURI {
 	}
 }
 
-// join writes parts, and returns them as one piece of what b has written.
+// join writes parts to b, and returns them as one part of its text.
 func join(b *strings.Builder, parts ...string) string {
 	n := 0
 	for _, part := range parts {
@@ -69,7 +69,7 @@ func size(u sipx.URI) int { return len(u.User) + len(u.Host) + len(u.Params) + l
 func (e end) tag() string           { return e.params[len(tagParam):] }
 func (e end) address() sipx.Address { return sipx.Address{URI: e.uri.URI(), Params: e.params} }
 
-// common is what many dialogs have in common. There is one copy of each.
+// common is what many dialogs have in common. They share one copy.
 type common struct {
 	pack    *Package
 	style   *Style
@@ -79,7 +79,7 @@ type common struct {
 
 var rfcStyle Style
 
-// packedFlow is a flow; of what it has in common with others there is one copy.
+// packedFlow is a flow. It shares one copy of what is the same in many flows.
 type packedFlow struct {
 	common unique.Handle[flowCommon]
 	remote netip.AddrPort
@@ -103,8 +103,8 @@ func (p packedFlow) Flow() sipx.Flow {
 
 const activeExpires = "active;expires="
 
-// activeTexts keeps the Subscription-State of each number of seconds once it was
-// written: the watchers of one resource differ in nothing else.
+// activeTexts keeps the text of Subscription-State for each number of seconds, once it has been
+// written.
 type activeTexts []atomic.Pointer[string]
 
 func (t activeTexts) text(left time.Duration) string {
