@@ -21,7 +21,7 @@ import (
 // of its user.
 type client struct {
 	key       clientKey
-	node      string         // the node that it belongs to; "" for this one
+	node      string         // that it belongs to; "" for this one
 	user      string         // ID of the entry of its user; "" until that is known
 	id        *auth.Identity // nil where nobody was authenticated
 	userAgent unique.Handle[string]

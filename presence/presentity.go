@@ -36,8 +36,8 @@ type presentity struct {
 	external *source.Source[ExternalState]
 
 	dirty   bool     // something has changed since the newest snapshot was begun
-	renewal bool     // somebody makes a snapshot
-	then    []func() // called once the next snapshot is there
+	renewal bool     // a goroutine makes a snapshot
+	then    []func() // to be called when the next snapshot is there
 
 	current  atomic.Pointer[snapshot] // never nil once made
 	watching atomic.Int32             // len(watches), for those who do not hold mu
@@ -99,8 +99,7 @@ func (p *presentity) sources() []source.Watched {
 	return list
 }
 
-// setEntry takes over what the directory says now, and reports whether that is
-// something else.
+// setEntry takes over what the directory says now. It reports whether that is something else.
 func (p *presentity) setEntry(entry *directory.Entry) bool {
 	if now := p.entry.Load(); now != nil && sameEntry(now, entry) {
 		return false
@@ -158,17 +157,17 @@ func (p *presentity) joinSources(entry *directory.Entry) {
 func (p *presentity) Changed() {
 	p.update()
 	if p.watching.Load() == 0 {
-		p.mayBeIdle() // it may have been there for that value alone
+		p.mayBeIdle() // perhaps only that value kept it
 	}
 }
 
-// update makes a new snapshot and notifies those who see something else by it.
+// update makes a new snapshot, and notifies the watchers who see something else in it.
 func (p *presentity) update() { subscription.Notify(p.renew()) }
 
-// renew makes a new snapshot and returns the watches whose watchers see something
-// else by it, for [subscription.Notify]. Where somebody else is at it, that one goes
-// on with what has changed meanwhile, and notifies. The rules of the host, which may
-// take their time, are asked without a lock held.
+// renew makes a new snapshot. It returns the watches whose watchers see something else in it,
+// for [subscription.Notify]. If another goroutine makes one, renew leaves the work to it, and
+// that goroutine notifies. The rules of the host may take their time: renew asks them without
+// a lock.
 func (p *presentity) renew() []*subscription.Watch {
 	p.mu.Lock()
 	p.dirty = true
@@ -188,7 +187,7 @@ func (p *presentity) renew() []*subscription.Watch {
 		before := p.current.Load()
 		next.judge(before)
 		if before != nil && p.watching.Load() > 0 && next.isUnsaved(before) {
-			_ = p.server.journal.wait(p.server.ctx) // with an error it is shown all the same
+			_ = p.server.journal.wait(p.server.ctx) // after an error it is shown all the same
 		}
 		p.current.Store(next)
 		visible := before == nil || next.versions != before.versions
@@ -220,9 +219,9 @@ func (p *presentity) renew() []*subscription.Watch {
 	return due
 }
 
-// renewThen has the same done, watchers notified, and then called afterwards. With
-// later that is done by a goroutine of its own, for those who cannot wait for the
-// rules of a host: deadlines, and the ends of dialogs.
+// renewThen makes a new snapshot, notifies the watchers, and then calls then. With later a
+// goroutine of its own does that: deadlines, and the ends of dialogs, cannot wait for the rules
+// of a host.
 func (p *presentity) renewThen(later bool, then func()) {
 	p.mu.Lock()
 	p.dirty = true
@@ -244,7 +243,7 @@ type changing presentity
 // Expired implements [deadline.Expirer].
 func (c *changing) Expired() { p := (*presentity)(c); p.server.start(p.update) }
 
-// tell tells the host and the log of a new result.
+// tell tells the host and the log a new result.
 func (p *presentity) tell(n *snapshot) {
 	r := &n.result
 	if hook := p.server.cfg.Hooks.Changed; hook != nil {
@@ -267,7 +266,7 @@ func addressOf(entry *directory.Entry) string {
 	return entry.ID
 }
 
-// gather makes a snapshot of what is known, without a result. p.mu is held.
+// gather makes a snapshot without a result. p.mu is held.
 func (p *presentity) gather(now time.Time) *snapshot {
 	of := p.user.together()
 	n := &snapshot{server: p.server, watching: &p.watching, entity: p.address, at: now, said: p.server.publications.Of(p.id)}
@@ -285,7 +284,7 @@ func (p *presentity) gather(now time.Time) *snapshot {
 			continue
 		case publication.Shared:
 			if !of.in && c.Status != aa.StatusSignedOut {
-				continue // of clients that have all signed out since
+				continue // its clients have all signed out since
 			}
 		case publication.Separate:
 			if o := originalOf(c); o != nil {
@@ -294,9 +293,9 @@ func (p *presentity) gather(now time.Time) *snapshot {
 		}
 		st.Published = append(st.Published, said)
 	}
-	slices.Reverse(st.Published) // for equal times the one that came last is the newest
+	slices.Reverse(st.Published) // of equal times the last one is the newest
 	slices.SortStableFunc(st.Published, func(a, b consolidation.Published) int { return b.Received.Compare(a.Received) })
-	if !of.in && len(st.Published) == 0 { // whoever has no client is signed out (§2.2)
+	if !of.in && len(st.Published) == 0 { // a user without a client is signed out (§2.2)
 		since := p.server.clients.since(p.user)
 		st.Published = append(st.Published, consolidation.Published{
 			Provenance: consolidation.Provenance{Owner: "server", Received: since},

@@ -44,7 +44,7 @@ func (s *Server) subscribe(ctx context.Context, x *exchange) error {
 		return &refused{sipx.NewResponse(406, sipx.Field{Name: "Accept", Value: sub.pack.MediaType})}
 	}
 	if req.To.Tag() != "" && d == nil {
-		if sub.expires == 0 && sub.dialect.ClientLife && s.registry.HasEnded(req) { // it ends what has just ended (§2.2)
+		if sub.expires == 0 && sub.dialect.ClientLife && s.registry.HasEnded(req) { // the dialog has just ended with its client (§2.2)
 			x.answer(sipx.NewResponse(200, sipx.Field{Name: "Contact", Value: s.cfg.Sender.Contact(req.Flow)},
 				sipx.Field{Name: "Expires", Value: "0"}))
 			return nil
@@ -70,7 +70,7 @@ func (s *Server) subscribe(ctx context.Context, x *exchange) error {
 	return s.open(ctx, sub)
 }
 
-// open makes a new subscription.
+// open opens a new dialog.
 func (s *Server) open(ctx context.Context, sub *subscribing) error {
 	uris, list, err := s.listOf(sub.req, sub.dialect)
 	if err != nil {
@@ -129,7 +129,7 @@ func (s *Server) open(ctx context.Context, sub *subscribing) error {
 			s.dialogEnded(subscription.Ending{Dialog: d, Cause: subscription.FlowGone})
 		}
 		if own {
-			due = pinned.list[0].renew() // its services have opened
+			due = pinned.list[0].renew() // the client has opened its services
 		}
 	}
 	if !sub.answer(d.Accept(sub.req, sub.expires)) {
@@ -145,15 +145,15 @@ func (s *Server) open(ctx context.Context, sub *subscribing) error {
 	return nil
 }
 
-// watched is an address to be watched with what the directory said.
+// watched is an address with what the directory said of it.
 type watched struct {
 	uri     string
 	address directory.Address // zero for what is no address
 	result  directory.Result
 }
 
-// whoAndWhat looks up the watcher, whose From must not be that of another user, and all that
-// it wants to watch.
+// whoAndWhat looks up the address in From, and the addresses that are to be watched. From must
+// not be the address of another user.
 func (s *Server) whoAndWhat(ctx context.Context, sub *subscribing, uris []string) (user *watched, list []watched, err error) {
 	all := make([]watched, 1+len(uris))
 	user, list = &all[0], all[1:]
@@ -161,7 +161,7 @@ func (s *Server) whoAndWhat(ctx context.Context, sub *subscribing, uris []string
 	for i, uri := range uris {
 		list[i].uri = uri
 	}
-	known := true // what the directory has at hand costs no list of addresses
+	known := true // the directory has had everything at hand
 	for i := range all {
 		w := &all[i]
 		w.result.Err = directory.ErrNotFound
@@ -181,7 +181,7 @@ func (s *Server) whoAndWhat(ctx context.Context, sub *subscribing, uris []string
 	return user, list, nil
 }
 
-// ask looks up all that is an address.
+// ask looks up everything that is an address.
 func (s *Server) ask(ctx context.Context, who party, all []watched) {
 	as := make([]directory.Address, 0, len(all))
 	for _, w := range all {
@@ -197,8 +197,8 @@ func (s *Server) ask(ctx context.Context, who party, all []watched) {
 	}
 }
 
-// mayBe returns an error where an account may not have an address in From of which the
-// directory said found.
+// mayBe returns an error if an account may not write an address in From. found is what the
+// directory said of the address.
 func (s *Server) mayBe(id auth.Identity, found directory.Result) error {
 	switch {
 	case found.Err == nil && !mayActFor(id, &found.Entry):
@@ -233,8 +233,7 @@ func (ps *pins) id(i int) string {
 	return ""
 }
 
-// items are what a subscription watches. Their presentities stay in memory until they
-// are unpinned.
+// items returns what a subscription watches. The presentities stay in memory until unpin.
 func (s *Server) items(ctx context.Context, sub *subscribing, user *watched, list []watched) ([]subscription.Item, pins) {
 	items := make([]subscription.Item, len(list))
 	pinned := pins{of: &s.presentities, list: make([]*presentity, len(list))}
@@ -327,7 +326,7 @@ func (s *Server) resubscribe(ctx context.Context, d *subscription.Dialog, sub *s
 	return nil
 }
 
-// watcherNow is what the directory has for the watcher of a dialog. It is not asked where
+// watcherNow returns what the directory has for the watcher of a dialog. It does not ask if
 // that does not matter.
 func (s *Server) watcherNow(ctx context.Context, d *subscription.Dialog, sub *subscribing) directory.Result {
 	a, err := directory.ParseAddress(bareURI(d.Watcher()))
@@ -337,7 +336,7 @@ func (s *Server) watcherNow(ctx context.Context, d *subscription.Dialog, sub *su
 	return s.lookupOne(ctx, partyOf(sub.req, sub.id), a)
 }
 
-// judgeAgain is judge for a refresh. Where the directory cannot tell who the watcher is,
+// judgeAgain is judge for a refresh. If the directory cannot tell who the watcher is,
 // everything stays as it was.
 func (s *Server) judgeAgain(ctx context.Context, d *subscription.Dialog, sub *subscribing, found directory.Result) ([]*subscription.Watch, bool) {
 	who := s.watcher(ctx, partyOf(sub.req, sub.id), sub.id, bareURI(d.Watcher()), found)
@@ -349,8 +348,8 @@ func (s *Server) judgeAgain(ctx context.Context, d *subscription.Dialog, sub *su
 
 var errNotAllowed = sipx.Errorf(403, "the user does not allow it")
 
-// unsubscribed ends a dialog that its watcher ends: with the last subscription to its
-// own address a client ends (§2.2).
+// unsubscribed ends a dialog for its watcher. A client ends with its last own subscription
+// (§2.2).
 func (s *Server) unsubscribed(d *subscription.Dialog) {
 	if !d.Close(subscription.ReasonTimeout) {
 		return
@@ -362,8 +361,8 @@ func (s *Server) unsubscribed(d *subscription.Dialog) {
 	d.Farewell()
 }
 
-// lookAgain looks addresses without an entry up once more: the directory may
-// have it by now.
+// lookAgain looks up the pending addresses of a dialog once more: the directory may have an
+// entry by now.
 func (s *Server) lookAgain(ctx context.Context, d *subscription.Dialog, sub *subscribing) {
 	var open []*pending
 	var as []directory.Address
@@ -410,7 +409,7 @@ func (s *Server) replaceList(ctx context.Context, d *subscription.Dialog, sub *s
 		}
 	}
 	if m, ok := d.Data.(*member); ok && (len(uris) == 0 || len(before) == 0 || watchKey(uris[0]) != watchKey(before[0].Entity())) {
-		s.clients.judge(m) // by what it was opened with, which is not there any more
+		s.clients.judge(m) // the address that it was opened with is not in the list any more
 	}
 	watches, err := d.SetItems(items)
 	if err != nil {
@@ -419,7 +418,7 @@ func (s *Server) replaceList(ctx context.Context, d *subscription.Dialog, sub *s
 	return watches, nil
 }
 
-// overload is the error for the peer of what the registry refuses.
+// overload turns an error of the registry into the one for the peer.
 func (s *Server) overload(err error) error {
 	switch {
 	case errors.Is(err, subscription.ErrFull):
@@ -430,7 +429,7 @@ func (s *Server) overload(err error) error {
 	return err
 }
 
-// localURI is what NOTIFYs come From: the address subscribed to.
+// localURI is the address in From of the NOTIFYs: the one that was subscribed to.
 func (s *Server) localURI(sub *subscribing) sipx.URI {
 	if sub.dialect.Style.FromEntity && !isList(sub.req) && s.serves(sub.req.URI) {
 		return sub.req.URI
