@@ -12,17 +12,17 @@ import (
 	"github.com/openblustar/blustar/internal/backoff"
 )
 
-// sharedKinds are the records that every node has in memory. Of dialogs a node knows its
-// own, until it is an heir.
+// sharedKinds are the kinds of records that every node has in memory. A node knows only its own
+// dialogs, until it becomes the heir of another node.
 var sharedKinds = []string{kindAsked, kindPublication, kindClient, kindLine, kindCalendar, kindExternal, kindSession, kindFailures, KindHeir}
 
-// cluster is what a server knows of the others that share its store. What one of them
-// writes is applied as if it had happened here, but it is not written again, and does
-// not expire by itself: that is for the node whose it is.
+// cluster is what a server knows of the other nodes that share its store. What another node
+// writes is applied as if it had happened here. It is not written again, and it does not expire
+// by itself: the node that it belongs to has it expire.
 //
-// Of two writes to a record that one counts which is later in the store. While something
-// that has changed here is not in the store yet, what comes from there is older, or will
-// be overwritten: it is held until that is known.
+// Of two writes to a record the later one in the store counts. While a change of this node is
+// not in the store yet, a record that comes from there is older, or will be overwritten. It is
+// held until that is known.
 type cluster struct {
 	server *Server
 	store  Shared
@@ -31,7 +31,7 @@ type cluster struct {
 	reading chan struct{} // holds one while the store is read, which takes its time
 
 	applying sync.Mutex               // one record at a time; above all locks of what is applied
-	changed  map[*presentity]struct{} // while the store is read: who has changed
+	changed  map[*presentity]struct{} // who has changed while the store is read
 
 	mu      sync.Mutex // below the locks of what is applied, above that of the journal
 	records map[recordKey]*replica
@@ -39,16 +39,16 @@ type cluster struct {
 	next    int                // of gone
 	noted   int                // since sessions were last swept from records
 	held    map[entry]Record
-	lost    map[entry]chan struct{}  // another node was faster; closed once its record is here
-	asked   map[sourceEntry][]string // by which nodes: somebody watches it there
+	lost    map[entry]chan struct{}  // another node was faster; closed when its record is here
+	asked   map[sourceEntry][]string // the nodes at which somebody watches the source
 	heirs   map[string]heir          // of dead nodes, at most maxHeirs
-	adopted map[string]bool          // of nodes, that this one is the heir of: their dialogs are here
+	adopted map[string]bool          // dead nodes whose dialogs are here
 	read    time.Time                // when the store was last read whole
-	reread  context.CancelFunc       // has it be read again
+	reread  context.CancelFunc       // has the store read again
 	passes  map[*pass]struct{}       // under way
 	taking  int                      // adoptions that have not ended
-	queue   []Record                 // that were held, to be applied
-	running bool                     // somebody does so
+	queue   []Record                 // were held, and are to be applied
+	running bool                     // a goroutine applies them
 }
 
 func newCluster(s *Server) *cluster {
@@ -64,7 +64,7 @@ func newCluster(s *Server) *cluster {
 	}
 }
 
-// name is that of the node; "" where there is one server.
+// name is the name of the node; "" for a server that is alone.
 func (c *cluster) name() string {
 	if c == nil {
 		return ""
@@ -89,8 +89,8 @@ func (c *cluster) join(ctx context.Context) error {
 	return nil
 }
 
-// load reads what all have written. What is written after the revision that it returns is
-// to be told by Watch.
+// load reads what all nodes have written. Watch tells what is written after the revision that
+// load returns.
 func (c *cluster) load(ctx context.Context) (after uint64, err error) {
 	c.reading <- struct{}{}
 	defer func() { <-c.reading }()
@@ -120,7 +120,7 @@ func (c *cluster) load(ctx context.Context) (after uint64, err error) {
 		if _, is := there[key]; is || r.gone || r.revision >= in.revision {
 			continue
 		}
-		if c.holderLocked(r.node) != c.node || !expired(r.expires) { // else this node is about to say so
+		if c.holderLocked(r.node) != c.node || !expired(r.expires) { // else this node is about to delete it
 			gone = append(gone, Record{Kind: key.kind, Key: key.key, Revision: in.revision})
 		}
 	}
@@ -131,8 +131,8 @@ func (c *cluster) load(ctx context.Context) (after uint64, err error) {
 	return in.revision, nil
 }
 
-// show composes anew what has changed while the store was read. This node may speak when
-// that is done.
+// show composes the users who have changed while the store was read. After that this node may
+// speak.
 func (c *cluster) show(ctx context.Context, began time.Time, err *error) {
 	c.applying.Lock()
 	changed := c.changed
@@ -157,9 +157,9 @@ func (c *cluster) show(ctx context.Context, began time.Time, err *error) {
 	}
 }
 
-// away reports whether this node may do nothing for others to take its place, or cannot:
-// what comes in is refused then, before it changes anything. A dialog goes on, if it is
-// still this node's, when the store is back.
+// away reports whether another node may take the place of this one, or the store fails. Requests
+// are refused then, before they change anything. When the store is back, the dialogs that still
+// belong to this node go on.
 func (c *cluster) away() bool {
 	if c == nil {
 		return false
@@ -168,8 +168,8 @@ func (c *cluster) away() bool {
 	return failing || !c.maySpeak(time.Now())
 }
 
-// maySpeak reports whether this node could speak all the time since then, and knows what
-// the others have written: it has read everything since it was last silent.
+// maySpeak reports whether this node could speak all the time since then, and has read the whole
+// store since it was last silent: so it knows what the others have written.
 func (c *cluster) maySpeak(since time.Time) bool {
 	if !c.store.AliveSince(since) {
 		return false
@@ -183,12 +183,12 @@ func (c *cluster) maySpeak(since time.Time) bool {
 	return false
 }
 
-// mayExpire reports whether what has not been refreshed here may end. Another node may
-// have heard a refresh while this one was silent.
+// mayExpire reports whether what was not refreshed here may end. While this node was silent,
+// another one may have got the refresh.
 func (c *cluster) mayExpire() bool { return c.maySpeak(time.Now()) }
 
-// begin begins a new run: CSeqs, and numbers of dialogs and publications, that nobody
-// else has. Another node may do so at the same time.
+// begin begins a new run, with CSeqs, and numbers of dialogs and publications, that no other run
+// has. Another node may do so at the same time.
 func (c *cluster) begin(ctx context.Context, in *inventory) error {
 	s := c.server
 	for {
@@ -211,10 +211,10 @@ func (c *cluster) begin(ctx context.Context, in *inventory) error {
 	}
 }
 
-// aliveTick is how often it is looked whether this node has its place again.
+// aliveTick is how often a silent node looks whether it has its place again.
 const aliveTick = 100 * time.Millisecond
 
-// follow applies what is written from now on.
+// follow applies what other nodes write from now on.
 func (c *cluster) follow(after uint64) {
 	pause := backoff.Backoff{Max: 5 * time.Second}
 	again := false

@@ -8,7 +8,7 @@ import (
 	"github.com/openblustar/blustar/presence/source"
 )
 
-// What another node has written is applied here, one function for each kind of records.
+// These functions apply what another node has written, one for each kind of records.
 
 func (c *cluster) publication(r Record, e entry) error {
 	s := c.server
@@ -30,7 +30,7 @@ func (c *cluster) publication(r Record, e entry) error {
 	return nil
 }
 
-// refresh has the watchers of a user told what has changed elsewhere.
+// refresh tells the watchers of a user what another node has changed.
 func (c *cluster) refresh(id string) {
 	p := c.server.presentities.find(id)
 	switch {
@@ -63,7 +63,7 @@ func copied[V any](c *cluster, r Record, t *source.Table[V]) error {
 	return t.Copy(r.Key, source.Value[V](v), r.Value != nil, func() bool { return c.keeps(r, sourceEntry{r.Kind, r.Key}) })
 }
 
-// client applies the record of a client: it is that node's now.
+// client applies the record of a client, which belongs to that node from now on.
 func (c *cluster) client(r Record, e entry) error {
 	s, cs := c.server, &c.server.clients
 	if r.Value == nil {
@@ -89,7 +89,8 @@ func (c *cluster) client(r Record, e entry) error {
 	return nil
 }
 
-// copied takes over what another node says of a client. It returns whose it was and is.
+// copied takes over what another node says of a client. It returns the user that the client had
+// before, and the one that it has now.
 func (cs *clients) copied(v *client, node string, keeps func() bool) (was, is string) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -103,7 +104,7 @@ func (cs *clients) copied(v *client, node string, keeps func() bool) (was, is st
 	} else {
 		was = c.user
 		if c.node == "" && c.since != v.since {
-			cs.server.journal.client(c) // that life is over
+			cs.server.journal.client(c) // the record of its former life is deleted
 		}
 		if c.expiry != nil {
 			cs.server.deadlines.Remove(&c.expiry.Item)
@@ -119,9 +120,9 @@ func (cs *clients) copied(v *client, node string, keeps func() bool) (was, is st
 	return was, c.user
 }
 
-// outlasts reports whether of two lives of a client, which began at two nodes that had not
-// heard of each other, c is the one that counts: the newer one, but none that only watches
-// before one that is signed in.
+// outlasts reports whether c counts, rather than v. Both are the same client, which began at two
+// nodes before they heard of each other. One that is signed in counts more than one that only
+// watches; else the newer one counts.
 func (c *client) outlasts(v *client) bool {
 	if in := c.user != ""; in != (v.user != "") {
 		return in
@@ -129,8 +130,8 @@ func (c *client) outlasts(v *client) bool {
 	return c.since > v.since
 }
 
-// endedElsewhere returns a client that has ended at the node whose it is. One that only
-// watches is this node's from now on where it watches here, too.
+// endedElsewhere returns a client that has ended at the node that it belonged to. One that only
+// watches, and does so here too, belongs to this node from now on.
 func (cs *clients) endedElsewhere(of clientEntry, keeps func() bool) *client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -149,7 +150,7 @@ func (cs *clients) endedElsewhere(of clientEntry, keeps func() bool) *client {
 	return nil
 }
 
-// nodeOf returns the other node that a client belongs to; "" where it is this one's.
+// nodeOf returns the other node that a client belongs to; "" for this one.
 func (cs *clients) nodeOf(c *client) string {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -159,5 +160,5 @@ func (cs *clients) nodeOf(c *client) string {
 	if node := cs.server.cluster.holder(c.node); node != cs.server.cluster.node {
 		return node
 	}
-	return "" // it is about to be
+	return "" // this node is about to take it over
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/openblustar/blustar/presence/publication"
 )
 
-// heir is who has what was a dead node's.
+// heir is the node that takes over what belonged to a dead one.
 type heir struct {
 	node     string
-	revision uint64 // of the record that says so
+	revision uint64 // of the heir's record
 }
 
-// maxHeirs is how many deaths are remembered. Of older ones nothing is left.
+// maxHeirs is how many deaths are remembered. Nothing is left of older ones.
 const maxHeirs = 1 << 14
 
 // inherits notes that a node has died.
@@ -53,11 +53,11 @@ func (c *cluster) inherits(dead string, its heir) {
 	c.succeeded(dead)
 }
 
-// settling is how long after a death the heir may need to write what it has taken over.
+// settling is the time that an heir has to write what it has taken over.
 const settling = 10 * time.Second
 
-// outlived ends copies of dead nodes that have expired, and that no heir has taken over:
-// one that began after they had gone from the store never heard of them.
+// outlived ends copies that belonged to dead nodes, have expired, and were not taken over: an
+// heir that began after they had left the store never heard of them.
 func (c *cluster) outlived() {
 	if backoff.Sleep(c.server.ctx, settling) != nil {
 		return
@@ -75,7 +75,7 @@ func (c *cluster) outlived() {
 	}
 }
 
-// own has what was a copy expire here.
+// own has this node expire what was a copy.
 func (c *cluster) own(e entry) *publication.Contribution {
 	s := c.server
 	switch e := e.(type) {
@@ -87,7 +87,7 @@ func (c *cluster) own(e entry) *publication.Contribution {
 	return nil
 }
 
-// holder returns the node that has what was a node's.
+// holder returns the node that has now what belonged to a node: itself, or its heir.
 func (c *cluster) holder(node string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,7 +105,7 @@ func (c *cluster) holderLocked(node string) string {
 	return node
 }
 
-// adopt takes over what belonged to nodes whose heir this one is.
+// adopt takes over what belonged to the nodes whose heir is this one.
 func (c *cluster) adopt() {
 	defer func() {
 		c.mu.Lock()
@@ -128,8 +128,8 @@ func (c *cluster) adopt() {
 	}
 }
 
-// inherit takes over what belonged to those who are dead now. Who dies meanwhile is another
-// adoption's: what is read of a node is all of it, and is read once.
+// inherit takes over what belonged to the nodes that are dead now. For those that die meanwhile
+// there is another adoption: so everything of a node is read at once, and once.
 func (c *cluster) inherit(in *inventory) error {
 	c.reading <- struct{}{}
 	defer func() { <-c.reading }()
@@ -160,7 +160,7 @@ func (c *cluster) inherit(in *inventory) error {
 	}
 	c.mu.Unlock()
 	if len(entries)+len(in.dialogs)+len(in.turns) == 0 {
-		return nil // and nothing comes of the dead any more
+		return nil // the dead write nothing more
 	}
 	if err := c.begin(s.ctx, in); err != nil {
 		return err
@@ -174,7 +174,7 @@ func (c *cluster) inherit(in *inventory) error {
 			if now := c.own(e); now != nil {
 				in.publications = append(in.publications, *now)
 			}
-			continue // to write it would make the next change by its entity-tag fail
+			continue // writing it would make the next change by its entity-tag fail
 		case clientEntry:
 			if now := s.clients.adopt(e); now != nil {
 				in.adopted = append(in.adopted, now)
@@ -182,14 +182,14 @@ func (c *cluster) inherit(in *inventory) error {
 		case sourceEntry:
 			c.own(e)
 		case sessionEntry, countEntry, askedEntry:
-			continue // nobody has to end it, or not yet
+			continue // it ends by itself, or later
 		}
 		s.journal.mark(e)
 	}
 	in.restoreDialogs()
 	for _, d := range in.restored {
 		s.journal.dialog(d, true, true)
-		if !left[owners[serialKey(d.Serial())]] { // what its watcher has acknowledged last is not certain
+		if !left[owners[serialKey(d.Serial())]] { // nobody knows what its watcher has acknowledged last
 			d.ShowAgain(d.Watches()...)
 		}
 	}
@@ -200,8 +200,8 @@ func (c *cluster) inherit(in *inventory) error {
 	return nil
 }
 
-// leftHere returns the nodes whose heir this one is, and those of them whose dialogs are
-// not here yet.
+// leftHere returns the dead nodes whose heir is this one, and those of them whose dialogs are not
+// here yet.
 func (c *cluster) leftHere() (dead, mine map[string]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -218,7 +218,7 @@ func (c *cluster) leftHere() (dead, mine map[string]bool) {
 	return dead, mine
 }
 
-// leave tells the heir that everything is in the store.
+// leave tells the heir that this node has written everything.
 func (c *cluster) leave(ctx context.Context) error {
 	if c == nil {
 		return nil
@@ -229,7 +229,7 @@ func (c *cluster) leave(ctx context.Context) error {
 	return err
 }
 
-// adopt makes a client this node's.
+// adopt makes a client belong to this node.
 func (cs *clients) adopt(e clientEntry) *client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()

@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// replica is what is known of a record.
+// replica is what this node knows of a record.
 type replica struct {
 	entry    entry
-	node     string // who has written it
+	node     string // that has written it
 	revision uint64
 	expires  time.Time
 	gone     bool
-	unsure   bool // a later write of this node may have gone through
+	unsure   bool // a later write of this node may be in the store
 }
 
-// maxGone is how many deleted records are remembered, so that what is older than their
-// deletion does not bring them back.
+// maxGone is how many deletions are remembered: a record that is older than its deletion must not
+// come back.
 const maxGone = 1 << 12
 
-// apply does what a record of another node says.
+// apply applies a record of another node.
 func (c *cluster) apply(r Record) {
 	c.applying.Lock()
 	defer c.applying.Unlock()
@@ -29,7 +29,7 @@ func (c *cluster) apply(r Record) {
 	c.mu.Lock()
 	old := c.records[key]
 	stale, own := old != nil && r.Revision <= old.revision, r.Node == c.node && r.Kind != KindHeir && r.Kind != kindFailures
-	if own && old != nil && !stale { // its answer was lost, or comes yet
+	if own && old != nil && !stale { // the answer to the write was lost, or is to come
 		old.revision, old.gone, old.unsure = r.Revision, r.Value == nil, false
 	}
 	c.mu.Unlock()
@@ -72,8 +72,8 @@ func (c *cluster) apply(r Record) {
 	}
 }
 
-// keeps reports whether what is here of a record stays, because it has changed and is not
-// in the store yet. Else r counts from now on. It is called with what e names locked.
+// keeps reports whether the state that is here stays, because it has changed and is not in the
+// store yet. Otherwise r counts from now on. It is called with what e names locked.
 func (c *cluster) keeps(r Record, e entry) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -82,7 +82,7 @@ func (c *cluster) keeps(r Record, e entry) bool {
 		return true
 	}
 	key := recordKey{r.Kind, r.Key}
-	if old := c.records[key]; old != nil && r.Revision <= old.revision { // what was here is in the store now
+	if old := c.records[key]; old != nil && r.Revision <= old.revision { // the change is in the store now
 		return true
 	}
 	c.noteLocked(key, replica{entry: e, node: r.Node, revision: r.Revision, expires: r.Expires, gone: r.Value == nil})
@@ -98,7 +98,7 @@ func (c *cluster) noteLocked(key recordKey, is replica) {
 		c.next = (c.next + 1) % maxGone
 	}
 	c.records[key] = &is
-	if c.noted++; c.noted > len(c.records) && c.noted > maxGone { // nobody says so when a session expires
+	if c.noted++; c.noted > len(c.records) && c.noted > maxGone { // nobody tells when a session expires
 		c.noted = 0
 		maps.DeleteFunc(c.records, func(key recordKey, r *replica) bool {
 			return (key.kind == kindSession || key.kind == kindFailures) && !r.gone && time.Until(r.expires) < 0
@@ -106,10 +106,8 @@ func (c *cluster) noteLocked(key recordKey, is replica) {
 	}
 }
 
-// claims reports whether a write is this node's to make: an empty one is not, nor is the
-// deletion of a record that was never there.
-//
-// What has a condition is written only over what is known here.
+// claims reports whether this node is to make a write. It makes no empty one, and does not delete
+// a record that was never there. A write with a condition replaces only what this node knows.
 func (c *cluster) claims(w *Write) bool {
 	if w.Kind == kindDialog || w.Kind == kindTurn {
 		return true
@@ -123,10 +121,10 @@ func (c *cluster) claims(w *Write) bool {
 	return w.Value != nil || old != nil && !old.gone
 }
 
-// wrote notes what is in the store now, or what may be: a write whose answer was lost may
-// have gone through, and its deletion is claimed. Where a condition did not hold, another
-// node's record counts, which comes by Watch. It reports false where the record may as
-// well be that of a write whose answer was lost.
+// wrote notes what is in the store now, or may be there: after an answer was lost, a write may
+// have gone through, and this node may have to delete it. If a condition did not hold, the record
+// of another node counts, which Watch will tell. wrote reports false if the record may also be
+// from a write of this node whose answer was lost.
 func (c *cluster) wrote(writes []Write, revisions []uint64, entries map[recordKey]entry) (sure bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -154,7 +152,7 @@ func (c *cluster) wrote(writes []Write, revisions []uint64, entries map[recordKe
 			switch _, known := c.held[is.entry]; {
 			case old == nil || known:
 				c.lost[is.entry] = make(chan struct{})
-			case is.gone && old.revision != 0 && expired(old.expires): // in the store, too: others are to hear of it
+			case is.gone && old.revision != 0 && expired(old.expires): // it has expired in the store; others are to hear of that
 				old.revision, sure = 0, false
 			case old.unsure:
 				sure = false
@@ -170,14 +168,14 @@ func (c *cluster) wrote(writes []Write, revisions []uint64, entries map[recordKe
 	return sure
 }
 
-// errNotSure has a write tried again: the record that it was to replace may be this node's.
+// errNotSure has a write tried again: perhaps it failed because of another write of this node.
 var errNotSure = errors.New("presence: an answer of the store was lost")
 
-// beaten reports whether another node has changed a publication first, by the entity-tag
-// that it had: ours, with the tag that it has now, or "" where it was ended, is not the
-// one that counts then (RFC 3903 §6.2). It waits for the store.
+// beaten reports whether another node has changed a publication first, by the same entity-tag:
+// then the change of this node does not count (RFC 3903 §6.2). etag is the new tag, "" if the
+// publication was ended here. beaten waits for the store.
 func (c *cluster) beaten(e publicationEntry, etag string) bool {
-	if c == nil || c.server.journal.wait(c.server.ctx) != nil { // else the answer tells
+	if c == nil || c.server.journal.wait(c.server.ctx) != nil { // after an error the answer is a 503
 		return false
 	}
 	c.mu.Lock()
@@ -187,7 +185,7 @@ func (c *cluster) beaten(e publicationEntry, etag string) bool {
 		ctx, cancel := context.WithTimeout(c.server.ctx, passTimeout)
 		defer cancel()
 		select {
-		case <-lost: // what counts is here
+		case <-lost: // the record that counts is here
 		case <-ctx.Done():
 		}
 		return true
@@ -201,8 +199,8 @@ func (c *cluster) beaten(e publicationEntry, etag string) bool {
 	return now != etag
 }
 
-// release has applied what was held because of entries that have been written, or had
-// nothing to be written. What has changed again is held again.
+// release applies the records that were held because of these entries, which have been written
+// now. If an entry has changed again, its record is held again.
 func (c *cluster) release(entries map[entry]struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
