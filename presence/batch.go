@@ -9,7 +9,7 @@ import (
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
-// room is memory for one batch, which is used again for the next.
+// room is memory for one batch. It is used again for the next.
 type room struct {
 	values         flat
 	writes, sorted []Write
@@ -17,10 +17,10 @@ type room struct {
 	written        []entry
 }
 
-// maxSpare is how many records a batch may have had for its memory to be used again.
+// maxSpare is the largest batch, in records, whose memory is used again.
 const maxSpare = 1 << 15
 
-// write applies what has changed. What the store did not take stays.
+// write gives what has changed to the store. What the store does not take is kept.
 func (j *journal) write(c changes) error {
 	r := &j.room
 	r.values.b, r.values.cut = r.values.b[:0], 0
@@ -60,7 +60,7 @@ func (j *journal) write(c changes) error {
 	writes = r.inOrder()
 	var revisions []uint64
 	var err error
-	if len(writes) > 0 { // else nobody would try again what failed
+	if len(writes) > 0 { // nobody would try an empty batch again
 		revisions, err = j.store.Apply(j.ctx, writes)
 	}
 	defer r.clear()
@@ -116,18 +116,18 @@ func (j *journal) write(c changes) error {
 	return err
 }
 
-// again reports whether a write that failed is tried again for its entry, as that is then.
-// Other deletions are tried again by themselves: of one of several nodes that must not
-// be, because another may write the record meanwhile.
+// again reports whether, after a failure, the entry of a write is asked for its record again.
+// Other deletions are tried again as they are. With several nodes that must not be: another node
+// may write the record meanwhile.
 func (j *journal) again(w *Write) bool {
 	return w.Value != nil || w.Conditional || j.server.cluster != nil && slices.Contains(sharedKinds, w.Kind)
 }
 
-// inOrder sorts the writes, so that those come together that lie together. Of those of one
-// record it leaves the last that is not a deletion: that one was asked for when the
-// record was written anew.
+// inOrder sorts the writes by kind and key, so that neighbors in the store are written together.
+// Of several writes of one record it keeps the last one that is not a deletion: the record was
+// deleted before it was written anew.
 func (r *room) inOrder() []Write {
-	writes, order := r.writes, r.order[:0] // which is less to move about
+	writes, order := r.writes, r.order[:0] // numbers are quicker to sort
 	for i := range writes {
 		order = append(order, int32(i))
 	}
@@ -156,7 +156,7 @@ func (r *room) inOrder() []Write {
 	return sorted
 }
 
-// clear lets go of what the batch was about.
+// clear forgets the batch.
 func (r *room) clear() {
 	if len(r.writes) > maxSpare {
 		*r = room{}

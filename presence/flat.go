@@ -9,29 +9,28 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// flat writes the fields of a record one after another, or reads them: one list of the
-// fields is for both. A number is a varint; a text has its length before it. Fields are
-// added at the end alone: a record that ends early has no more of them, and what comes
-// after the last one is passed over.
+// flat writes the fields of a record one after another, or reads them. One list of fields serves
+// for both. A number is a varint. A text begins with its length. New fields come at the end: an
+// older record ends before them, and an older reader passes them over.
 type flat struct {
 	b       []byte // what is written, or what is left to be read
-	cut     int    // where the record begins that is being written
+	cut     int    // where the record begins that is written now
 	reading bool
 	broken  bool
-	dialog  dialogRecord // room for what is read of one, over and over
-	clients []publisher  // the same
+	dialog  dialogRecord // memory that is used again for each dialog
+	clients []publisher  // likewise
 }
 
 var errFlat = errors.New("a field is cut off")
 
-// record returns what has been written since it was called last. Nobody appends to it.
+// record returns what was written since the last call. Nobody appends to it.
 func (f *flat) record() []byte {
 	r := f.b[f.cut:len(f.b):len(f.b)]
 	f.cut = len(f.b)
 	return r
 }
 
-// next takes n bytes of what is left, and none of a record that has ended.
+// next takes n bytes of what is left; none if there are fewer.
 func (f *flat) next(n uint64) []byte {
 	if n > uint64(len(f.b)) {
 		f.b, f.broken = nil, true
@@ -55,7 +54,7 @@ func (f *flat) uint(v *uint64) {
 	f.b = f.b[n:]
 }
 
-// number is a field of another type of numbers.
+// number reads or writes a number of any other type.
 func number[N ~int32 | ~uint32 | ~uint8 | ~int | ~int64](f *flat, v *N) {
 	n := uint64(*v)
 	f.uint(&n)
@@ -63,7 +62,7 @@ func number[N ~int32 | ~uint32 | ~uint8 | ~int | ~int64](f *flat, v *N) {
 	f.broken = f.broken || uint64(*v) != n
 }
 
-// str is a field of text or of bytes.
+// str reads or writes text or bytes.
 func str[T ~string | ~[]byte](f *flat, v *T) {
 	n := uint64(len(*v))
 	f.uint(&n)
@@ -74,7 +73,8 @@ func str[T ~string | ~[]byte](f *flat, v *T) {
 	}
 }
 
-// count is how many elements follow, of so many bytes at least. It returns that number.
+// count reads or writes how many elements follow, and returns that. Each has at least so many
+// bytes.
 func (f *flat) count(n, least int) int {
 	u := uint64(n)
 	if f.uint(&u); f.reading && u > uint64(len(f.b)/least) {
@@ -105,7 +105,7 @@ func (f *flat) flag(flags ...*bool) {
 	}
 }
 
-// time keeps nanoseconds since 1970; the zero time stays zero.
+// time reads or writes a time in nanoseconds since 1970. The zero time stays zero.
 func (f *flat) time(v *time.Time) {
 	var n uint64
 	if !v.IsZero() {
@@ -148,7 +148,7 @@ func (f *flat) prefix(v *netip.Prefix) {
 	f.broken = f.broken || f.reading && v.UnmarshalBinary(b) != nil && len(b) > 0
 }
 
-// flatRecord is a record that is kept so.
+// flatRecord is a record that flat writes and reads.
 type flatRecord[V any] interface {
 	*V
 	fields(f *flat)

@@ -14,13 +14,13 @@ import (
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
-// journal writes what has changed to the store: it collects what is to be written, for
-// as long as Config.StoreSync, and applies all of it in one batch. What changes twice
-// meanwhile is written once. Nobody waits for it but those who are answered after the
-// store has taken what they said, with Config.StoreAlways. A store that fails is tried
-// again, and what it did not take is kept.
+// journal writes what has changed to the store. It collects changes for as long as
+// Config.StoreSync, and writes them in one batch. What changes twice meanwhile is written once.
+// Nobody waits for the journal, except with Config.StoreAlways: then a client gets its answer
+// after the store has taken what it said. After a failure the journal keeps what the store did
+// not take, and tries again.
 //
-// A nil journal, of a server without a store, takes nothing.
+// A server without a store has a nil journal, which takes nothing.
 type journal struct {
 	server  *Server
 	store   Store
@@ -33,16 +33,16 @@ type journal struct {
 
 	work     sync.WaitGroup                // the goroutine that writes
 	mu       sync.Mutex                    // a leaf
-	turns    []*subscription.Dialog        // whose turn is dirty; each tells that once
-	wholes   []*subscription.Dialog        // of which more is dirty; some come more than once
+	turns    []*subscription.Dialog        // dialogs with a dirty turn, each once
+	wholes   []*subscription.Dialog        // dialogs of which more is dirty, some several times
 	dirty    map[entry]struct{}            // the rest
-	sessions map[string]auth.SessionRecord // that are dirty, by key
+	sessions map[string]auth.SessionRecord // dirty ones, by key
 	spare    changes                       // empty, for the next batch
-	graves   map[recordKey]time.Time       // deletions that the store did not take, until when they are kept; zero is for ever
-	next     *batch                        // of what is dirty; nil where nothing is
-	current  *batch                        // on its way; nil where none is
-	writing  map[entry]struct{}            // what it is about, but for dialogs
-	underWay int                           // how many records it is about
+	graves   map[recordKey]time.Time       // deletions that the store did not take, and until when they are kept; zero is for ever
+	next     *batch                        // of what is dirty; nil if nothing is
+	current  *batch                        // that the store has now; nil for none
+	writing  map[entry]struct{}            // the entries in it, without dialogs
+	underWay int                           // how many records are in it
 	begun    bool                          // Restore has read the store
 	running  bool
 	room     room // belongs to run
@@ -51,23 +51,23 @@ type journal struct {
 	errors   uint64
 }
 
-// entry is something that has a record. It is the key of a map. It is asked for its
-// record when that is written, not when it changes.
+// entry is something that has a record, and the key of a map. It is asked for its record when
+// that is written, not when it changes.
 type entry interface {
-	// record returns what is to be written now. Its value may be written with f. It is
-	// called without a lock held.
+	// record returns what is to be written now, which it may write with f. It is called without a
+	// lock held.
 	record(s *Server, f *flat) Write
 }
 
 // batch is one call of the store.
 type batch struct {
-	now  chan struct{} // closed where somebody waits: it begins at once
-	done chan struct{} // closed afterwards
-	err  error         // valid then
+	now  chan struct{} // closed if somebody waits: then the batch begins at once
+	done chan struct{} // closed at the end
+	err  error         // valid when done is closed
 
 	// Guarded by journal.mu.
 	hurried bool // now is closed
-	late    bool // somebody has waited in vain while it was on its way
+	late    bool // somebody has waited for it in vain
 }
 
 // changes are what goes into one batch.
@@ -93,7 +93,7 @@ func newJournal(s *Server) *journal {
 		sessions: make(map[string]auth.SessionRecord),
 	}
 	if s.cluster != nil {
-		j.pause, j.longest = 0, time.Second // others wait for it
+		j.pause, j.longest = 0, time.Second // other nodes wait for it
 	}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
 	return j
@@ -112,7 +112,7 @@ func (j *journal) mark(e entry) {
 	}
 }
 
-// has reports whether the record of e is not in the store as it is now.
+// has reports whether e has changed, and the store does not have that yet.
 func (j *journal) has(e entry) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -121,8 +121,8 @@ func (j *journal) has(e entry) bool {
 	return dirty || writing
 }
 
-// dialog notes a change of a dialog: of its turn, which has a record of its own, or of
-// what seldom changes, with which the turn is written, too.
+// dialog notes a change of a dialog: of its turn, which has a record of its own, or of the whole,
+// the record of which has the turn, too.
 func (j *journal) dialog(d *subscription.Dialog, turn, whole bool) {
 	if j == nil {
 		return
@@ -135,13 +135,13 @@ func (j *journal) dialog(d *subscription.Dialog, turn, whole bool) {
 	if turn {
 		j.turns = append(j.turns, d)
 	}
-	if n := len(j.wholes); whole && (n == 0 || j.wholes[n-1] != d) { // one that begins says so twice
+	if n := len(j.wholes); whole && (n == 0 || j.wholes[n-1] != d) { // a new dialog is told twice
 		j.wholes = append(j.wholes, d)
 	}
 	j.planLocked()
 }
 
-// planLocked has a batch written, unless that is so already. j.mu is held.
+// planLocked plans a batch, unless there is one. j.mu is held.
 func (j *journal) planLocked() {
 	if j.next != nil || j.dirtyLocked() == 0 || !j.begun {
 		return
@@ -157,7 +157,7 @@ func (j *journal) dirtyLocked() int {
 	return len(j.turns) + len(j.wholes) + len(j.dirty) + len(j.graves)
 }
 
-// begin lets batches be written.
+// begin lets the journal write.
 func (j *journal) begin() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -165,7 +165,7 @@ func (j *journal) begin() {
 	j.planLocked()
 }
 
-// bury has records deleted.
+// bury deletes records.
 func (j *journal) bury(keys []recordKey) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -184,9 +184,8 @@ func (j *journal) ready() bool {
 	return j.begun
 }
 
-// wait waits until what has been marked is in the store, where those who are answered, or
-// shown something, wait for that. The error says that it is not. A store that hangs
-// keeps few waiting.
+// wait waits until the store has what has been marked, if answers and NOTIFYs wait for that. The
+// error says that the store does not have it. Once a store has kept somebody waiting, the next do not wait.
 func (j *journal) wait(ctx context.Context) error {
 	if j == nil || !j.always {
 		return nil
@@ -222,8 +221,8 @@ func (j *journal) wait(ctx context.Context) error {
 // storeTimeout bounds how long one waits for the store.
 const storeTimeout = 5 * time.Second
 
-// hurryLocked has what was marked written at once, and returns the batch after which it
-// is: the last of those that there are, if any. j.mu is held.
+// hurryLocked has what was marked written at once. It returns the last batch, with which all of
+// that is written, or nil. j.mu is held.
 func (j *journal) hurryLocked() *batch {
 	b := cmp.Or(j.next, j.current)
 	if b != nil && !b.hurried {
@@ -276,7 +275,7 @@ func (j *journal) run() {
 		close(b.done)
 		j.current, j.underWay = nil, 0
 		if j.planLocked(); j.closing && b.err != nil {
-			j.next = nil // who closes it has seen the error
+			j.next = nil // close has seen the error
 		}
 		j.mu.Unlock()
 	}
@@ -293,8 +292,7 @@ func (j *journal) sleep(b *batch, d time.Duration) {
 	}
 }
 
-// note tells of a store that begins to fail, and of one that takes what it is given
-// again.
+// note logs that the store begins to fail, and that it works again.
 func (j *journal) note(err error, records int) {
 	j.mu.Lock()
 	was := j.failing
@@ -330,8 +328,8 @@ func (j *journal) flush(ctx context.Context) error {
 	}
 }
 
-// close writes what is left and ends the journal, which takes nothing any more. It
-// waits until ctx ends. The error says that not everything is in the store.
+// close writes what is left, and ends the journal. It waits until ctx ends. The error says that
+// not everything is in the store.
 func (j *journal) close(ctx context.Context) error {
 	if j == nil {
 		return nil
@@ -347,8 +345,8 @@ func (j *journal) close(ctx context.Context) error {
 	return err
 }
 
-// stats returns how many records are not in the store yet, how often the store has failed, and whether it
-// does now.
+// stats returns how many records are not in the store yet, how often the store has failed, and
+// whether it does now.
 func (j *journal) stats() (waiting int, errors uint64, failing bool) {
 	if j == nil {
 		return 0, 0, false
@@ -374,7 +372,7 @@ func (j *journal) published(before, after *publication.Contribution) {
 	}
 }
 
-// source returns what notes a change of a value of that kind.
+// source returns a function that notes a change of a value of that kind.
 func (j *journal) source(kind string) func(key string) {
 	if j == nil {
 		return nil

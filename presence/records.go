@@ -14,25 +14,25 @@ import (
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
-// Kinds of records. Those of which there are many are [flat], the others are JSON. In both
-// fields may be added, and are passed over by those who do not know them; recordFormat
-// rises when what there is means something else.
+// Kinds of records. Kinds of which there are many are [flat], the others are JSON. To both one may
+// add fields: a program that does not know them passes them over. When a field gets another
+// meaning, recordFormat rises.
 const (
 	kindRun         = "run"         // counts the processes; there is one
 	kindPublication = "publication" // what was published, forwardings included
 	kindClient      = "client"
 	kindDialog      = "dialog" // all of a dialog
-	kindTurn        = "turn"   // what changes of it with each refresh and NOTIFY: the newer of both counts
+	kindTurn        = "turn"   // what changes of it with each refresh and NOTIFY; the newer of the two records counts
 	kindLine        = "line"
 	kindCalendar    = "calendar"
 	kindExternal    = "external"
 	kindSession     = "session"  // of auth
 	kindFailures    = "failures" // of auth, where there are several nodes
-	kindLeft        = "left"     // of several nodes: one that has ended as it should
-	kindAsked       = "asked"    // of several nodes: where a source is watched; in a batch, before the values
+	kindLeft        = "left"     // of several nodes: one that has shut down in order
+	kindAsked       = "asked"    // of several nodes: where a source is watched; sorts before the values
 )
 
-// recordFormat is the version of all records. A store of another one is not read.
+// recordFormat is the version of all records. A store of another version is not read.
 const recordFormat = 4
 
 // fades reports whether the records of a kind are worth nothing after the longest
@@ -62,9 +62,8 @@ type runRecord struct {
 
 const runKey = "server"
 
-// publicationRecord is a [publication.Contribution]. That of the Shared rule tells, too, until
-// when each client of the user has published: a PUBLISH that prolongs that, and changes
-// nothing else of its client, is one record.
+// publicationRecord is a [publication.Contribution]. The one by the Shared rule tells, too, until
+// when each client of the user has published. So a PUBLISH that only prolongs that is one record.
 type publicationRecord struct {
 	publication.Contribution
 	clients []publisher
@@ -110,10 +109,10 @@ type publicationEntry struct {
 	number     uint64
 }
 
-// record implements [entry]. Records lie in the order in which they began: what was
-// published together expires, and so is refreshed, together.
+// record implements [entry]. Publications lie in the order of their age: those that were made
+// together are refreshed together.
 func (e publicationEntry) record(s *Server, f *flat) Write {
-	w := Write{Kind: kindPublication, Key: serialKey(e.number), Conditional: s.cluster != nil} // it has been refreshed elsewhere?
+	w := Write{Kind: kindPublication, Key: serialKey(e.number), Conditional: s.cluster != nil} // another node may have refreshed it
 	for _, c := range s.publications.Of(e.presentity) {
 		if c.Number != e.number {
 			continue
@@ -166,13 +165,13 @@ func (r *clientRecord) fields(f *flat) {
 	number(f, &r.generation)
 }
 
-// clientEntry names one client, by what it keeps for its life.
+// clientEntry names one client, by what does not change in its life.
 type clientEntry struct {
 	key   clientKey
 	since int64
 }
 
-// record implements [entry]. Those who have signed in together lie together.
+// record implements [entry]. Clients that have signed in together lie together.
 func (e clientEntry) record(s *Server, f *flat) Write {
 	sum := sha256.Sum256([]byte(e.key)) // of any length
 	w := Write{Kind: kindClient, Key: serialKey(uint64(e.since)) + string(sum[:8])}
@@ -239,8 +238,8 @@ func (r *dialogRecord) fields(f *flat) {
 	r.Turn, r.run = turn.Turn, turn.run
 }
 
-// turnRecord is what changes of a dialog with each refresh and NOTIFY. It does not expire
-// before its dialog: an older one would count.
+// turnRecord is what changes of a dialog with each refresh and NOTIFY. It does not expire before
+// its dialog: an older turn would count then.
 type turnRecord struct {
 	subscription.Turn
 	run uint32
@@ -267,8 +266,8 @@ func (r *turnRecord) fields(f *flat) {
 	}
 }
 
-// wholeEntry and turnEntry are a dialog. Those that were opened, and so are refreshed,
-// together lie together.
+// wholeEntry and turnEntry are a dialog. Dialogs that were opened together lie together: they are
+// refreshed together.
 type (
 	wholeEntry subscription.Dialog
 	turnEntry  subscription.Dialog
@@ -316,8 +315,8 @@ type sourceRecord[V any] struct {
 // sourceEntry names one of them.
 type sourceEntry struct{ kind, key string }
 
-// record implements [entry]. Of several nodes the one whose monitor has said a value writes
-// it, and deletes it when it fades.
+// record implements [entry]. Of several nodes the one that runs the monitor writes its value, and
+// deletes it when it fades.
 func (e sourceEntry) record(s *Server, _ *flat) Write {
 	w := Write{Kind: e.kind, Key: e.key}
 	var owner source.Owner
@@ -334,7 +333,7 @@ func (e sourceEntry) record(s *Server, _ *flat) Write {
 		if !said {
 			return Write{}
 		}
-		w.Expires = time.Time{} // that is for whoever watches it
+		w.Expires = time.Time{} // the node that runs the monitor sees to that
 	}
 	return w
 }
@@ -347,9 +346,9 @@ func sourceValue[V any](t *source.Table[V], key string) ([]byte, time.Time, sour
 	return value(sourceRecord[V](v)), v.Expires, v.Owner
 }
 
-// KeepSession writes a session of the guard to the store, or its end. It is for
-// [auth.Config.KeepSession]; [Server.Restore] gives the sessions back to a Guard that has
-// RestoreSession, as [*auth.Guard] does. Without a store it does nothing. It does not
+// KeepSession writes a session of the guard, or its end, to the store. It is for
+// [auth.Config.KeepSession]. [Server.Restore] gives the sessions back to a Guard that has
+// RestoreSession, as [*auth.Guard] does. Without a store KeepSession does nothing. It does not
 // block, and is safe for concurrent use.
 func (s *Server) KeepSession(r auth.SessionRecord) {
 	if s.journal == nil {

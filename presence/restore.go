@@ -22,25 +22,24 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// ResumeSpread is how long it takes at most, after [Server.Restore], until all whose
-// document has changed meanwhile have been sent it, where machine and directory are quick
-// enough: they are not all told at once.
+// ResumeSpread is the time, after [Server.Restore], over which the NOTIFYs are spread to those
+// whose document has changed meanwhile. It takes longer only if the machine or the directory is
+// slow.
 const ResumeSpread = 10 * time.Second
 
-const resumePace = 5 * time.Millisecond // between NOTIFYs, where that is enough
+const resumePace = 5 * time.Millisecond // between two NOTIFYs; less where there are many
 
-// Restore reads [Config.Store], and goes on with everything that is in it. It is to be
-// called once, before the stack serves: until it has returned, requests are answered
-// 503 with a Retry-After of one second. Without a store it does nothing.
+// Restore reads [Config.Store], and goes on with everything that is in it. Call it once, before
+// the stack serves. Until it has returned, requests are answered 503 with a Retry-After of one
+// second. Without a store it does nothing.
 //
-// Dialogs go on silently. Only those whose document is another one than that which
-// their watcher has acknowledged get a NOTIFY, spread over [ResumeSpread]. Those over
-// connections wait for their client as long as Config.Grace. What has expired meanwhile
-// has ended. The values of monitors are shown as they were until the monitor says
-// something, or Config.Grace is over.
+// Dialogs go on silently. A watcher gets a NOTIFY only if the document is not the one that it has
+// acknowledged last; these NOTIFYs are spread over [ResumeSpread]. A dialog over a connection
+// waits for its client as long as Config.Grace. What has expired meanwhile has ended. The value
+// of a monitor is shown as it was until the monitor says something, or Config.Grace is over.
 //
-// With an error, which says what is wrong with the store, nothing has been restored and
-// nothing is written.
+// The error says what is wrong with the store. Nothing has been restored then, and nothing is
+// written.
 func (s *Server) Restore(ctx context.Context) error {
 	if s.journal == nil || s.journal.ready() {
 		return nil
@@ -70,18 +69,18 @@ func (s *Server) Restore(ctx context.Context) error {
 type inventory struct {
 	server       *Server
 	run          runRecord
-	revision     uint64 // of run
+	revision     uint64 // of its record
 	publications []publication.Contribution
 	clients      []*clientRecord
 	published    map[clientEntry]int64 // until when, as the records of publications tell
-	adopted      []*client             // those of them that are in their place
+	adopted      []*client             // clients that are in their place
 	dialogs      map[string]*dialogRecord
 	turns        map[string]newestTurn
 	values       []func() error // of sources
 	sessions     []auth.SessionRecord
-	lost         []recordKey // to be deleted: of no use to anybody
-	bad          int         // records that could not be used
-	first        error       // what is wrong with one of them
+	lost         []recordKey // useless, to be deleted
+	bad          int         // how many records could not be used
+	first        error       // what is wrong with the first of them
 	restored     []*subscription.Dialog
 }
 
@@ -177,15 +176,16 @@ func (in *inventory) leaveOut(kind, key string, err error) {
 	}
 }
 
-// warn tells of records that were left out.
+// warn logs that records were left out.
 func (in *inventory) warn() {
 	if in.bad > 0 {
 		in.server.cfg.Logger.Warn("records of the store are left out", "records", in.bad, "first", in.first)
 	}
 }
 
-// countRun writes down that one more process works with the store, before anything is
-// sent: each uses CSeqs of its own. Two at the same time do not get through.
+// countRun writes down that one more process works with the store. That comes before anything is
+// sent: each process has CSeqs of its own. Of two processes that begin at the same time, one
+// fails.
 func (s *Server) countRun(ctx context.Context, in *inventory) error {
 	run := in.run.Run + 1
 	revisions, err := s.cfg.Store.Apply(ctx, []Write{{
@@ -239,10 +239,10 @@ func (in *inventory) restore() {
 	in.restoreDialogs()
 }
 
-// restoreDialogs puts the dialogs back in their place, whose clients are there.
+// restoreDialogs puts the dialogs back in their place. Their clients are there.
 func (in *inventory) restoreDialogs() {
 	s := in.server
-	signedOut := make(map[*client]bool) // unless another subscription to their own address is left
+	signedOut := make(map[*client]bool) // an own subscription has ended; another one may be left
 	for _, key := range slices.Sorted(maps.Keys(in.dialogs)) {
 		r, t := in.dialogs[key], in.turns[key]
 		if time.Until(t.Expires) <= 0 {
@@ -270,7 +270,7 @@ func (in *inventory) restoreDialogs() {
 	}
 }
 
-// dialog puts a dialog back. It watches addresses that wait for the directory.
+// dialog puts a dialog back. It watches pending addresses, until the directory has answered.
 func (in *inventory) dialog(r *dialogRecord, t *turnRecord) (*subscription.Dialog, error) {
 	s := in.server
 	event, _ := sipx.ParseEvent(r.Event)
@@ -320,7 +320,7 @@ func (in *inventory) dialog(r *dialogRecord, t *turnRecord) (*subscription.Dialo
 func (cs *clients) restore(c *client, longest time.Time) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if newer := cs.m[c.key]; newer != nil { // of one of the two the end was not stored
+	if cs.m[c.key] != nil { // the end of one of the two was not stored
 		return false
 	}
 	cs.m[c.key] = c
@@ -333,9 +333,9 @@ func (cs *clients) restore(c *client, longest time.Time) bool {
 	return true
 }
 
-// leftBehind are those of restored clients that nothing keeps alive any more. Of those who were
-// signed out by the end of a subscription a publication alone does not (§2.3). The
-// publications of the others expire from now on: all their dialogs are there.
+// leftBehind returns the restored clients that nothing keeps alive any more. If the end of an own
+// subscription has signed a client out, a publication alone does not keep it alive (§2.3). The
+// publications of the other clients expire from now on.
 func (cs *clients) leftBehind(restored []*client, signedOut map[*client]bool) []*client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -351,8 +351,8 @@ func (cs *clients) leftBehind(restored []*client, signedOut map[*client]bool) []
 	return list
 }
 
-// resume has the directory tell who is watched, and then those told who do not know
-// what is shown now.
+// resume asks the directory who is watched. Then it tells the watchers who do not know what is
+// shown now.
 func (in *inventory) resume() {
 	s, began := in.server, time.Now()
 	in.findPublishers()
@@ -386,7 +386,7 @@ func (in *inventory) resume() {
 	}
 }
 
-// askFor asks the directory for addresses that are watched since before the restart.
+// askFor asks the directory for addresses that were watched before the restart.
 func (s *Server) askFor(list []*pending) {
 	as := make([]directory.Address, 0, len(list))
 	asked := make([]*pending, 0, len(list))
@@ -414,8 +414,7 @@ func (s *Server) askFor(list []*pending) {
 	}
 }
 
-// stays has those who watch an address that has no entry told so, where they do not
-// know it.
+// stays tells the watchers that an address has no entry, unless they know it.
 func (p *pending) stays() {
 	p.server.pendings.mu.Lock()
 	watches := slices.Clone(p.watches)
@@ -425,8 +424,8 @@ func (p *pending) stays() {
 	}
 }
 
-// findPublishers has presentities in memory of whom something is published, and ends
-// forwardings that have expired while the server was down.
+// findPublishers brings users who have published into memory, and ends the forwardings that have
+// expired while the server was down.
 func (in *inventory) findPublishers() {
 	s := in.server
 	for list := in.publications; len(list) > 0 && s.ctx.Err() == nil; {
