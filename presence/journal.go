@@ -185,7 +185,8 @@ func (j *journal) ready() bool {
 }
 
 // wait waits until the store has what has been marked, if answers and NOTIFYs wait for that. The
-// error says that the store does not have it. Once a store has kept somebody waiting, the next do not wait.
+// error says that the store does not have it. Once a store has kept somebody waiting in vain, the
+// next do not wait.
 func (j *journal) wait(ctx context.Context) error {
 	if j == nil || !j.always {
 		return nil

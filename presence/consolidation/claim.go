@@ -7,8 +7,8 @@ import (
 	"github.com/openblustar/blustar/pidf/aa"
 )
 
-// Meaning is what a claim amounts to when presence is consolidated. The default
-// rules pass over a claim with an empty Meaning; a rule of the host sees it too.
+// Meaning is what a claim says of the user, in words that do not depend on its source. The default
+// rules pass over a claim with an empty Meaning. A rule of the host sees it, too.
 type Meaning string
 
 // What the sources can mean. Hosts with rules of their own may add others.
@@ -32,12 +32,11 @@ type Claim struct {
 	Value   string  `json:"value"`  // in the source's own words: a status, a state of a line or an appointment
 	Meaning Meaning `json:"meaning,omitempty"`
 
-	published *Published // where it is one
+	published *Published // nil for a claim of another source
 }
 
-// Claims lists what the sources say at now, in the order published, lines, calendar,
-// external. Appointments that are not running and values that have expired say
-// nothing and are left out.
+// Claims lists what the sources say at now, in the order published, lines, calendar, external. It
+// leaves out appointments that are not running.
 func (s *State) Claims(now time.Time) []Claim {
 	most := len(s.Published) + len(s.Lines) + len(s.Calendar)
 	if s.External != nil {
@@ -91,7 +90,7 @@ func running(a *aa.Appointment, now time.Time) bool {
 	return !now.Before(a.From) && now.Before(a.End)
 }
 
-// meaning says what a status of the schema means; unknown does not count.
+// meaning says what a status of the schema means. Unknown means nothing.
 func meaning(s aa.Status) Meaning {
 	switch s {
 	case aa.StatusDoNotDisturb, aa.StatusBusy, aa.StatusAway, aa.StatusInactive, aa.StatusBeRightBack,

@@ -11,12 +11,15 @@ import (
 // Sight says how much of a user somebody may see.
 type Sight uint8
 
-// Sights. SightOthers is everything but subject and location of private
-// appointments, which SightOwn sees; SightNoDetails sees them of no appointment;
-// SightNoLines sees no devices, and not that a user is in a call, either;
-// SightBusyOrNot sees one of available, busy, signed out and unknown, with the usual
-// text; SightBlocked sees a user who is unknown, whatever they do. SightRefused is told
-// so; in a document it is as SightBlocked.
+// Sights, from the one that sees most of other users to the one that sees least:
+//
+//   - SightOthers sees everything but the subjects and locations of private appointments.
+//   - SightOwn sees these, too.
+//   - SightNoDetails sees the subject and location of no appointment.
+//   - SightNoLines sees no devices either, nor that a user is in a call.
+//   - SightBusyOrNot sees one of available, busy, signed out and unknown, with the usual text.
+//   - SightBlocked sees an unknown user, whatever they do.
+//   - SightRefused may not watch at all. Its document is that of SightBlocked.
 const (
 	SightOthers Sight = iota
 	SightOwn
@@ -33,29 +36,29 @@ const (
 type Options struct {
 	Entity string // the presentity's address, as the watcher writes it
 	Sight  Sight
-	// Standard writes for clients of the RFCs: what was published by one of them,
-	// where that won, away and other in RPID's own words, and the entity as the
-	// contact of services that are open (RFC 4479 §3.3). Else away and other are shown
-	// as busy, and the note tells.
+	// Standard writes for clients of the RFCs. If the document of one of them won, its activities
+	// are shown as published. Away and other are written in RPID's own words. Services that are
+	// open have the entity as their contact (RFC 4479 §3.3). Without Standard, away and other are
+	// shown as busy, and the note tells.
 	Standard bool
-	// AllStatuses has away and other shown as they are, in either dialect.
+	// AllStatuses shows away and other as they are, in either dialect.
 	AllStatuses bool
-	// NextAppointment shows the next appointment where none is running.
+	// NextAppointment shows the next appointment if none is running.
 	NextAppointment bool
-	// Since is when what SightBusyOrNot sees has begun; zero for now. When something was
-	// published would tell more than that.
+	// Since is when what SightBusyOrNot sees has begun; zero for now. The time of a publication
+	// would tell more.
 	Since time.Time
 }
 
 // noteLang is the language tag that the document prints everywhere.
 const noteLang = "Eng"
 
-// Document writes a result as the document of §3 at now.
+// Document writes a result as the document of §3, as it is at now.
 func Document(state *State, result Result, now time.Time, o Options) *pidf.Presence {
 	return new(Sheet).Document(state, result, now, o)
 }
 
-// Sheet is room for documents, one after another. The zero value is ready.
+// Sheet is memory for one document, and then for the next. The zero value is ready.
 type Sheet struct{ parts }
 
 // Document is the function [Document]. Its result is good until the next call.
@@ -123,8 +126,8 @@ type parts struct {
 	lines      []aa.Line // of the devices
 }
 
-// asPublished returns the activities and notes of a published document that hold at
-// now, as somebody may see them; nil where it has no activities.
+// asPublished returns the activities and notes of a published document that hold at now, as far as
+// a sight may see them. Without activities it returns nil for them.
 func asPublished(doc *pidf.Presence, now time.Time, s Sight) (values []pidf.Choice, notes []pidf.Note) {
 	for i := range doc.Persons {
 		p := &doc.Persons[i]
@@ -151,7 +154,7 @@ func (s Status) BusyOrNot() Status {
 	return StatusBusy
 }
 
-// busyOrNot leaves of a user whether they can be disturbed.
+// busyOrNot leaves only whether a user can be disturbed.
 func busyOrNot(state *State, result Result, since time.Time) (*State, Result) {
 	r := Result{Status: result.Status.BusyOrNot()}
 	switch r.Status {
@@ -173,7 +176,7 @@ func withoutLines(state *State, result Result) (*State, Result) {
 		e := *s.External
 		e.TelephoneEvent, e.FwdDestination = "", ""
 		if s.External = &e; e.Status == "" && e.FreeText == "" {
-			s.External = nil // it was about lines alone
+			s.External = nil // it told only of lines
 		}
 	}
 	if result.Winner.Meaning == MeansCall {
@@ -185,7 +188,7 @@ func withoutLines(state *State, result Result) (*State, Result) {
 	return &s, result
 }
 
-// tuple writes a service. Some clients take one without a contact as closed.
+// tuple writes a service. Some clients take a service without a contact as closed.
 func (d *parts) tuple(i int, id string, open bool, o Options) {
 	t := &d.doc.Tuples[i]
 	t.ID, t.Basic = id, pidf.Closed
@@ -226,9 +229,9 @@ func (d *parts) device(l *Line) {
 	d.doc.Devices = append(d.doc.Devices, pidf.Device{ID: "tel:" + l.DN, Extra: aa.Extra(line), Timestamp: l.Changed})
 }
 
-// blustar writes the last status that a BluStar client published; that of another
-// client only while no BluStar client is live (BSP-3.2-8). Note and timestamp are
-// always there, as printed.
+// blustar writes the last status that a BluStar client published. The status of another client
+// counts only while no BluStar client is live (BSP-3.2-8). Note and timestamp are always there, as
+// printed.
 func blustar(b *aa.BluStar, state *State, now time.Time) {
 	for i := range state.Published {
 		p := &state.Published[i]
@@ -260,16 +263,16 @@ func externalUC(e *External) *aa.ExternalUC {
 	return uc
 }
 
-// maxShown and maxShownText bound the appointments in a document and the bytes of
-// their texts, so that it fits a datagram even where each of them is escaped:
-// whoever may invite a user must not make their presence unsayable.
+// maxShown and maxShownText bound the appointments in a document, and the bytes of their texts. So
+// the document fits a datagram, even with each byte escaped: who may invite a user must not make
+// their document too large to be sent.
 const (
 	maxShown     = 16
 	maxShownText = 4096
 )
 
-// appointments picks those that are shown, by start (§3.2): those that run now, and
-// if it is asked for the next.
+// appointments picks the appointments that are shown, by start (§3.2): those that run now, or the
+// next one if that is asked for.
 func appointments(all []Meeting, now time.Time, o Options) []aa.Appointment {
 	var list []aa.Appointment
 	text := 0
@@ -290,7 +293,7 @@ func appointments(all []Meeting, now time.Time, o Options) []aa.Appointment {
 	return list
 }
 
-// seen returns a as somebody may see it (BSP-3.2-6).
+// seen returns an appointment as a sight may see it (BSP-3.2-6).
 func seen(a aa.Appointment, s Sight) aa.Appointment {
 	if s == SightNoDetails || a.Private && s != SightOwn {
 		a.Subject, a.Location = "", ""

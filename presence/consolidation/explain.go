@@ -10,7 +10,7 @@ import (
 // Explanation says why a user is shown as they are.
 type Explanation struct {
 	Result
-	Claims     []Explained `json:"claims"`               // everything that the sources say, those that lost and those that do not count too
+	Claims     []Explained `json:"claims"`               // everything that the sources say, whether it counts or not
 	NextChange time.Time   `json:"next_change,omitzero"` // when a source next says something else by itself; zero for never
 	At         time.Time   `json:"at"`                   // when this was so
 }

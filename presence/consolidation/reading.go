@@ -9,12 +9,12 @@ import (
 	"github.com/openblustar/blustar/pidf/aa"
 )
 
-// Reading is what a document without aa: says of its user: now, and later, when activities
-// begin and end (RFC 4480 §3.2, RFC 3863 §4.1.4). It is small, and does not keep the document
-// in memory. [Read] makes one.
+// Reading is what a document without aa: elements says of its user (RFC 4480 §3.2, RFC 3863
+// §4.1.4): now, and later, when activities begin and end. It is small, and does not keep the
+// document in memory. [Read] makes one.
 type Reading struct {
-	// Document returns the document itself. It is called for watchers of the Standard dialect,
-	// who see the activities and notes as they were published. It must not be nil.
+	// Document returns the document itself. Watchers of the Standard dialect see its activities and
+	// notes as they were published. It must not be nil.
 	Document func() *pidf.Presence
 
 	basic      Meaning // of the tuples
@@ -37,8 +37,8 @@ func (p *period) covers(now time.Time) bool {
 	return p == nil || (p.from.IsZero() || !now.Before(p.from)) && (p.until.IsZero() || now.Before(p.until))
 }
 
-// Read reads a document. Of several activities of a person the one that the default rules
-// put first counts.
+// Read reads a document. Of several activities of a person the one counts that the default rules
+// put first.
 func Read(doc *pidf.Presence) *Reading {
 	r := new(Reading)
 	r.Read(doc)
@@ -74,7 +74,7 @@ func (r *Reading) say(s statement) {
 	}
 }
 
-// stated is what activities state.
+// stated returns what activities say.
 func stated(a *pidf.Activities) statement {
 	s := statement{note: firstNote(a.Notes)}
 	best := len(ranked)
@@ -96,7 +96,7 @@ func periodOf(a *pidf.Activities) *period {
 	return &period{a.From, a.Until}
 }
 
-// meaning is what the document means at now, and in which words.
+// meaning returns what the document means at now, and its word for that.
 func (r *Reading) meaning(now time.Time) (Meaning, string) {
 	best, value := len(ranked), ""
 	for i := range r.statements {
@@ -117,8 +117,8 @@ func (r *Reading) meaning(now time.Time) (Meaning, string) {
 	return "", ""
 }
 
-// Note returns the free text of the document at now: the first note of a person or of
-// their activities, else of a tuple, else of the document.
+// Note returns the free text of the document at now: the first note of a person or of their
+// activities, else of a tuple, else of the document.
 func (r *Reading) Note(now time.Time) string {
 	for i := range r.statements {
 		if s := &r.statements[i]; s.note != "" && s.holds.covers(now) {
@@ -155,8 +155,8 @@ func activityMeaning(a pidf.Choice) Meaning {
 	return ""
 }
 
-// BasicMeaning reads the basic status of the tuples: one that is open means
-// available, and where all of them are closed the user is signed out.
+// BasicMeaning reads the basic status of the tuples. If one is open, the user is available. If all
+// are closed, the user is signed out.
 func BasicMeaning(doc *pidf.Presence) Meaning {
 	m := Meaning("")
 	for i := range doc.Tuples {
@@ -170,7 +170,7 @@ func BasicMeaning(doc *pidf.Presence) Meaning {
 	return m
 }
 
-// note is the free text of what was published.
+// note is the free text of a publication.
 func (p *Published) note(now time.Time) string {
 	if p.Reading == nil {
 		return p.Note
@@ -187,7 +187,7 @@ func firstNote(notes []pidf.Note) string {
 	return ""
 }
 
-// StatusAt is what was published, as aa:blustar has it at now.
+// StatusAt returns the published status at now, as aa:blustar writes it.
 func (p *Published) StatusAt(now time.Time) aa.Status {
 	if p.Reading == nil {
 		return p.Status
@@ -196,7 +196,7 @@ func (p *Published) StatusAt(now time.Time) aa.Status {
 	return statusOf(m)
 }
 
-// statusOf is how the status of a document is written in aa:blustar.
+// statusOf returns the status of aa:blustar for a meaning.
 func statusOf(m Meaning) aa.Status {
 	switch m {
 	case MeansDoNotDisturb:

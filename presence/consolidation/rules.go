@@ -21,13 +21,13 @@ const (
 	StatusUnknown     Status = "unknown"
 )
 
-// Rule is one row of the consolidation table: where a claim matches, and no rule
-// before it has one, the user has Status, and Note where they set no free text.
+// Rule is one row of the consolidation table. If it is the first one that matches a claim, the
+// user has Status, and Note unless they have set a text.
 type Rule struct {
 	Name string // for Explain
-	// Match sees every claim, those without a Meaning too, and all else that is
-	// known of the user. It changes nothing. Package presence calls it without a
-	// lock held: one that blocks holds up the user whom it judges, and nobody else.
+	// Match sees every claim, even without a Meaning, and everything else that is known of the
+	// user. It must not change them. Package presence calls it without a lock held: a Match that
+	// blocks holds up its user, and nobody else.
 	Match  func(c *Claim, s *State) bool
 	Status Status
 	Note   string
@@ -66,8 +66,8 @@ func DefaultRules() []Rule {
 	}
 }
 
-// CheckRules tells everything that is wrong with a table: that it is empty, or that
-// a rule lacks its name or Match, or has a status that no document can say.
+// CheckRules tells everything that is wrong with a table: it is empty, or a rule lacks its name or
+// Match, or has a status that no document can say.
 func CheckRules(rules []Rule) error {
 	if len(rules) == 0 {
 		return errors.New("no rules")
@@ -90,14 +90,13 @@ func CheckRules(rules []Rule) error {
 type Result struct {
 	Status Status `json:"status"`
 	Note   string `json:"note"`   // the user's free text, else that of the rule
-	Rule   string `json:"rule"`   // the name of the rule that won, "unknown" where none matched
-	Winner Claim  `json:"winner"` // the newest claim that made it win
+	Rule   string `json:"rule"`   // the name of the rule that won; "unknown" if none matched
+	Winner Claim  `json:"winner"` // the newest claim that it matched
 
-	published *Published // the newest document among the claims that did, nil where there is none
+	published *Published // the newest document among the claims that it matched; may be nil
 }
 
-// Consolidate applies rules to what state says at now. It changes nothing and reads
-// no clock.
+// Consolidate applies rules to what state says at now. It changes nothing, and reads no clock.
 func Consolidate(rules []Rule, state *State, now time.Time) Result {
 	return consolidate(rules, state, state.Claims(now), now)
 }
@@ -130,9 +129,9 @@ func consolidate(rules []Rule, state *State, claims []Claim, now time.Time) Resu
 	return r
 }
 
-// note returns the user's free text: of what they published, that which the rules
-// put first, the newest among equals (BSX-6); next to a status that has none, the
-// text of another. claims are those of s.
+// note returns the user's free text. Of several publications with a text, the one counts that the
+// rules put first, and of equal ones the newest (BSX-6). A publication without a text leaves that
+// to the others. claims are those of s.
 func (s *State) note(rules []Rule, claims []Claim, now time.Time) string {
 	newest, several := "", false
 	for i := range s.Published {

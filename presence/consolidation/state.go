@@ -6,30 +6,29 @@ import (
 	"github.com/openblustar/blustar/pidf/aa"
 )
 
-// State is all that the sources say about one user. It is a plain value, and is not
-// changed once it is made; the zero State knows nothing.
+// State is everything that the sources say about one user. It is a plain value. Nobody changes it
+// once it is made. The zero State knows nothing.
 type State struct {
 	Entry     any         // the host's own, for its rules: package presence puts the *directory.Entry here
 	Published []Published // what the user's own clients published, newest first
 	Lines     []Line      // the supervised devices, in the order of the directory entry
 	Calendar  []Meeting   // appointments of the user's mailbox, by start
-	External  *External   // the external presence system, nil where it says nothing
+	External  *External   // the external presence system; nil if it says nothing
 	Services  Services    // what the user's live clients can do
 	Live      bool        // a BluStar client of the user is signed in
 }
 
 // Provenance says where a source's value comes from and how long it holds.
 type Provenance struct {
-	// Owner is who said so: the Contact of a client, or its network address where
-	// it gave none; "feed" or "monitor"; or "server", which says that a user is
-	// signed out who has no client.
+	// Owner is who said so: the Contact of a client, or its network address if it gave none;
+	// "feed" or "monitor"; or "server", which says that a user without a client is signed out.
 	Owner    string    `json:"owner,omitempty"`
 	Received time.Time `json:"received,omitzero"` // the server's time of receipt
-	Expires  time.Time `json:"expires,omitzero"`  // when the value fades by itself; zero where it does not
+	Expires  time.Time `json:"expires,omitzero"`  // when the value fades by itself; zero for never
 }
 
-// Published is a status that the user published: that of BluStar clients, or a
-// document of another client, whose meaning may change with time.
+// Published is what the user published: the status of BluStar clients, or a document of another
+// client, whose meaning may change with time.
 type Published struct {
 	Provenance
 	Status    aa.Status // of a BluStar client
@@ -73,9 +72,9 @@ func (a Services) Or(b Services) Services {
 	return Services{a.Global || b.Global, a.Audio || b.Audio, a.Video || b.Video, a.Message || b.Message}
 }
 
-// NextChange returns when the state next says something else by itself: the start
-// or the end of an appointment or an activity, or the expiry of a value; zero for
-// never. What a publication says is not known to expire: its store tells.
+// NextChange returns when the state next says something else by itself: when an appointment or an
+// activity begins or ends, or a value expires. It returns zero for never. The expiry of
+// publications is not counted: their store tells.
 func (s *State) NextChange(now time.Time) time.Time {
 	var next time.Time
 	consider := func(t time.Time) {

@@ -13,9 +13,9 @@ import (
 	"github.com/openblustar/blustar/internal/deadline"
 )
 
-// Source is one key of a [Table]: its value, who listens, and the monitor that runs
-// while somebody watches it. Listeners that only show the value where it is known
-// do not watch.
+// Source is one key of a [Table]: its value, its listeners, and the monitor that runs while
+// somebody watches it. A listener that does not watch is told of the value, but does not make the
+// monitor run.
 type Source[V any] struct {
 	table *Table[V]
 	key   string
@@ -25,11 +25,11 @@ type Source[V any] struct {
 	mu        sync.Mutex
 	listeners []Listener
 	watching  int
-	wanted    bool               // it is watched, or was so a linger time ago
-	stop      context.CancelFunc // of the monitor, where it runs here
-	ended     chan struct{}      // closed once the call of the last one has returned
-	said      bool               // the value is what that has said
-	held      time.Time          // when the value expires that Config.Changed was told of last
+	wanted    bool               // somebody watches it, or did so less than a linger time ago
+	stop      context.CancelFunc // of the monitor, if it runs here
+	ended     chan struct{}      // closed when the last call of the monitor has returned
+	said      bool               // the monitor that runs here has said the value
+	held      time.Time          // when the value expires that Config.Changed was told last
 	fade      deadline.Item
 	linger    deadline.Item
 }
@@ -42,8 +42,8 @@ type kept[V any] struct {
 
 // Watched is what sources of all kinds have in common.
 type Watched interface {
-	// Watch has the monitor run, here or, with Config.Others, elsewhere; each call is undone
-	// by one of Unwatch, a linger time after the last of which the monitor ends.
+	// Watch has the monitor run: here or, with Config.Others, in another process. Each call is
+	// undone by one of Unwatch. A linger time after the last one the monitor ends.
 	Watch()
 	Unwatch()
 	// Leave undoes [Table.Join].
@@ -55,8 +55,8 @@ type Watched interface {
 // Key returns the key.
 func (src *Source[V]) Key() string { return src.key }
 
-// Read returns the value and whether there is one. Of one that has been cleared the
-// time of that change is left. It takes no lock.
+// Read returns the value, and whether there is one. When a value has been cleared, Changed is
+// the time of that. Read takes no lock.
 func (src *Source[V]) Read() (v Value[V], known bool) {
 	if k := src.kept.Load(); k != nil {
 		return k.value, k.known
@@ -82,15 +82,14 @@ func (src *Source[V]) Leave(l Listener) {
 	src.dropIfIdle()
 }
 
-// dropIfIdle forgets a source that says nothing and interests nobody. Both locks
-// are held.
+// dropIfIdle forgets a source without a value, listeners and watchers. Both locks are held.
 func (src *Source[V]) dropIfIdle() {
 	if _, known := src.Read(); !known && len(src.listeners) == 0 && src.watching == 0 && !src.wanted {
 		delete(src.table.sources, src.key)
 	}
 }
 
-// take takes a new value. Its lifetime starts now. It returns who is to be told.
+// take takes a new value, the lifetime of which starts now. It returns who is to be told.
 func (src *Source[V]) take(v V, owner Owner) []Listener {
 	now := time.Now()
 	src.mu.Lock()
@@ -112,8 +111,8 @@ func (src *Source[V]) take(v V, owner Owner) []Listener {
 	return slices.Clone(src.listeners)
 }
 
-// clear makes the value unknown, where still says so; nil stands for always. It
-// tells the listeners and reports whether there was a value.
+// clear makes the value unknown, if still reports true for it or is nil. It tells the listeners,
+// and reports whether it did so.
 func (src *Source[V]) clear(still func(Value[V]) bool) bool {
 	src.table.mu.Lock()
 	src.mu.Lock()
@@ -146,7 +145,7 @@ func (src *Source[V]) changed() {
 	}
 }
 
-// set makes v the value, which is cleared after d; 0 for never. src.mu is held.
+// set makes v the value, which fades after d, or never if d is 0. src.mu is held.
 func (src *Source[V]) set(v Value[V], known bool, d time.Duration) {
 	v.Expires = time.Time{}
 	if d > 0 {
@@ -158,14 +157,14 @@ func (src *Source[V]) set(v Value[V], known bool, d time.Duration) {
 	src.kept.Store(&kept[V]{v, known})
 }
 
-// again is when Config.MayExpire is asked again.
+// again is the time after which Config.MayExpire is asked again.
 const again = time.Second
 
 // fading is a source whose value is to fade.
 type fading[V any] Source[V]
 
-// Expired implements [deadline.Expirer]. Listeners may take their time, and the
-// other deadlines cannot wait for them.
+// Expired implements [deadline.Expirer]. Listeners may take their time: so they are told by
+// another goroutine.
 func (f *fading[V]) Expired() {
 	src := (*Source[V])(f)
 	if may := src.table.cfg.MayExpire; may != nil && !may() {
@@ -199,8 +198,7 @@ func (src *Source[V]) Watch() {
 	src.decide()
 }
 
-// decide starts the monitor where it is to run here, and stops it where it is not. Both
-// locks are held.
+// decide starts the monitor if it is to run here, and stops it if it is not. Both locks are held.
 func (src *Source[V]) decide() {
 	others := src.table.cfg.Others
 	is := src.wanted && (others == nil || others.Mine(src.key))
@@ -210,7 +208,7 @@ func (src *Source[V]) decide() {
 		src.stop()
 		src.stop, src.said = nil, false
 		if v, known := src.Read(); known && v.Owner == Monitored {
-			src.table.deadlines.Remove(&src.fade) // that is for who runs it now
+			src.table.deadlines.Remove(&src.fade) // the process that runs the monitor now sees to that
 		}
 	default:
 		ctx, cancel := context.WithCancel(src.table.ctx)
@@ -248,7 +246,7 @@ type lingering[V any] Source[V]
 // Expired implements [deadline.Expirer].
 func (l *lingering[V]) Expired() { (*Source[V])(l).table.start((*Source[V])(l).unwant) }
 
-// unwant ends the monitor of a source that nobody watches.
+// unwant ends the monitor of a source that nobody has watched for a linger time.
 func (src *Source[V]) unwant() {
 	src.table.mu.Lock()
 	src.mu.Lock()
@@ -268,8 +266,8 @@ func (src *Source[V]) unwant() {
 	tell(told)
 }
 
-// run keeps a monitor going until ctx ends. While it fails, its last value stays
-// for the grace time only.
+// run keeps a monitor going until ctx ends. When it fails, its last value stays for the grace
+// time.
 func (src *Source[V]) run(ctx context.Context) {
 	cfg := &src.table.cfg
 	var pause backoff.Backoff
@@ -284,7 +282,7 @@ func (src *Source[V]) run(ctx context.Context) {
 			pause.Reset()
 		}
 		wait := pause.Next()
-		level := slog.LevelDebug // it says the same again
+		level := slog.LevelDebug // the same error again
 		if text := fmt.Sprint(err); text != said {
 			level, said = slog.LevelWarn, text
 		}
@@ -300,7 +298,7 @@ func (src *Source[V]) run(ctx context.Context) {
 	}
 }
 
-// update takes a monitor's value, while the monitor may speak.
+// update takes a value from a monitor, unless that has been stopped.
 func (src *Source[V]) update(ctx context.Context, v V) {
 	cfg := &src.table.cfg
 	v, err := cfg.Check(src.key, v)
@@ -308,7 +306,7 @@ func (src *Source[V]) update(ctx context.Context, v V) {
 		cfg.Logger.Warn("a monitor's value is not taken", "kind", cfg.Name, "key", src.key, "error", err)
 		return
 	}
-	src.table.mu.Lock() // decide ends ctx with it held
+	src.table.mu.Lock() // decide stops the monitor with it held
 	if ctx.Err() != nil {
 		src.table.mu.Unlock()
 		return

@@ -49,14 +49,14 @@ type Config[V any] struct {
 	Lifetime func(V) time.Duration            // how long a value holds; nil or 0: until it is replaced
 	Monitor  Monitor[V]                       // nil: values come by Set alone
 	Logger   *slog.Logger                     // default: silent
-	// MayExpire is asked before a value that has had its time is cleared; while it reports
-	// false, all stay. It must not block. nil: they may.
+	// MayExpire is asked before a value fades. While it reports false, all values stay. It must
+	// not block. nil: they fade.
 	MayExpire func() bool
-	// Changed is told of each key that has another value, or none any more, and of one whose
-	// monitor says the same as before only once half of its lifetime is over. It is called
-	// with the key locked: it must be quick, must not block and must not call the table.
+	// Changed is told of each key that has a new value, or none any more. If a monitor says the same
+	// again, Changed is told when half of the lifetime is over. It is called with the key locked: it
+	// must be quick, must not block and must not call the table.
 	Changed func(key string)
-	// Others are those who share the monitors with this table; nil: nobody.
+	// Others share the monitors with this table. nil: nobody does.
 	Others Others
 
 	Max    int           // keys that are held; default 200,000
@@ -64,14 +64,14 @@ type Config[V any] struct {
 	Grace  time.Duration // the value of a failed monitor stays; default 60 s
 }
 
-// Others stand for the tables of other processes of the same host, which have the same
-// monitors. Of those tables in which a key is watched one runs its monitor, and gives the
-// others what it says by [Table.Copy]. The methods are called with the key locked: they must
-// be quick, must not block and must not call the table.
+// Others stands for the tables of other processes of the same host, which have the same
+// monitors. Of the tables in which somebody watches a key, one runs its monitor. The others get
+// what the monitor says by [Table.Copy]. The methods are called with the key locked: they must be
+// quick, must not block and must not call the table.
 type Others interface {
-	// Want tells that the key is watched here from now on, and Unwant, a linger time after the last
-	// watcher has gone, that it is not. Unwant reports whether the value, which is a monitor's, is
-	// to be forgotten: nobody else watches the key, or shows it.
+	// Want tells that somebody watches the key here from now on. Unwant tells, a linger time after
+	// the last watcher has gone, that nobody does. It reports whether the value of the monitor is
+	// to be forgotten, because nobody else watches the key, or shows it.
 	Want(key string)
 	Unwant(key string) (last bool)
 	// Mine reports whether the monitor of the key is to run here. It is asked after Want, and
@@ -142,9 +142,9 @@ func (t *Table[V]) Set(key string, v V) error {
 	return nil
 }
 
-// Restore sets a value as it was in a former run, unless there is one by now or it
-// has faded meanwhile. It holds for no longer than Config.Lifetime from now: the clock may
-// have been turned back. Nobody is told.
+// Restore sets a value as it was in a former run, unless there is one by now, or it has faded
+// meanwhile. It stays for Config.Lifetime from now at most: the clock may have been turned back.
+// Nobody is told.
 func (t *Table[V]) Restore(key string, v Value[V]) error {
 	left := time.Until(v.Expires) // far below zero where it does not fade
 	if !v.Expires.IsZero() && left <= 0 {
@@ -167,12 +167,11 @@ func (t *Table[V]) Restore(key string, v Value[V]) error {
 	return nil
 }
 
-// Copy sets a value as another node of the host has it, or, where that is not known, makes
-// it unknown. It does not fade by itself before Own, or before the monitor of the key runs
-// here; Config.Changed is not told, but the listeners are. What the monitor that runs here
-// has said stays, in place of what one said that ran elsewhere, and Config.Changed is told
-// of it once more. keeps is asked with the key locked, and has all stay as it is. The error
-// is [ErrTooMany].
+// Copy sets a value as another process of the host has it, or, if known is false, makes it unknown.
+// The copy fades only after Own, or when the monitor of the key runs here. The listeners are told,
+// Config.Changed is not. If the monitor runs here and has said a value, that stays in place of what
+// a monitor elsewhere has said, and Config.Changed is told it once more. If keeps reports true,
+// everything stays as it is; it is called with the key locked. The error is [ErrTooMany].
 func (t *Table[V]) Copy(key string, v Value[V], known bool, keeps func() bool) error {
 	t.mu.Lock()
 	src, err := t.sourceLocked(key)
@@ -201,7 +200,7 @@ func (t *Table[V]) Copy(key string, v Value[V], known bool, keeps func() bool) e
 	return nil
 }
 
-// Own has a copied value fade when its time has come, unless it is of a monitor.
+// Own has a copied value fade at its time, unless it is from a monitor.
 func (t *Table[V]) Own(key string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -216,8 +215,9 @@ func (t *Table[V]) Own(key string) {
 	}
 }
 
-// Decide asks Config.Others once more whether the monitor of a key is to run here. A value stays
-// as it is: where the monitor begins to run here, for the grace time, until it says one.
+// Decide asks Config.Others once more whether the monitor of a key is to run here. The value stays.
+// If the monitor begins to run here, the value stays until the monitor says one, or the grace
+// time is over.
 func (t *Table[V]) Decide(key string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -228,7 +228,7 @@ func (t *Table[V]) Decide(key string) {
 	}
 }
 
-// Said reports whether the monitor of a key runs here and has said the value that there is.
+// Said reports whether the value of a key is from the monitor that runs here.
 func (t *Table[V]) Said(key string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -241,7 +241,7 @@ func (t *Table[V]) Said(key string) bool {
 	return src.said
 }
 
-// Abandon makes the value of a monitor unknown, where nobody watches the key here.
+// Abandon makes the value of a monitor unknown, unless somebody watches the key here.
 func (t *Table[V]) Abandon(key string) {
 	t.mu.Lock()
 	src := t.sources[key]
@@ -310,8 +310,8 @@ func (t *Table[V]) sourceLocked(key string) (*Source[V], error) {
 	return src, nil
 }
 
-// Shutdown stops the monitors and what would fade, and waits for them until ctx
-// ends, the error of which it returns then. Values stay as they are.
+// Shutdown stops the monitors, and lets no value fade any more. It waits for the monitors until
+// ctx ends, and returns the error of ctx then. Values stay as they are.
 func (t *Table[V]) Shutdown(ctx context.Context) error {
 	t.mu.Lock()
 	t.closed = true
@@ -321,7 +321,8 @@ func (t *Table[V]) Shutdown(ctx context.Context) error {
 	return await.Return(ctx, t.work.Wait)
 }
 
-// start runs f in a goroutine that Shutdown waits for, unless that has begun.
+// start runs f in a goroutine that Shutdown waits for. Once Shutdown has begun, it does not run f
+// and reports false.
 func (t *Table[V]) start(f func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
