@@ -82,14 +82,17 @@ func (w *writer) document(t *Type, doc Document) {
 		w.raw(r.prolog[i].xml)
 		w.raw("\n")
 	}
-	w.raw("<" + name + ` xmlns="`)
+	w.raw("<")
+	tag := span{len(w.b), len(w.b) + len(name)}
+	w.raw(name)
+	w.raw(` xmlns="`)
 	w.raw(t.Name.Space)
 	w.raw(`"`)
 	root := len(w.b) // where the declarations go
-	w.f.ns, w.f.want = w.f.spaceID(t.Name.Space), false
+	w.b = w.prefixes.Guess(w.b)
+	w.f.ns = w.f.spaceID(t.Name.Space)
 	w.prefixes.Root(w.f.ns, defaultAttributes-8-len(r.Attrs))
-	tag := root - len(name) - len(` xmlns=""`) - len(t.Name.Space)
-	w.f.element(span{tag, tag + len(name)}, &r.Extra, doc, nil)
+	w.f.element(tag, &r.Extra, doc, nil)
 	w.b = w.prefixes.Declare(w.b, root)
 	for i := range r.epilog {
 		w.raw("\n")

@@ -72,10 +72,12 @@ func isChar(r rune) bool {
 
 // IsText reports whether s is UTF-8 and XML allows all of it in a document.
 func IsText(s string) bool {
+	ascii := 0
+	for ascii < len(s) && s[ascii] >= ' ' && s[ascii] < utf8.RuneSelf {
+		ascii++
+	}
+	s = s[ascii:]
 	for i, r := range s {
-		if r < utf8.RuneSelf && r >= ' ' {
-			continue
-		}
 		if !isChar(r) || r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD") {
 			return false
 		}

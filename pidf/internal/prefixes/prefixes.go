@@ -34,7 +34,8 @@ type Table struct {
 	bound []markup.Binding
 	room  int              // how many more than the fixed ones may be bound
 	local []markup.Binding // what the elements that are open declare themselves
-	buf   []byte
+	text  []byte           // the declarations of the document before
+	guess int              // how much of this one are those
 }
 
 // head is what stands before the names of elements in a namespace.
@@ -54,31 +55,64 @@ func (t *Table) Alone(space string) {
 // Clear makes the table ready for another document.
 func (t *Table) Clear() {
 	clear(t.bound)
-	t.home, t.alone, t.bound, t.local = 0, false, t.bound[:0], t.local[:0]
+	t.home, t.alone, t.bound, t.local, t.guess = 0, false, t.bound[:0], t.local[:0], 0
 	for n := range t.heads {
 		t.heads[n].known = false
 	}
 }
 
-// Declare inserts the declarations of the prefixes that were used into a document.
+// Guess appends the declarations of the document before: mostly they are those of this one, too.
+func (t *Table) Guess(doc []byte) []byte {
+	t.guess = len(t.text)
+	return append(doc, t.text...)
+}
+
+// Declare inserts the declarations of the prefixes that were used into a document, in place of the guess, if there was one.
 func (t *Table) Declare(doc []byte, at int) []byte {
-	d := t.buf[:0]
-	for id := range t.Fixed {
-		if t.knows(markup.ID(id)) {
-			d = append(d, t.Fixed[id].Declaration...)
-		}
-	}
 	if len(t.bound) > 1 {
 		slices.SortFunc(t.bound, func(a, b markup.Binding) int { return strings.Compare(a.Prefix, b.Prefix) })
 	}
-	for i := range t.bound {
-		d = markup.AppendBinding(d, t.bound[i].Prefix, t.bound[i].Space)
+	guess := t.guess
+	t.guess = 0
+	if t.same() {
+		if guess == len(t.text) {
+			return doc
+		}
+	} else {
+		t.text = t.text[:0]
+		for n := range t.Fixed {
+			if t.knows(markup.ID(n)) {
+				t.text = append(t.text, t.Fixed[n].Declaration...)
+			}
+		}
+		for i := range t.bound {
+			t.text = markup.AppendBinding(t.text, t.bound[i].Prefix, t.bound[i].Space)
+		}
 	}
-	t.buf = d
-	doc = append(doc, d...)
-	copy(doc[at+len(d):], doc[at:len(doc)-len(d)])
-	copy(doc[at:], d)
-	return doc
+	return slices.Replace(doc, at, at+guess, t.text...)
+}
+
+// same reports whether the document declares the same as the one before.
+func (t *Table) same() bool {
+	rest, ok := t.text, true
+	cut := func(s string) {
+		if ok = ok && len(rest) >= len(s) && string(rest[:len(s)]) == s; ok {
+			rest = rest[len(s):]
+		}
+	}
+	for n := range t.Fixed {
+		if t.knows(markup.ID(n)) {
+			cut(t.Fixed[n].Declaration)
+		}
+	}
+	for i := range t.bound {
+		cut(" xmlns:")
+		cut(t.bound[i].Prefix)
+		cut(`="`)
+		cut(t.bound[i].Space)
+		cut(`"`)
+	}
+	return ok && len(rest) == 0
 }
 
 // Declared returns what an element alone must declare.
