@@ -53,9 +53,7 @@ func (f *Fields) identity(v *string, otherwise string) {
 	case f.mode == validating:
 		f.v.id(f, *v, r&Need != 0)
 	case f.mode != writing:
-		if f.mode != readChild && f.mode != readText {
-			f.attr("id", v, r, nil)
-		}
+		f.attr("id", v, r, nil)
 	case f.w.dialect == BluStarDialect:
 		f.writeAttr("id", v, r, nil)
 	case r&Need != 0 || *v != "":

@@ -213,27 +213,25 @@ func (f *Fields) element(name span, x *Extra, e Element, fields func(*Fields)) {
 	if len(x.Extensions) > 0 {
 		f.left = f.arrange(x, e, fields)
 	}
-	list(f, e, fields)
+	if e != nil {
+		e.Fields(f)
+	} else {
+		fields(f)
+	}
 	if len(f.left) > 0 {
-		f.writeLeft(math.MaxInt32)
+		f.body()
+		for i := range f.left {
+			w.extension(&f.left[i])
+		}
 	}
 	if f.open {
-		f.body()
+		f.finish()
 		w.b = append(w.b[:len(w.b)-1], '/', '>')
 	} else {
 		w.endTag(name)
 	}
 	f.x, f.ns, f.allow, f.i, f.spare, f.bare, f.left, f.n = x0, ns, allow, i, spare, bare, left, n
 	w.prefixes.Leave(local)
-}
-
-// list has the fields of e listed, or else those that fields lists.
-func list(f *Fields, e Element, fields func(*Fields)) {
-	if e != nil {
-		e.Fields(f)
-		return
-	}
-	fields(f)
 }
 
 // body finishes the start tag.
@@ -279,16 +277,14 @@ func (f *Fields) before() {
 // atAnyEnd is the place of extensions that go behind the others.
 const atAnyEnd = math.MaxInt32 - 1
 
-// writeLeft writes the extensions up to the last element whose place is at most that, and all for math.MaxInt32.
-func (f *Fields) writeLeft(place int32) {
+// writeLeft writes the extensions up to the last element that has a place before the end.
+func (f *Fields) writeLeft() {
 	n := len(f.left)
-	for place < math.MaxInt32 && n > 0 && (f.left[n-1].name.Local == "" || f.left[n-1].place > place) {
+	for n > 0 && (f.left[n-1].name.Local == "" || f.left[n-1].place > atAnyEnd) {
 		n--
 	}
-	if n > 0 {
-		f.body()
-	}
 	for i := range n {
+		f.body()
 		f.w.extension(&f.left[i])
 	}
 	f.left = f.left[n:]
@@ -311,7 +307,10 @@ func (f *Fields) arrange(x *Extra, e Element, fields func(*Fields)) []Extension 
 	if unread {
 		spare := f.spare
 		f.mode, f.found, f.list, f.spare = counting, f.found[:0], true, false
-		list(f, e, fields)
+		if e != nil {
+			fields = e.Fields
+		}
+		fields(f)
 		f.mode, f.list, f.spare, f.ns, f.allow, f.i, f.n = writing, false, spare, ns, false, 0, 0
 		es = slices.DeleteFunc(es, func(e Extension) bool { return e.unread && slices.Contains(f.found, e.name.Local) })
 	}

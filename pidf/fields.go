@@ -156,7 +156,7 @@ func (f *Fields) Any() { f.allow = true }
 func (f *Fields) AnyEnd() {
 	f.allow = false
 	if !f.bare && len(f.left) > 0 {
-		f.writeLeft(atAnyEnd)
+		f.writeLeft()
 	}
 }
 

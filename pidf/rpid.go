@@ -1,6 +1,7 @@
 package pidf
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -219,12 +220,7 @@ func (f *Fields) values(a *Activities, list, otherwise string) {
 }
 
 func holdsElements(xs []Extension) bool {
-	for i := range xs {
-		if xs[i].name.Local != "" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(xs, func(e Extension) bool { return e.name.Local != "" })
 }
 
 func (f *Fields) readChoice(a *Activities) {

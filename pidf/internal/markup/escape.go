@@ -45,7 +45,7 @@ func AppendQuoted(dst []byte, s string) []byte {
 	}
 	dst = append(escape(dst, s, n, inValue), '"')
 	if len(dst)-from > 3*len(s)+2 {
-		dst = append(escape(append(dst[:from], '\''), s, 0, inSingle), '\'')
+		dst = append(escape(append(dst[:from], '\''), s, plain(s, inSingle), inSingle), '\'')
 	}
 	return dst
 }
@@ -69,12 +69,8 @@ var special = [utf8.RuneSelf]byte{
 // bytes are plain.
 func escape(dst []byte, s string, n int, where byte) []byte {
 	done := 0
-	for i := n; i < len(s); {
+	for i := n; i < len(s); i += plain(s[i:], where) {
 		c := s[i]
-		if c < utf8.RuneSelf && special[c]&where == 0 {
-			i++
-			continue
-		}
 		if c >= utf8.RuneSelf {
 			if r, n := utf8.DecodeRuneInString(s[i:]); isChar(r) && (r != utf8.RuneError || n > 1) {
 				i += n
@@ -86,7 +82,11 @@ func escape(dst []byte, s string, n int, where byte) []byte {
 		}
 		dst = append(dst, s[done:i]...)
 		n := 1
-		dst, n = appendSpecial(dst, s[i:])
+		if c == '&' { // the most frequent
+			dst = append(dst, "&amp;"...)
+		} else {
+			dst, n = appendSpecial(dst, s[i:])
+		}
 		i += n
 		done = i
 	}

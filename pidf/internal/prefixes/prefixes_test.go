@@ -81,3 +81,19 @@ func TestHidden(t *testing.T) {
 	p.Leave(local)
 	require.True(t, p.Binds("x", "urn:1"))
 }
+
+// A document begins with the declarations of the one before, which give way to its own, whatever their length.
+func TestGuess(t *testing.T) {
+	p := table()
+	for _, use := range [][]string{{}, {"x"}, {"x"}, {"x", "yy"}, {"yy"}, {}, {"x"}} {
+		p.Root(home, 10)
+		want := ""
+		doc := append(p.Guess([]byte("<a")), "/>"...)
+		for i, prefix := range use {
+			require.True(t, p.Take(first+markup.ID(i), prefix, ""))
+			want += fmt.Sprintf(` xmlns:%s="urn:%d"`, prefix, i+1)
+		}
+		require.Equal(t, "<a"+want+"/>", string(p.Declare(doc, 2)))
+		p.Clear()
+	}
+}
