@@ -107,7 +107,7 @@ func (j *journal) write(c changes) error {
 		case j.again(&writes[i]), again && !until.IsZero() && now.After(until):
 		case again:
 			j.graves[key] = until
-		case fades(key.kind): // it need not be kept for longer than the record would have lived
+		case slices.Contains(fadingKinds, key.kind): // it need not be kept for longer than the record would have lived
 			j.graves[key] = now.Add(max(j.server.cfg.MaxSubscribeExpires, j.server.cfg.MaxPublishExpires))
 		default:
 			j.graves[key] = time.Time{}

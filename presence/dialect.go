@@ -92,7 +92,7 @@ func (s *Server) dialectOf(req *sipx.Request, contact sipx.Address) *Dialect {
 			return bluStar
 		}
 		return standard
-	case s.marked(req.Header.Get("User-Agent")),
+	case slices.ContainsFunc(s.cfg.UserAgents, func(word string) bool { return containsFold(req.Header.Get("User-Agent"), word) }),
 		contact.URI.User == amccUser,
 		hasBSSHeader(req.Header),
 		saysBluStar(req.Body),
@@ -100,12 +100,6 @@ func (s *Server) dialectOf(req *sipx.Request, contact sipx.Address) *Dialect {
 		return bluStar
 	}
 	return standard
-}
-
-// marked reports whether a User-Agent holds one of the words that BluStar clients
-// have in theirs.
-func (s *Server) marked(userAgent string) bool {
-	return slices.ContainsFunc(s.cfg.UserAgents, func(word string) bool { return containsFold(userAgent, word) })
 }
 
 func hasBSSHeader(h sipx.Header) bool {

@@ -3,6 +3,7 @@ package presence
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/openblustar/blustar/directory"
@@ -39,7 +40,8 @@ func (s *Server) forward(ctx context.Context, pub *publishing, entry directory.E
 	}
 	p.forwarding.Lock()
 	defer p.forwarding.Unlock()
-	if !s.mayForward(p.id, pub.ifMatch) {
+	goesBy := func(c *publication.Contribution) bool { return c.ETag == pub.ifMatch && c.Rule != publication.Separate }
+	if pub.ifMatch != "" && !slices.ContainsFunc(s.publications.Of(p.id), goesBy) {
 		return sipx.Errorf(412, "")
 	}
 	if err := s.cfg.Forward.Forward(ctx, entry, destination); err != nil {
@@ -72,20 +74,6 @@ func (s *Server) forward(ctx context.Context, pub *publishing, entry directory.E
 	pub.accept(s, etag)
 	subscription.Notify(due)
 	return nil
-}
-
-// mayForward reports whether an entity-tag, which may be empty, is one of those that
-// a forwarding goes by: the one of the user's shared publication, or its own.
-func (s *Server) mayForward(id, etag string) bool {
-	if etag == "" {
-		return true
-	}
-	for _, c := range s.publications.Of(id) {
-		if c.ETag == etag && c.Rule != publication.Separate {
-			return true
-		}
-	}
-	return false
 }
 
 // endForwarding ends a forwarding that was not refreshed, unless there is another by

@@ -99,7 +99,7 @@ func (p *presentity) idle() bool {
 	switch {
 	case len(p.watches) > 0, len(p.watchers.watches) > 0:
 		return false
-	case p.user.together().any, p.server.publications.Has(p.id):
+	case p.user.together().any, len(p.server.publications.Of(p.id)) > 0:
 		return false
 	}
 	// With a hook for changes, whoever has a source that the host feeds stays, too.

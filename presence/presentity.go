@@ -309,7 +309,9 @@ func (p *presentity) gather(now time.Time) *snapshot {
 		st.Calendar = meetingsOf(p.calendar, now)
 	}
 	st.External = externalOf(p.external, forward)
-	n.private = hasPrivate(st.Calendar)
+	n.private = slices.ContainsFunc(st.Calendar, func(m consolidation.Meeting) bool {
+		return m.Private && (m.Subject != "" || m.Location != "")
+	})
 	return n
 }
 

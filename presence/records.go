@@ -35,15 +35,8 @@ const (
 // recordFormat is the version of all records. A store of another version is not read.
 const recordFormat = 4
 
-// fades reports whether the records of a kind are worth nothing after the longest
-// lifetime of a request.
-func fades(kind string) bool {
-	switch kind {
-	case kindPublication, kindClient, kindDialog, kindTurn, kindSession:
-		return true
-	}
-	return false
-}
+// fadingKinds are the records that are worth nothing after the longest lifetime of a request.
+var fadingKinds = []string{kindPublication, kindClient, kindDialog, kindTurn, kindSession}
 
 // value writes a record down as JSON.
 func value(v any) []byte {

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/openblustar/blustar/sipx"
 )
@@ -18,11 +17,6 @@ func (e *refused) Error() string { return "presence: " + e.res.ReasonPhrase() }
 // unsupportedType refuses a body, naming what would be taken.
 func unsupportedType(accept string) error {
 	return &refused{sipx.NewResponse(415, sipx.Field{Name: "Accept", Value: accept})}
-}
-
-// tooBrief refuses an expiry, naming the shortest that is granted.
-func tooBrief(least time.Duration) error {
-	return &refused{sipx.NewResponse(423, sipx.Field{Name: "Min-Expires", Value: seconds(least)})}
 }
 
 // refusal is the response that tells of err.

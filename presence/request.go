@@ -24,7 +24,7 @@ func (s *Server) granted(req *sipx.Request, most time.Duration) (time.Duration, 
 	}
 	asked := time.Duration(n) * time.Second
 	if asked != 0 && asked < s.cfg.MinExpires {
-		return 0, tooBrief(s.cfg.MinExpires)
+		return 0, &refused{sipx.NewResponse(423, sipx.Field{Name: "Min-Expires", Value: seconds(s.cfg.MinExpires)})}
 	}
 	return min(asked, most), nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/resourcelists"
 	"github.com/openblustar/blustar/pidf/watcherinfo"
+	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/source"
 	"github.com/openblustar/blustar/presence/subscription"
@@ -78,7 +79,7 @@ type Server struct {
 	lookups      lookups
 	policies     atomic.Uint64 // counts the changes of the policy
 	deadlines    deadline.Queue
-	unknown      *snapshot     // of who has no entry
+	unknown      *snapshot     // what watchers of a pending address are shown
 	pages        sync.Pool     // of *page
 	rooms        sync.Pool     // of *pidf.Room
 	exchanges    sync.Pool     // of *exchange
@@ -110,7 +111,7 @@ func New(cfg Config) (*Server, error) {
 	s.pendings = pendings{server: s, m: make(map[string]*pending)}
 	s.clients = clients{server: s, m: make(map[clientKey]*client), users: make(map[string]*user)}
 	s.lookups = lookups{most: cfg.MaxLookups, each: max(2, cfg.MaxLookups/4), of: make(map[party]int)}
-	s.unknown = s.unknownSnapshot()
+	s.unknown = &snapshot{server: s, at: s.started, result: consolidation.Result{Status: consolidation.StatusUnknown, Rule: "unknown"}}
 	s.cluster = newCluster(s)
 	s.journal = newJournal(s)
 	events := subscription.Events{Ended: s.dialogEnded, Notified: cfg.Hooks.Notify}

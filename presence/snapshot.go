@@ -251,13 +251,6 @@ func sameTuples(a, b []*publication.Contribution) bool {
 	return pidf.Equal(&pidf.Presence{Tuples: x}, &pidf.Presence{Tuples: y})
 }
 
-// hasPrivate reports whether the user sees more of the appointments than others.
-func hasPrivate(all []consolidation.Meeting) bool {
-	return slices.ContainsFunc(all, func(m consolidation.Meeting) bool {
-		return m.Private && (m.Subject != "" || m.Location != "")
-	})
-}
-
 // page is memory for one document and its text. It is used again.
 type page struct {
 	sheet consolidation.Sheet
@@ -390,9 +383,4 @@ func entryOf(s *consolidation.State) directory.Entry {
 		return *entry
 	}
 	return directory.Entry{}
-}
-
-// unknownSnapshot makes what watchers of a pending address are shown.
-func (s *Server) unknownSnapshot() *snapshot {
-	return &snapshot{server: s, at: time.Now(), result: consolidation.Result{Status: consolidation.StatusUnknown, Rule: "unknown"}}
 }

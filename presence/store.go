@@ -106,7 +106,11 @@ func (m *MemoryStore) Apply(ctx context.Context, batch []Write) ([]uint64, error
 	revisions := make([]uint64, len(batch))
 	for i, w := range batch {
 		key := recordKey{w.Kind, w.Key}
-		if old := m.records[key]; w.Conditional && w.Revision != old.revisionNow() {
+		old := m.records[key]
+		if expired(old.Expires) {
+			old.Revision = 0
+		}
+		if w.Conditional && w.Revision != old.Revision {
 			continue
 		}
 		m.revision++
@@ -122,14 +126,6 @@ func (m *MemoryStore) Apply(ctx context.Context, batch []Write) ([]uint64, error
 		m.records[key] = Record{Kind: w.Kind, Key: w.Key, Value: append([]byte{}, w.Value...), Expires: expires, Revision: m.revision}
 	}
 	return revisions, nil
-}
-
-// revisionNow is the revision that a condition is compared with.
-func (r *Record) revisionNow() uint64 {
-	if expired(r.Expires) {
-		return 0
-	}
-	return r.Revision
 }
 
 func expired(at time.Time) bool { return !at.IsZero() && time.Until(at) <= 0 }

@@ -368,9 +368,6 @@ func (s *Store) One(presentity string, rule Rule) *Contribution {
 	return find(s.Of(presentity), rule)
 }
 
-// Has reports whether anything is published about a presentity.
-func (s *Store) Has(presentity string) bool { return len(s.Of(presentity)) > 0 }
-
 // Len returns how many contributions there are.
 func (s *Store) Len() int { return int(s.count.Load()) }
 

@@ -61,7 +61,7 @@ func TestSeparate(t *testing.T) {
 		require.ErrorIs(t, s.Remove("tom", second.ETag), publication.ErrNoMatch)
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
-		require.False(t, s.Has("tom"))
+		require.Empty(t, s.Of("tom"))
 		require.Zero(t, s.Len())
 	})
 }

@@ -1,7 +1,6 @@
 package subscription
 
 import (
-	"crypto/rand"
 	"slices"
 	"strings"
 	"sync"
@@ -187,14 +186,6 @@ func (d *Dialog) Active() bool {
 // (RFC 6665 §4.5.2).
 func (d *Dialog) Is(event sipx.Event) bool { return d.common.Value().event == event.String() }
 
-// newTag makes a tag: 128 random bits in characters of a token.
-func (r *Registry) newTag() string {
-	if r.cfg.Node == "" {
-		return rand.Text()
-	}
-	return rand.Text() + "." + r.cfg.Node
-}
-
 // Start lets NOTIFYs leave: the first ones show everything. It is to be called
 // once, when the 200 has left (RFC 6665 §4.2.1.2).
 func (d *Dialog) Start() {
@@ -282,7 +273,10 @@ func (d *Dialog) End(why Reason) bool {
 func (d *Dialog) Close(why Reason) bool { return d.close(dialogEnding, why, false) }
 
 // Farewell sends the last NOTIFY of a closed dialog.
-func (d *Dialog) Farewell() { d.flush() }
+func (d *Dialog) Farewell() {
+	d.mu.Lock()
+	d.flushLocked()
+}
 
 // Drop ends a dialog whose watcher is gone: nothing more is sent. It reports
 // whether this call was the one that ended it.

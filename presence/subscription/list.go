@@ -85,7 +85,10 @@ func (d *Dialog) takeDue(last bool) (shown []written, full bool) {
 	size := 0
 	d.resumeList()
 	if full = !d.listed && (d.due != nil || len(d.watches) == 0) && !last; full {
-		if size = listingSize(d.watches); size > maxListBody {
+		for _, w := range d.watches {
+			size += entrySize + len(w.entity)
+		}
+		if size > maxListBody {
 			size, full = 0, false
 		}
 	}
@@ -136,15 +139,6 @@ func (d *Dialog) newList(shown []written, full bool, why Reason) *notification {
 		sipx.Field{Name: "Require", Value: d.Style().Lists.Extension()},
 		sipx.Field{Name: "Content-Type", Value: contentType})
 	d.encode(n)
-	return n
-}
-
-// listingSize is what a body that lists all these takes.
-func listingSize(watches []*Watch) int {
-	n := 0
-	for _, w := range watches {
-		n += entrySize + len(w.entity)
-	}
 	return n
 }
 

@@ -87,13 +87,8 @@ func (d *Dialog) pop() *Watch {
 	return w
 }
 
-// flush sends what is due, unless another goroutine does so.
-func (d *Dialog) flush() {
-	d.mu.Lock()
-	d.flushLocked()
-}
-
-// flushLocked is flush. It is called with d.mu held, and releases it.
+// flushLocked sends what is due, unless another goroutine does so. It is called with d.mu held,
+// and releases it.
 func (d *Dialog) flushLocked() {
 	if d.draining {
 		d.mu.Unlock()

@@ -1,6 +1,7 @@
 package subscription
 
 import (
+	"crypto/rand"
 	"errors"
 	"strconv"
 	"time"
@@ -67,7 +68,11 @@ func (r *Registry) Open(o Opening) (*Dialog, error) {
 		coding:    codingOf(req.Header),
 		draining:  true, // until Start
 	}
-	d.pack(req.CallID, o.From, r.newTag(), req.From.URI, req.From.Tag(), o.Contact)
+	tag := rand.Text() // 128 random bits
+	if r.cfg.Node != "" {
+		tag += "." + r.cfg.Node
+	}
+	d.pack(req.CallID, o.From, tag, req.From.URI, req.From.Tag(), o.Contact)
 	if len(routes) > 0 {
 		d.routes = &routes
 	}

@@ -47,7 +47,8 @@ func (d *Dialog) settled(res *sipx.Response, err error, v verdict, sentAt int64)
 	d.mu.Unlock()
 	d.registry.observe(res, time.Since(time.Unix(0, sentAt)), err)
 	if goOn {
-		d.flush()
+		d.mu.Lock()
+		d.flushLocked()
 	}
 	if lost {
 		cause := Refused
