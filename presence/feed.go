@@ -26,10 +26,6 @@ func (s *Server) Feed() Feed { return Feed{s} }
 // ErrTooMany says that a bound of [Config] is reached.
 var ErrTooMany = source.ErrTooMany
 
-// ErrNotStored says that a value counts, but is not in the store yet, so that a crash would take
-// it back. It is for servers with StoreAlways, whose Feed waits for the store.
-var ErrNotStored = errors.New("presence: the store did not take it")
-
 // stored waits until what was said without an error is in the store, where everybody waits
 // for that.
 func (f Feed) stored(ctx context.Context, err error) error {

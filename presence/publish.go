@@ -118,8 +118,8 @@ func (s *Server) published(ctx context.Context, address string, who party) (dire
 	return r.Entry, sipx.Errorf(503, "the directory does not answer")
 }
 
-// named returns the publication that SIP-If-Match names, or nil. Most often the newest
-// snapshot has it.
+// named returns the publication that SIP-If-Match names, or nil. Usually the newest snapshot has
+// it.
 func (s *Server) named(pub *publishing) *publication.Contribution {
 	if pub.ifMatch == "" {
 		return nil
@@ -162,8 +162,8 @@ func (s *Server) read(pub *publishing) error {
 	return s.saidOf(pub)
 }
 
-// saidOf reads what a published document says of its user: the status of aa:blustar
-// where it has one (§4.3), else what RFC 4480 and RFC 3863 say.
+// saidOf reads what a published document says of its user: the status of aa:blustar if it has one
+// (§4.3), else what RFC 4480 and RFC 3863 say.
 func (s *Server) saidOf(pub *publishing) error {
 	doc, said, now := pub.doc, &pub.said, time.Now()
 	said.Timestamp = now
@@ -203,13 +203,13 @@ func (s *Server) saidOf(pub *publishing) error {
 // (§2.4, §2.8).
 func (s *Server) publishShared(pub *publishing, c *client) error {
 	p := pub.p
-	if pub.expires == 0 { // it signs out (§2.2), before it gets its 200: what it sends next is another life
+	if pub.expires == 0 { // it signs out (§2.2), before its 200: with what it sends next it begins anew
 		etag := "0"
 		if shared := s.publications.One(p.id, publication.Shared); shared != nil {
 			etag = shared.ETag
 		}
 		gone := s.takeOut(c, "it signed out", nil)
-		due := p.renew() // who asks after the 200 is told
+		due := p.renew() // who asks after the 200 is shown it
 		pub.accept(s, etag)
 		subscription.Notify(due)
 		gone.announce(false)
@@ -219,7 +219,7 @@ func (s *Server) publishShared(pub *publishing, c *client) error {
 	var said *publication.Said
 	if pub.doc != nil {
 		services = servicesOf(pub.doc)
-		if pub.said.Status != "" { // else its tuples alone say what the client can do, not what its user does
+		if pub.said.Status != "" { // else its tuples only tell what the client can do
 			said = &pub.said
 		}
 	}
@@ -309,8 +309,8 @@ func (s *Server) publishOwn(pub *publishing) error {
 	return nil
 }
 
-// notStored refuses a PUBLISH that the store did not take, and that has been undone. Who was
-// shown it, because something else has changed meanwhile, is shown that it is not.
+// notStored refuses a PUBLISH that the store did not take. It has been undone: watchers who were
+// shown it, because something else changed meanwhile, are shown what is true now.
 func (p *presentity) notStored() error {
 	p.update()
 	return &refused{overloaded("not stored")}
@@ -324,7 +324,7 @@ func (pub *publishing) accept(s *Server, etag string) {
 		sipx.Field{Name: "SIP-ETag", Value: etag}))
 }
 
-// publishError is the error for the peer of what the store refuses.
+// publishError turns an error of the store of publications into the one for the peer.
 func publishError(err error) error {
 	switch {
 	case errors.Is(err, publication.ErrNoMatch):
@@ -341,7 +341,7 @@ func publishError(err error) error {
 	return err
 }
 
-// publicationExpired is told of each publication that was not refreshed.
+// publicationExpired is called with each publication that was not refreshed.
 func (s *Server) publicationExpired(c *publication.Contribution) {
 	p := s.presentities.find(c.Presentity)
 	if p == nil {

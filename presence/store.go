@@ -2,35 +2,35 @@ package presence
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
 
-// Store keeps records for longer than a process lives: a file, a database, a service.
-// The server has all of its state in memory and asks the store twice: [Server.Restore]
-// reads everything, and changes are written in batches while the server runs. A store
-// that is slow, or fails, holds up nobody but those who asked to wait for it.
+// Store keeps records for longer than a process lives: in a file, a database, a service. The
+// server has all of its state in memory. [Server.Restore] reads the whole store. While the server
+// runs, it writes changes in batches. A store that is slow, or fails, holds up nobody, except with
+// Config.StoreAlways.
 //
-// A record has a kind, a key and a value, which are the server's own: the store does
-// not look into them. It is safe for concurrent use. Package storetest shows that an
-// implementation does what is said here.
+// A record has a kind, a key and a value. The store does not look into them. It is safe for
+// concurrent use. Package storetest tests an implementation.
 type Store interface {
-	// Load calls f with each record that is there and has not expired, in any order,
-	// and returns its first error, which ends the loading, as it is. Nobody changes
-	// the Value, which is f's until f returns. f must not call the store.
+	// Load calls f with each record that has not expired, in any order. The first error of f ends
+	// the loading; Load returns it as it is. f may use the Value until it returns, and does not
+	// change it. f must not call the store.
 	//
-	// A store that cannot be read, or not to its end, is an error; so is one whose
-	// format is unknown. Nothing is repaired and nothing is written then.
+	// It is an error if the store cannot be read to its end, or its format is unknown. Then Load
+	// repairs nothing and writes nothing.
 	Load(ctx context.Context, f func(Record) error) error
 
-	// Apply carries out the writes in their order, and returns once they would survive
-	// a loss of power, or as much as the store promises in its place. It returns the
-	// revision that each write has given its record, and 0 for a write whose condition
-	// did not hold; the others are carried out all the same.
+	// Apply carries out the writes in their order. It returns when they would survive a loss of
+	// power, or whatever else the store promises. It returns the revision that each write has given
+	// its record, and 0 for a write whose condition did not hold. The others are carried out all
+	// the same.
 	//
-	// With an error some of the writes may have been carried out, each of them wholly
-	// or not at all. It does no harm to write those without a condition again. Once it has
-	// returned, the store does not use the values of the batch any more.
+	// With an error some of the writes may have been carried out, each of them wholly or not at all.
+	// To write those without a condition again does no harm. After Apply has returned, the store
+	// does not use the values of the batch any more.
 	Apply(ctx context.Context, batch []Write) ([]uint64, error)
 }
 
@@ -40,9 +40,8 @@ type Record struct {
 	Key  string // of at most 1024 bytes, not empty
 	// Value is what is kept. It is at most a few tens of kilobytes long.
 	Value []byte
-	// Expires is when the record ceases to be, by the clock on the wall; the zero time
-	// is never. A store keeps it to the millisecond. It may forget what has expired
-	// whenever it likes.
+	// Expires is when the record ends, by the clock on the wall; the zero time is never. A store
+	// keeps it to the millisecond. It may forget an expired record at any time.
 	Expires time.Time
 	// Revision counts the writes of a store: that of a record rises with each of them.
 	Revision uint64
@@ -54,11 +53,14 @@ type Write struct {
 	Kind, Key string
 	Value     []byte // nil deletes the record
 	Expires   time.Time
-	// Conditional has it written only where the record has this Revision, or, of 0,
-	// where there is none.
+	// Conditional writes only if the record has this Revision, or, for 0, if there is no record.
 	Conditional bool
 	Revision    uint64
 }
+
+// ErrNotStored says that a value counts, but is not in the store yet: a crash would take it back.
+// The Feed of a server with StoreAlways waits for the store, and returns it.
+var ErrNotStored = errors.New("presence: the store did not take it")
 
 // MemoryStore is a [Store] that lives as long as the process: for tests, and for
 // servers of one process. The zero MemoryStore is empty and ready.
