@@ -125,7 +125,10 @@ func parse(data []byte, h Header) (start string, _ Header, body []byte, err erro
 		if cap(h) == 0 {
 			h = make(Header, 0, min(strings.Count(rest, "\n"), 24))
 		}
-		h = append(h, Field{strings.TrimRight(name, " \t"), strings.TrimSpace(value)})
+		for strings.HasSuffix(name, " ") || strings.HasSuffix(name, "\t") {
+			name = name[:len(name)-1]
+		}
+		h = append(h, Field{name, strings.TrimSpace(value)})
 	}
 	body, err = cutBody(h, data[end:])
 	return start, h, body, err

@@ -154,8 +154,11 @@ func pseudoAttribute(s string) (name, value, tail string, ok bool) {
 func (s *Scanner) checkEncoding(label string) bool {
 	s.From = 0
 	if utf8.ValidString(s.Doc) {
+		if label == "" || strings.EqualFold(label, "utf-8") {
+			return true
+		}
 		switch strings.ToLower(label) {
-		case "", "utf-8", "utf8":
+		case "utf8":
 			return true
 		case "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252":
 			if isASCII(s.Doc) {
