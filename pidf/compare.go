@@ -22,7 +22,7 @@ func Equal(a, b *Presence) bool {
 
 // sketch writes what Equal compares of a document to scratch.
 func (w *writer) sketch(p *Presence) {
-	w.b, w.timeless = w.scratch[:0], true
+	w.b, w.timeless, w.verbatim = w.scratch[:0], true, false
 	w.presence(p)
 	w.scratch = w.b
 }

@@ -155,11 +155,9 @@ func (d *decoder) child(x *Extra, n int) bool {
 func (d *decoder) takeRest() []Attr {
 	var rest []Attr
 	for i := range d.Attrs {
-		a := &d.Attrs[i]
-		if a.Taken {
-			continue
+		if a := &d.Attrs[i]; !a.Taken {
+			rest = append(rest, Attr{Name{a.Space, a.Local}, a.Value(), a.Prefix})
 		}
-		rest = append(rest, Attr{Name{a.Space, a.Local}, a.Value(), a.Prefix})
 	}
 	return rest
 }

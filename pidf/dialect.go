@@ -36,7 +36,7 @@ func (f *Fields) id(v *string, otherwise string) {
 		f.identity(v, otherwise)
 	case otherwise == "" && (*v == "" || w.timeless):
 	case w.dialect == BluStarDialect:
-		w.attr("id", *v)
+		w.b = markup.AppendQuoted(append(w.b, " id="...), *v)
 	default:
 		w.id(*v, otherwise)
 	}

@@ -36,6 +36,7 @@ type writer struct {
 	dialect  Dialect
 	entity   string // of the document
 	timeless bool   // leave timestamps out, for comparisons
+	verbatim bool   // most extensions are written as they are
 	ids      markup.IDs
 	prefixes prefixes.Table
 	start    int // where the document starts
@@ -57,7 +58,7 @@ const maxScratch = 64 << 10
 // newWriter returns a writer, for document and then done.
 func newWriter(dst []byte, d Dialect) *writer {
 	w := writers.Get().(*writer)
-	w.b, w.dialect, w.start = dst, d, len(dst)
+	w.b, w.dialect, w.verbatim, w.start = dst, d, d == BluStarDialect, len(dst)
 	return w
 }
 
@@ -153,8 +154,8 @@ func (f *Fields) start(name string) (b []byte, from int) {
 	w := f.w
 	if !f.bare {
 		f.before()
-		b = append(w.b, '<')
-	} else if b = w.b; f.open {
+	}
+	if b = w.b; f.open {
 		f.open = false
 		b = append(b, '>', '<')
 	} else {
@@ -209,8 +210,8 @@ func (f *Fields) element(name span, x *Extra, e Element, fields func(*Fields)) {
 		return
 	}
 	left, n, local := f.left, f.n, w.prefixes.Local()
-	f.spare, f.bare, f.left, f.allow, f.i, f.n = x.hidden == nil, false, nil, false, 0, 0
-	if len(x.Extensions) > 0 {
+	f.spare, f.bare, f.left, f.allow, f.i, f.n = x.hidden == nil, false, x.Extensions, false, 0, 0
+	if !inOrder(f.left) {
 		f.left = f.arrange(x, e, fields)
 	}
 	if e != nil {
@@ -219,10 +220,7 @@ func (f *Fields) element(name span, x *Extra, e Element, fields func(*Fields)) {
 		fields(f)
 	}
 	if len(f.left) > 0 {
-		f.body()
-		for i := range f.left {
-			w.extension(&f.left[i])
-		}
+		f.writeLeft(len(f.left))
 	}
 	if f.open {
 		f.finish()
@@ -257,56 +255,72 @@ func (f *Fields) next(name string) bool {
 		}
 		return false
 	}
-	f.before()
+	if !f.bare {
+		f.before()
+	}
+	f.body()
 	return true
 }
 
-// before writes the extensions that come before the next child.
+// before writes the attributes, and the extensions that come before the next child.
 func (f *Fields) before() {
-	f.body()
-	if f.bare {
-		return
+	if len(f.x.Attrs) > 0 {
+		f.body()
 	}
 	f.n++
 	for len(f.left) > 0 && int(f.left[0].place) <= f.n && (f.allow || f.left[0].name.Local == "") {
-		f.w.extension(&f.left[0])
-		f.left = f.left[1:]
+		f.writeLeft(1)
 	}
 }
 
 // atAnyEnd is the place of extensions that go behind the others.
 const atAnyEnd = math.MaxInt32 - 1
 
-// writeLeft writes the extensions up to the last element that has a place before the end.
-func (f *Fields) writeLeft() {
+// writeLeft writes the first n extensions that are left.
+func (f *Fields) writeLeft(n int) {
+	f.body()
+	w := f.w
+	for i := range f.left[:n] {
+		if e := &f.left[i]; w.verbatim && e.value == nil && e.declare == nil {
+			w.b = append(w.b, e.xml...)
+		} else {
+			w.extension(e)
+		}
+	}
+	f.left = f.left[n:]
+}
+
+// writeAny writes the extensions up to the last element that has a place before the end.
+func (f *Fields) writeAny() {
 	n := len(f.left)
 	for n > 0 && (f.left[n-1].name.Local == "" || f.left[n-1].place > atAnyEnd) {
 		n--
 	}
-	for i := range n {
-		f.body()
-		f.w.extension(&f.left[i])
+	if n > 0 {
+		f.writeLeft(n)
 	}
-	f.left = f.left[n:]
+}
+
+// inOrder reports whether extensions are written as they stand.
+func inOrder(es []Extension) bool {
+	before := int32(1)
+	for i := range es {
+		e := &es[i]
+		if e.place < before || e.demoted || e.unread {
+			return false
+		}
+		before = e.place
+	}
+	return true
 }
 
 // arrange returns the extensions of an element in the order to write them in. Those that the schema has no place for go
 // to the end. One that could not be read is left out once its field has a value.
 func (f *Fields) arrange(x *Extra, e Element, fields func(*Fields)) []Extension {
-	ns, before, same, unread := f.ns, int32(0), true, false
-	for i := range x.Extensions {
-		e := &x.Extensions[i]
-		same = same && e.place >= before && e.place > 0 && !e.demoted
-		unread = unread || e.unread
-		before = e.place
-	}
-	if same && !unread {
-		return x.Extensions
-	}
-	es := slices.Clone(x.Extensions)
-	if unread {
+	ns, es := f.ns, slices.Clone(x.Extensions)
+	if slices.ContainsFunc(es, func(e Extension) bool { return e.unread }) {
 		spare := f.spare
-		f.mode, f.found, f.list, f.spare = counting, f.found[:0], true, false
+		f.mode, f.found, f.list, f.spare, f.left = counting, f.found[:0], true, false, nil
 		if e != nil {
 			fields = e.Fields
 		}
@@ -445,10 +459,6 @@ func (f *Fields) writeNote(name string, n *Note) {
 
 // extension writes an extension, with the declarations that the root element does not make.
 func (w *writer) extension(e *Extension) {
-	if e.declare == nil && e.value == nil && w.dialect == BluStarDialect && !w.timeless {
-		w.raw(e.xml)
-		return
-	}
 	if e.value != nil {
 		w.typed(e)
 		return
@@ -488,7 +498,7 @@ func (w *writer) typed(e *Extension) {
 		f.element(w.startTag(f.ns, t.Name.Local), e.value.extra(), e.value, nil)
 	} else { // no prefix is to be had from the root
 		alone := newWriter(nil, w.dialect)
-		alone.timeless = w.timeless
+		alone.timeless, alone.verbatim = w.timeless, w.verbatim
 		alone.standalone(e)
 		w.b = append(w.b, alone.done()...)
 	}

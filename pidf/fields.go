@@ -156,7 +156,7 @@ func (f *Fields) Any() { f.allow = true }
 func (f *Fields) AnyEnd() {
 	f.allow = false
 	if !f.bare && len(f.left) > 0 {
-		f.writeLeft()
+		f.writeAny()
 	}
 }
 
@@ -167,16 +167,12 @@ func (f *Fields) AnyAttr() {
 	}
 }
 
-// skip counts a child, and reports whether it is not the one that is looked for.
+// skip counts a child, and reports whether it is not the one that is looked for. The first begins with the children.
 func (f *Fields) skip(name string) bool {
-	f.i++
-	return f.want && f.name != name && (f.mode != readAttrs || f.starts(name))
-}
-
-// starts begins with the children, and reports whether the first is none of that name.
-func (f *Fields) starts(name string) bool {
-	f.begin()
-	return f.name != name
+	if f.i++; f.want && f.mode == readAttrs {
+		f.begin()
+	}
+	return f.want && f.name != name
 }
 
 // needs notes a mandatory child, for the end.

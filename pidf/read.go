@@ -50,17 +50,17 @@ func (f *Fields) read(x *Extra, fields func(*Fields)) bool {
 }
 
 // restAttrs keeps the attributes that no field took.
-func (f *Fields) restAttrs() {
-	if f.x.Attrs = f.d.takeRest(); f.x.Attrs != nil {
-		if more := f.d.mentioned(f.x.Attrs); more != nil {
-			f.x.hide().declare = more
+func (d *decoder) restAttrs(x *Extra) {
+	if x.Attrs = d.takeRest(); x.Attrs != nil {
+		if more := d.mentioned(x.Attrs); more != nil {
+			x.hide().declare = more
 		}
 	}
 }
 
 // begin moves behind the start tag, to the first child.
 func (f *Fields) begin() {
-	f.restAttrs()
+	f.d.restAttrs(f.x)
 	f.mode, f.done = readChild, moved
 	f.advance()
 }
@@ -98,7 +98,7 @@ func (f *Fields) again(name string) bool {
 // readText reads the text of an element.
 func (f *Fields) readText(v any, r Rule, values []string) {
 	d, from := f.d, f.d.From
-	f.restAttrs()
+	f.d.restAttrs(f.x)
 	f.mode = readText
 	s, ok := d.text()
 	if !ok {
@@ -376,10 +376,7 @@ func (f *Fields) readNote(n *Note) bool {
 			}
 		}
 	}
-	x.Attrs = d.takeRest()
-	if more := d.mentioned(x.Attrs); more != nil {
-		x.hide().declare = more
-	}
+	d.restAttrs(&x)
 	s, ok := d.text()
 	if !ok {
 		d.back(m, "an element inside a text")
