@@ -219,7 +219,10 @@ func (c *Config) checkStore() error {
 	}
 	for i, text := range s.NATS.URL { // which may hold a password, so it is not quoted
 		u, err := url.Parse(text)
-		if err != nil || !slices.Contains([]string{"nats", "tls"}, u.Scheme) || u.Host == "" || u.User != nil {
+		if err == nil && u.Port() == "" && !strings.HasSuffix(u.Host, ":") {
+			u.Host += ":4222"
+		}
+		if err != nil || !slices.Contains([]string{"nats", "tls"}, u.Scheme) || u.Hostname() == "" || u.User != nil || checkHostPort(u.Host) != nil {
 			return Wrong(fmt.Sprintf("store.nats.url[%d]", i), `want a URL such as "nats://nats1.example.com:4222", without a user`)
 		}
 	}

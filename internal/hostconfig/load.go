@@ -66,6 +66,9 @@ func Load(name string, change func(*Config)) (*Config, error) {
 	if err != nil {
 		return nil, c.Bad("", err)
 	}
+	if err := c.Store.checkFiles(); err != nil {
+		return nil, c.Bad("store.nats", err)
+	}
 	if _, err := c.OpenSources(nil, slog.New(slog.DiscardHandler)); err != nil {
 		return nil, err
 	}

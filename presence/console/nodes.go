@@ -1,7 +1,10 @@
 package console
 
 import (
+	"context"
+	"errors"
 	"net/http"
+	"time"
 )
 
 // Node is one of several servers that serve a site together.
@@ -15,10 +18,18 @@ type Node struct {
 	Dialogs int    `json:"dialogs"` // subscriptions that it has, when it said so last
 }
 
+// nodesTimeout is how long Config.Nodes is waited for: who asks wants to know what is wrong.
+const nodesTimeout = time.Second
+
 // getNodes is GET /v1/nodes.
 func (c *Console) getNodes(w http.ResponseWriter, r *http.Request) error {
-	nodes, err := c.cfg.Nodes(r.Context())
+	ctx, cancel := context.WithTimeout(r.Context(), nodesTimeout)
+	defer cancel()
+	nodes, err := c.cfg.Nodes(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = errors.New("it does not answer")
+		}
 		writeError(w, http.StatusServiceUnavailable, "the store cannot be asked: "+oneLine(err))
 		return nil
 	}

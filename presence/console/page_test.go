@@ -135,6 +135,19 @@ func TestPageShowsNodes(t *testing.T) {
 	require.Regexp(t, `b\s+silent\s+0\s+11s ago`, b.text())
 }
 
+// A store that hangs is not waited for.
+func TestNodesHang(t *testing.T) {
+	w := newWorld(t, staff(), func(c *console.Config) {
+		c.Nodes = func(ctx context.Context) ([]console.Node, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+	})
+	res, text := w.request("GET", "/v1/nodes", "")
+	require.Equal(t, 503, res.StatusCode)
+	require.JSONEq(t, `{"error":"the store cannot be asked: it does not answer"}`, text)
+}
+
 // One server has no such list.
 func TestNoNodes(t *testing.T) {
 	w := newWorld(t, staff(), nil)

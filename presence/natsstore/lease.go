@@ -175,7 +175,9 @@ func (s *Store) join(ctx context.Context) error {
 	s.lease.mu.Unlock()
 	s.log.Info("this node has joined", "id", s.id)
 	s.lease.work.Go(func() { s.renew(living) })
-	s.lease.work.Go(func() { s.look(living) })
+	seen := make(map[string]sight)
+	s.lookOnce(ctx, seen) // who joins knows who lives
+	s.lease.work.Go(func() { s.look(living, seen) })
 	return nil
 }
 
@@ -285,21 +287,24 @@ type sight struct {
 }
 
 // look takes the place of those whose lease is over, until ctx ends.
-func (s *Store) look(ctx context.Context) {
-	seen := make(map[string]sight)
-	for ; ctx.Err() == nil; _ = pause(ctx, min(s.cfg.Lease/10, 500*time.Millisecond)) {
-		if !s.Alive() {
-			clear(seen) // NATS was away for others, too: they have a lease's time to come back
-			continue
-		}
-		if err := s.lookOnce(ctx, seen); err != nil && ctx.Err() == nil {
-			clear(seen)
-			s.log.Warn("the leases of others cannot be read", "error", err)
-		}
+func (s *Store) look(ctx context.Context, seen map[string]sight) {
+	for pause(ctx, min(s.cfg.Lease/10, 500*time.Millisecond)) == nil {
+		s.lookOnce(ctx, seen)
 	}
 }
 
-func (s *Store) lookOnce(ctx context.Context, seen map[string]sight) error {
+func (s *Store) lookOnce(ctx context.Context, seen map[string]sight) {
+	if !s.Alive() {
+		clear(seen) // NATS was away for others, too: they have a lease's time to come back
+		return
+	}
+	if err := s.lookAt(ctx, seen); err != nil && ctx.Err() == nil {
+		clear(seen)
+		s.log.Warn("the leases of others cannot be read", "error", err)
+	}
+}
+
+func (s *Store) lookAt(ctx context.Context, seen map[string]sight) error {
 	asking, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
 	began := s.cfg.now()
@@ -321,6 +326,7 @@ func (s *Store) lookOnce(ctx context.Context, seen map[string]sight) error {
 		sequence, r, err := s.holder(ctx, id)
 		if sequence != 0 && !r.Done && !r.Free {
 			living = append(living, id)
+			s.compareNames(id, sequence, r)
 		}
 		switch last := seen[id]; {
 		case err != nil:
@@ -340,8 +346,21 @@ func (s *Store) lookOnce(ctx context.Context, seen map[string]sight) error {
 	}
 	s.lease.mu.Lock()
 	defer s.lease.mu.Unlock()
-	s.lease.living = living
+	s.lease.living, s.looked = living, true
 	return nil
+}
+
+// compareNames logs once that a node has the name of this one, which came later, and lives. One
+// that has died under that name a moment ago renews nothing.
+func (s *Store) compareNames(id string, sequence uint64, r leaseRecord) {
+	switch before, same := s.namesakes[id]; {
+	case r.Node != s.cfg.Node || r.ID != id:
+	case !s.looked:
+		s.namesakes[id] = sequence
+	case same && before != sequence:
+		delete(s.namesakes, id)
+		s.log.Warn("another node has the same name", "id", id)
+	}
 }
 
 // Living implements [presence.Shared].

@@ -1,6 +1,9 @@
 package natsstore_test
 
 import (
+	"context"
+	"io"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -50,4 +53,40 @@ func TestNodes(t *testing.T) {
 	require.NoError(t, b.Close(t.Context()))
 	_, err = natsstore.Open(t.Context(), natsstore.Config{Conn: connect(t, s), Node: "b", Site: "example.org"})
 	require.NoError(t, err, "nobody is there any more")
+}
+
+// logged is a log that remembers what was said about names.
+type logged struct {
+	slog.Handler
+	names chan string
+}
+
+func (l logged) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+func (l logged) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "another node has the same name" {
+		r.Attrs(func(a slog.Attr) bool { l.names <- a.Value.String(); return false })
+	}
+	return nil
+}
+
+// Of two nodes that live under one name the second says so, and no node of one that has died
+// under its name (BSX-12).
+func TestOneName(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	join := func(name string) (*natsstore.Store, chan string) {
+		log := logged{slog.NewTextHandler(io.Discard, nil), make(chan string, 8)}
+		return open(t, natsstore.Config{Conn: connect(t, s), Node: name, Lease: 4 * time.Second, Logger: slog.New(log)}), log.names
+	}
+	a, names := join("same")
+	_, more := join("same")
+	require.Equal(t, a.Node(), <-more)
+	c, none := join("other")
+	natsstore.Pause(c)
+	d, none2 := join("other")
+	require.NotEmpty(t, heir(t, d, c.Node()))
+	for _, names := range []chan string{names, more, none, none2} {
+		require.Empty(t, names)
+	}
 }

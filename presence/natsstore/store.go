@@ -86,7 +86,10 @@ type Store struct {
 	calls  calls
 	mu     sync.Mutex // of batches: one at a time
 
-	wrongClock bool // and it is in the log; belongs to look
+	// Of those who look at the leases of others, one at a time.
+	wrongClock bool              // and it is in the log
+	looked     bool              // once, at least
+	namesakes  map[string]uint64 // that were there before, with the sequence of their lease
 }
 
 var _ presence.Shared = (*Store)(nil)
@@ -140,7 +143,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("natsstore: %w", err)
 	}
-	s := &Store{cfg: cfg, js: js, id: rand.Text()[:idLength], log: cfg.Logger.With("node", cfg.Node, "bucket", cfg.Bucket)}
+	s := &Store{cfg: cfg, js: js, id: rand.Text()[:idLength], log: cfg.Logger.With("node", cfg.Node, "bucket", cfg.Bucket),
+		namesakes: make(map[string]uint64)}
 	s.lease.lost = make(chan struct{})
 	s.calls.ctx, s.calls.cancel = context.WithCancel(context.Background())
 	s.calls.room = make(chan struct{}, maxCalls)

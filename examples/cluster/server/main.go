@@ -7,8 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
-	"os"
+	"net"
 	"strings"
 	"time"
 
@@ -66,9 +67,6 @@ func connect(ctx context.Context, c *hostconfig.Store, log *slog.Logger) (*nats.
 		nats.ReconnectHandler(func(c *nats.Conn) { log.Info("connected to NATS again", "server", c.ConnectedUrlRedacted()) }),
 	}
 	if c.NATS.CredentialsFile != "" {
-		if _, err := os.Stat(c.NATS.CredentialsFile); err != nil {
-			return nil, err
-		}
 		options = append(options, nats.UserCredentials(c.NATS.CredentialsFile))
 	}
 	if c.NATS.CAFile != "" {
@@ -90,11 +88,8 @@ func connect(ctx context.Context, c *hostconfig.Store, log *slog.Logger) (*nats.
 
 // isAway reports whether an error is that of servers that may be there later.
 func isAway(err error) bool {
-	_, network := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](err)
-	return network || errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout)
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, io.EOF) || errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout)
 }
 
 // List implements [server.Nodes].
