@@ -90,8 +90,7 @@ func (u *user) changed() {
 		}
 	}
 	if now != u.together() {
-		kept := now
-		u.now.Store(&kept)
+		u.now.Store(new(now))
 	}
 }
 
@@ -135,8 +134,7 @@ func (cs *clients) find(text []byte, user string, id auth.Identity) *client {
 	}
 	c := &client{key: key, since: time.Now().UnixNano(), services: defaultServices()}
 	if !id.IsZero() {
-		kept := id
-		c.id = &kept
+		c.id = new(id)
 	}
 	cs.m[key] = c
 	return c

@@ -84,9 +84,7 @@ func (p *pending) Left(w *subscription.Watch, _ subscription.View) {
 	ps := &p.server.pendings
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if i := slices.Index(p.watches, w); i >= 0 {
-		p.watches = slices.Delete(p.watches, i, i+1)
-	}
+	p.watches = slices.DeleteFunc(p.watches, func(o *subscription.Watch) bool { return o == w })
 	if len(p.watches) == 0 && ps.m[p.key] == p {
 		delete(ps.m, p.key)
 		p.server.deadlines.Remove(&p.retry)

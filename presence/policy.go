@@ -47,8 +47,7 @@ func (s *Server) watcher(ctx context.Context, who party, id auth.Identity, from 
 	case found.Err != nil:
 		w.open = w.open || !isNobody(found.Err)
 	case mayActFor(id, &found.Entry):
-		entry := found.Entry
-		w.Entry = &entry
+		w.Entry = new(found.Entry)
 	}
 	return w
 }

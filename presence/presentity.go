@@ -107,8 +107,7 @@ func (p *presentity) setEntry(entry *directory.Entry) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	left := p.sources()
-	kept := *entry
-	p.entry.Store(&kept)
+	p.entry.Store(new(*entry))
 	p.address = addressOf(entry)
 	p.joinSources(entry)
 	if len(p.watches) > 0 {

@@ -357,10 +357,7 @@ func (in *inventory) resume() {
 	s, began := in.server, time.Now()
 	in.findPublishers()
 	s.pendings.mu.Lock()
-	waiting := make([]*pending, 0, len(s.pendings.m))
-	for _, p := range s.pendings.m {
-		waiting = append(waiting, p)
-	}
+	waiting := slices.Collect(maps.Values(s.pendings.m))
 	s.pendings.mu.Unlock()
 	for len(waiting) > 0 && s.ctx.Err() == nil {
 		n := min(lookupBatch, len(waiting))

@@ -61,9 +61,7 @@ func (w *watchers) Joined(watch *subscription.Watch, _ subscription.View) {
 func (w *watchers) Left(watch *subscription.Watch, _ subscription.View) {
 	w.of.mu.Lock()
 	defer w.of.mu.Unlock()
-	if i := slices.Index(w.watches, watch); i >= 0 {
-		w.watches = slices.Delete(w.watches, i, i+1)
-	}
+	w.watches = slices.DeleteFunc(w.watches, func(o *subscription.Watch) bool { return o == watch })
 	if len(w.watches) == 0 && len(w.of.watches) == 0 {
 		w.of.mayBeIdle()
 	}

@@ -2,42 +2,33 @@ package publication
 
 import "slices"
 
-// A host of several nodes gives each of them what the others have: copies. A copy counts
-// as any other contribution, and may be replaced by Publish or ended by Remove, but it
-// does not expire by itself: that is for the node whose it is. Config.Changed is not told
-// of what happens to copies.
+// A host of several nodes gives each node copies of what the others have. A copy counts as any
+// other contribution, and Publish or Remove may replace or end it. It does not expire by itself:
+// the node that it belongs to has it expire. Config.Changed is not told of copies.
 
 // CountFrom numbers the next contributions from n on. n must be above all numbers until
 // now, and no other node may use these numbers.
 func (s *Store) CountFrom(n uint64) { s.number.Store(n) }
 
-// Copy takes over a contribution of another node, and reports whether it did. Where keeps
-// reports true, nothing changes; it is called with the presentity locked. Where two nodes
-// have made a contribution of which a user has one, that which was received later counts.
+// Copy takes over a contribution of another node, and reports whether it did. If keeps reports
+// true, nothing changes; it is called with the presentity locked. If two nodes have made a
+// contribution of which a user has only one, the one counts that was received later.
 func (s *Store) Copy(c Contribution, keeps func() bool) bool {
 	sh := s.of.Lock(c.Presentity)
 	defer sh.Unlock()
 	list := sh.Of[c.Presentity]
-	current := find(list, c.Rule)
-	if i := slices.IndexFunc(list, func(o *Contribution) bool { return o.Number == c.Number }); i >= 0 || c.Rule == Separate {
-		current = nil
-		if i >= 0 {
-			current = list[i]
-		}
+	var current, rival *Contribution
+	if i := slices.IndexFunc(list, func(o *Contribution) bool { return o.Number == c.Number }); i >= 0 {
+		current = list[i]
+		c.due = current.due
+	} else if c.Rule != Separate {
+		rival = find(list, c.Rule)
 	}
-	if keeps() || current != nil && current.Number != c.Number && byAge(current, &c) > 0 {
+	if keeps() || rival != nil && byAge(rival, &c) > 0 {
 		return false
 	}
-	if current != nil && current.Number != c.Number {
-		if current.copied {
-			s.place(sh, current, nil)
-		} else {
-			s.swap(sh, current, nil)
-		}
-		current = nil
-	}
-	if current != nil {
-		c.due = current.due
+	if rival != nil {
+		s.end(sh, rival)
 	}
 	s.read(&c)
 	c.copied = true
@@ -60,8 +51,8 @@ func (s *Store) RemoveCopy(presentity string, number uint64, keeps func() bool) 
 	return true
 }
 
-// Own makes a copy a contribution of this node, which expires, and returns it. It returns
-// nil where there is no such copy.
+// Own makes a copy a contribution of this node, which expires here, and returns it; nil if there is
+// no such copy.
 func (s *Store) Own(presentity string, number uint64) *Contribution {
 	sh := s.of.Lock(presentity)
 	defer sh.Unlock()

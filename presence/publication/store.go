@@ -64,10 +64,10 @@ func NewStore(cfg Config) (*Store, error) {
 // Shutdown stops what would expire.
 func (s *Store) Shutdown() { s.deadlines.Stop() }
 
-// Publish carries a PUBLISH out. It returns what is published by it now, and what was before,
-// nil for nothing. A contribution that is found by its entity-tag keeps its rule, whatever
-// the request says. The error is one of [ErrNoMatch], [ErrNothing], [ErrOvertaken], [ErrTooMany]
-// and [ErrTooLarge].
+// Publish carries out a PUBLISH. It returns the contribution that it has made or changed, and the
+// one before, which may be nil. A contribution that is found by its entity-tag keeps its rule,
+// whatever the request says. The error is one of [ErrNoMatch], [ErrNothing], [ErrOvertaken],
+// [ErrTooMany] and [ErrTooLarge].
 func (s *Store) Publish(r Request) (now, before *Contribution, err error) {
 	sh := s.of.Lock(r.Presentity)
 	defer sh.Unlock()
@@ -125,9 +125,8 @@ func (s *Store) Publish(r Request) (now, before *Contribution, err error) {
 	return next, current, nil
 }
 
-// Revert undoes what Publish or Remove has done, which returned now and before, or nil and
-// what was removed. It does nothing where that has changed again since, and reports whether
-// it did.
+// Revert undoes a Publish that returned now and before, or, with a nil now, the removal of before.
+// If something has changed again since, it does nothing, and reports false.
 func (s *Store) Revert(now, before *Contribution) bool {
 	sh := s.of.Lock(cmp.Or(now, before).Presentity)
 	defer sh.Unlock()
@@ -326,14 +325,21 @@ func (e *expiry) Expired() {
 	}
 }
 
-// Abandon ends the Shared contribution of a user whose last client has ended. For a copy
-// it does not call Config.Changed: every node does the same.
+// Abandon ends the Shared contribution of a user whose last client has ended. It does not tell
+// Config.Changed of a copy: every node does the same.
 func (s *Store) Abandon(presentity string) {
 	sh := s.of.Lock(presentity)
 	defer sh.Unlock()
-	if c := find(sh.Of[presentity], Shared); c != nil && c.copied {
+	if c := find(sh.Of[presentity], Shared); c != nil {
+		s.end(sh, c)
+	}
+}
+
+// end ends a contribution. Of a copy Config.Changed is not told. The shelf is locked.
+func (s *Store) end(sh *shelf, c *Contribution) {
+	if c.copied {
 		s.place(sh, c, nil)
-	} else if c != nil {
+	} else {
 		s.swap(sh, c, nil)
 	}
 }

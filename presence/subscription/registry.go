@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -230,10 +231,7 @@ func (r *Registry) remove(d *Dialog, n int) {
 // All returns the live dialogs, the oldest first.
 func (r *Registry) All() []*Dialog {
 	r.mu.Lock()
-	list := make([]*Dialog, 0, len(r.byTag))
-	for _, d := range r.byTag {
-		list = append(list, d)
-	}
+	list := slices.Collect(maps.Values(r.byTag))
 	r.mu.Unlock()
 	slices.SortFunc(list, func(a, b *Dialog) int { return cmp.Compare(a.serial, b.serial) })
 	return list
