@@ -59,12 +59,6 @@ func listMany[T any, P interface {
 	*T
 	Element
 }](f *Fields, name string, v *[]T) {
-	if f.short() {
-		for i := range *v {
-			f.put(name, P(&(*v)[i]))
-		}
-		return
-	}
 	if f.skip(name) {
 		return
 	}

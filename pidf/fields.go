@@ -281,11 +281,7 @@ func (f *Fields) Notes(name string, v *[]Note) {
 func (f *Fields) notes(name string, v *[]Note) {
 	if f.short() {
 		for i := range *v {
-			if n := &(*v)[i]; n.Lang == "" && n.Extra == nil {
-				f.text(name, n.Text)
-			} else {
-				f.writeNote(name, n)
-			}
+			f.writeNote(name, &(*v)[i])
 		}
 		return
 	}
