@@ -144,7 +144,7 @@ func (n *snapshot) Digest(v subscription.View) uint64 {
 	defer n.mu.Unlock()
 	if n.digests == nil || n.digests[v] == 0 {
 		page := n.server.page()
-		n.keepDigest(v, pidf.Digest(n.document(v, page)))
+		n.keepDigest(v, pidf.Digest(page.write(n.document(v, page), v, n.entity)))
 		n.server.put(page)
 	}
 	return n.digests[v]
@@ -326,11 +326,20 @@ func (n *snapshot) write(v subscription.View, entity string) []byte {
 	defer n.server.put(page)
 	doc := n.document(v, page)
 	if n.server.journal != nil && (n.digests == nil || n.digests[v] == 0) { // Digest is called soon
-		n.keepDigest(v, pidf.Digest(doc))
+		n.keepDigest(v, pidf.Digest(page.write(doc, v, n.entity)))
+		if entity == n.entity {
+			return bytes.Clone(page.xml)
+		}
 	}
+	return bytes.Clone(page.write(doc, v, entity))
+}
+
+// write writes a document for a watcher who calls the presentity entity. It is good until
+// the page is given back, or written anew.
+func (p *page) write(doc *pidf.Presence, v subscription.View, entity string) []byte {
 	address(doc, entity)
-	page.xml = doc.Append(page.xml[:0], dialectOf(v).Documents)
-	return bytes.Clone(page.xml)
+	p.xml = doc.Append(p.xml[:0], dialectOf(v).Documents)
+	return p.xml
 }
 
 // address writes the entity of a document as the watcher does: as entity, as the ID of the
