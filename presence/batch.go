@@ -47,17 +47,15 @@ func (j *journal) write(c changes) error {
 	}
 	for _, d := range c.wholes {
 		take((*wholeEntry)(d))
+		j.bundles.drop(d)
 	}
-	for _, d := range c.turns {
-		if d.TurnDue() { // else its whole record has it
-			take((*turnEntry)(d))
-		}
-	}
+	bundled, run := j.bundles.count, j.server.run.Load()
+	writes = j.bundles.write(writes, c.turns, run, &r.values) // but for those that are in a whole record
 	for key := range c.graves {
 		writes = append(writes, Write{Kind: key.kind, Key: key.key})
 	}
 	r.writes, r.written = writes, left
-	writes = r.inOrder()
+	writes = j.bundles.deletions(r.inOrder())
 	var revisions []uint64
 	var err error
 	if len(writes) > 0 { // nobody would try an empty batch again
@@ -88,15 +86,13 @@ func (j *journal) write(c changes) error {
 		return nil
 	}
 	for _, e := range left {
-		switch e := e.(type) {
-		case *wholeEntry:
-			j.wholes = append(j.wholes, (*subscription.Dialog)(e))
-		case *turnEntry: // the whole has it
-			j.wholes = append(j.wholes, (*subscription.Dialog)(e))
-		default:
+		if d, ok := e.(*wholeEntry); ok {
+			j.wholes = append(j.wholes, (*subscription.Dialog)(d))
+		} else {
 			j.dirty[e] = struct{}{}
 		}
 	}
+	j.wholes = j.bundles.since(bundled, run, j.wholes)
 	slices.SortFunc(j.wholes, func(a, b *subscription.Dialog) int { return cmp.Compare(a.Serial(), b.Serial()) })
 	j.wholes = slices.Compact(j.wholes)
 	now := time.Now()

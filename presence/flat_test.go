@@ -78,11 +78,13 @@ func FuzzRecords(f *testing.F) {
 	f.Add(written(sampleClient))
 	f.Add(written(sampleDialog))
 	f.Add(written(sampleTurn))
+	f.Add(written(bundleRecord{{1, sampleTurn}, {1 << 40, sampleTurn}}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		stable[publicationRecord](t, data)
 		stable[clientRecord](t, data)
 		stable[dialogRecord](t, data)
 		stable[turnRecord](t, data)
+		stable[bundleRecord](t, data)
 	})
 }
 
@@ -127,7 +129,11 @@ func Shift(t *testing.T, r Record, by time.Duration) Write {
 	case kindDialog:
 		w.Value = shifted(t, r, func(v *dialogRecord) { later(&v.Expires) })
 	case kindTurn:
-		w.Value = shifted(t, r, func(v *turnRecord) { later(&v.Expires) })
+		w.Value = shifted(t, r, func(v *bundleRecord) {
+			for i := range *v {
+				later(&(*v)[i].Expires)
+			}
+		})
 	case kindLine:
 		var v sourceRecord[LineState]
 		require.NoError(t, json.Unmarshal(r.Value, &v))

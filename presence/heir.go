@@ -194,6 +194,9 @@ func (c *cluster) inherit(in *inventory) error {
 		}
 	}
 	in.warn()
+	for number := range in.bundles { // the dialogs are written anew, before these go
+		in.lost = append(in.lost, recordKey{kindTurn, serialKey(number)})
+	}
 	s.journal.bury(in.lost)
 	s.cfg.Logger.Info("taken over from another node", "publications", len(in.publications), "clients", len(in.adopted),
 		"subscriptions", len(in.restored), "left out", in.bad)

@@ -45,7 +45,8 @@ type journal struct {
 	underWay int                           // how many records are in it
 	begun    bool                          // Restore has read the store
 	running  bool
-	room     room // belongs to run
+	room     room    // belongs to run
+	bundles  bundles // the same
 	closing  bool
 	failing  bool
 	errors   uint64
@@ -90,7 +91,7 @@ func newJournal(s *Server) *journal {
 	j := &journal{
 		server: s, store: s.cfg.Store, pause: s.cfg.StoreSync, longest: lastRetry, always: s.cfg.StoreAlways || s.cluster != nil, log: s.cfg.Logger,
 		dirty: make(map[entry]struct{}), graves: make(map[recordKey]time.Time),
-		sessions: make(map[string]auth.SessionRecord),
+		sessions: make(map[string]auth.SessionRecord), bundles: bundles{all: make(map[uint64]*bundle)},
 	}
 	if s.cluster != nil {
 		j.pause, j.longest = 0, time.Second // other nodes wait for it

@@ -22,7 +22,7 @@ const (
 	kindPublication = "publication" // what was published, forwardings included
 	kindClient      = "client"
 	kindDialog      = "dialog" // all of a dialog
-	kindTurn        = "turn"   // what changes of it with each refresh and NOTIFY; the newer of the two records counts
+	kindTurn        = "turn"   // what changes of several dialogs with each refresh and NOTIFY; the newest counts
 	kindLine        = "line"
 	kindCalendar    = "calendar"
 	kindExternal    = "external"
@@ -130,6 +130,13 @@ func serialKey(n uint64) string {
 	var key [8]byte
 	binary.BigEndian.PutUint64(key[:], n)
 	return string(key[:])
+}
+
+// serialOf is the number of such a key.
+func serialOf(key string) uint64 {
+	var b [8]byte
+	copy(b[:], key)
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // clientRecord is a client.
@@ -259,12 +266,34 @@ func (r *turnRecord) fields(f *flat) {
 	}
 }
 
-// wholeEntry and turnEntry are a dialog. Dialogs that were opened together lie together: they are
-// refreshed together.
-type (
-	wholeEntry subscription.Dialog
-	turnEntry  subscription.Dialog
-)
+// bundleRecord are the turns of several dialogs: those of one recordFormat have the same fields.
+type bundleRecord []dialogTurn
+
+type dialogTurn struct {
+	serial uint64
+	turnRecord
+}
+
+func (r *bundleRecord) fields(f *flat) {
+	for f.reading && len(f.b) > 0 {
+		var t dialogTurn
+		t.fields(f)
+		*r = append(*r, t)
+	}
+	if !f.reading {
+		for i := range *r {
+			(*r)[i].fields(f)
+		}
+	}
+}
+
+func (t *dialogTurn) fields(f *flat) {
+	f.uint(&t.serial)
+	t.turnRecord.fields(f)
+}
+
+// wholeEntry is a dialog. Dialogs that were opened together lie together.
+type wholeEntry subscription.Dialog
 
 func (e *wholeEntry) record(s *Server, f *flat) Write {
 	d := (*subscription.Dialog)(e)
@@ -281,18 +310,6 @@ func (e *wholeEntry) record(s *Server, f *flat) Write {
 	}
 	r.fields(f)
 	w.Value = f.record()
-	return w
-}
-
-func (e *turnEntry) record(s *Server, f *flat) Write {
-	d := (*subscription.Dialog)(e)
-	w := Write{Kind: kindTurn, Key: serialKey(d.Serial())}
-	r := turnRecord{Turn: f.dialog.Turn, run: s.run.Load()}
-	if d.Turn(&r.Turn) {
-		r.fields(f)
-		w.Value = f.record()
-	}
-	f.dialog.Turn = r.Turn
 	return w
 }
 

@@ -388,7 +388,7 @@ func TestRestartNewest(t *testing.T) {
 		require.Equal(t, 200, over.refresh().Status)
 		require.Equal(t, 200, longer.refresh().Status)
 		d.synced()
-		require.Len(t, d.store.records(t)["turn"], 3)
+		require.Len(t, d.store.records(t)["turn"], 1)
 		require.Equal(t, 200, over.end().Status)
 		require.Equal(t, 200, longer.again(resourceLists("sip:bob@example.com", "sip:tom@example.com"),
 			"Expires: 300", "Content-Type: application/resource-lists+xml").Status)
@@ -407,6 +407,46 @@ func TestRestartNewest(t *testing.T) {
 		records := d.store.records(t)
 		require.Empty(t, records["turn"])
 		require.Empty(t, records["dialog"])
+	})
+}
+
+// BSX-11: turns that are written together are one record. Those that still count are moved out
+// of records in which few do, and count after a restart all the same.
+func TestRestartBundles(t *testing.T) {
+	eachRestart(t, func(t *testing.T, end func(*durable)) {
+		d := newDurable(t)
+		ann := d.client("ann", "192.0.2.7")
+		const batches, often = 100, 20
+		var all []*sub
+		for range batches + often {
+			s, _ := ann.subscribe("sip:bob@example.com", "Expires: 300")
+			all = append(all, s)
+		}
+		d.synced()
+		for i := range batches { // each leaves one that is not refreshed again
+			for _, s := range append(all[batches:], all[i]) {
+				require.Equal(t, 200, s.refresh().Status)
+			}
+			d.synced()
+		}
+		require.Less(t, len(d.store.records(t)["turn"]), batches*3/4)
+		last := make(map[string]uint32)
+		for _, n := range d.net.take() {
+			last[n.CallID] = n.CSeq
+		}
+		end(d)
+		d.start()
+		time.Sleep(presence.ResumeSpread)
+		require.Empty(t, d.net.take())
+		for _, s := range all {
+			require.Equal(t, 200, s.refresh().Status)
+		}
+		d.client("bob", "192.0.2.8").status("", "busy", "1")
+		sent := d.net.take()
+		for _, s := range all {
+			require.Len(t, s.of(sent), 1)
+			require.Greater(t, s.of(sent)[0].CSeq, last[s.callID])
+		}
 	})
 }
 

@@ -57,6 +57,7 @@ func (s *Server) Restore(ctx context.Context) error {
 	}
 	in.restore()
 	in.warn()
+	s.journal.bundles.restore(&in)
 	s.journal.bury(in.lost)
 	s.journal.begin()
 	s.cfg.Logger.Info("restored", "publications", len(in.publications), "clients", len(in.clients), "subscriptions", len(in.restored),
@@ -76,6 +77,7 @@ type inventory struct {
 	adopted      []*client             // clients that are in their place
 	dialogs      map[string]*dialogRecord
 	turns        map[string]newestTurn
+	bundles      map[uint64]int // how many turns are in each
 	values       []func() error // of sources
 	sessions     []auth.SessionRecord
 	lost         []recordKey // useless, to be deleted
@@ -87,6 +89,7 @@ type inventory struct {
 func newInventory(s *Server) inventory {
 	return inventory{
 		server: s, published: make(map[clientEntry]int64), dialogs: make(map[string]*dialogRecord), turns: make(map[string]newestTurn),
+		bundles: make(map[uint64]int),
 	}
 }
 
@@ -94,6 +97,7 @@ func newInventory(s *Server) inventory {
 type newestTurn struct {
 	*turnRecord
 	revision uint64
+	bundle   uint64 // 0 where it is the record of the dialog
 }
 
 // take reads one record. Only a store of another version is an error.
@@ -119,10 +123,17 @@ func (in *inventory) take(r Record) error {
 	case kindDialog:
 		err = taken(r, func(v *dialogRecord) {
 			in.dialogs[r.Key] = v
-			in.turn(r, &turnRecord{v.Turn, v.run})
+			in.turn(r.Key, newestTurn{&turnRecord{v.Turn, v.run}, r.Revision, 0})
 		})
 	case kindTurn:
-		err = taken(r, func(v *turnRecord) { in.turn(r, v) })
+		err = taken(r, func(v *bundleRecord) {
+			number := serialOf(r.Key)
+			in.bundles[number] = len(*v)
+			for i := range *v {
+				t := &(*v)[i]
+				in.turn(serialKey(t.serial), newestTurn{&t.turnRecord, r.Revision, number})
+			}
+		})
 	case kindSession:
 		in.sessions = append(in.sessions, auth.SessionRecord{Key: r.Key, Value: bytes.Clone(r.Value), Expires: r.Expires})
 	case kindLine:
@@ -138,9 +149,9 @@ func (in *inventory) take(r Record) error {
 	return nil
 }
 
-func (in *inventory) turn(r Record, v *turnRecord) {
-	if r.Revision > in.turns[r.Key].revision {
-		in.turns[r.Key] = newestTurn{v, r.Revision}
+func (in *inventory) turn(key string, t newestTurn) {
+	if t.revision > in.turns[key].revision {
+		in.turns[key] = t
 	}
 }
 
@@ -246,7 +257,7 @@ func (in *inventory) restoreDialogs() {
 	for _, key := range slices.Sorted(maps.Keys(in.dialogs)) {
 		r, t := in.dialogs[key], in.turns[key]
 		if time.Until(t.Expires) <= 0 {
-			in.lost = append(in.lost, recordKey{kindDialog, key}, recordKey{kindTurn, key})
+			in.lost = append(in.lost, recordKey{kindDialog, key})
 			if c := s.clients.get(r.client); c != nil && r.own && r.generation == c.generation {
 				signedOut[c] = true
 			}
@@ -255,15 +266,10 @@ func (in *inventory) restoreDialogs() {
 		d, err := in.dialog(r, t.turnRecord)
 		if err != nil {
 			in.leaveOut(kindDialog, key, err)
-			in.lost = append(in.lost, recordKey{kindDialog, key}, recordKey{kindTurn, key})
+			in.lost = append(in.lost, recordKey{kindDialog, key})
 			continue
 		}
 		in.restored = append(in.restored, d)
-	}
-	for key := range in.turns {
-		if in.dialogs[key] == nil {
-			in.lost = append(in.lost, recordKey{kindTurn, key})
-		}
 	}
 	for _, c := range s.clients.leftBehind(in.adopted, signedOut) {
 		s.takeOut(c, "its subscription expired while the server was down", nil).announce(true)

@@ -28,9 +28,9 @@ type Store interface {
 	// its record, and 0 for a write whose condition did not hold. The others are carried out all
 	// the same.
 	//
-	// With an error some of the writes may have been carried out, each of them wholly or not at all.
-	// To write those without a condition again does no harm. After Apply has returned, the store
-	// does not use the values of the batch any more.
+	// With an error, and where the process ends meanwhile, the first of the writes may have been
+	// carried out, each of them wholly. To write those without a condition again does no harm.
+	// After Apply has returned, the store does not use the values of the batch any more.
 	Apply(ctx context.Context, batch []Write) ([]uint64, error)
 }
 

@@ -17,6 +17,8 @@ import (
 type Dialog struct {
 	// Data is the host's own: that of [Opening]. Nobody changes the field.
 	Data any
+	// Place is the host's own, too: to find the Turn of the dialog among others.
+	Place uint64
 
 	registry *Registry
 	common   unique.Handle[common]

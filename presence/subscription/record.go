@@ -70,12 +70,16 @@ func (d *Dialog) Record(r *Record) bool {
 }
 
 // Turn sets t to the part of the record that changes most, in the room that its Digests
-// have, and returns false for a dialog that has ended.
-func (d *Dialog) Turn(t *Turn) bool {
+// have. It returns false for a dialog that has ended and, but for again, for one whose Turn
+// has not changed since it was asked for.
+func (d *Dialog) Turn(t *Turn, again bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.closed || !d.told && !again {
+		return false
+	}
 	d.turn(t)
-	return !d.closed
+	return true
 }
 
 // turn sets t. What changes from now on is told again. d.mu is held.
@@ -90,13 +94,6 @@ func (d *Dialog) turn(t *Turn) {
 	for _, w := range d.watches {
 		t.Digests = append(t.Digests, w.acked)
 	}
-}
-
-// TurnDue reports whether a change of the Turn was told, and it was not asked for since.
-func (d *Dialog) TurnDue() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.told
 }
 
 // Restoring is a dialog of a former process, with what its host knows of it. Items are
