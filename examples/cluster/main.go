@@ -1,6 +1,6 @@
 // Command cluster shows how a presence server outlives the machines that it runs on: it
-// starts three NATS servers and three nodes, which all serve, kills one node, ends another
-// one politely, and prints what two clients notice of it. It needs no arguments and no
+// starts three NATS servers and three nodes, which all serve, has one of them hear of a call,
+// kills one node, ends another one politely, and prints what two clients notice of it. It needs no arguments and no
 // set-up:
 //
 //	cd examples/cluster && go run .
@@ -23,6 +23,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -41,7 +42,7 @@ func main() {
 	defer stop()
 	var err error
 	if len(os.Args) == 6 && os.Args[1] == "node" {
-		err = serve(ctx, os.Stdout, os.Args[2], os.Args[3], os.Args[4], os.Args[5])
+		err = serve(ctx, os.Stdin, os.Stdout, os.Args[2], os.Args[3], os.Args[4], os.Args[5])
 	} else {
 		err = day(ctx, os.Stdout, 3*time.Second) // who wants to see a fail-over does not want to wait; 10 s by default
 	}
@@ -110,6 +111,7 @@ func startNATS(dir string) (urls []string, stop func(), err error) {
 type process struct {
 	name  string
 	cmd   *exec.Cmd
+	in    io.Writer           // where it is told of calls
 	ready chan netip.AddrPort // told where it serves
 	at    netip.AddrPort
 }
@@ -121,6 +123,9 @@ func startNode(ctx context.Context, name, urls, advertise string, lease time.Dur
 	}
 	p := &process{name: name, cmd: exec.CommandContext(ctx, program, "node", name, urls, advertise, lease.String()), ready: make(chan netip.AddrPort, 1)}
 	p.cmd.Stderr = os.Stderr
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -195,15 +200,16 @@ func (p *person) leave(ctx context.Context) {
 	_ = p.stack.Shutdown(ctx)
 }
 
-// sees waits until the person is told that other is in a status, and returns what came
-// before.
+// sees waits until the person is told that other is in a status, or has a telephone in a state,
+// and returns what came before.
 func (p *person) sees(ctx context.Context, other *person, status string) (before []string, err error) {
+	line := func(l aa.Line) bool { return "line "+string(l.State) == status }
 	for {
 		select {
 		case s := <-p.heard:
 			switch {
 			case s.Entity != other.address:
-			case s.Status == status:
+			case s.Status == status || slices.ContainsFunc(s.Lines, line):
 				return before, nil
 			default:
 				before = append(before, s.Status)
@@ -212,6 +218,22 @@ func (p *person) sees(ctx context.Context, other *person, status string) (before
 			return before, fmt.Errorf("%s was not told that %s is %s, but %q", p.name, other.name, status, before)
 		}
 	}
+}
+
+// call has the telephone system tell one node that two people are on the telephone, and that they
+// have hung up.
+func call(ctx context.Context, out io.Writer, node *process, tom, ann *person) error {
+	for _, state := range []aa.LineState{aa.LineBusy, aa.LineIdle} {
+		began := time.Now()
+		fmt.Fprintf(node.in, "%s %s\n%s %s\n", tomsLine, state, annsLine, state)
+		for _, two := range [][2]*person{{tom, ann}, {ann, tom}} {
+			if _, err := two[0].sees(ctx, two[1], "line "+string(state)); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(out, "Node %s, where nobody is, hears that their lines are %s. Both see it after %v.\n", node.name, state, time.Since(began).Round(time.Millisecond))
+	}
+	return nil
 }
 
 // day is what the program shows. A node that dies is missed after a lease.
@@ -288,6 +310,9 @@ func day(ctx context.Context, out io.Writer, lease time.Duration) error {
 		return err
 	}
 	fmt.Fprintln(out, "Tom watches Ann, who is available. They are at two nodes.")
+	if err := call(ctx, out, nodes[2], tom, ann); err != nil {
+		return err
+	}
 	status = aa.StatusBusy
 	took, err := tell()
 	if err != nil {

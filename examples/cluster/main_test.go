@@ -23,5 +23,8 @@ func TestMain(m *testing.M) {
 func TestDay(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, day(t.Context(), &out, 15*time.Second), &out)
+	for _, state := range []string{"busy", "idle"} {
+		require.Contains(t, out.String(), "their lines are "+state+". Both see it after ")
+	}
 	require.Equal(t, 2, strings.Count(out.String(), "Tom, who was told nothing else meanwhile, sees it "), out.String())
 }

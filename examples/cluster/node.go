@@ -1,18 +1,21 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence"
 	"github.com/openblustar/blustar/presence/natsstore"
 	"github.com/openblustar/blustar/sipx/stack"
@@ -21,11 +24,14 @@ import (
 const (
 	password = "correct horse"
 	serving  = "serving at " // what a node prints before its address
+	tomsLine = "4711"
+	annsLine = "4712"
 )
 
 // serve is a node: it serves beside the others until ctx ends, or it loses its lease.
-// advertise is where clients reach one of the nodes, whichever it is.
-func serve(ctx context.Context, out io.Writer, name, urls, advertise, lease string) error {
+// advertise is where clients reach one of the nodes, whichever it is. From in come the states of
+// telephones.
+func serve(ctx context.Context, in io.Reader, out io.Writer, name, urls, advertise, lease string) error {
 	lasts, err := time.ParseDuration(lease)
 	if err != nil {
 		return err
@@ -70,12 +76,23 @@ func serve(ctx context.Context, out io.Writer, name, urls, advertise, lease stri
 		return err
 	}
 	go sip.Serve(context.Background(), store.Handler(server)) // until Shutdown
+	go feed(ctx, in, server.Feed(), log)                      // until the process ends
 	fmt.Fprintln(out, serving+sip.Listening()[0].Local.String())
 	select {
 	case <-ctx.Done():
 		return nil
 	case <-store.Lost():
 		return errors.New("this node has lost its lease") // start it again
+	}
+}
+
+// feed stands for the link to a telephone system: what one node hears of a line, all nodes know.
+func feed(ctx context.Context, in io.Reader, to presence.Feed, log *slog.Logger) {
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		dn, state, _ := strings.Cut(lines.Text(), " ")
+		if err := to.SetLine(ctx, dn, presence.LineState{State: aa.LineState(state)}); err != nil {
+			log.Warn("the state of a line is lost", "line", dn, "error", err)
+		}
 	}
 }
 
@@ -89,8 +106,8 @@ func closing(end func(context.Context) error) {
 // people are who is known, the same at every node. Who has signed in at one need not at another.
 func people(keep func(auth.SessionRecord)) (*directory.Memory, *auth.Guard, error) {
 	users, err := directory.NewMemory([]directory.Entry{
-		{ID: "tom", Account: `DE\tom`, SIP: []string{"tom@example.com"}},
-		{ID: "ann", Account: `DE\ann`, SIP: []string{"ann@example.com"}},
+		{ID: "tom", Account: `DE\tom`, SIP: []string{"tom@example.com"}, Lines: []string{tomsLine}},
+		{ID: "ann", Account: `DE\ann`, SIP: []string{"ann@example.com"}, Lines: []string{annsLine}},
 	})
 	if err != nil {
 		return nil, nil, err
