@@ -26,7 +26,8 @@ func main() { server.Main(open) }
 // store is the store of this node, with its connection.
 type store struct {
 	*natsstore.Store
-	conn *nats.Conn
+	conn   *nats.Conn
+	asking chan struct{} // holds one while the nodes are asked for
 }
 
 // open connects to NATS, and opens the bucket. It waits for both until ctx ends, but not
@@ -49,13 +50,13 @@ func open(ctx context.Context, config *hostconfig.Config, dialogs func() int, lo
 		conn.Close()
 		return nil, err
 	}
-	return store{s, conn}, nil
+	return store{s, conn, make(chan struct{}, 1)}, nil
 }
 
 func connect(ctx context.Context, c *hostconfig.Store, log *slog.Logger) (*nats.Conn, error) {
 	lease := time.Duration(c.NATS.Lease)
 	options := []nats.Option{
-		nats.Name("blustar " + c.Node), nats.Timeout(lease / 2),
+		nats.Name("blustar " + c.Node), nats.Timeout(lease / 4), // while it tries a server, its connection takes nothing
 		// For ever, and often enough for the lease.
 		nats.MaxReconnects(-1), nats.ReconnectWait(min(lease/20, 250*time.Millisecond)), nats.IgnoreAuthErrorAbort(),
 		nats.PingInterval(lease / 4), nats.MaxPingsOutstanding(2), // so that a server that is silent is left for another
@@ -92,8 +93,31 @@ func isAway(err error) bool {
 	return network || errors.Is(err, io.EOF) || errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout)
 }
 
-// List implements [server.Nodes].
+// List implements [server.Nodes]. It returns when ctx ends, also where the connection is being made
+// again: until a server that hangs is given up, that waits for nobody's context.
 func (s store) List(ctx context.Context) ([]console.Node, error) {
+	select {
+	case s.asking <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	var list []console.Node
+	answered := make(chan error, 1)
+	go func() {
+		defer func() { <-s.asking }()
+		var err error
+		list, err = s.list(ctx)
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		return list, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (s store) list(ctx context.Context) ([]console.Node, error) {
 	nodes, err := s.Nodes(ctx)
 	list := make([]console.Node, 0, len(nodes))
 	for _, n := range nodes {
