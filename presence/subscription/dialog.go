@@ -208,8 +208,7 @@ func (d *Dialog) Start() {
 	d.drain()
 }
 
-// spared is how long dialogs have for a refresh after a time in which this registry might
-// not speak.
+// spared is the time for a refresh after this registry might not speak.
 const spared = time.Minute
 
 // Expired implements [deadline.Expirer].
@@ -229,9 +228,8 @@ func (d *Dialog) Expired() {
 	}
 }
 
-// Refresh takes over what a SUBSCRIBE in the dialog says (RFC 3261 §12.2.2), and
-// gives the dialog its next lifetime; 0 leaves that to an end that follows. The
-// error is a [*sipx.Error].
+// Refresh takes over what a SUBSCRIBE in the dialog says (RFC 3261 §12.2.2), and gives the dialog
+// its next lifetime. With 0 the host ends the dialog next. The error is a [*sipx.Error].
 func (d *Dialog) Refresh(req *sipx.Request, contact sipx.URI, lifetime time.Duration) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -284,8 +282,8 @@ func (d *Dialog) Farewell() {
 // whether this call was the one that ended it.
 func (d *Dialog) Drop() bool { return d.close(dialogEnded, reasonNone, false) }
 
-// close removes a dialog from everything that refers to it, and reports whether this call
-// did so. With overdue it does nothing to a dialog that has been refreshed in time.
+// close removes a dialog from everything that refers to it, and reports whether this call did so.
+// With overdue it leaves a dialog that has been refreshed in time.
 func (d *Dialog) close(state dialogState, why Reason, overdue bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -366,9 +364,9 @@ type Item struct {
 	View     View
 }
 
-// SetItems makes the dialog watch exactly these (§4.2), and returns the watches
-// that are new, to be shown by [Dialog.Show]. Items are the same where their
-// entities are. The error is [ErrFull], [ErrShare] or a [*sipx.Error].
+// SetItems makes the dialog watch exactly these items (§4.2). An item with the entity of a watch is
+// that watch. SetItems returns the new watches, to be shown by [Dialog.Show]. The error is
+// [ErrFull], [ErrShare] or a [*sipx.Error].
 func (d *Dialog) SetItems(items []Item) ([]*Watch, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -414,7 +412,7 @@ func (d *Dialog) newWatch(item Item) *Watch {
 	return &Watch{dialog: d, entity: strings.Clone(item.Entity), resource: item.Resource, view: item.View}
 }
 
-// pack keeps the identifiers of a dialog, and its target, in one string.
+// pack writes the identifiers of a dialog, and its target, into one string.
 func (d *Dialog) pack(callID string, local sipx.URI, localTag string, remote sipx.URI, remoteTag string, target sipx.URI) {
 	var b strings.Builder
 	b.Grow(len(callID) + size(local) + size(remote) + size(target) + 2*len(tagParam) + len(localTag) + len(remoteTag))
@@ -424,8 +422,8 @@ func (d *Dialog) pack(callID string, local sipx.URI, localTag string, remote sip
 	d.target = packURI(&b, target)
 }
 
-// seqStep is how far ahead of the CSeq in use that of a Turn is. A dialog that has used half
-// of these numbers tells of a new Turn. Numbers may be left out (RFC 3261 §12.2.2).
+// seqStep is how far the CSeq of a Turn is ahead of the one in use. A dialog that has used half of
+// these numbers tells that its Turn has changed. Numbers may be left out (RFC 3261 §12.2.2).
 const seqStep = 1 << 12
 
 // changed tells the host that the Turn of the dialog has changed, and with whole the rest of

@@ -26,8 +26,8 @@ type listNotify struct {
 	sentAt  int64 // Unix time in nanoseconds
 }
 
-// nextList makes the NOTIFY of all that is due in a list (RFC 4662 §5.2). One is under way
-// at a time. The first lists all resources, if one body has room for them. d.mu is held.
+// nextList makes the NOTIFY of everything that is due in a list (RFC 4662 §5.2). One is under way
+// at a time. The first one lists all resources, if one body has room for them. d.mu is held.
 func (d *Dialog) nextList() *notification {
 	if d.underWay > 0 {
 		return nil
@@ -79,8 +79,8 @@ type written struct {
 	body  []byte
 }
 
-// takeDue takes what is due out of the queue, as far as one body has room. full tells that
-// the body is to list all resources. The last NOTIFY never does. d.mu is held.
+// takeDue takes what is due out of the queue, as much as one body has room for. full tells that the
+// body lists all resources; that of the last NOTIFY never does. d.mu is held.
 func (d *Dialog) takeDue(last bool) (shown []written, full bool) {
 	size := 0
 	d.resumeList()
@@ -156,7 +156,7 @@ func (n *listNotify) answered(res *sipx.Response, err error) {
 	verdict = d.again(verdict, pause, n.sentAt)
 	if verdict == notNow || verdict == missed {
 		for _, w := range n.watches {
-			w.shown = false // what it showed was not taken
+			w.shown = false // the watcher has not taken it
 			if !w.removed {
 				d.push(w)
 			}

@@ -11,8 +11,8 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// Record is a dialog in a form that outlives its process: plain values. Together with
-// what the host knows of its own, [Registry.Restore] makes the dialog of it again.
+// Record is a dialog in plain values, which can outlive the process. [Registry.Restore] makes the
+// dialog again, of the record and what the host knows of it.
 type Record struct {
 	Serial        uint64 // tells the dialogs of a registry apart
 	Tag           string // ours: the identity of the dialog
@@ -25,7 +25,7 @@ type Record struct {
 	List          bool
 	Entities      []string
 	Account       string       // who was authenticated; "" where nobody was
-	Source        netip.Prefix // whose part of the bounds it takes
+	Source        netip.Prefix // the source that it counts for
 	Turn
 }
 
@@ -35,16 +35,16 @@ type Turn struct {
 	Flow      sipx.Flow // without Conn, which means nothing to another process
 	Expires   time.Time // by the clock on the wall
 	RemoteSeq uint32
-	// LocalSeq is a CSeq that no NOTIFY has had, nor will have for a while: a process
-	// that goes on begins above it, and a number is not used twice.
+	// LocalSeq is a CSeq above those of all NOTIFYs, and some way ahead of them. The next process
+	// begins above it, so that no number is used twice.
 	LocalSeq uint32
-	// Digests are those of what the watcher has of each entity: has acknowledged, and has
-	// been sent nothing else since. 0 is nothing, or nobody knows what.
+	// Digests tell what the watcher has of each entity: what it has acknowledged, if it has been
+	// sent nothing else since. 0: nothing, or nobody knows.
 	Digests []uint64
 }
 
-// Record sets r to what is to be written down of a dialog, its Turn included, in the room
-// that its Entities and Digests have, and returns false for one that has ended.
+// Record sets r to what is to be written down of a dialog, its Turn included. It uses the memory of
+// r's Entities and Digests. It reports false for a dialog that has ended.
 func (d *Dialog) Record(r *Record) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -69,9 +69,9 @@ func (d *Dialog) Record(r *Record) bool {
 	return !d.closed
 }
 
-// Turn sets t to the part of the record that changes most, in the room that its Digests
-// have. It returns false for a dialog that has ended and, but for again, for one whose Turn
-// has not changed since it was asked for.
+// Turn sets t to the part of the record that changes most. It uses the memory of t's Digests. It
+// reports false for a dialog that has ended, and, without again, for one whose Turn has not
+// changed since it was asked for.
 func (d *Dialog) Turn(t *Turn, again bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -82,7 +82,7 @@ func (d *Dialog) Turn(t *Turn, again bool) bool {
 	return true
 }
 
-// turn sets t. What changes from now on is told again. d.mu is held.
+// turn sets t. The next change of it is told again. d.mu is held.
 func (d *Dialog) turn(t *Turn) {
 	d.told = false
 	d.ceiling = d.localSeq + seqStep
@@ -96,12 +96,12 @@ func (d *Dialog) turn(t *Turn) {
 	}
 }
 
-// Restoring is a dialog of a former process, with what its host knows of it. Items are
-// its entities, in their order.
+// Restoring is a dialog of a former process, with what the host knows of it. Items are its
+// entities, in their order.
 type Restoring struct {
 	Record
-	// Runs is how many processes have gone on with the dialog since the record was
-	// written, this one included: at least 1. Each of them has CSeqs of its own.
+	// Runs is how many processes have restored the dialog since the record was written, this one
+	// included: at least 1. Each of them has CSeqs of its own.
 	Runs    uint32
 	Package *Package
 	Style   *Style // nil: that of the RFCs
@@ -110,15 +110,15 @@ type Restoring struct {
 	Data    any
 	// Longest bounds the lifetime that is left: the clock may have been turned back.
 	Longest time.Duration
-	// Grace is how long a dialog waits for its watcher where it depends on a
-	// connection, which ended with the process.
+	// Grace is how long a dialog over a connection, which ended with the process, waits for its
+	// watcher.
 	Grace time.Duration
 }
 
-// Restore makes a dialog of a former process again. It sends nothing before
-// [Dialog.Resume], or before its watcher refreshes it; then its watcher is told what it
-// does not know yet. One that was over a connection waits for a refresh in any case.
-// The error is [ErrFull] or [ErrShare], or says what is wrong with the record.
+// Restore makes a dialog of a former process again. The dialog sends nothing before
+// [Dialog.Resume], or a refresh. Then its watcher is told what it does not know yet. A dialog that
+// was over a connection waits for a refresh in any case. The error is [ErrFull] or [ErrShare], or
+// says what is wrong with the record.
 func (r *Registry) Restore(o Restoring) (*Dialog, error) {
 	d := &Dialog{
 		registry: r, common: r.common(o.Package, o.Style, o.Event, o.Flow), list: o.List, pulse: o.Pulse, Data: o.Data,
@@ -166,8 +166,7 @@ func (r *Registry) Restore(o Restoring) (*Dialog, error) {
 	return d, nil
 }
 
-// Resume lets a restored dialog go on, and reports whether its watcher is told
-// something by that.
+// Resume lets a restored dialog go on. It reports whether its watcher is told something by that.
 func (d *Dialog) Resume() bool {
 	d.mu.Lock()
 	if d.detached || !d.held {
@@ -182,7 +181,7 @@ func (d *Dialog) Resume() bool {
 	return d.localSeq != before
 }
 
-// Resumed returns the digest of what a former process has shown the watcher of w, which
+// Resumed returns the digest of what a former process has shown the watcher of w, if the watcher
 // has seen nothing since; else 0.
 func (w *Watch) Resumed() uint64 {
 	w.dialog.mu.Lock()

@@ -25,8 +25,8 @@ type Config struct {
 	Events Events       // what the host is told
 	NAT    NATMode      // where NOTIFYs over UDP go; default: auto
 	Logger *slog.Logger // default: silent; its handler must not block
-	// MaySpeak reports whether NOTIFYs might leave all the time since then. A host with
-	// several nodes keeps one of them silent at times: what is due waits. nil: always.
+	// MaySpeak reports whether NOTIFYs might leave all the time since then. A host with several
+	// nodes keeps one of them silent at times: what is due waits then. nil: always.
 	MaySpeak func(since time.Time) bool
 
 	Node          string         // of a host with several registries: stands at the end of this one's tags, after a dot
@@ -42,21 +42,19 @@ type Config struct {
 
 // Events is what a host is told. Each function may be nil.
 type Events struct {
-	// Ended is told of each dialog that ends by itself, and not by the host. The
-	// dialog is closed, and its resources have been told. One that expired is to be
-	// sent its last NOTIFY by [Dialog.Farewell]. Calls come one after another from a
-	// goroutine of the registry: what blocks there holds up other ends, and nothing
-	// else.
+	// Ended is told of each dialog that ends by itself, and not by the host. The dialog is closed,
+	// and its resources have been told. If it has expired, the host calls [Dialog.Farewell], which
+	// sends the last NOTIFY. Calls come one after another from a goroutine of the registry: a call
+	// that blocks holds up other ends, and nothing else.
 	Ended func(e Ending)
-	// Notified is told the outcome of each NOTIFY: the status of its final
-	// response and how long that took (0 where a last NOTIFY ended the dialog), or 0
-	// with an error. It is called where the network is read: it
-	// must not block, and must not call the registry.
+	// Notified is told the outcome of each NOTIFY: the status of its final response, and how long
+	// that took (0 for a last NOTIFY); or status 0 with an error. It is called where the network is
+	// read: it must not block, and must not call the registry.
 	Notified func(status int, took time.Duration, err error)
-	// Changed is told of each change of what [Dialog.Record] says besides the Turn, whole,
-	// and that the Turn has changed since [Dialog.Record] or [Dialog.Turn] told it; the
-	// end of a dialog is both. It is called with the dialog locked: it must be quick, must
-	// not block and must not call the registry or any of its dialogs.
+	// Changed is told what has changed of [Dialog.Record]: turn, that the Turn has, for the first
+	// time since somebody asked for it; whole, that something else has. The end of a dialog is both.
+	// It is called with the dialog locked: it must be quick, must not block and must not call the
+	// registry or any of its dialogs.
 	Changed func(d *Dialog, turn, whole bool)
 }
 
@@ -149,8 +147,8 @@ func (r *Registry) Find(req *sipx.Request) *Dialog {
 	return d
 }
 
-// HasEnded reports whether an in-dialog request is for a dialog that has ended in the
-// last half minute: what a watcher sent before it knew of that.
+// HasEnded reports whether an in-dialog request is for a dialog that has ended in the last half
+// minute: its watcher may have sent the request before it knew of that.
 func (r *Registry) HasEnded(req *sipx.Request) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -215,7 +213,7 @@ func (r *Registry) unbindLocked(d *Dialog) {
 	}
 }
 
-// remove removes d, which counts for n watches. d is locked.
+// remove removes d, which counts as n watches. d is locked.
 func (r *Registry) remove(d *Dialog, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -237,7 +235,7 @@ func (r *Registry) All() []*Dialog {
 	return list
 }
 
-// FlowClosed ends the dialogs on a connection with it. It does not block, as
+// FlowClosed ends the dialogs on a connection that has ended. It does not block, as
 // [sipx.FlowObserver] asks.
 func (r *Registry) FlowClosed(f sipx.Flow) {
 	r.mu.Lock()

@@ -22,27 +22,27 @@ type View uint8
 type Resource interface {
 	// Current returns the newest state. It never returns nil.
 	Current() State
-	// Joined and Left tell of each watch that begins and ends to watch the
-	// resource; a fetch (Expires 0) does neither. They come in pairs.
+	// Joined and Left tell that a watch of the resource begins and ends. They come in pairs. A fetch
+	// (Expires 0) is not told.
 	Joined(w *Watch, v View)
 	Left(w *Watch, v View)
 }
 
 // State is one state of a resource. It does not change.
 type State interface {
-	// Version tells what one view shows from what it showed before: two states
-	// of a resource with the same version look the same.
+	// Version numbers what one view shows: two states of a resource with the same version look the
+	// same.
 	Version(v View) uint64
 	// Body writes the state. Nobody changes what it returns. It is called with
 	// the dialog locked, as the methods of [Resource] are.
 	Body(s Showing) []byte
 }
 
-// Digester is a [State] that another process would know again. A watcher whose dialog
-// is restored is shown one that is not, even where nothing has changed. It is called as
-// Version is, where [Events] has Changed.
+// Digester is a [State] that another process can recognize. If a state is not a Digester, the
+// watcher of a restored dialog is shown it even if nothing has changed. Digest is called as Version
+// is, if [Events] has Changed.
 type Digester interface {
-	// Digest tells what one view shows from what it shows in other states. It is not 0.
+	// Digest is the same for states that look the same in a view, in all processes. It is not 0.
 	Digest(v View) uint64
 }
 
@@ -60,8 +60,7 @@ type Showing struct {
 	Serial uint32 // counts the bodies of its dialog from 0: the version of RFC 3858
 }
 
-// Style is in which ways clients want their NOTIFYs. The zero Style is that of
-// the RFCs.
+// Style is how clients want their NOTIFYs. The zero Style is that of the RFCs.
 type Style struct {
 	Name string // for listings
 	// Lists writes what is due of a list into one body (RFC 4662). Nil has one
@@ -100,8 +99,8 @@ type Entry struct {
 	Body   []byte
 }
 
-// Pulse is when what is behind one or several dialogs last answered a NOTIFY. The
-// zero Pulse never did. It is safe for concurrent use.
+// Pulse is when the client behind one or several dialogs last answered a NOTIFY. The zero Pulse is
+// for never. It is safe for concurrent use.
 type Pulse struct{ at atomic.Int64 } // Unix time in nanoseconds
 
 func (p *Pulse) beat() {

@@ -8,7 +8,7 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// party is an account or a source with what it watches. It lives while a dialog refers to
+// party is an account or a source, and counts what it watches. It lives while a dialog refers to
 // it. registry.mu guards it.
 type party struct {
 	name    string // of an account, as it was written first
@@ -23,8 +23,8 @@ type partyKey struct {
 	source  netip.Prefix
 }
 
-// SourceOf returns the source whose share a request takes: the address, or of IPv6 the /64,
-// within which a host has any number of addresses.
+// SourceOf returns the source of a request, for its share: the address; for IPv6 the /64, because a
+// host can have any number of addresses in it.
 func SourceOf(f sipx.Flow) netip.Prefix {
 	addr := f.Remote.Addr().Unmap()
 	bits := addr.BitLen()

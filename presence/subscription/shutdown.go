@@ -38,7 +38,7 @@ func (r *Registry) Suspend(ctx context.Context) error {
 	return r.wind(ctx)
 }
 
-// stall is how long each waits for a dialog before it goes on with the next ones.
+// stall is how long each waits for a dialog before others take the next ones.
 const stall = 10 * time.Millisecond
 
 // each calls f with all dialogs, the oldest first. A dialog whose document a host holds up
