@@ -59,9 +59,9 @@ type disowner interface {
 	Disown(ctx context.Context, r auth.Request) auth.Decision
 }
 
-// notOneself is the error for a request whose account is not that of its From, or of its
-// dialog. It may be a challenge instead of err: a user who shares From, Contact and source
-// address with an impostor is asked to sign in.
+// notOneself returns the error for a request whose account is not that of its From, or of its
+// dialog: err, or a challenge. A user who shares From, Contact and source address with an impostor
+// is asked to sign in.
 func (s *Server) notOneself(ctx context.Context, x *exchange, err error) error {
 	if g, ok := s.cfg.Guard.(disowner); ok && x.passed == nil { // else another node's guard was asked
 		if d := g.Disown(ctx, x.asked); d.Verdict == auth.Challenge {

@@ -37,10 +37,10 @@ func (cs *clients) end(c *client) (dialogs []*member, user string) {
 	return dialogs, c.user
 }
 
-// departure is a client that has ended. Nobody has been told yet.
+// departure is a client that has ended, of which nobody has been told yet.
 type departure struct {
 	server *Server
-	user   string // "" where it was not known
+	user   string // "" if it was not known
 	closed []*subscription.Dialog
 }
 

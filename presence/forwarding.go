@@ -76,8 +76,7 @@ func (s *Server) forward(ctx context.Context, pub *publishing, entry directory.E
 	return nil
 }
 
-// endForwarding ends a forwarding that was not refreshed, unless there is another by
-// now.
+// endForwarding ends a forwarding that was not refreshed, unless the user has another one by now.
 func (s *Server) endForwarding(p *presentity) {
 	p.forwarding.Lock()
 	defer p.forwarding.Unlock()

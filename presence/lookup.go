@@ -8,11 +8,11 @@ import (
 	"github.com/openblustar/blustar/directory"
 )
 
-// lookupBatch is how many addresses one look-up of the server's own has.
+// lookupBatch is how many addresses a look-up for the server itself has.
 const lookupBatch = 50
 
-// isNobody reports whether a look-up says that an address has no entry, rather than
-// that the directory could not be asked.
+// isNobody reports whether a look-up says that an address has no entry. Other errors say that the
+// directory could not be asked.
 func isNobody(err error) bool {
 	return errors.Is(err, directory.ErrNotFound) || errors.Is(err, directory.ErrAmbiguous)
 }
@@ -25,7 +25,7 @@ func (s *Server) lookupOne(ctx context.Context, who party, a directory.Address) 
 	return s.lookup(ctx, who, []directory.Address{a})[0]
 }
 
-// peek returns what the directory has at hand.
+// peek returns what the directory knows without being asked.
 func (s *Server) peek(a directory.Address) (r directory.Result, known bool) {
 	if d, ok := s.cfg.Directory.(directory.Immediate); ok {
 		r, known = d.Peek(a)
@@ -33,8 +33,8 @@ func (s *Server) peek(a directory.Address) (r directory.Result, known bool) {
 	return r, known && (r.Err == nil || errors.Is(r.Err, directory.ErrNotFound))
 }
 
-// lookup asks the directory, bounded in time and number; who asks has a part of that.
-// What the directory has at hand takes no part.
+// lookup asks the directory. Time and number of look-ups are bounded, and each account or source
+// has a share. What the directory has at hand does not count.
 func (s *Server) lookup(ctx context.Context, who party, as []directory.Address) []directory.Result {
 	results := make([]directory.Result, len(as))
 	known := true
@@ -62,7 +62,7 @@ func (s *Server) lookup(ctx context.Context, who party, as []directory.Address) 
 	return results
 }
 
-// lookupAccount asks the directory for the entry of an account, if it can tell.
+// lookupAccount asks the directory for the entry of an account, if it is a [directory.Accounts].
 func (s *Server) lookupAccount(ctx context.Context, who party, account string) (r directory.Result) {
 	d, ok := s.cfg.Directory.(directory.Accounts)
 	if !ok {
@@ -84,8 +84,8 @@ func (s *Server) lookupAccount(ctx context.Context, who party, account string) (
 
 var errBusy = errors.New("presence: too many directory look-ups under way")
 
-// lookups bounds the look-ups under way: all of them, and those of one account or
-// source. The server's own, of nobody, have the whole.
+// lookups bounds the look-ups under way: all of them, and those of each account or source. Those of
+// the server itself, the zero party, have no share of their own.
 type lookups struct {
 	mu         sync.Mutex
 	most, each int

@@ -10,16 +10,15 @@ import (
 	"github.com/openblustar/blustar/presence/source"
 )
 
-// Several nodes share their monitors. Each writes down which sources somebody watches there.
-// Of the nodes that have written down a source, and live, one runs its monitor and
-// writes the value, which the others copy. All of them learn from the store, in the same order,
-// who has asked and who has died, so they agree on it by themselves: the node with the
-// largest [weight] has it. So a death moves only what the dead node had, and a node that
-// comes takes its share from each of the others.
+// Several nodes share their monitors. Each node writes down which sources somebody watches there.
+// Of the living nodes that have written down a source, one runs its monitor and writes the value.
+// The others copy it. The store tells all nodes in the same order who has asked and who has died.
+// So they agree by themselves: the node with the largest [weight] runs the monitor. A death moves
+// only the monitors of the dead node. A new node takes a share from each of the others.
 //
-// When a monitor moves, the value stays as it was until the other one speaks, or
-// Config.Grace is over. For a moment two may run. What the one has said that is to end may
-// then be later in the store: the other says it again, over that.
+// When a monitor moves, the value stays until the new one speaks, or Config.Grace is over. For a
+// moment two may run, and the last word of the old one may be later in the store. Then the new one
+// writes its value again.
 
 // sharing tells the table of a kind of sources what it has to know of other nodes.
 func (c *cluster) sharing(kind string) (mayExpire func() bool, others source.Others) {
@@ -86,8 +85,8 @@ func weight(node string, e sourceEntry) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// isLeft reports whether a source is watched at no node, and its value, if there is one, is
-// this node's to end. Those who watched at a dead node may be on their way to its heir.
+// isLeft reports whether a source is watched at no node, and this node is to end its value. Those
+// who watched at a dead node may still be on their way to its heir.
 func (c *cluster) isLeft(e sourceEntry) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,8 +112,8 @@ func (c *cluster) succeeded(dead string) {
 	}
 }
 
-// abandoned ends what dead nodes, whose heir this one is, have left of sources, once who
-// watched there may have come back.
+// abandoned ends the sources that dead nodes have left to this one, after those who watched there
+// have had time to come back.
 func (c *cluster) abandoned() {
 	if backoff.Sleep(c.server.ctx, c.server.cfg.Linger) != nil {
 		return

@@ -15,8 +15,8 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// passed is what one node tells another of a request that it has let in and passes on:
-// a line of JSON before the request as it came.
+// passed is what one node tells another of a request that it passes on: a line of JSON before the
+// request.
 type passed struct {
 	Flow sipx.Flow `json:"flow"`
 	// Of who was let in. The first two may be any bytes.
@@ -29,10 +29,10 @@ type passed struct {
 // passTimeout is how long another node may take for an answer.
 const passTimeout = 5 * time.Second
 
-// passTo has another node answer a request, which it is about.
+// passTo has another node answer a request.
 func (s *Server) passTo(ctx context.Context, x *exchange, id auth.Identity, node string) error {
 	away := &refused{comingBack("what this is about is at another node")}
-	if x.passed != nil || node == s.cluster.node { // it moves just now
+	if x.passed != nil || node == s.cluster.node { // it moves between nodes just now
 		return away
 	}
 	req := *x.req
@@ -118,7 +118,7 @@ func (c *cluster) answer(ctx context.Context, message []byte) (answer []byte) {
 	}
 	w := &reply{req: req}
 	defer func() {
-		if p := recover(); p != nil { // as the stack has it, for a request that comes here at once
+		if p := recover(); p != nil { // as the stack does for other requests
 			c.server.cfg.Logger.Error("handler panicked", "method", req.Method, "panic", p, "stack", string(debug.Stack()))
 			answer = nil
 		}
@@ -144,7 +144,7 @@ func (w *reply) Respond(res *sipx.Response) error {
 	return nil
 }
 
-// elsewhere returns the node that has a dialog, as far as its tag tells; "" for none.
+// elsewhere returns the other node that has a dialog, as its tag tells; "" for none.
 func (c *cluster) elsewhere(req *sipx.Request) string {
 	if c == nil || req.Flow.Reliable() { // with its connection a dialog has ended
 		return ""

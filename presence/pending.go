@@ -25,7 +25,7 @@ type pending struct {
 	watches []*subscription.Watch
 	asking  bool          // the directory has not answered yet
 	moving  chan struct{} // closed when resolve has moved the watches; nil while it does not run
-	waiting bool          // for retry, or its look-up
+	waiting bool          // for retry, or for its look-up
 	pause   backoff.Backoff
 	retry   deadline.Item
 }
@@ -37,7 +37,7 @@ type pendings struct {
 	m      map[string]*pending
 }
 
-// get returns a pending address. asking has the directory asked again.
+// get finds or makes a pending address. With asking the directory is asked again.
 func (ps *pendings) get(key string, a directory.Address, asking bool) *pending {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -165,7 +165,8 @@ func (s *Server) resumes(w *subscription.Watch) bool {
 	return digest != 0 && digest != s.unknown.Digest(w.View())
 }
 
-// goOn moves a watch that resumes without judging it again, and reports whether it did.
+// goOn moves a watch that a former process has shown the presentity, without judging it again. It
+// reports whether it did.
 func (s *Server) goOn(w *subscription.Watch, from *pending, to *presentity, entry *directory.Entry, sender directory.Result) bool {
 	if !s.resumes(w) {
 		return false
@@ -179,9 +180,9 @@ func (s *Server) goOn(w *subscription.Watch, from *pending, to *presentity, entr
 	return true
 }
 
-// senders returns the entries of the watchers' addresses. A watcher may have an address of
-// entry itself. For others it asks the directory, where that tells whether they are who
-// they say, or whose client it is. A pending address that has an entry now is resolved too.
+// senders returns the entries of the watchers' addresses. A watcher may have an address of entry
+// itself. For the others it asks the directory, if that tells whether they are who they say, or
+// whose client it is. If a pending address has an entry now, that is resolved, too.
 func (s *Server) senders(watches []*subscription.Watch, from *pending, entry *directory.Entry) []directory.Result {
 	results := make([]directory.Result, len(watches))
 	var ask []directory.Address

@@ -29,8 +29,8 @@ func (s *Server) granted(req *sipx.Request, most time.Duration) (time.Duration, 
 	return min(asked, most), nil
 }
 
-// accepts reports whether a watcher takes documents of this type. It need not
-// say so of that which its event package has by default.
+// accepts reports whether a watcher takes documents of this type. Without Accept it takes the type
+// of its event package.
 func accepts(h sipx.Header, media string) bool {
 	if h.Count("Accept") == 0 {
 		return true
@@ -68,8 +68,8 @@ func logged(u sipx.URI) string {
 	return bareURI(u)
 }
 
-// answer sends the response, and reports whether it is the one that was asked for: a
-// success that is to be in the store first, and is not, is a 503.
+// answer sends a response. A success waits for the store, if that is configured, and turns into a
+// 503 if the store fails: then answer reports false.
 func (x *exchange) answer(res *sipx.Response) (as bool) {
 	x.answered = true
 	s, req := x.server, x.req
@@ -118,7 +118,7 @@ type publishing struct {
 	until   time.Time
 	ifMatch string
 	p       *presentity
-	room    *pidf.Room       // for doc, where nobody watches; nil where it is wanted again
+	room    *pidf.Room       // memory for doc; nil if doc is to be kept
 	doc     *pidf.Presence   // nil for a refresh
 	body    []byte           // of which it was decoded, in UTF-8
 	said    publication.Said // what doc says of the user

@@ -24,14 +24,14 @@ import (
 type snapshot struct {
 	server   *Server
 	watching *atomic.Int32 // how many watch; nil for none
-	versions [views]uint32 // each rises when that view shows something else; a new timestamp alone is nothing else
+	versions [views]uint32 // each rises when that view shows something else; a new timestamp alone does not count
 	entity   string        // preferred address
 	at       time.Time
 	since    time.Time // since when watchers of SightBusyOrNot have seen the same, as far as is known
 	state    consolidation.State
 	result   consolidation.Result
 	said     []*publication.Contribution // what is published; Standard watchers are shown its tuples
-	private  bool                        // own eyes see more
+	private  bool                        // the user sees more than others
 
 	published [1]consolidation.Published // room for state.Published: most have one
 
@@ -66,8 +66,8 @@ type kept struct {
 // maxKept is how many documents a snapshot keeps; more are rendered each time.
 const maxKept = 16
 
-// judge consolidates the state, and raises the versions of the views that show something
-// else than before, which may be nil. It asks the rules of the host.
+// judge consolidates the state. It raises the versions of the views that show something else than
+// before did; before may be nil. It asks the rules of the host.
 func (n *snapshot) judge(before *snapshot) {
 	n.result = consolidation.Consolidate(n.server.cfg.Rules, &n.state, n.at)
 	n.since = n.at
@@ -80,7 +80,7 @@ func (n *snapshot) judge(before *snapshot) {
 	}
 	n.versions = before.versions
 	switch {
-	case n.watching.Load() == 0: // nobody sees it, and a new watcher is shown everything
+	case n.watching.Load() == 0: // nobody sees it; a new watcher is shown everything
 		for v := range n.versions {
 			n.versions[v]++
 		}
@@ -120,9 +120,9 @@ func (n *snapshot) isAs(before *snapshot) bool {
 		})
 }
 
-// isUnsaved reports whether n shows what clients have said, and the store may not have it
-// yet. With StoreAlways the store must have it before watchers are shown it. The values of
-// sources are not waited for.
+// isUnsaved reports whether n shows something new that clients have said, and the store may not
+// have it yet. With StoreAlways watchers are shown it only when the store has it. The values of
+// sources do not wait.
 func (n *snapshot) isUnsaved(before *snapshot) bool {
 	j := n.server.journal
 	if j == nil || !j.always {
@@ -158,8 +158,8 @@ func (n *snapshot) keepDigest(v subscription.View, digest uint64) {
 	n.digests[v] = digest
 }
 
-// digestsOf returns the digests of n, without those of views in which newer shows something
-// else.
+// digestsOf returns the digests of n that are good for newer, too: those of the views in which both
+// show the same.
 func (n *snapshot) digestsOf(newer *snapshot) *[views]uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -175,7 +175,7 @@ func (n *snapshot) digestsOf(newer *snapshot) *[views]uint64 {
 	return &digests
 }
 
-// same returns the view of others for the user's own, where both show the same.
+// same returns the view of others in place of the user's own, if both show the same.
 func (n *snapshot) same(v subscription.View) subscription.View {
 	if sightOf(v) == consolidation.SightOwn && !n.private && n.server.cfg.Decorate == nil {
 		v -= viewOf(consolidation.SightOwn, bluStar)
@@ -189,7 +189,7 @@ func (n *snapshot) changes(before *snapshot) (changed [views]bool) {
 	if n.server.cfg.Policy == nil {
 		sights = consolidation.SightNoDetails // there are two: that of others, and the user's own
 	}
-	// Most changes are of these. They are found without documents.
+	// Most changes are found without making documents.
 	obvious := n.result.Note != before.result.Note || n.state.Services != before.state.Services
 	status := n.result.Status != before.result.Status
 	documents := hasDocument(&n.state) || hasDocument(&before.state)
@@ -251,7 +251,7 @@ func sameTuples(a, b []*publication.Contribution) bool {
 	return pidf.Equal(&pidf.Presence{Tuples: x}, &pidf.Presence{Tuples: y})
 }
 
-// page is memory for one document and its text. It is used again.
+// page is memory for one document and its text, which is used again.
 type page struct {
 	sheet consolidation.Sheet
 	xml   []byte
@@ -267,12 +267,12 @@ func (s *Server) page() *page {
 
 func (s *Server) put(p *page) { s.pages.Put(p) }
 
-// document makes the document of a view, for the preferred address. It is good until page
-// is given back.
+// document makes the document of a view, for the preferred address. It is good until page is given
+// back.
 func (n *snapshot) document(v subscription.View, page *page) *pidf.Presence {
 	sight, at := sightOf(v), n.at
 	if sight >= consolidation.SightBlocked {
-		at = n.server.unknown.at // a time would tell that the user exists, or that something has changed
+		at = n.server.unknown.at // another time would tell that the user exists, or has changed
 	}
 	doc := page.sheet.Document(&n.state, n.result, at, consolidation.Options{
 		Entity: n.entity, Sight: sight, Standard: isStandard(v),
@@ -288,7 +288,7 @@ func (n *snapshot) document(v subscription.View, page *page) *pidf.Presence {
 	return doc
 }
 
-// Body implements [subscription.State]. It keeps what several watchers may want.
+// Body implements [subscription.State]. It keeps a body that several watchers may share.
 func (n *snapshot) Body(s subscription.Showing) []byte {
 	v := n.same(s.View)
 	shared := n.watching != nil && n.watching.Load() >= 2
@@ -320,7 +320,7 @@ func (n *snapshot) Body(s subscription.Showing) []byte {
 	return xml
 }
 
-// write writes the document of a view. Where there is a store, n.mu is held.
+// write writes the document of a view. If there is a store, n.mu is held.
 func (n *snapshot) write(v subscription.View, entity string) []byte {
 	page := n.server.page()
 	defer n.server.put(page)
@@ -342,8 +342,8 @@ func (p *page) write(doc *pidf.Presence, v subscription.View, entity string) []b
 	return p.xml
 }
 
-// address writes the entity of a document as the watcher does: as entity, as the ID of the
-// person, and as contact.
+// address writes the address in a document as the watcher does: as its entity, as the ID of the
+// person, and in the contacts of the services.
 func address(doc *pidf.Presence, entity string) {
 	for i := range doc.Tuples {
 		if c := doc.Tuples[i].Contact; c != nil && c.URI == doc.Entity && c.URI != entity {

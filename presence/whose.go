@@ -60,12 +60,12 @@ func appendContact(dst []byte, u sipx.URI) []byte {
 	return u.AppendTo(dst)
 }
 
-// owns reports whether an entry is that of the client's own user (BSP-4.1-1). entry is
-// that of the first address of a dialog, from that of the address in From.
+// owns reports whether an entry belongs to the client's own user (BSP-4.1-1). entry is that of the
+// first address of a dialog. from is that of the address in From.
 //
-// The entry of the authenticated account is the client's own. Where nobody was
-// authenticated, that of From is. Where From has no entry, the first entry counts that the
-// Contact subscribes to, if there is room for one more client.
+// The entry of the authenticated account is the client's own. If nobody was authenticated, the
+// entry of From is. If From has no entry, the first entry counts that the Contact subscribes to, if
+// there is room for one more client.
 func (s *Server) owns(c *client, from directory.Result, entry *directory.Entry) bool {
 	s.clients.mu.Lock()
 	id, amcc, user := c.identity(), c.amcc, c.user
@@ -79,9 +79,8 @@ func (s *Server) owns(c *client, from directory.Result, entry *directory.Entry) 
 	return user == entry.ID || user == "" && s.clients.room(c, entry.ID)
 }
 
-// isKnown reports whether a live client of BluStar has this account and Contact. It is
-// asked for a request without a User-Agent, which an SBC may have taken away: a client does
-// not show its credentials in each request.
+// isKnown reports whether a live BluStar client has this account and Contact. An SBC may have taken
+// the User-Agent out of a request, and a client does not show its credentials in each request.
 func (s *Server) isKnown(req *sipx.Request, contact sipx.Address, id auth.Identity) bool {
 	return s.cfg.Dialect == DialectAuto && !id.IsZero() && req.Header.Get("User-Agent") == "" && !contact.URI.IsZero() &&
 		s.clients.get(clientKey(appendClientKey(nil, req, contact, id))) != nil

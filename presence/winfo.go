@@ -87,7 +87,7 @@ func (w *watchers) Expired() {
 	subscription.Notify(due)
 }
 
-// complete makes a list of all who watch, after a restart.
+// complete makes the list anew, when all watches of a former process are there.
 func (w *watchers) complete() {
 	w.of.mu.Lock()
 	defer w.of.mu.Unlock()

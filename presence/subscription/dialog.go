@@ -208,7 +208,7 @@ func (d *Dialog) Start() {
 	d.drain()
 }
 
-// spared is the time for a refresh after this registry might not speak.
+// spared is how long dialogs have for a refresh, once this registry may speak again.
 const spared = time.Minute
 
 // Expired implements [deadline.Expirer].
