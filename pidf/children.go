@@ -21,7 +21,7 @@ func listOne[T any, P interface {
 	Element
 }](f *Fields, name string, v **T, r Rule) {
 	if *v != nil && f.short() {
-		f.put(name, P(*v))
+		f.element(f.tag(name), P(*v).extra(), P(*v), nil)
 		return
 	}
 	skip := f.skip(name)

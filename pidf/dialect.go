@@ -31,14 +31,8 @@ func (d Dialect) String() string {
 // id lists an identifier. Otherwise is what the Standard dialect writes for an empty one; empty where the attribute is
 // optional.
 func (f *Fields) id(v *string, otherwise string) {
-	switch w := f.w; {
-	case !f.spare:
+	if !f.spare || *v != "" || otherwise != "" {
 		f.identity(v, otherwise)
-	case otherwise == "" && (*v == "" || w.timeless):
-	case w.dialect == BluStarDialect:
-		w.b = markup.AppendQuoted(append(w.b, " id="...), *v)
-	default:
-		w.id(*v, otherwise)
 	}
 }
 
@@ -48,16 +42,18 @@ func (f *Fields) identity(v *string, otherwise string) {
 	if otherwise != "" {
 		r = Need
 	}
-	switch {
-	case f.w != nil && f.w.timeless && otherwise == "":
+	switch w := f.w; {
+	case w != nil && w.timeless && otherwise == "":
+	case f.short() && w.dialect == BluStarDialect:
+		w.b = markup.AppendQuoted(append(w.b, " id="...), *v)
 	case f.mode == validating:
 		f.v.id(f, *v, r&Need != 0)
 	case f.mode != writing:
 		f.attr("id", v, r, nil)
-	case f.w.dialect == BluStarDialect:
+	case w.dialect == BluStarDialect:
 		f.writeAttr("id", v, r, nil)
 	case r&Need != 0 || *v != "":
-		f.w.id(*v, otherwise)
+		w.id(*v, otherwise)
 	}
 }
 

@@ -109,7 +109,7 @@ func choices(f *Fields, a *Activities, list, otherwise string) {
 
 // Bounds lists the attributes from and until, as most of RPID has them, beside any others.
 func Bounds(f *Fields, from, until *time.Time) {
-	if !f.spare || !from.IsZero() || !until.IsZero() {
+	if !f.spare || *from != (time.Time{}) || *until != (time.Time{}) {
 		f.bounds(from, until)
 	}
 }
