@@ -24,8 +24,7 @@ func listOne[T any, P interface {
 		f.element(f.tag(name), P(*v).extra(), P(*v), nil)
 		return
 	}
-	skip := f.skip(name)
-	if f.needs(r); skip {
+	if f.skip(name, r) {
 		return
 	}
 	switch {
@@ -59,7 +58,13 @@ func listMany[T any, P interface {
 	*T
 	Element
 }](f *Fields, name string, v *[]T) {
-	if f.skip(name) {
+	if f.short() {
+		for i := range *v {
+			f.put(name, P(&(*v)[i]))
+		}
+		return
+	}
+	if f.skip(name, 0) {
 		return
 	}
 	switch f.mode {
@@ -144,8 +149,7 @@ func (f *Fields) inline(name string, x *Extra, r Rule, fields func(*Fields)) {
 		f.element(f.tag(name), x, nil, fields)
 		return
 	}
-	skip := f.skip(name)
-	if f.needs(r); skip {
+	if f.skip(name, r) {
 		return
 	}
 	switch f.mode {

@@ -168,10 +168,11 @@ func (f *Fields) AnyAttr() {
 }
 
 // skip counts a child, and reports whether it is not the one that is looked for. The first begins with the children.
-func (f *Fields) skip(name string) bool {
+func (f *Fields) skip(name string, r Rule) bool {
 	if f.i++; f.want && f.mode == readAttrs {
 		f.begin()
 	}
+	f.needs(r)
 	return f.want && f.name != name
 }
 
@@ -226,8 +227,7 @@ func (f *Fields) Leaf(name string, v any, r Rule, values ...string) {
 }
 
 func (f *Fields) listLeaf(name string, v any, r Rule, values []string) {
-	skip := f.skip(name)
-	if f.needs(r); skip {
+	if f.skip(name, r) {
 		return
 	}
 	f.leaf(name, v, r, values)
@@ -238,7 +238,7 @@ func (f *Fields) listLeaf(name string, v any, r Rule, values []string) {
 
 // Flag lists a child that says yes by being there.
 func (f *Fields) Flag(name string, v *bool) {
-	if f.skip(name) {
+	if f.skip(name, 0) {
 		return
 	}
 	switch f.mode {
@@ -285,7 +285,7 @@ func (f *Fields) notes(name string, v *[]Note) {
 		}
 		return
 	}
-	if f.skip(name) {
+	if f.skip(name, 0) {
 		return
 	}
 	switch f.mode {
@@ -305,7 +305,7 @@ func (f *Fields) notes(name string, v *[]Note) {
 
 // Note lists a text for humans that may come once.
 func (f *Fields) Note(name string, v **Note) {
-	if f.skip(name) {
+	if f.skip(name, 0) {
 		return
 	}
 	switch {
