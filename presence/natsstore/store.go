@@ -48,8 +48,9 @@ const (
 // Config is what a [Store] is made from. The zero value of all but Conn is usable.
 type Config struct {
 	// Conn is the connection to NATS. It belongs to the host, who closes it after the
-	// Store; it should reconnect for ever (nats.MaxReconnects(-1)), and try more often than
-	// each quarter of Lease (nats.ReconnectWait is 2 s by default, and the tries are spread).
+	// Store; it should reconnect for ever (nats.MaxReconnects(-1)), try more often than each
+	// quarter of Lease (nats.ReconnectWait is 2 s by default, and the tries are spread), and
+	// give up a server that says nothing after as long (nats.Timeout): all wait meanwhile.
 	Conn *nats.Conn
 	// Bucket names the stream: letters, digits, '-' and '_'; empty: DefaultBucket. All
 	// nodes of a site have the same, and no other site has it.
