@@ -28,7 +28,7 @@ type client struct {
 	since     int64 // Unix time in nanoseconds
 	pulse     subscription.Pulse
 	dialogs   []*member
-	published int64         // when its publication expires, Unix time in nanoseconds; zero where it has none
+	published int64         // when its publication expires, as package deadline counts; zero where it has none
 	expiry    *clientExpiry // made with the first publication: most clients only watch
 	// generation counts how often the client has started again without having ended.
 	// Dialogs of an earlier generation do not keep it alive.
@@ -349,7 +349,7 @@ func (cs *clients) publishers(list []publisher, user string) []publisher {
 	defer cs.mu.Unlock()
 	for _, c := range cs.liveLocked(user) {
 		if c.published != 0 && c.node == "" {
-			list = append(list, publisher{clientEntry{c.key, c.since}, c.published})
+			list = append(list, publisher{clientEntry{c.key, c.since}, c.publishedUntil().UnixNano()})
 		}
 	}
 	return list
@@ -371,7 +371,7 @@ func (s *Server) undo(done *published) {
 		if c.published = done.until; c.published == 0 {
 			s.deadlines.Remove(&c.expiry.Item)
 		} else {
-			cs.expireLocked(c, unixTime(done.until))
+			cs.expireLocked(c, deadline.Time(done.until))
 		}
 		cs.server.journal.client(c)
 	}
@@ -391,7 +391,7 @@ type clientExpiry struct {
 
 // expireLocked sets when the publication of a client expires. cs.mu is held.
 func (cs *clients) expireLocked(c *client, at time.Time) {
-	c.published = at.UnixNano()
+	c.published = deadline.At(at)
 	if c.expiry == nil {
 		c.expiry = &clientExpiry{server: cs.server, client: c}
 	}
@@ -402,7 +402,7 @@ func (cs *clients) expireLocked(c *client, at time.Time) {
 func (e *clientExpiry) Expired() {
 	c, cs := e.client, &e.server.clients
 	cs.mu.Lock()
-	over := !c.ended && c.published != 0 && c.published <= time.Now().UnixNano()
+	over := !c.ended && c.published != 0 && c.published <= deadline.Now()
 	if over {
 		c.published = 0
 		cs.server.journal.client(c)
@@ -475,12 +475,13 @@ func (cs *clients) get(key clientKey) *client {
 	return cs.m[key]
 }
 
-// unixTime is a moment in nanoseconds of Unix time, where 0 is none.
-func unixTime(at int64) time.Time {
-	if at == 0 {
+// publishedUntil is when the publication of a client expires, by the clock on the wall; zero where
+// it has none.
+func (c *client) publishedUntil() time.Time {
+	if c.published == 0 {
 		return time.Time{}
 	}
-	return time.Unix(0, at)
+	return deadline.Wall(deadline.Time(c.published))
 }
 
 // defaultServices are those of a client that published no tuples (§4.3).

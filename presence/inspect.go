@@ -164,7 +164,7 @@ func (s *Server) Clients() []ClientInfo {
 		for _, c := range u.live {
 			list = append(list, ClientInfo{
 				User: c.user, Account: whoIs(c.identity()), Contact: c.key.contact(), UserAgent: c.userAgent.Value(),
-				AMCC: c.amcc, Since: time.Unix(0, c.since), Subscriptions: len(c.dialogs), Published: unixTime(c.published),
+				AMCC: c.amcc, Since: time.Unix(0, c.since), Subscriptions: len(c.dialogs), Published: c.publishedUntil(),
 				Audio: c.services.Audio, Video: c.services.Video, Message: c.services.Message,
 			})
 		}

@@ -8,6 +8,7 @@ import (
 	"unique"
 
 	"github.com/openblustar/blustar/auth"
+	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/source"
@@ -115,11 +116,12 @@ func (e publicationEntry) record(s *Server, f *flat) Write {
 			r.clients = s.clients.publishers(r.clients, e.presentity)
 		}
 		f.clients = r.clients
+		r.Expires = deadline.Wall(c.Expires)
 		r.fields(f)
 		w.Value = f.record()
 		w.Conditional = s.cluster != nil && c.Rule == publication.Separate // one wins with an entity-tag
 		if c.Rule != publication.Forwarding {                              // the controller has to be told of its end
-			w.Expires = c.Expires
+			w.Expires = r.Expires
 		}
 	}
 	return w
@@ -183,7 +185,7 @@ func (e clientEntry) record(s *Server, f *flat) Write {
 		return Write{} // it is that node's to write
 	default:
 		r := clientRecord{
-			c.key, c.user, c.identity(), c.amcc, c.userAgent.Value(), time.Unix(0, c.since), unixTime(c.published),
+			c.key, c.user, c.identity(), c.amcc, c.userAgent.Value(), time.Unix(0, c.since), c.publishedUntil(),
 			c.services, c.out, c.spoken, c.generation,
 		}
 		r.fields(f)
@@ -201,7 +203,7 @@ func (r *clientRecord) client() *client {
 		c.id = &r.id
 	}
 	if !r.published.IsZero() {
-		c.published = r.published.UnixNano()
+		c.published = deadline.At(r.published)
 	}
 	return c
 }
@@ -353,6 +355,7 @@ func sourceValue[V any](t *source.Table[V], key string) ([]byte, time.Time, sour
 	if !known {
 		return nil, time.Time{}, ""
 	}
+	v.Expires = deadline.Wall(v.Expires)
 	return value(sourceRecord[V](v)), v.Expires, v.Owner
 }
 

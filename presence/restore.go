@@ -16,6 +16,7 @@ import (
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/internal/backoff"
+	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/source"
 	"github.com/openblustar/blustar/presence/subscription"
@@ -241,7 +242,7 @@ func (in *inventory) restore() {
 	for i := range in.clients {
 		c := in.clients[i].client()
 		if until, ok := in.published[clientEntry{c.key, c.since}]; ok && c.published != 0 {
-			c.published = until
+			c.published = deadline.At(time.Unix(0, until))
 		}
 		if s.clients.restore(c, longest) {
 			in.adopted = append(in.adopted, c)
@@ -334,7 +335,7 @@ func (cs *clients) restore(c *client, longest time.Time) bool {
 		cs.joinUserLocked(c)
 	}
 	if c.published != 0 {
-		c.published = min(c.published, longest.UnixNano())
+		c.published = min(c.published, deadline.At(longest))
 	}
 	return true
 }
@@ -347,11 +348,11 @@ func (cs *clients) leftBehind(restored []*client, signedOut map[*client]bool) []
 	defer cs.mu.Unlock()
 	var list []*client
 	for _, c := range restored {
-		over := signedOut[c] || c.published <= time.Now().UnixNano()
+		over := signedOut[c] || c.published <= deadline.Now()
 		if len(c.dialogs) == 0 && c.user == "" || c.user != "" && !c.hasOwn() && over {
 			list = append(list, c)
 		} else if c.published != 0 {
-			cs.expireLocked(c, time.Unix(0, c.published))
+			cs.expireLocked(c, deadline.Time(c.published))
 		}
 	}
 	return list

@@ -1,6 +1,7 @@
 // Package deadline is one queue for everything that expires: a heap with one
 // timer, because a timer for each idle subscription would be a tenth of what it
-// takes.
+// takes. It goes by the monotonic clock: who sets the clock on the wall moves nothing, but
+// what begins at a time of day, such as an appointment, begins by the clock as it was.
 package deadline
 
 import (
@@ -17,7 +18,7 @@ type Expirer interface{ Expired() }
 // in no queue.
 type Item struct {
 	who   Expirer
-	until atomic.Int64 // its time, Unix time in nanoseconds; 0 where it is in no queue
+	until atomic.Int64 // its time, as Now counts; 0 where it is in no queue
 	place int          // in the heap, counted from 1; 0 for none
 }
 
@@ -38,21 +39,21 @@ type Queue struct {
 	mu      sync.Mutex
 	heap    []entry
 	timer   *time.Timer
-	grace   int64 // Unix time in nanoseconds: when the last grace ended
+	grace   int64 // when the last grace ended
 	stopped bool
 	firing  sync.Mutex // held while Expired calls run
 }
 
 // entry is an item and when to look at it, which is not after its time.
 type entry struct {
-	at   int64 // Unix time in nanoseconds
+	at   int64 // as Now counts
 	item *Item
 }
 
 // Set has who told at a moment, instead of when it would have been told before; who is
 // the same in all calls for an item. After Stop it does nothing.
 func (q *Queue) Set(it *Item, who Expirer, at time.Time) {
-	until := max(at.UnixNano(), time.Now().UnixNano()) // one set too late is not late
+	until := max(At(at), Now()) // one set too late is not late
 	if old := it.until.Load(); old != 0 && old <= until && it.until.CompareAndSwap(old, until) {
 		return
 	}
@@ -113,7 +114,7 @@ func (q *Queue) arm() {
 	if len(q.heap) == 0 {
 		return
 	}
-	wait := time.Until(time.Unix(0, q.heap[0].at))
+	wait := time.Duration(q.heap[0].at - Now())
 	if q.timer == nil {
 		q.timer = time.AfterFunc(wait, q.fire)
 	} else {
@@ -124,7 +125,7 @@ func (q *Queue) arm() {
 func (q *Queue) fire() {
 	q.firing.Lock()
 	defer q.firing.Unlock()
-	now := time.Now().UnixNano()
+	now := Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.heap) > 0 && now-q.heap[0].at > int64(late) && now-q.grace > int64(late) {

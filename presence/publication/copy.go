@@ -1,6 +1,10 @@
 package publication
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/openblustar/blustar/internal/deadline"
+)
 
 // A host of several nodes gives each node copies of what the others have. A copy counts as any
 // other contribution, and Publish or Remove may replace or end it. It does not expire by itself:
@@ -30,6 +34,7 @@ func (s *Store) Copy(c Contribution, keeps func() bool) bool {
 	if rival != nil {
 		s.end(sh, rival)
 	}
+	c.Expires = deadline.Steady(c.Expires)
 	s.read(&c)
 	c.copied = true
 	s.place(sh, current, &c)

@@ -352,6 +352,7 @@ func (s *Store) Restore(c Contribution) {
 	if time.Until(c.Expires) <= 0 || slices.ContainsFunc(sh.Of[c.Presentity], func(o *Contribution) bool { return o.ETag == c.ETag && o.Rule == c.Rule }) {
 		return
 	}
+	c.Expires = deadline.Steady(c.Expires)
 	s.read(&c)
 	for n := s.number.Load(); n < c.Number && !s.number.CompareAndSwap(n, c.Number); n = s.number.Load() {
 	}

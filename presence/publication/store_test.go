@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/openblustar/blustar/internal/deadline/deadlinetest"
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/publication"
 )
@@ -216,4 +217,22 @@ func TestRevert(t *testing.T) {
 	require.False(t, s.Revert(nil, first), "there are as many as there may be")
 	require.True(t, s.Revert(third, nil))
 	require.Equal(t, 1, s.Len())
+}
+
+// A publication lasts as long as it was granted, though somebody sets the clock on the wall
+// meanwhile; so does one of a former process (BSX-11).
+func TestClockJumps(t *testing.T) {
+	for _, by := range []time.Duration{time.Hour, -time.Hour} {
+		expired := make(chan time.Time, 2)
+		s := newStore(t, publication.Config{Expired: func(*publication.Contribution) { expired <- time.Now() }})
+		until := time.Now().Add(50 * time.Millisecond)
+		c, _, err := s.Publish(publication.Request{Presentity: "tom", Rule: publication.Shared, Expires: deadlinetest.BeforeJump(t, until, by), Said: status("busy", "")})
+		require.NoError(t, err)
+		require.Zero(t, c.Expires.Sub(until))
+		s.Restore(publication.Contribution{Presentity: "ann", ETag: "a", Number: 7, Expires: time.Now().Add(time.Hour).Round(0)})
+		kept := s.Of("ann")[0].Expires
+		require.InDelta(t, time.Hour, time.Until(deadlinetest.BeforeJump(t, kept, by)), float64(time.Minute))
+		require.False(t, (<-expired).Before(until))
+		require.Equal(t, 1, s.Len())
+	}
 }

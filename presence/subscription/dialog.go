@@ -40,15 +40,15 @@ type Dialog struct {
 	ceiling     uint32 // localSeq stays below it, as a Turn has said
 	remoteSeq   uint32
 	version     uint32 // of the next body that counts
-	unreachable uint32 // since when the network does not reach the watcher, Unix time; 0 where it does
-	answeredAt  uint32 // when the last NOTIFY with an outcome was sent, Unix time; 0 before
+	unreachable uint32 // since when the network does not reach the watcher, in seconds; 0 where it does
+	answeredAt  uint32 // when the last NOTIFY with an outcome was sent, in seconds; 0 before
 	answer      int16  // its status code; 0 where there was no answer
 	underWay    int16  // NOTIFYs without a final response: no more than a window
 	target      packedURI
 	routes      *[]string // nil for none
 	flow        packedFlow
-	expires     int64 // Unix time in nanoseconds
-	listedAt    int64 // when everything was last asked for and shown, Unix time in nanoseconds
+	expires     int64 // all times are those of package deadline, in nanoseconds
+	listedAt    int64 // when everything was last asked for and shown
 	watches     []*Watch
 	due         *Watch // queue of the watches that are due
 	dueTail     *Watch
@@ -77,7 +77,7 @@ const (
 )
 
 // left is how long the subscription lasts. d.mu is held.
-func (d *Dialog) left() time.Duration { return time.Duration(d.expires - time.Now().UnixNano()) }
+func (d *Dialog) left() time.Duration { return time.Duration(d.expires - deadline.Now()) }
 
 // Watch is one resource watched in a dialog: the only one, or one of a list.
 type Watch struct {
@@ -91,7 +91,7 @@ type Watch struct {
 	resource Resource
 	next     *Watch
 	sent     uint64 // version that the last NOTIFY showed
-	sentAt   int64  // when that left, Unix time in nanoseconds
+	sentAt   int64  // when that left
 	digest   uint64 // of what the last NOTIFY showed; 0 where nobody asks
 	acked    uint64 // of what its watcher has for certain; 0 where nobody knows
 	joined   bool   // resource.Joined was called, and Left was not
@@ -193,7 +193,7 @@ func (d *Dialog) Is(event sipx.Event) bool { return d.common.Value().event == ev
 func (d *Dialog) Start() {
 	d.mu.Lock()
 	if !d.closed && !d.fetch {
-		d.registry.deadlines.Set(&d.deadline, d, time.Unix(0, d.expires))
+		d.registry.deadlines.Set(&d.deadline, d, deadline.Time(d.expires))
 	}
 	if d.state == dialogActive {
 		if d.fetch && !d.list {
@@ -249,7 +249,7 @@ func (d *Dialog) Refresh(req *sipx.Request, contact sipx.URI, lifetime time.Dura
 	}
 	if lifetime > 0 {
 		at := time.Now().Add(lifetime)
-		d.expires = at.UnixNano()
+		d.expires = deadline.At(at)
 		d.pausing, d.held = false, false // it is there
 		d.registry.deadlines.Set(&d.deadline, d, at)
 	}

@@ -3,6 +3,7 @@ package subscription
 import (
 	"time"
 
+	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -24,11 +25,11 @@ func (d *Dialog) Info() Info {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	i := Info{
-		Event: d.common.Value().event, Contact: d.target.URI(), Flow: d.flow.Flow(), UnderWay: int(d.underWay), Expires: time.Unix(0, d.expires),
+		Event: d.common.Value().event, Contact: d.target.URI(), Flow: d.flow.Flow(), UnderWay: int(d.underWay), Expires: deadline.Wall(deadline.Time(d.expires)),
 		Answer: int(d.answer),
 	}
 	if d.answeredAt != 0 {
-		i.Notified = time.Unix(int64(d.answeredAt), 0)
+		i.Notified = deadline.Wall(deadline.Time(int64(d.answeredAt) * int64(time.Second)))
 	}
 	return i
 }

@@ -2,8 +2,8 @@ package subscription
 
 import (
 	"strconv"
-	"time"
 
+	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -22,8 +22,8 @@ const (
 type listNotify struct {
 	dialog  *Dialog
 	watches []*Watch
-	full    bool  // it lists all resources
-	sentAt  int64 // Unix time in nanoseconds
+	full    bool // it lists all resources
+	sentAt  int64
 }
 
 // nextList makes the NOTIFY of everything that is due in a list (RFC 4662 §5.2). One is under way
@@ -40,7 +40,7 @@ func (d *Dialog) nextList() *notification {
 		}
 		return nil
 	}
-	n := &listNotify{dialog: d, full: full, sentAt: time.Now().UnixNano()}
+	n := &listNotify{dialog: d, full: full, sentAt: deadline.Now()}
 	for _, e := range shown {
 		n.watches = append(n.watches, e.watch)
 	}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -30,13 +31,13 @@ func (d *Dialog) ShowAll() bool {
 		d.mu.Unlock()
 		return false
 	}
-	if now := time.Now(); len(d.watches) > 1 || d.Package().Large {
-		if wait := time.Unix(0, d.listedAt).Add(d.registry.cfg.FullPause).Sub(now); d.listedAt != 0 && wait > 0 {
+	if now := deadline.Now(); len(d.watches) > 1 || d.Package().Large {
+		if wait := d.registry.cfg.FullPause - time.Duration(now-d.listedAt); d.listedAt != 0 && wait > 0 {
 			d.wakeAfter(wait, true)
 			d.mu.Unlock()
 			return false
 		}
-		d.listedAt = now.UnixNano()
+		d.listedAt = now
 	}
 	d.listed = false // a refresh is shown the whole list (RFC 4662 §5.2)
 	for _, w := range d.watches {
@@ -162,7 +163,7 @@ func (d *Dialog) nextNotify() *notification {
 			if !w.isDue(state) {
 				continue
 			}
-			w.underWay, w.sentAt = true, time.Now().UnixNano()
+			w.underWay, w.sentAt = true, deadline.Now()
 			n := d.newNotify(w, state, reasonNone)
 			w.shows(state)
 			n.then = w

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -63,7 +64,7 @@ func (r *Registry) Open(o Opening) (*Dialog, error) {
 		fetch:     o.Expires == 0,
 		pulse:     o.Pulse,
 		Data:      o.Data,
-		expires:   time.Now().Add(o.Expires).UnixNano(),
+		expires:   deadline.Now() + int64(o.Expires),
 		remoteSeq: req.CSeq,
 		coding:    codingOf(req.Header),
 		draining:  true, // until Start

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -45,7 +46,7 @@ func (d *Dialog) settled(res *sipx.Response, err error, v verdict, sentAt int64)
 	}
 	goOn := v < silent && (d.due != nil || d.list || d.fetch || d.state != dialogActive)
 	d.mu.Unlock()
-	d.registry.observe(res, time.Since(time.Unix(0, sentAt)), err)
+	d.registry.observe(res, time.Duration(deadline.Now()-sentAt), err)
 	if goOn {
 		d.mu.Lock()
 		d.flushLocked()
@@ -73,7 +74,7 @@ func (d *Dialog) again(v verdict, asked time.Duration, sentAt int64) verdict {
 	}
 	if v != unreachable {
 		d.unreachable = 0
-	} else if now := time.Now().Unix(); d.unreachable == 0 {
+	} else if now := deadline.Now() / int64(time.Second); d.unreachable == 0 {
 		d.unreachable = uint32(now)
 	} else if now-int64(d.unreachable) > int64(maxUnreachable/time.Second) {
 		return gone
@@ -115,7 +116,7 @@ const (
 // judge tells what the outcome of a NOTIFY of this dialog means. If this registry might not
 // speak while it was under way, the outcome says nothing of the watcher.
 func (d *Dialog) judge(res *sipx.Response, err error, sentAt int64) (verdict, time.Duration) {
-	if err != nil && !errors.Is(err, sipx.ErrFlowClosed) && !errors.Is(err, sipx.ErrTooLarge) && !d.registry.maySpeak(time.Unix(0, sentAt)) {
+	if err != nil && !errors.Is(err, sipx.ErrFlowClosed) && !errors.Is(err, sipx.ErrTooLarge) && !d.registry.maySpeak(deadline.Time(sentAt)) {
 		return missed, 0
 	}
 	return judge(res, err)

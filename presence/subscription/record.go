@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -87,7 +88,7 @@ func (d *Dialog) turn(t *Turn) {
 	d.told = false
 	d.ceiling = d.localSeq + seqStep
 	*t = Turn{
-		Target: d.target.URI(), Flow: d.flow.Flow(), Expires: time.Unix(0, d.expires),
+		Target: d.target.URI(), Flow: d.flow.Flow(), Expires: deadline.Wall(deadline.Time(d.expires)),
 		RemoteSeq: d.remoteSeq, LocalSeq: d.ceiling, Digests: t.Digests[:0],
 	}
 	t.Flow.Conn = 0
@@ -143,7 +144,7 @@ func (r *Registry) Restore(o Restoring) (*Dialog, error) {
 	d.localSeq = o.LocalSeq + (o.Runs-1)*seqStep
 	d.ceiling, d.version = d.localSeq+seqStep, d.localSeq // versions rise, too
 	left := min(time.Until(o.Expires), o.Longest)
-	d.expires = time.Now().Add(left).UnixNano()
+	d.expires = deadline.Now() + int64(left)
 	d.watches = make([]*Watch, len(o.Items))
 	for i, item := range o.Items {
 		w := d.newWatch(item)

@@ -2,7 +2,8 @@ package subscription
 
 import (
 	"sync/atomic"
-	"time"
+
+	"github.com/openblustar/blustar/internal/deadline"
 )
 
 // Package is an event package (RFC 6665 §7): a value.
@@ -101,11 +102,11 @@ type Entry struct {
 
 // Pulse is when the client behind one or several dialogs last answered a NOTIFY. The zero Pulse is
 // for never. It is safe for concurrent use.
-type Pulse struct{ at atomic.Int64 } // Unix time in nanoseconds
+type Pulse struct{ at atomic.Int64 } // as package deadline counts
 
 func (p *Pulse) beat() {
 	if p != nil {
-		p.at.Store(time.Now().UnixNano())
+		p.at.Store(deadline.Now())
 	}
 }
 
