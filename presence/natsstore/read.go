@@ -1,6 +1,7 @@
 package natsstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,9 +16,9 @@ const (
 	// heartbeat is how often a server says that it still has a consumer. One that has died with it
 	// says so by two that are missing.
 	heartbeat = time.Second
-	// consumerPatience is how long a new consumer is waited for, and a quarter longer each time: the
-	// server that was asked may have died, or not lead any more.
-	consumerPatience = time.Second
+	// askAgain is how long a new consumer is waited for until another is asked for: the server that
+	// was asked may have died, or not lead any more.
+	askAgain = time.Second
 	// readPatience is how long nothing may be heard. That is over before deletions are forgotten.
 	readPatience = 15 * time.Second
 	readPause    = 100 * time.Millisecond
@@ -34,8 +35,7 @@ type reading struct {
 	consumer jetstream.ConsumerConfig // the next one
 	loading  bool
 	f        func(m jetstream.Msg, sequence uint64) error
-	failed   bool          // f has
-	wait     time.Duration // for the next consumer
+	failed   bool // f has
 	heard    time.Time
 }
 
@@ -49,7 +49,7 @@ func (s *Store) read(ctx context.Context, what string, c jetstream.ConsumerConfi
 	c.AckPolicy, c.MemoryStorage, c.Replicas, c.InactiveThreshold = jetstream.AckNonePolicy, true, 1, tombstone/2
 	r := reading{
 		Store: s, consumer: c, loading: c.DeliverPolicy == jetstream.DeliverLastPerSubjectPolicy, f: f,
-		wait: consumerPatience, heard: time.Now(),
+		heard: time.Now(),
 	}
 	for {
 		err := r.once(ctx)
@@ -81,15 +81,10 @@ func (r *reading) once(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	r.consumer.Name = nuid.Next() // of one that did not come nothing is known
-	asking, stop := context.WithTimeout(ctx, r.wait)
-	consumer, err := r.stream.CreateConsumer(asking, r.consumer)
-	stop()
+	consumer, err := r.next(ctx)
 	if err != nil {
-		r.wait += r.wait / 4
 		return err
 	}
-	r.wait = consumerPatience
 	if r.loading && consumer.CachedInfo().NumPending == 0 {
 		return nil
 	}
@@ -122,6 +117,41 @@ func (r *reading) once(ctx context.Context) error {
 		}
 		if r.loading && meta.NumPending == 0 {
 			return nil
+		}
+	}
+}
+
+// next returns the first consumer that is made of those that it asks for. NATS forgets the others.
+func (r *reading) next(ctx context.Context) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
+	type answer struct {
+		jetstream.Consumer
+		error
+	}
+	answers := make(chan answer, readPatience/askAgain+1)
+	tick := time.NewTicker(askAgain)
+	defer tick.Stop()
+	var last error
+	for {
+		c := r.consumer
+		c.Name = nuid.Next()
+		go func() {
+			made, err := r.stream.CreateConsumer(ctx, c)
+			answers <- answer{made, err}
+		}()
+		for waiting := true; waiting; {
+			select {
+			case a := <-answers:
+				if a.error == nil || r.cfg.Conn.IsClosed() {
+					return a.Consumer, a.error
+				}
+				last = a.error
+			case <-tick.C:
+				waiting = false
+			case <-ctx.Done():
+				return nil, cmp.Or(last, context.Cause(ctx))
+			}
 		}
 	}
 }
