@@ -14,8 +14,6 @@ import (
 	"runtime/metrics"
 	"sync"
 	"time"
-
-	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
 const (
@@ -27,18 +25,6 @@ const (
 	// the heap, and as much.
 	worthIt = 1 << 20
 )
-
-// Room is the room, in bytes, of a program that was not told: a sixteenth of the memory that
-// the machine has, or that the program's cgroup may use, and 512 MiB at most.
-func Room() uint64 {
-	room := uint64(512 << 20)
-	for _, limit := range []memlimit.Provider{memlimit.FromCgroup, memlimit.FromSystem} {
-		if bytes, err := limit(); err == nil {
-			room = min(room, bytes/16)
-		}
-	}
-	return room
-}
 
 // Keep gives the collector room, in bytes, until stop is called: it lets at least so much
 // garbage come together before it runs, and collects in quiet moments. With no room, or with

@@ -4,7 +4,6 @@ import (
 	"runtime/debug"
 	"testing"
 
-	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -69,14 +68,4 @@ func TestKeep(t *testing.T) {
 	t.Setenv("GOGC", "50")
 	defer Keep(1 << 30)()
 	require.Equal(t, 77, percent())
-}
-
-// The room is a share of the memory that there is, and bounded.
-func TestRoom(t *testing.T) {
-	room := Room()
-	require.Positive(t, room)
-	require.LessOrEqual(t, room, uint64(512<<20))
-	if memory, err := memlimit.FromSystem(); err == nil {
-		require.LessOrEqual(t, room, memory/16)
-	}
 }

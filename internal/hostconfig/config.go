@@ -2,8 +2,6 @@ package hostconfig
 
 import (
 	"time"
-
-	"github.com/openblustar/blustar/internal/heap"
 )
 
 // Config is the configuration file. Every key is optional; [Default] has what counts
@@ -180,8 +178,7 @@ func Default() *Config {
 		},
 		Limits: Limits{
 			MaxSubscribeExpires: 300, MaxPublishExpires: 3600, MinExpires: 60,
-			MaxNote: 1024, MaxBody: 65536, MaxList: 500, MaxSubscriptions: 200_000,
-			HeapRoom: int(heap.Room() >> 20),
+			MaxNote: 1024, MaxBody: 65536, MaxList: 500, MaxSubscriptions: 200_000, HeapRoom: 128,
 		},
 		HTTP: HTTP{Listen: "127.0.0.1:8080"},
 		Log:  Log{Level: "info", Format: "text"},

@@ -9,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/openblustar/blustar/internal/heap"
 	"github.com/openblustar/blustar/internal/hostconfig"
 	"github.com/openblustar/blustar/internal/strictjson"
 )
@@ -35,8 +34,7 @@ func TestDefaults(t *testing.T) {
 		MaxFailures: 4, FailureWindow: hostconfig.Duration(15 * time.Minute),
 	}, c.Auth)
 	require.Equal(t, hostconfig.Limits{
-		MaxSubscribeExpires: 300, MaxPublishExpires: 3600, MinExpires: 60, MaxNote: 1024, MaxBody: 65536, MaxList: 500, MaxSubscriptions: 200000,
-		HeapRoom: int(heap.Room() >> 20),
+		MaxSubscribeExpires: 300, MaxPublishExpires: 3600, MinExpires: 60, MaxNote: 1024, MaxBody: 65536, MaxList: 500, MaxSubscriptions: 200000, HeapRoom: 128,
 	}, c.Limits) // BSP-4.1-2, BSP-4.3-1
 	require.Nil(t, c.ActiveDirectory)
 
