@@ -9,8 +9,9 @@ import (
 	"github.com/openblustar/blustar/presence/source"
 )
 
-// presentities has those in memory. A presentity stays while anything refers to it. When
-// something that refers to it has ended, forgetIfIdle looks whether anything is left.
+// presentities has the presentities in memory. One stays while anything refers to it, and a
+// little longer. When something that referred to it has ended, forgetIfIdle looks whether
+// anything is left.
 type presentities struct {
 	server *Server
 	of     *shard.Map[*presentity] // by the ID of the entry
