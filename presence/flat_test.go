@@ -19,7 +19,7 @@ var (
 	sampleTime        = time.Unix(1_700_000_000, 123_456_789)
 	samplePublication = publicationRecord{Contribution: publication.Contribution{
 		Presentity: "tom", Address: "sip:tom@example.com", ETag: "abc", Rule: publication.Separate, Owner: "192.0.2.7", Received: sampleTime,
-		Expires: sampleTime.Add(time.Hour), Number: 7, Status: "busy", Note: "näh", Timestamp: sampleTime, Body: []byte("<presence/>"), CallID: "x", CSeq: 1 << 31,
+		Expires: sampleTime.Add(time.Hour), Number: 7, Status: "busy", Note: "näh", Timestamp: sampleTime, Body: []byte("<presence/>"), CallID: "x", CSeq: 1 << 31, IfMatch: "y",
 	}, clients: []publisher{{clientEntry{"tom sip:tom@192.0.2.7", 1}, 1 << 60}, {}}}
 	sampleClient = clientRecord{
 		key: "tom sip:tom@192.0.2.7", user: "tom", id: auth.Identity{Account: "tom", ID: "\x00\xff", DN: "cn=tom", AMCC: true},

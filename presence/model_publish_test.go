@@ -29,6 +29,11 @@ func (r *reference) publish(ex exchange) (status int, etag string, ask []asked) 
 	u := r.users[user]
 	i, shared := -1, isBluStar(req)
 	match := req.Header.Get("SIP-If-Match")
+	if again := slices.IndexFunc(u.pubs, func(p refPub) bool {
+		return !p.shared && p.callID == req.CallID && p.cseq == req.CSeq && p.match == match
+	}); again >= 0 && !shared && granted > 0 { // the process that has carried it out did not answer
+		return 200, u.pubs[again].etag, nil
+	}
 	if match != "" {
 		if i = slices.IndexFunc(u.pubs, func(p refPub) bool { return p.etag == match }); i < 0 {
 			if !shared || granted > 0 && len(req.Body) == 0 {
@@ -89,6 +94,7 @@ func (r *reference) publish(ex exchange) (status int, etag string, ask []asked) 
 		r.clients[key] = c
 	} else {
 		p.etag, p.expires = ex.res.Header.Get("SIP-ETag"), r.now.Add(granted)
+		p.callID, p.cseq, p.match = req.CallID, req.CSeq, req.Header.Get("SIP-If-Match")
 		if i >= 0 && p.etag == req.Header.Get("SIP-If-Match") {
 			return 200, "a new one", ask
 		}

@@ -56,6 +56,7 @@ type refPub struct {
 	expires  time.Time
 	callID   string
 	cseq     uint32
+	match    string
 	set      time.Time
 }
 

@@ -291,6 +291,7 @@ func (s *Server) publishOwn(pub *publishing) error {
 	}
 	c, before, err := s.publications.Publish(publication.Request{
 		Presentity: p.id, Address: pub.address, Owner: pub.owner, Rule: publication.Separate, IfMatch: pub.ifMatch, Expires: pub.until, Said: said,
+		CallID: pub.req.CallID, CSeq: pub.req.CSeq,
 	})
 	if err != nil {
 		return publishError(err)

@@ -95,6 +95,7 @@ func (r *publicationRecord) fields(f *flat) {
 		number(f, &p.since)
 		number(f, &p.until)
 	}
+	str(f, &c.IfMatch)
 }
 
 // publicationEntry names one contribution.

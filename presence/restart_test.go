@@ -410,6 +410,33 @@ func TestRestartNewest(t *testing.T) {
 	})
 }
 
+// A PUBLISH that was carried out and not answered, because the process ended in between, comes once
+// more: it is answered as it would have been (RFC 3903 §6; BSX-11).
+func TestRestartUnanswered(t *testing.T) {
+	eachRestart(t, func(t *testing.T, end func(*durable)) {
+		d := newDurable(t)
+		tom, before := d.standard("tom", "192.0.2.8"), ""
+		for _, body := range []string{openBody("in"), openBody("out"), ""} {
+			publish := func() *sipx.Response { return tom.publish(before, body, "Expires: 240") }
+			lost := publish()
+			require.Equal(t, 200, lost.Status)
+			d.synced()
+			end(d)
+			d.start()
+			time.Sleep(presence.ResumeSpread)
+			d.n -= 2 // the same request
+			again := publish()
+			require.Equal(t, 200, again.Status)
+			require.Equal(t, etag(lost), etag(again))
+			require.Len(t, d.server.Publications(), 1)
+			if before != "" {
+				require.Equal(t, 412, publish().Status, "another one")
+			}
+			before = etag(again)
+		}
+	})
+}
+
 // BSX-11: turns that are written together are one record. Those that still count are moved out
 // of records in which few do, and count after a restart all the same.
 func TestRestartBundles(t *testing.T) {

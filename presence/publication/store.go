@@ -72,6 +72,9 @@ func (s *Store) Publish(r Request) (now, before *Contribution, err error) {
 	sh := s.of.Lock(r.Presentity)
 	defer sh.Unlock()
 	list := sh.Of[r.Presentity]
+	if c := repeated(list, &r); c != nil {
+		return c, c, nil
+	}
 	current, err := matching(list, &r)
 	if err != nil {
 		return nil, nil, err
@@ -118,6 +121,9 @@ func (s *Store) Publish(r Request) (now, before *Contribution, err error) {
 	case next.Rule == Separate:
 		next.ETag = newTag(list, next.Rule)
 	}
+	if next.Rule == Separate {
+		next.IfMatch, next.CallID, next.CSeq = strings.Clone(r.IfMatch), strings.Clone(r.CallID), r.CSeq
+	}
 	if next.Rule != Shared || next.Expires.Before(r.Expires) {
 		next.Expires = r.Expires // no client ends sooner what another keeps alive
 	}
@@ -146,6 +152,17 @@ func (s *Store) Revert(now, before *Contribution) bool {
 	}
 	s.swap(sh, now, before)
 	return true
+}
+
+// repeated finds what the same request has made before. The process that carried it out may have
+// ended without an answer: the client sends it once more, with the entity-tag of before.
+func repeated(list []*Contribution, r *Request) *Contribution {
+	for _, c := range list {
+		if c.Rule == Separate && r.Rule == Separate && r.CallID != "" && c.CallID == r.CallID && c.CSeq == r.CSeq && c.IfMatch == r.IfMatch {
+			return c
+		}
+	}
+	return nil
 }
 
 // matching finds the contribution that a request is about: the one that it names, or
@@ -413,8 +430,11 @@ type Contribution struct {
 	// Shared: the newest request that changed it. An older one of the same Call-ID
 	// does not (RFC 3261 §8.2.6.1 has no order; the entity-tag, which stays, cannot
 	// tell).
-	CallID string
-	CSeq   uint32
+	//
+	// Separate: the newest request, with its SIP-If-Match. The same one once more changes nothing.
+	CallID  string
+	CSeq    uint32
+	IfMatch string
 
 	Reading any // Separate: what the host has read of Body; see Config.Read
 
