@@ -161,9 +161,9 @@ func (f *Fields) inline(name string, x *Extra, r Rule, fields func(*Fields)) {
 			}
 			if i := f.i; len(f.loose) < before { // it takes the place of another
 				*x = Extra{}
-				f.mode, f.want = clearing, false
+				f.mode = clearing
 				fields(f)
-				f.want, f.i = true, i
+				f.i = i
 			}
 			f.read(x, fields)
 		}

@@ -86,17 +86,8 @@ func (w *writer) reserve(e *Extension) {
 	if e.declare != nil {
 		s.Bindings = append(s.Bindings, *e.declare...)
 	}
-	for s.Next() != markup.EOF {
-		if s.Kind != markup.Start {
-			continue
-		}
-		id, _ := classify(s.Name.Space)
-		own := id == idRPID || id == idDataModel || id == idPIDF
-		for i := range s.Attrs {
-			a := &s.Attrs[i]
-			if a.Local == "id" && (a.Prefix != "" || own) {
-				w.ids.Reserve(markup.Trim(a.Value()))
-			}
-		}
-	}
+	w.ids.ReserveAll(&s, func(e *markup.Name) bool {
+		id, _ := classify(e.Space)
+		return id == idRPID || id == idDataModel || id == idPIDF
+	})
 }

@@ -217,7 +217,7 @@ func (w *writer) extension(e *Extension) {
 			local = append(local, b)
 		}
 	}
-	w.b = appendDeclared(w.b, e.xml, local)
+	w.b = markup.AppendDeclared(w.b, e.xml, local)
 }
 
 // typed writes an extension that is a Go value.
@@ -242,7 +242,7 @@ func (w *writer) standalone(e *Extension) {
 	w.prefixes.Alone(t.Name.Space)
 	w.f.ns = w.f.spaceID(t.Name.Space)
 	w.f.element(w.startTag(w.f.ns, t.Name.Local), e.value.extra(), e.value, nil)
-	w.b = appendDeclared(nil, string(w.b), w.prefixes.Declared())
+	w.b = markup.AppendDeclared(nil, string(w.b), w.prefixes.Declared())
 }
 
 // declare declares a prefix in the start tag that is being written.

@@ -107,17 +107,7 @@ func (e Extension) XML() string {
 	if e.declare == nil {
 		return e.xml
 	}
-	return string(appendDeclared(nil, e.xml, *e.declare))
-}
-
-// appendDeclared writes an element with declarations behind its name.
-func appendDeclared(dst []byte, xml string, declare []markup.Binding) []byte {
-	_, _, n := markup.QualifiedName(xml[1:])
-	dst = append(dst, xml[:1+n]...)
-	for _, b := range declare {
-		dst = markup.AppendBinding(dst, b.Prefix, b.Space)
-	}
-	return append(dst, xml[1+n:]...)
+	return string(markup.AppendDeclared(nil, e.xml, *e.declare))
 }
 
 // Unmarshal stores the element in a value, as encoding/xml does.

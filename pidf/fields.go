@@ -48,7 +48,6 @@ type Fields struct {
 	reading
 	uris  []string // of the namespaces from idCount on
 	found []string // counting: the names of the children, if they are wanted
-	want  bool     // skip children that are not called name
 	spare bool     // what is optional and not set can be left out: it leaves no trace, or reading has met the last child
 	bare  bool     // writing: and there is nothing else than the fields
 	list  bool     // counting: found is wanted
@@ -169,11 +168,11 @@ func (f *Fields) AnyAttr() {
 
 // skip counts a child, and reports whether it is not the one that is looked for. The first begins with the children.
 func (f *Fields) skip(name string, r Rule) bool {
-	if f.i++; f.want && f.mode == readAttrs {
+	if f.i++; f.mode == readAttrs {
 		f.begin()
 	}
 	f.needs(r)
-	return f.want && f.name != name
+	return f.mode <= readChild && f.name != name
 }
 
 // needs notes a mandatory child, for the end.

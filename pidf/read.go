@@ -20,7 +20,7 @@ func (f *Fields) read(x *Extra, fields func(*Fields)) bool {
 	if loose != nil {
 		f.loose = nil
 	}
-	f.mode, f.want, f.name, f.spare = readAttrs, true, "", false
+	f.mode, f.name, f.spare = readAttrs, "", false
 	fields(f)
 	if f.mode == readAttrs {
 		f.begin()
@@ -32,10 +32,10 @@ func (f *Fields) read(x *Extra, fields func(*Fields)) bool {
 		}
 	}
 	if f.need&^f.seen != 0 && d.Err == nil {
-		f.mode, f.want, f.i, f.ns, f.spare = readEnd, false, 0, own, false
+		f.mode, f.i, f.ns, f.spare = readEnd, 0, own, false
 		fields(f)
 	}
-	f.x, f.own, f.exact, f.i, f.n, f.seen, f.need, f.fresh, f.ns, f.mode, f.want, f.spare = x0, own0, exact, i, n, seen, need, fresh, own, readChild, true, false
+	f.x, f.own, f.exact, f.i, f.n, f.seen, f.need, f.fresh, f.ns, f.mode, f.spare = x0, own0, exact, i, n, seen, need, fresh, own, readChild, false
 	if f.loose != nil || loose != nil {
 		f.loose = loose
 	}

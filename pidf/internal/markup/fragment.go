@@ -60,6 +60,16 @@ func (s *Scanner) declarations(outer, own []Binding, xml string) *[]Binding {
 	return s.declared
 }
 
+// AppendDeclared appends an element with declarations behind its name.
+func AppendDeclared(dst []byte, xml string, declare []Binding) []byte {
+	_, _, n := QualifiedName(xml[1:])
+	dst = append(dst, xml[:1+n]...)
+	for _, b := range declare {
+		dst = AppendBinding(dst, b.Prefix, b.Space)
+	}
+	return append(dst, xml[1+n:]...)
+}
+
 // Mentioned adds the declarations in scope of prefixes that a text mentions, as the value of xsi:type does, to those that
 // are there.
 func (s *Scanner) Mentioned(text string, more []Binding) []Binding {

@@ -33,6 +33,20 @@ func (u *IDs) Reserve(id string) {
 	u.reserved[id] = struct{}{}
 }
 
+// ReserveAll does so with all in what is read: attributes called id with a prefix, or of elements in which that is an identifier.
+func (u *IDs) ReserveAll(s *Scanner, identifies func(*Name) bool) {
+	for s.Next() != EOF {
+		if s.Kind != Start {
+			continue
+		}
+		for i := range s.Attrs {
+			if a := &s.Attrs[i]; a.Local == "id" && (a.Prefix != "" || identifies(&s.Name)) {
+				u.Reserve(Trim(a.Value()))
+			}
+		}
+	}
+}
+
 // Reserved reports whether there are such.
 func (u *IDs) Reserved() bool { return u.reserved != nil }
 
