@@ -138,7 +138,7 @@ func (s *Store) now(ctx context.Context, w presence.Write) (sequence, revision u
 }
 
 // publish publishes messages, all or none, where this node has its lease. It returns the sequence
-// of the last. The error is errCondition where the condition of one did not hold.
+// of the last, or of the fence. The error is errCondition where the condition of one did not hold.
 //
 // The first message of every batch is the fence: it is taken only while the epoch is that
 // of this node's lease. A process that was stopped in between writes nothing.
@@ -147,7 +147,7 @@ func (s *Store) publish(ctx context.Context, messages []*nats.Msg) (uint64, erro
 	if !leads {
 		return 0, ErrNotAlive
 	}
-	fence := nats.NewMsg(s.cfg.Bucket + ".fence")
+	fence := nats.NewMsg(s.fence())
 	fence.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(epoch, 10))
 	fence.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, s.epochSubject(s.id))
 	id := nuid.Next()

@@ -29,28 +29,26 @@ var (
 	errLine = errors.New("the connection to NATS is lost")
 )
 
-// reading is a load, which ends with the last message that is there, or a watch.
+// reading is a load, which ends with a message that is certainly there, or a watch.
 type reading struct {
 	*Store
 	consumer jetstream.ConsumerConfig // the next one
-	loading  bool
+	until    uint64                   // the sequence with which it ends; 0: it does not
 	f        func(m jetstream.Msg, sequence uint64) error
 	failed   bool // f has
 	heard    time.Time
 }
 
-// read calls f with the messages of the stream that a consumer is given, in their order: of a load
-// those that are there, of a watch all until ctx ends or f returns an error. A consumer that
-// is silent, or that may have left something out, is replaced by another, which begins where it ended.
+// read calls f with the messages of the stream that a consumer is given, in their order, up to the
+// first whose sequence is not below until, or where that is 0 until ctx ends or f returns an error. A
+// consumer that is silent, or that may have left something out, is replaced by another, which begins
+// where it ended. It may be at a replica that is behind: what is pending there says nothing.
 //
 // The ordered consumers of package jetstream do the same, but each waits up to 10 s for a server
 // that does not answer, and does not hear of the end of a context meanwhile.
-func (s *Store) read(ctx context.Context, what string, c jetstream.ConsumerConfig, f func(m jetstream.Msg, sequence uint64) error) error {
+func (s *Store) read(ctx context.Context, what string, until uint64, c jetstream.ConsumerConfig, f func(m jetstream.Msg, sequence uint64) error) error {
 	c.AckPolicy, c.MemoryStorage, c.Replicas, c.InactiveThreshold = jetstream.AckNonePolicy, true, 1, tombstone/2
-	r := reading{
-		Store: s, consumer: c, loading: c.DeliverPolicy == jetstream.DeliverLastPerSubjectPolicy, f: f,
-		heard: time.Now(),
-	}
+	r := reading{Store: s, consumer: c, until: until, f: f, heard: time.Now()}
 	for {
 		err := r.once(ctx)
 		switch {
@@ -85,9 +83,6 @@ func (r *reading) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.loading && consumer.CachedInfo().NumPending == 0 {
-		return nil
-	}
 	messages, err := consumer.Messages(jetstream.PullHeartbeat(heartbeat), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 	if err != nil {
 		return err
@@ -115,7 +110,7 @@ func (r *reading) once(ctx context.Context) error {
 			r.failed = true
 			return err
 		}
-		if r.loading && meta.NumPending == 0 {
+		if r.until != 0 && meta.Sequence.Stream >= r.until {
 			return nil
 		}
 	}

@@ -108,3 +108,32 @@ func TestWatchGoesOn(t *testing.T) {
 	require.ErrorIs(t, within(t, ended), context.Canceled)
 	require.Empty(t, got)
 }
+
+// behind is the way to a replica that has nothing yet when it is asked, and says so.
+type behind struct{ net.Conn }
+
+// Dial implements [nats.CustomDialer].
+func (behind) Dial(network, address string) (net.Conn, error) {
+	conn, err := net.Dial(network, address)
+	return behind{conn}, err
+}
+
+func (c behind) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	const pending = `"num_pending":`
+	if i := bytes.Index(b[:n], []byte(pending)); i >= 0 && i+len(pending) < n {
+		b[i+len(pending)] = '0'
+	}
+	return n, err
+}
+
+// What a replica says of itself does not end a load: it may be behind (BSX-12).
+func TestLoadFromBehind(t *testing.T) {
+	t.Parallel()
+	a := open(t, natsstore.Config{Conn: connect(t, start(t), nats.SetCustomDialer(behind{})), Lease: natsstore.MaxLease})
+	_, err := a.Apply(t.Context(), []presence.Write{record("one", "1"), record("two", "2")})
+	require.NoError(t, err)
+	n := 0
+	require.NoError(t, a.Load(t.Context(), func(presence.Record) error { n++; return nil }))
+	require.Equal(t, 2, n)
+}

@@ -214,6 +214,7 @@ func (s *Store) subject(kind, key string) string {
 }
 
 func (s *Store) records() string { return s.cfg.Bucket + ".record." }
+func (s *Store) fence() string   { return s.cfg.Bucket + ".fence" }
 
 // record reads a message. It reports false where the record was deleted or has expired.
 func (s *Store) record(subject string, head nats.Header, data []byte, revision uint64) (presence.Record, bool, error) {
@@ -272,9 +273,16 @@ func (s *Store) Load(ctx context.Context, f func(presence.Record) error) error {
 	if !s.Alive() {
 		return ErrNotAlive
 	}
-	return s.read(ctx, "load", jetstream.ConsumerConfig{
-		FilterSubjects: []string{s.records() + ">"}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+	now, err := s.publish(ctx, nil) // after all that is there
+	if err != nil {
+		return err
+	}
+	return s.read(ctx, "load", now, jetstream.ConsumerConfig{
+		FilterSubjects: []string{s.records() + ">", s.fence()}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
 	}, func(m jetstream.Msg, sequence uint64) error {
+		if m.Subject() == s.fence() {
+			return nil
+		}
 		r, there, err := s.record(m.Subject(), m.Headers(), m.Data(), sequence)
 		if err != nil { // it is none of ours, and must not keep every node from starting
 			s.log.Error("a record is passed over", "error", err)

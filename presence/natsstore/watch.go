@@ -28,7 +28,7 @@ func (s *Store) Watch(ctx context.Context, after uint64, kinds []string, f func(
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(tenure, cancel)()
-	err := s.read(watching, "watch", jetstream.ConsumerConfig{
+	err := s.read(watching, "watch", 0, jetstream.ConsumerConfig{
 		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
 	}, func(m jetstream.Msg, sequence uint64) error {
 		r, there, err := s.record(m.Subject(), m.Headers(), m.Data(), sequence)
