@@ -189,21 +189,3 @@ func (c *cluster) askedElsewhere(r Record, e entry) error {
 	}
 	return nil
 }
-
-// table returns the sources of a kind; nil where there is no such kind.
-func (s *Server) table(kind string) interface {
-	Own(key string)
-	Decide(key string)
-	Abandon(key string)
-	Said(key string) bool
-} {
-	switch kind {
-	case kindLine:
-		return s.lines
-	case kindCalendar:
-		return s.calendars
-	case kindExternal:
-		return s.externals
-	}
-	return nil
-}

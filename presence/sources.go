@@ -121,6 +121,24 @@ func newTable[V any](s *Server, kind string, cfg source.Config[V]) (*source.Tabl
 	return source.New(cfg)
 }
 
+// table returns the sources of a kind; nil where there is no such kind.
+func (s *Server) table(kind string) interface {
+	Own(key string)
+	Decide(key string)
+	Abandon(key string)
+	Said(key string) bool
+} {
+	switch kind {
+	case kindLine:
+		return s.lines
+	case kindCalendar:
+		return s.calendars
+	case kindExternal:
+		return s.externals
+	}
+	return nil
+}
+
 // What the Feed and monitors may say: the error is an InputError.
 
 func checkLine(v LineState) error {
