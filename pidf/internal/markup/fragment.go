@@ -37,12 +37,23 @@ func (s *Scanner) Fragment() (xml string, declare *[]Binding) {
 // declarations returns the declarations that a fragment lacks: of the prefixes that its names use, and of those
 // that its texts may use in qualified names. Own are the ones that its outermost element makes itself.
 func (s *Scanner) declarations(outer, own []Binding, xml string) *[]Binding {
+	ends := uint64(0) // the bytes before colons: a prefix that ends in none of them is not mentioned
+	for rest := xml; ; {
+		i := strings.IndexByte(rest, ':')
+		if i < 0 {
+			break
+		}
+		if i > 0 {
+			ends |= 1 << (rest[i-1] % 64)
+		}
+		rest = rest[i+1:]
+	}
 	var more []Binding
 	for i := len(outer) - 1; i >= 0; i-- {
 		b := &outer[i]
 		if b.serial != s.fragments {
 			same := func(c Binding) bool { return c.Prefix == b.Prefix }
-			if b.Prefix == "" || !mentions(xml, b.Prefix) || slices.ContainsFunc(own, same) || slices.ContainsFunc(outer[i+1:], same) {
+			if b.Prefix == "" || ends>>(b.Prefix[len(b.Prefix)-1]%64)&1 == 0 || !mentions(xml, b.Prefix) || slices.ContainsFunc(own, same) || slices.ContainsFunc(outer[i+1:], same) {
 				continue
 			}
 		}
