@@ -367,10 +367,11 @@ func (j *journal) client(c *client) {
 
 // published notes a change of what is published.
 func (j *journal) published(before, after *publication.Contribution) {
-	for _, c := range []*publication.Contribution{before, after} {
-		if c != nil {
-			j.mark(publicationEntry{c.Presentity, c.Number})
-		}
+	if before != nil {
+		j.mark(publicationEntry{before.Presentity, before.Number})
+	}
+	if after != nil && (before == nil || after.Number != before.Number) {
+		j.mark(publicationEntry{after.Presentity, after.Number})
 	}
 }
 
