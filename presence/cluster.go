@@ -104,24 +104,15 @@ func (c *cluster) load(ctx context.Context) (after uint64, err error) {
 	c.applying.Unlock()
 	defer c.show(ctx, began, &err)
 	there := make(map[recordKey]struct{})
-	for copied, again := uint64(0), false; copied < in.revision; again = true { // it is a copy that is behind
-		if again && backoff.Sleep(ctx, aliveTick) != nil {
-			return 0, ctx.Err()
+	if err := c.server.cfg.Store.Load(ctx, func(r Record) error {
+		if slices.Contains(sharedKinds, r.Kind) {
+			there[recordKey{r.Kind, r.Key}] = struct{}{}
+			r.Value = bytes.Clone(r.Value)
+			c.apply(r)
 		}
-		clear(there)
-		if err := c.server.cfg.Store.Load(ctx, func(r Record) error {
-			if r.Kind == kindRun {
-				copied = r.Revision
-			}
-			if slices.Contains(sharedKinds, r.Kind) {
-				there[recordKey{r.Kind, r.Key}] = struct{}{}
-				r.Value = bytes.Clone(r.Value)
-				c.apply(r)
-			}
-			return nil
-		}); err != nil {
-			return 0, err
-		}
+		return nil
+	}); err != nil {
+		return 0, err
 	}
 	var gone []Record
 	c.mu.Lock()

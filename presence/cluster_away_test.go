@@ -1,8 +1,6 @@
 package presence_test
 
 import (
-	"math"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,37 +61,5 @@ func TestClusterStoreAway(t *testing.T) {
 		time.Sleep(301 * time.Second)
 		require.Empty(t, b.server.Subscriptions())
 		require.Empty(t, a.server.Subscriptions())
-	})
-}
-
-// A node that comes back reads a copy of the store that is behind: it reads again, and speaks only
-// after it has read all (BSX-12).
-func TestClusterCopyBehind(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		s := newSite(t, "a", "b")
-		tom := s.nodes["a"].client("tom", "192.0.2.7")
-		tom.subscribe("sip:tom@example.com")
-		require.Equal(t, 200, tom.status("", "available", "").Status)
-		watch, _ := s.nodes["b"].client("ann", "192.0.2.8").subscribe("sip:tom@example.com")
-		settle()
-		s.nodes["b"].net.take()
-
-		s.hub.leave(true, "b")
-		s.hub.mu.Lock()
-		last := s.hub.revision
-		var loads atomic.Int32
-		s.hub.nodes["b"].behind = func() uint64 {
-			if loads.Add(1) == 2 { // the first one tells how often the store was opened
-				return last
-			}
-			return math.MaxUint64
-		}
-		s.hub.mu.Unlock()
-		require.Equal(t, 200, tom.status("", "busy", "").Status)
-		time.Sleep(time.Second)
-		s.hub.leave(false, "b")
-		time.Sleep(3 * time.Second)
-		require.EqualValues(t, 3, loads.Load())
-		require.Equal(t, "busy", watch.one().shown(t).blustar)
 	})
 }

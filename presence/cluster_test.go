@@ -45,7 +45,6 @@ type nodeStore struct {
 	loses  bool                  // its writes are done, but it hears of an error
 	gate   chan struct{}         // its writes wait until it is closed; nil: they do not
 	reads  func(presence.Record) // is told of each record that Load reads; may be nil
-	behind func() uint64         // Load leaves out what is later; nil: nothing
 	seen   atomic.Uint64         // the last revision that Watch has told
 	lag    time.Duration         // that its writes take
 	answer func(ctx context.Context, message []byte) []byte
@@ -92,12 +91,7 @@ func (n *nodeStore) Load(ctx context.Context, f func(presence.Record) error) err
 		return errDead
 	}
 	all := slices.Collect(maps.Values(n.records))
-	behind := n.behind
 	n.mu.Unlock()
-	if behind != nil {
-		last := behind()
-		all = slices.DeleteFunc(all, func(r presence.Record) bool { return r.Revision > last })
-	}
 	slices.SortFunc(all, func(a, b presence.Record) int { return int(a.Revision) - int(b.Revision) })
 	for _, r := range all {
 		if !r.Expires.IsZero() && !r.Expires.After(time.Now()) {

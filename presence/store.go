@@ -17,7 +17,8 @@ import (
 type Store interface {
 	// Load calls f with each record that has not expired, in any order. The first error of f ends
 	// the loading; Load returns it as it is. f may use the Value until it returns, and does not
-	// change it. f must not call the store.
+	// change it. f must not call the store. Nothing is left out that was written before the call, by
+	// whichever process.
 	//
 	// It is an error if the store cannot be read to its end, or its format is unknown. Then Load
 	// repairs nothing and writes nothing.
