@@ -165,7 +165,7 @@ func (d *Dialog) Account() string {
 }
 
 // Watcher returns the watcher's address, that of From.
-func (d *Dialog) Watcher() sipx.URI { return d.remote.uri.URI() }
+func (d *Dialog) Watcher() sipx.URI { return d.remote.URI() }
 
 // Serial tells dialogs of a registry apart, in the order in which they were made.
 func (d *Dialog) Serial() uint64 { return d.serial }
@@ -417,8 +417,8 @@ func (d *Dialog) pack(callID string, local sipx.URI, localTag string, remote sip
 	var b strings.Builder
 	b.Grow(len(callID) + size(local) + size(remote) + size(target) + 2*len(tagParam) + len(localTag) + len(remoteTag))
 	d.callID = join(&b, callID)
-	d.local = end{packURI(&b, local), join(&b, tagParam, localTag)}
-	d.remote = end{packURI(&b, remote), join(&b, tagParam, remoteTag)}
+	d.local = packEnd(&b, local, localTag)
+	d.remote = packEnd(&b, remote, remoteTag)
 	d.target = packURI(&b, target)
 }
 

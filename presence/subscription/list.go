@@ -112,7 +112,7 @@ func (d *Dialog) takeDue(last bool) (shown []written, full bool) {
 
 func (d *Dialog) newList(shown []written, full bool, why Reason) *notification {
 	l := List{
-		URI:     bare(d.local.uri.URI()),
+		URI:     bare(d.local.URI()),
 		ID:      strconv.FormatUint(uint64(d.localSeq), 10) + "@" + d.Tag(),
 		Version: d.version,
 		Full:    full,

@@ -56,18 +56,33 @@ func (p packedURI) URI() sipx.URI {
 // maxURI is the longest URI that is packed, in bytes.
 const maxURI = 1 << 14
 
-// end is one end of a dialog: an address and its tag.
+// end is one end of a dialog: an address, and behind it the parameter with the tag.
 type end struct {
-	uri    packedURI
-	params string // ";tag=" and the tag
+	text packedURI // of both
+	uri  uint16    // where the URI ends
 }
 
 const tagParam = ";tag="
 
-func size(u sipx.URI) int { return len(u.User) + len(u.Host) + len(u.Params) + len(u.Headers) }
+func packEnd(b *strings.Builder, u sipx.URI, tag string) end {
+	p := packURI(b, u)
+	n := len(p.text)
+	param := join(b, tagParam, tag)
+	p.text = b.String()[b.Len()-n-len(param):]
+	return end{p, uint16(n)}
+}
 
-func (e end) tag() string           { return e.params[len(tagParam):] }
-func (e end) address() sipx.Address { return sipx.Address{URI: e.uri.URI(), Params: e.params} }
+func (e end) URI() sipx.URI {
+	p := e.text
+	p.text = p.text[:e.uri]
+	return p.URI()
+}
+
+func (e end) params() string        { return e.text.text[e.uri:] }
+func (e end) tag() string           { return e.params()[len(tagParam):] }
+func (e end) address() sipx.Address { return sipx.Address{URI: e.URI(), Params: e.params()} }
+
+func size(u sipx.URI) int { return len(u.User) + len(u.Host) + len(u.Params) + len(u.Headers) }
 
 // common is what many dialogs have in common. They share one copy.
 type common struct {

@@ -51,7 +51,7 @@ func (d *Dialog) Record(r *Record) bool {
 	defer d.mu.Unlock()
 	*r = Record{
 		Serial: d.serial, Tag: d.Tag(), RemoteTag: d.remote.tag(), CallID: d.callID,
-		Local: d.local.uri.URI(), Remote: d.remote.uri.URI(),
+		Local: d.local.URI(), Remote: d.remote.URI(),
 		Event: d.common.Value().event, Coding: codingNames[d.coding], List: d.list, Entities: r.Entities[:0], Account: d.Account(),
 		Turn: Turn{Digests: r.Digests},
 	}
