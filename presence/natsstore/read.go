@@ -39,8 +39,8 @@ type reading struct {
 	heard    time.Time
 }
 
-// read calls f with the messages of the stream that a consumer is given, in their order, up to the
-// first whose sequence is not below until, or where that is 0 until ctx ends or f returns an error. A
+// read calls f with the messages of the stream that a consumer is given, in their order, until
+// nothing is pending after the sequence until, or where that is 0 until ctx ends or f returns an error. A
 // consumer that is silent, or that may have left something out, is replaced by another, which begins
 // where it ended. It may be at a replica that is behind: what is pending there says nothing.
 //
@@ -110,7 +110,8 @@ func (r *reading) once(ctx context.Context) error {
 			r.failed = true
 			return err
 		}
-		if r.until != 0 && meta.Sequence.Stream >= r.until {
+		// What is written over meanwhile is delivered as it is then: it is pending.
+		if r.until != 0 && meta.Sequence.Stream >= r.until && meta.NumPending == 0 {
 			return nil
 		}
 	}
