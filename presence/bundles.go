@@ -67,7 +67,8 @@ func (bs *bundles) write(writes []Write, changed []*subscription.Dialog, run uin
 	for _, d := range changed {
 		add(d, false)
 	}
-	for moved := 0; bs.dead > bs.live+spareTurns && moved <= len(changed); {
+	// Those that have ended meanwhile stay where they are until they are dropped.
+	for moved := 0; len(bs.order) > 0 && bs.dead > bs.live+spareTurns && moved <= len(changed); {
 		oldest := bs.all[bs.order[0]]
 		if bs.order = bs.order[1:]; oldest == nil {
 			continue
