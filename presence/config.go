@@ -56,9 +56,11 @@ type Config struct {
 	// is to be called before requests are served. The server does not close it. One that
 	// is [Shared] has several servers serve one site; StoreSync is 0 then, and StoreAlways
 	// true.
-	Store       Store
-	StoreSync   time.Duration // what a loss of power, or of the process, may cost: how long changes wait for their batch; default 50 ms
-	StoreAlways bool          // answer SUBSCRIBE and PUBLISH, show what they say, and return from Feed, only once it is in the store; where that fails, or takes 5 s, 503, and it has not been
+	Store     Store
+	StoreSync time.Duration // what a loss of power, or of the process, may cost: how long changes wait for their batch; default 50 ms
+	// StoreAlways: SUBSCRIBE and PUBLISH are answered, and Feed returns, only once what they say is
+	// in the store. If that fails, or takes 5 s, the answer is 503, and a PUBLISH is undone.
+	StoreAlways bool
 
 	NAT subscription.NATMode // where NOTIFYs over UDP go; default: auto
 

@@ -59,7 +59,7 @@ type Write struct {
 	Revision    uint64
 }
 
-// ErrNotStored says that a value counts, but is not in the store yet: a crash would take it back.
+// ErrNotStored says that a value is in use, but not in the store yet: a crash would lose it.
 // The Feed of a server with StoreAlways waits for the store, and returns it.
 var ErrNotStored = errors.New("presence: the store did not take it")
 

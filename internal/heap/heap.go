@@ -21,8 +21,8 @@ const (
 	quiet = 512 << 10
 	// quietFor is how many such seconds make it so.
 	quietFor = 3
-	// worthIt is how much garbage it takes to collect in a quiet moment: a sixty-fourth of
-	// the heap, and as much.
+	// worthIt, and a sixty-fourth of the heap, is the garbage that is left alone in a quiet
+	// moment.
 	worthIt = 1 << 20
 )
 

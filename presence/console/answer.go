@@ -64,7 +64,7 @@ func refuse(w http.ResponseWriter, err error) {
 		writeError(w, http.StatusServiceUnavailable, "the server holds as many of these as it may")
 	case errors.Is(err, presence.ErrNotStored):
 		w.Header().Set("Retry-After", "5")
-		writeError(w, http.StatusServiceUnavailable, "it counts, but the store has not taken it: a crash would take it back")
+		writeError(w, http.StatusServiceUnavailable, "the value is in use, but it is not in the store yet: a crash would lose it")
 	default:
 		w.Header().Set("Retry-After", "5")
 		writeError(w, http.StatusServiceUnavailable, "the directory cannot be asked now")

@@ -28,9 +28,9 @@ const (
 )
 
 // socket is a UDP socket. One goroutine reads it and works on what came; while there
-// are jobs, those who do them look as well. What is to be sent goes through a queue, so that the messages of a change that many
-// watch leave with few system calls: it is emptied by a goroutine of its own, or
-// by whoever makes it long.
+// are jobs, those who do them look as well. What is to be sent goes through a queue, so
+// that the messages of a change that many watch leave with few system calls: it is emptied
+// by a goroutine of its own, or by whoever makes it long.
 type socket struct {
 	stack *Stack
 	conn  *net.UDPConn
