@@ -14,7 +14,7 @@ type room struct {
 	values         flat
 	writes, sorted []Write
 	order          []int32
-	written        []entry
+	written        []ref
 }
 
 // maxSpare is the largest batch, in records, whose memory is used again.
@@ -26,17 +26,17 @@ func (j *journal) write(c changes) error {
 	r.values.b, r.values.cut = r.values.b[:0], 0
 	writes, left := r.writes[:0], r.written[:0]
 	shared := j.server.cluster
-	var entries map[recordKey]entry
+	var refs map[recordKey]ref
 	if shared != nil {
-		entries = make(map[recordKey]entry, len(c.rest))
+		refs = make(map[recordKey]ref, len(c.rest))
 	}
-	take := func(e entry) {
+	take := func(e ref) {
 		w := e.record(j.server, &r.values)
 		if shared != nil {
 			if !shared.claims(&w) {
 				return
 			}
-			entries[recordKey{w.Kind, w.Key}] = e
+			refs[recordKey{w.Kind, w.Key}] = e
 		}
 		if writes = append(writes, w); j.again(&w) {
 			left = append(left, e)
@@ -46,7 +46,7 @@ func (j *journal) write(c changes) error {
 		take(e)
 	}
 	for _, d := range c.wholes {
-		take((*wholeEntry)(d))
+		take((*dialogRef)(d))
 		j.bundles.drop(d)
 	}
 	bundled, run := j.bundles.count, j.server.run.Load()
@@ -66,7 +66,7 @@ func (j *journal) write(c changes) error {
 		if err != nil {
 			revisions = nil
 		}
-		if !shared.wrote(writes, revisions, entries) {
+		if !shared.wrote(writes, revisions, refs) {
 			err = errNotSure
 		}
 		defer shared.release(c.rest) // once j.writing says so
@@ -77,7 +77,7 @@ func (j *journal) write(c changes) error {
 	j.writing = nil
 	if err == nil {
 		for e := range c.rest {
-			if key, ok := e.(sessionEntry); ok {
+			if key, ok := e.(sessionRef); ok {
 				if _, again := j.dirty[e]; !again {
 					delete(j.sessions, string(key))
 				}
@@ -86,7 +86,7 @@ func (j *journal) write(c changes) error {
 		return nil
 	}
 	for _, e := range left {
-		if d, ok := e.(*wholeEntry); ok {
+		if d, ok := e.(*dialogRef); ok {
 			j.wholes = append(j.wholes, (*subscription.Dialog)(d))
 		} else {
 			j.dirty[e] = struct{}{}
@@ -112,7 +112,7 @@ func (j *journal) write(c changes) error {
 	return err
 }
 
-// again reports whether, after a failure, the entry of a write is asked for its record again.
+// again reports whether, after a failure, the ref of a write is asked for its record again.
 // Other deletions are tried again as they are. With several nodes that must not be: another node
 // may write the record meanwhile.
 func (j *journal) again(w *Write) bool {

@@ -64,11 +64,11 @@ type clients struct {
 	server *Server
 	mu     sync.Mutex
 	m      map[clientKey]*client
-	users  map[string]*user // those with a live client, or a presentity in memory
+	users  map[string]*userClients // those with a live client, or a presentity in memory
 }
 
-// user has the live clients of one user. clients.mu guards its fields, except now.
-type user struct {
+// userClients has the live clients of one user. clients.mu guards its fields, except now.
+type userClients struct {
 	live []*client
 	left time.Time                // when the last client ended; zero where none has
 	now  atomic.Pointer[together] // for readers without clients.mu; nil before the first client
@@ -81,7 +81,7 @@ type together struct {
 }
 
 // changed makes u.now anew. clients.mu is held.
-func (u *user) changed() {
+func (u *userClients) changed() {
 	now := together{any: len(u.live) > 0}
 	for _, c := range u.live {
 		if !c.out {
@@ -95,7 +95,7 @@ func (u *user) changed() {
 }
 
 // together returns what the clients are together now. It takes no lock.
-func (u *user) together() together {
+func (u *userClients) together() together {
 	if now := u.now.Load(); now != nil {
 		return *now
 	}
@@ -103,16 +103,16 @@ func (u *user) together() together {
 }
 
 // user finds or makes the user with an ID.
-func (cs *clients) user(id string) *user {
+func (cs *clients) user(id string) *userClients {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	return cs.userLocked(id)
 }
 
-func (cs *clients) userLocked(id string) *user {
+func (cs *clients) userLocked(id string) *userClients {
 	u := cs.users[id]
 	if u == nil {
-		u = &user{}
+		u = &userClients{}
 		cs.users[id] = u
 	}
 	return u
@@ -292,13 +292,13 @@ var errManyClients = sipx.Errorf(403, "too many clients of one user")
 //
 // All of it is one step with clients.mu held: the last client of a user may end at the
 // same moment, and ends the publication with it.
-func (cs *clients) publish(c *client, services consolidation.Services, r publication.Request) (done *published, ignored bool, err error) {
+func (cs *clients) publish(c *client, services consolidation.Services, r publication.Request) (done *clientPublish, ignored bool, err error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if !cs.roomLocked(c, r.Presentity) {
 		return nil, false, errManyClients
 	}
-	done = &published{client: c, began: c.user == "" || c.ended, until: c.published, services: c.services, out: c.out, spoken: c.spoken}
+	done = &clientPublish{client: c, began: c.user == "" || c.ended, until: c.published, services: c.services, out: c.out, spoken: c.spoken}
 	said := r.Said
 	if said != nil {
 		switch {
@@ -326,8 +326,8 @@ func (cs *clients) publish(c *client, services consolidation.Services, r publica
 	return done, ignored, nil
 }
 
-// published is the PUBLISH of a client with what was before.
-type published struct {
+// clientPublish is the PUBLISH of a client with what was before.
+type clientPublish struct {
 	client      *client
 	now, before *publication.Contribution
 	began       bool // the client has become live by it
@@ -338,7 +338,7 @@ type published struct {
 
 // changed reports whether a PUBLISH has changed more of its client than until when it has
 // published.
-func (done *published) changed(c *client) bool {
+func (done *clientPublish) changed(c *client) bool {
 	return done.began || done.until == 0 || done.now.Rule != publication.Shared ||
 		done.services != c.services || done.out != c.out || done.spoken != c.spoken
 }
@@ -349,14 +349,14 @@ func (cs *clients) publishers(list []publisher, user string) []publisher {
 	defer cs.mu.Unlock()
 	for _, c := range cs.liveLocked(user) {
 		if c.published != 0 && c.node == "" {
-			list = append(list, publisher{clientEntry{c.key, c.since}, c.publishedUntil().UnixNano()})
+			list = append(list, publisher{clientRef{c.key, c.since}, c.publishedUntil().UnixNano()})
 		}
 	}
 	return list
 }
 
 // undo has a PUBLISH not have been, where the store did not take it.
-func (s *Server) undo(done *published) {
+func (s *Server) undo(done *clientPublish) {
 	s.publications.Revert(done.now, done.before)
 	if done.began {
 		s.takeOut(done.client, "its publication could not be stored", nil).announce(false)
@@ -446,7 +446,7 @@ func (cs *clients) forgetUser(user string) {
 }
 
 // since returns when the last client of a user ended, or when the server started.
-func (cs *clients) since(u *user) time.Time {
+func (cs *clients) since(u *userClients) time.Time {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if u.left.IsZero() {

@@ -38,17 +38,17 @@ type cluster struct {
 	gone    [maxGone]recordKey // the last records that were deleted, as a ring
 	next    int                // of gone
 	noted   int                // since sessions were last swept from records
-	held    map[entry]Record
-	lost    map[entry]chan struct{}  // another node was faster; closed when its record is here
-	asked   map[sourceEntry][]string // the nodes at which somebody watches the source
-	heirs   map[string]heir          // of dead nodes, at most maxHeirs
-	adopted map[string]bool          // dead nodes whose dialogs are here
-	read    time.Time                // when the store was last read whole
-	reread  context.CancelFunc       // has the store read again
-	passes  map[*pass]struct{}       // under way
-	taking  int                      // adoptions that have not ended
-	queue   []Record                 // were held, and are to be applied
-	running bool                     // a goroutine applies them
+	held    map[ref]Record
+	lost    map[ref]chan struct{}  // another node was faster; closed when its record is here
+	asked   map[sourceRef][]string // the nodes at which somebody watches the source
+	heirs   map[string]heir        // of dead nodes, at most maxHeirs
+	adopted map[string]bool        // dead nodes whose dialogs are here
+	read    time.Time              // when the store was last read whole
+	reread  context.CancelFunc     // has the store read again
+	passes  map[*pass]struct{}     // under way
+	taking  int                    // adoptions that have not ended
+	queue   []Record               // were held, and are to be applied
+	running bool                   // a goroutine applies them
 }
 
 func newCluster(s *Server) *cluster {
@@ -58,9 +58,9 @@ func newCluster(s *Server) *cluster {
 	}
 	return &cluster{
 		server: s, store: store, node: store.Node(), reading: make(chan struct{}, 1), reread: func() {},
-		records: make(map[recordKey]*replica), held: make(map[entry]Record),
-		lost: make(map[entry]chan struct{}), passes: make(map[*pass]struct{}),
-		asked: make(map[sourceEntry][]string), heirs: make(map[string]heir), adopted: make(map[string]bool),
+		records: make(map[recordKey]*replica), held: make(map[ref]Record),
+		lost: make(map[ref]chan struct{}), passes: make(map[*pass]struct{}),
+		asked: make(map[sourceRef][]string), heirs: make(map[string]heir), adopted: make(map[string]bool),
 	}
 }
 

@@ -10,20 +10,20 @@ import (
 
 // These functions apply what another node has written, one for each kind of records.
 
-func (c *cluster) publication(r Record, e entry) error {
+func (c *cluster) publication(r Record, e ref) error {
 	s := c.server
-	of, _ := e.(publicationEntry)
+	of, _ := e.(publicationRef)
 	if r.Value == nil {
 		if e != nil && s.publications.RemoveCopy(of.presentity, of.number, func() bool { return c.keeps(r, e) }) {
 			c.refresh(of.presentity)
 		}
 		return nil
 	}
-	v, err := read[publicationRecord](r.Value)
+	v, err := readFlat[publicationRecord](r.Value)
 	if err != nil {
 		return err
 	}
-	of = publicationEntry{v.Presentity, v.Number}
+	of = publicationRef{v.Presentity, v.Number}
 	if s.publications.Copy(v.Contribution, func() bool { return c.keeps(r, of) }) {
 		c.refresh(of.presentity)
 	}
@@ -44,7 +44,7 @@ func (c *cluster) refresh(id string) {
 
 func (c *cluster) session(r Record) error {
 	guard, ok := c.server.cfg.Guard.(sessionRestorer)
-	if !ok || c.keeps(r, sessionEntry(r.Key)) {
+	if !ok || c.keeps(r, sessionRef(r.Key)) {
 		return nil
 	}
 	if r.Value == nil {
@@ -60,14 +60,14 @@ func copied[V any](c *cluster, r Record, t *source.Table[V]) error {
 			return err
 		}
 	}
-	return t.Copy(r.Key, source.Value[V](v), r.Value != nil, func() bool { return c.keeps(r, sourceEntry{r.Kind, r.Key}) })
+	return t.Copy(r.Key, source.Value[V](v), r.Value != nil, func() bool { return c.keeps(r, sourceRef{r.Kind, r.Key}) })
 }
 
 // client applies the record of a client, which belongs to that node from now on.
-func (c *cluster) client(r Record, e entry) error {
+func (c *cluster) client(r Record, e ref) error {
 	s, cs := c.server, &c.server.clients
 	if r.Value == nil {
-		of, ok := e.(clientEntry)
+		of, ok := e.(clientRef)
 		if !ok {
 			return nil
 		}
@@ -76,11 +76,11 @@ func (c *cluster) client(r Record, e entry) error {
 		}
 		return nil
 	}
-	v, err := read[clientRecord](r.Value)
+	v, err := readFlat[clientRecord](r.Value)
 	if err != nil {
 		return err
 	}
-	was, is := cs.copied(v.client(), r.Node, func() bool { return c.keeps(r, clientEntry{v.key, v.since.UnixNano()}) })
+	was, is := cs.copied(v.client(), r.Node, func() bool { return c.keeps(r, clientRef{v.key, v.since.UnixNano()}) })
 	for _, id := range []string{was, is} {
 		if id != "" {
 			c.refresh(id)
@@ -132,7 +132,7 @@ func (c *client) outlasts(v *client) bool {
 
 // endedElsewhere returns a client that has ended at the node that it belonged to. One that only
 // watches, and does so here too, belongs to this node from now on.
-func (cs *clients) endedElsewhere(of clientEntry, keeps func() bool) *client {
+func (cs *clients) endedElsewhere(of clientRef, keeps func() bool) *client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := cs.m[of.key]

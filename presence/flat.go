@@ -154,8 +154,8 @@ type flatRecord[V any] interface {
 	fields(f *flat)
 }
 
-// read reads a record.
-func read[V any, R flatRecord[V]](value []byte) (V, error) {
+// readFlat reads a record.
+func readFlat[V any, R flatRecord[V]](value []byte) (V, error) {
 	var v V
 	f := flat{b: value, reading: true}
 	R(&v).fields(&f)

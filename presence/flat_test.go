@@ -20,7 +20,7 @@ var (
 	samplePublication = publicationRecord{Contribution: publication.Contribution{
 		Presentity: "tom", Address: "sip:tom@example.com", ETag: "abc", Rule: publication.Separate, Owner: "192.0.2.7", Received: sampleTime,
 		Expires: sampleTime.Add(time.Hour), Number: 7, Status: "busy", Note: "näh", Timestamp: sampleTime, Body: []byte("<presence/>"), CallID: "x", CSeq: 1 << 31, IfMatch: "y",
-	}, clients: []publisher{{clientEntry{"tom sip:tom@192.0.2.7", 1}, 1 << 60}, {}}}
+	}, clients: []publisher{{clientRef{"tom sip:tom@192.0.2.7", 1}, 1 << 60}, {}}}
 	sampleClient = clientRecord{
 		key: "tom sip:tom@192.0.2.7", user: "tom", id: auth.Identity{Account: "tom", ID: "\x00\xff", DN: "cn=tom", AMCC: true},
 		userAgent: "x", since: sampleTime, services: consolidation.Services{Video: true}, spoken: true, generation: 2,
@@ -51,13 +51,13 @@ func written[V any, R flatRecord[V]](v V) []byte {
 // written: fewer fields, and more.
 func again[V any, R flatRecord[V]](t *testing.T, want V) {
 	data := written[V, R](want)
-	got, err := read[V, R](data)
+	got, err := readFlat[V, R](data)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
-	got, err = read[V, R](append(data[:len(data):len(data)], "more"...))
+	got, err = readFlat[V, R](append(data[:len(data):len(data)], "more"...))
 	require.NoError(t, err)
 	require.Equal(t, want, got)
-	_, err = read[V, R](nil)
+	_, err = readFlat[V, R](nil)
 	require.NoError(t, err)
 }
 
@@ -67,7 +67,7 @@ func TestRecords(t *testing.T) {
 	again(t, sampleClient)
 	again(t, sampleDialog)
 	again(t, sampleTurn)
-	_, err := read[dialogRecord]([]byte{1, 200, 'a'})
+	_, err := readFlat[dialogRecord]([]byte{1, 200, 'a'})
 	require.ErrorIs(t, err, errFlat)
 }
 
@@ -89,12 +89,12 @@ func FuzzRecords(f *testing.F) {
 }
 
 func stable[V any, R flatRecord[V]](t *testing.T, data []byte) {
-	v, err := read[V, R](data)
+	v, err := readFlat[V, R](data)
 	if err != nil {
 		return
 	}
 	first := written[V, R](v)
-	v, err = read[V, R](first)
+	v, err = readFlat[V, R](first)
 	require.NoError(t, err)
 	require.Equal(t, first, written[V, R](v))
 }
@@ -140,13 +140,13 @@ func Shift(t *testing.T, r Record, by time.Duration) Write {
 		later(&v.Received)
 		later(&v.Changed)
 		later(&v.Expires)
-		w.Value = value(v)
+		w.Value = asJSON(v)
 	}
 	return w
 }
 
 func shifted[V any, R flatRecord[V]](t *testing.T, r Record, f func(*V)) []byte {
-	v, err := read[V, R](r.Value)
+	v, err := readFlat[V, R](r.Value)
 	require.NoError(t, err)
 	f(&v)
 	return written[V, R](v)

@@ -48,10 +48,10 @@ func (c *cluster) Write(ctx context.Context, counts []auth.Count) ([]uint64, err
 	return c.store.Apply(ctx, batch)
 }
 
-// countEntry is a record of [auth.Count], which the guard writes itself.
-type countEntry string
+// countRef is a record of [auth.Count], which the guard writes itself.
+type countRef string
 
-func (countEntry) record(*Server, *flat) Write { return Write{} }
+func (countRef) record(*Server, *flat) Write { return Write{} }
 
 func (c *cluster) counted(r Record) error {
 	guard, ok := c.server.cfg.Guard.(sharingGuard)
@@ -63,7 +63,7 @@ func (c *cluster) counted(r Record) error {
 	if r.Value == nil { // each sign-in does so: it need not be remembered
 		delete(c.records, key)
 	} else {
-		c.noteLocked(key, replica{entry: countEntry(r.Key), node: r.Node, revision: r.Revision, expires: r.Expires})
+		c.noteLocked(key, replica{ref: countRef(r.Key), node: r.Node, revision: r.Revision, expires: r.Expires})
 	}
 	c.mu.Unlock()
 	return guard.Counted(auth.Count{Key: r.Key, Value: r.Value, Expires: r.Expires, Revision: r.Revision})

@@ -62,11 +62,11 @@ func (c *cluster) outlived() {
 	if backoff.Sleep(c.server.ctx, settling) != nil {
 		return
 	}
-	var left []entry
+	var left []ref
 	c.mu.Lock()
 	for _, r := range c.records {
 		if _, dead := c.heirs[r.node]; dead && !r.gone && !r.expires.IsZero() && time.Until(r.expires) < 0 {
-			left = append(left, r.entry)
+			left = append(left, r.ref)
 		}
 	}
 	c.mu.Unlock()
@@ -76,12 +76,12 @@ func (c *cluster) outlived() {
 }
 
 // own has this node expire what was a copy.
-func (c *cluster) own(e entry) *publication.Contribution {
+func (c *cluster) own(e ref) *publication.Contribution {
 	s := c.server
 	switch e := e.(type) {
-	case publicationEntry:
+	case publicationRef:
 		return s.publications.Own(e.presentity, e.number)
-	case sourceEntry:
+	case sourceRef:
 		s.table(e.kind).Own(e.key)
 	}
 	return nil
@@ -151,15 +151,15 @@ func (c *cluster) inherit(in *inventory) error {
 	}); err != nil {
 		return err
 	}
-	var entries []entry
+	var refs []ref
 	c.mu.Lock()
 	for _, r := range c.records {
 		if !r.gone && dead[r.node] {
-			entries = append(entries, r.entry)
+			refs = append(refs, r.ref)
 		}
 	}
 	c.mu.Unlock()
-	if len(entries)+len(in.dialogs)+len(in.turns) == 0 {
+	if len(refs)+len(in.dialogs)+len(in.turns) == 0 {
 		return nil // the dead write nothing more
 	}
 	if err := c.begin(s.ctx, in); err != nil {
@@ -168,20 +168,20 @@ func (c *cluster) inherit(in *inventory) error {
 	c.mu.Lock()
 	maps.Copy(c.adopted, mine)
 	c.mu.Unlock()
-	for _, e := range entries {
+	for _, e := range refs {
 		switch e := e.(type) {
-		case publicationEntry:
+		case publicationRef:
 			if now := c.own(e); now != nil {
 				in.publications = append(in.publications, *now)
 			}
 			continue // writing it would make the next change by its entity-tag fail
-		case clientEntry:
+		case clientRef:
 			if now := s.clients.adopt(e); now != nil {
 				in.adopted = append(in.adopted, now)
 			}
-		case sourceEntry:
+		case sourceRef:
 			c.own(e)
-		case sessionEntry, countEntry, askedEntry:
+		case sessionRef, countRef, askedRef:
 			continue // it ends by itself, or later
 		}
 		s.journal.mark(e)
@@ -233,7 +233,7 @@ func (c *cluster) leave(ctx context.Context) error {
 }
 
 // adopt makes a client belong to this node.
-func (cs *clients) adopt(e clientEntry) *client {
+func (cs *clients) adopt(e clientRef) *client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := cs.m[e.key]

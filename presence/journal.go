@@ -35,13 +35,13 @@ type journal struct {
 	mu       sync.Mutex                    // a leaf
 	turns    []*subscription.Dialog        // dialogs with a dirty turn, each once
 	wholes   []*subscription.Dialog        // dialogs of which more is dirty, some several times
-	dirty    map[entry]struct{}            // the rest
+	dirty    map[ref]struct{}              // the rest
 	sessions map[string]auth.SessionRecord // dirty ones, by key
 	spare    changes                       // empty, for the next batch
 	graves   map[recordKey]time.Time       // deletions that the store did not take, and until when they are kept; zero is for ever
 	next     *batch                        // of what is dirty; nil if nothing is
 	current  *batch                        // that the store has now; nil for none
-	writing  map[entry]struct{}            // the entries in it, without dialogs
+	writing  map[ref]struct{}              // what is in it, without dialogs
 	underWay int                           // how many records are in it
 	begun    bool                          // Restore has read the store
 	running  bool
@@ -52,9 +52,9 @@ type journal struct {
 	errors   uint64
 }
 
-// entry is something that has a record, and the key of a map. It is asked for its record when
+// ref names something that has a record, and the key of a map. It is asked for its record when
 // that is written, not when it changes.
-type entry interface {
+type ref interface {
 	// record returns what is to be written now, which it may write with f. It is called without a
 	// lock held.
 	record(s *Server, f *flat) Write
@@ -74,7 +74,7 @@ type batch struct {
 // changes are what goes into one batch.
 type changes struct {
 	turns, wholes []*subscription.Dialog
-	rest          map[entry]struct{}
+	rest          map[ref]struct{}
 	graves        map[recordKey]time.Time
 }
 
@@ -90,7 +90,7 @@ func newJournal(s *Server) *journal {
 	}
 	j := &journal{
 		server: s, store: s.cfg.Store, pause: s.cfg.StoreSync, longest: lastRetry, always: s.cfg.StoreAlways || s.cluster != nil, log: s.cfg.Logger,
-		dirty: make(map[entry]struct{}), graves: make(map[recordKey]time.Time),
+		dirty: make(map[ref]struct{}), graves: make(map[recordKey]time.Time),
 		sessions: make(map[string]auth.SessionRecord), bundles: bundles{all: make(map[uint64]*bundle)},
 	}
 	if s.cluster != nil {
@@ -101,7 +101,7 @@ func newJournal(s *Server) *journal {
 }
 
 // mark has the record of e written. It does not block.
-func (j *journal) mark(e entry) {
+func (j *journal) mark(e ref) {
 	if j == nil {
 		return
 	}
@@ -114,7 +114,7 @@ func (j *journal) mark(e entry) {
 }
 
 // has reports whether e has changed, and the store does not have that yet.
-func (j *journal) has(e entry) bool {
+func (j *journal) has(e ref) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	_, dirty := j.dirty[e]
@@ -256,7 +256,7 @@ func (j *journal) run() {
 		c := changes{j.turns, j.wholes, j.dirty, j.graves}
 		j.turns, j.wholes, j.dirty, j.graves = j.spare.turns[:0], j.spare.wholes[:0], j.spare.rest, make(map[recordKey]time.Time)
 		if j.spare = (changes{}); j.dirty == nil {
-			j.dirty = make(map[entry]struct{})
+			j.dirty = make(map[ref]struct{})
 		}
 		j.current, j.next, j.writing = b, nil, c.rest
 		j.underWay = len(c.turns) + len(c.wholes) + len(c.rest) + len(c.graves)
@@ -361,17 +361,17 @@ func (j *journal) stats() (waiting int, errors uint64, failing bool) {
 // client notes a change of a client.
 func (j *journal) client(c *client) {
 	if j != nil {
-		j.mark(clientEntry{c.key, c.since})
+		j.mark(clientRef{c.key, c.since})
 	}
 }
 
 // published notes a change of what is published.
 func (j *journal) published(before, after *publication.Contribution) {
 	if before != nil {
-		j.mark(publicationEntry{before.Presentity, before.Number})
+		j.mark(publicationRef{before.Presentity, before.Number})
 	}
 	if after != nil && (before == nil || after.Number != before.Number) {
-		j.mark(publicationEntry{after.Presentity, after.Number})
+		j.mark(publicationRef{after.Presentity, after.Number})
 	}
 }
 
@@ -380,5 +380,5 @@ func (j *journal) source(kind string) func(key string) {
 	if j == nil {
 		return nil
 	}
-	return func(key string) { j.mark(sourceEntry{kind, key}) }
+	return func(key string) { j.mark(sourceRef{kind, key}) }
 }

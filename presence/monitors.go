@@ -38,19 +38,19 @@ func (m monitors) Want(key string) { m.watched(key, true) }
 
 func (m monitors) Unwant(key string) (last bool) {
 	m.watched(key, false)
-	return m.cluster.isLeft(sourceEntry{m.kind, key})
+	return m.cluster.isLeft(sourceRef{m.kind, key})
 }
 
 func (m monitors) watched(key string, is bool) {
-	e := askedEntry{sourceEntry{m.kind, key}, m.cluster.node}
+	e := askedRef{sourceRef{m.kind, key}, m.cluster.node}
 	m.cluster.ask(e.source, e.node, is)
 	m.cluster.server.journal.mark(e)
 }
 
-func (m monitors) Mine(key string) bool { return m.cluster.mine(sourceEntry{m.kind, key}) }
+func (m monitors) Mine(key string) bool { return m.cluster.mine(sourceRef{m.kind, key}) }
 
 // ask notes whether somebody watches a source at a node.
-func (c *cluster) ask(e sourceEntry, node string, is bool) {
+func (c *cluster) ask(e sourceRef, node string, is bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	nodes := slices.DeleteFunc(c.asked[e], func(n string) bool { return n == node })
@@ -63,7 +63,7 @@ func (c *cluster) ask(e sourceEntry, node string, is bool) {
 }
 
 // mine reports whether this node is to run the monitor of a source.
-func (c *cluster) mine(e sourceEntry) bool {
+func (c *cluster) mine(e sourceRef) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !slices.Contains(c.asked[e], c.node) {
@@ -80,14 +80,14 @@ func (c *cluster) mine(e sourceEntry) bool {
 
 // weight says which of several nodes has a source: that where it is the largest (rendezvous
 // hashing).
-func weight(node string, e sourceEntry) uint64 {
+func weight(node string, e sourceRef) uint64 {
 	sum := sha256.Sum256([]byte(node + " " + e.kind + " " + e.key))
 	return binary.BigEndian.Uint64(sum[:])
 }
 
 // isLeft reports whether a source is watched at no node, and this node is to end its value. Those
 // who watched at a dead node may still be on their way to its heir.
-func (c *cluster) isLeft(e sourceEntry) bool {
+func (c *cluster) isLeft(e sourceRef) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.asked[e]) > 0 {
@@ -99,7 +99,7 @@ func (c *cluster) isLeft(e sourceEntry) bool {
 
 // succeeded has the monitors of a dead node go on.
 func (c *cluster) succeeded(dead string) {
-	var its []sourceEntry
+	var its []sourceRef
 	c.mu.Lock()
 	for e, nodes := range c.asked {
 		if slices.Contains(nodes, dead) {
@@ -118,18 +118,18 @@ func (c *cluster) abandoned() {
 	if backoff.Sleep(c.server.ctx, c.server.cfg.Linger) != nil {
 		return
 	}
-	var asked []askedEntry
-	var left []sourceEntry
+	var asked []askedRef
+	var left []sourceRef
 	dead, _ := c.leftHere()
 	c.mu.Lock()
 	for _, r := range c.records {
 		if r.gone || !dead[r.node] {
 			continue
 		}
-		switch e := r.entry.(type) {
-		case askedEntry:
+		switch e := r.ref.(type) {
+		case askedRef:
 			asked, left = append(asked, e), append(left, e.source)
-		case sourceEntry:
+		case sourceRef:
 			left = append(left, e)
 		}
 	}
@@ -145,9 +145,9 @@ func (c *cluster) abandoned() {
 	}
 }
 
-// askedEntry is a source that is watched at a node.
-type askedEntry struct {
-	source sourceEntry
+// askedRef is a source that is watched at a node.
+type askedRef struct {
+	source sourceRef
 	node   string
 }
 
@@ -156,28 +156,28 @@ type askedRecord struct {
 	Key  string `json:"key"`
 }
 
-// record implements [entry].
-func (e askedEntry) record(s *Server, _ *flat) Write {
+// record implements [ref].
+func (e askedRef) record(s *Server, _ *flat) Write {
 	sum := sha256.Sum256([]byte(e.source.kind + " " + e.source.key)) // of any length
 	w := Write{Kind: kindAsked, Key: e.node + string(sum[:16])}
 	c := s.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e.node == c.node && slices.Contains(c.asked[e.source], c.node) {
-		w.Value = value(askedRecord{e.source.kind, e.source.key})
+		w.Value = asJSON(askedRecord{e.source.kind, e.source.key})
 	}
 	return w
 }
 
 // askedElsewhere applies what another node says of a source.
-func (c *cluster) askedElsewhere(r Record, e entry) error {
-	of, ok := e.(askedEntry)
+func (c *cluster) askedElsewhere(r Record, e ref) error {
+	of, ok := e.(askedRef)
 	if r.Value != nil {
 		var v askedRecord
 		if err := json.Unmarshal(r.Value, &v); err != nil {
 			return err
 		}
-		of, ok = askedEntry{sourceEntry{v.Kind, v.Key}, r.Node}, true
+		of, ok = askedRef{sourceRef{v.Kind, v.Key}, r.Node}, true
 	}
 	t := c.server.table(of.source.kind)
 	if !ok || c.keeps(r, of) || t == nil {

@@ -15,8 +15,8 @@ func TestWeights(t *testing.T) {
 	of := func(names ...string) (owners []string, count map[string]int) {
 		count = make(map[string]int)
 		for i := range keys {
-			e := sourceEntry{kindLine, fmt.Sprint(2000 + i)}
-			c := &cluster{asked: map[sourceEntry][]string{e: names}, heirs: make(map[string]heir)}
+			e := sourceRef{kindLine, fmt.Sprint(2000 + i)}
+			c := &cluster{asked: map[sourceRef][]string{e: names}, heirs: make(map[string]heir)}
 			var has []string
 			for _, name := range names {
 				if c.node = name; c.mine(e) {

@@ -15,9 +15,9 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// passed is what one node tells another of a request that it passes on: a line of JSON before the
+// passedOn is what one node tells another of a request that it passes on: a line of JSON before the
 // request.
-type passed struct {
+type passedOn struct {
 	Flow sipx.Flow `json:"flow"`
 	// Of who was let in. The first two may be any bytes.
 	Account []byte `json:"account,omitempty"`
@@ -44,7 +44,7 @@ func (s *Server) passTo(ctx context.Context, x *exchange, id auth.Identity, node
 			req.Header = append(req.Header, f)
 		}
 	}
-	head, err := json.Marshal(passed{x.req.Flow, []byte(id.Account), []byte(id.ID), id.DN, id.AMCC})
+	head, err := json.Marshal(passedOn{x.req.Flow, []byte(id.Account), []byte(id.ID), id.DN, id.AMCC})
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (c *cluster) answer(ctx context.Context, message []byte) (answer []byte) {
 	if guard, ok := c.server.cfg.Guard.(sharingGuard); ok && string(head) == guardCall {
 		return guard.Answer(rest)
 	}
-	var p passed
+	var p passedOn
 	req, err := sipx.ParseRequest(rest)
 	if err == nil {
 		err = json.Unmarshal(head, &p)

@@ -22,7 +22,7 @@ import (
 type presentity struct {
 	server *Server
 	id     string       // of the directory entry
-	user   *user        // its clients
+	user   *userClients // its clients
 	pins   atomic.Int32 // requests and calls that use it now; rises with its part of presentities locked
 	once   sync.Once
 	entry  atomic.Pointer[directory.Entry] // nobody changes it; nil until it is there; set with mu held

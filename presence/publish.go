@@ -275,7 +275,7 @@ func (s *Server) publishOwn(pub *publishing) error {
 			return p.notStored()
 		}
 		due := p.renew()
-		if c != nil && s.cluster.beaten(publicationEntry{p.id, c.Number}, "") {
+		if c != nil && s.cluster.beaten(publicationRef{p.id, c.Number}, "") {
 			pub.answer(sipx.NewResponse(412))
 		} else {
 			pub.accept(s, pub.ifMatch)
@@ -301,7 +301,7 @@ func (s *Server) publishOwn(pub *publishing) error {
 		return p.notStored()
 	}
 	due := p.renew()
-	if pub.ifMatch != "" && s.cluster.beaten(publicationEntry{p.id, c.Number}, c.ETag) {
+	if pub.ifMatch != "" && s.cluster.beaten(publicationRef{p.id, c.Number}, c.ETag) {
 		pub.answer(sipx.NewResponse(412))
 	} else {
 		pub.accept(s, c.ETag)

@@ -39,8 +39,8 @@ const recordFormat = 4
 // fadingKinds are the records that are worth nothing after the longest lifetime of a request.
 var fadingKinds = []string{kindPublication, kindClient, kindDialog, kindTurn, kindSession}
 
-// value writes a record down as JSON.
-func value(v any) []byte {
+// asJSON writes a record down as JSON.
+func asJSON(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
 		panic("presence: a record that cannot be written: " + err.Error()) // they are plain values
@@ -65,7 +65,7 @@ type publicationRecord struct {
 
 // publisher is a client that has published.
 type publisher struct {
-	clientEntry
+	clientRef
 	until int64 // Unix time in nanoseconds
 }
 
@@ -98,15 +98,15 @@ func (r *publicationRecord) fields(f *flat) {
 	str(f, &c.IfMatch)
 }
 
-// publicationEntry names one contribution.
-type publicationEntry struct {
+// publicationRef names one contribution.
+type publicationRef struct {
 	presentity string
 	number     uint64
 }
 
-// record implements [entry]. Publications lie in the order of their age: those that were made
+// record implements [ref]. Publications lie in the order of their age: those that were made
 // together are refreshed together.
-func (e publicationEntry) record(s *Server, f *flat) Write {
+func (e publicationRef) record(s *Server, f *flat) Write {
 	w := Write{Kind: kindPublication, Key: serialKey(e.number), Conditional: s.cluster != nil} // another node may have refreshed it
 	for _, c := range s.publications.Of(e.presentity) {
 		if c.Number != e.number {
@@ -168,14 +168,14 @@ func (r *clientRecord) fields(f *flat) {
 	number(f, &r.generation)
 }
 
-// clientEntry names one client, by what does not change in its life.
-type clientEntry struct {
+// clientRef names one client, by what does not change in its life.
+type clientRef struct {
 	key   clientKey
 	since int64
 }
 
-// record implements [entry]. Clients that have signed in together lie together.
-func (e clientEntry) record(s *Server, f *flat) Write {
+// record implements [ref]. Clients that have signed in together lie together.
+func (e clientRef) record(s *Server, f *flat) Write {
 	sum := sha256.Sum256([]byte(e.key)) // of any length
 	w := Write{Kind: kindClient, Key: serialKey(uint64(e.since)) + string(sum[:8])}
 	s.clients.mu.Lock()
@@ -295,10 +295,10 @@ func (t *dialogTurn) fields(f *flat) {
 	t.turnRecord.fields(f)
 }
 
-// wholeEntry is a dialog. Dialogs that were opened together lie together.
-type wholeEntry subscription.Dialog
+// dialogRef is a dialog. Dialogs that were opened together lie together.
+type dialogRef subscription.Dialog
 
-func (e *wholeEntry) record(s *Server, f *flat) Write {
+func (e *dialogRef) record(s *Server, f *flat) Write {
 	d := (*subscription.Dialog)(e)
 	w := Write{Kind: kindDialog, Key: serialKey(d.Serial())}
 	r := &f.dialog
@@ -325,12 +325,12 @@ type sourceRecord[V any] struct {
 	Expires  time.Time    `json:"expires,omitzero"`
 }
 
-// sourceEntry names one of them.
-type sourceEntry struct{ kind, key string }
+// sourceRef names one of them.
+type sourceRef struct{ kind, key string }
 
-// record implements [entry]. Of several nodes the one that runs the monitor writes its value, and
+// record implements [ref]. Of several nodes the one that runs the monitor writes its value, and
 // deletes it when it fades.
-func (e sourceEntry) record(s *Server, _ *flat) Write {
+func (e sourceRef) record(s *Server, _ *flat) Write {
 	w := Write{Kind: e.kind, Key: e.key}
 	var owner source.Owner
 	said := s.table(e.kind).Said(e.key)
@@ -357,7 +357,7 @@ func sourceValue[V any](t *source.Table[V], key string) ([]byte, time.Time, sour
 		return nil, time.Time{}, ""
 	}
 	v.Expires = deadline.Wall(v.Expires)
-	return value(sourceRecord[V](v)), v.Expires, v.Owner
+	return asJSON(sourceRecord[V](v)), v.Expires, v.Owner
 }
 
 // KeepSession writes a session of the guard, or its end, to the store. It is for
@@ -371,13 +371,13 @@ func (s *Server) KeepSession(r auth.SessionRecord) {
 	s.journal.mu.Lock()
 	s.journal.sessions[r.Key] = r
 	s.journal.mu.Unlock()
-	s.journal.mark(sessionEntry(r.Key))
+	s.journal.mark(sessionRef(r.Key))
 }
 
-// sessionEntry names a session.
-type sessionEntry string
+// sessionRef names a session.
+type sessionRef string
 
-func (e sessionEntry) record(s *Server, _ *flat) Write {
+func (e sessionRef) record(s *Server, _ *flat) Write {
 	s.journal.mu.Lock()
 	defer s.journal.mu.Unlock()
 	r := s.journal.sessions[string(e)]

@@ -9,7 +9,7 @@ import (
 
 // replica is what this node knows of a record.
 type replica struct {
-	entry    entry
+	ref      ref
 	node     string // that has written it
 	revision uint64
 	expires  time.Time
@@ -36,9 +36,9 @@ func (c *cluster) apply(r Record) {
 	if stale || own {
 		return
 	}
-	var e entry
+	var e ref
 	if old != nil {
-		e = old.entry
+		e = old.ref
 	}
 	var err error
 	switch s := c.server; r.Kind {
@@ -62,9 +62,9 @@ func (c *cluster) apply(r Record) {
 		err = c.counted(r)
 	}
 	c.mu.Lock()
-	if now := c.records[key]; now != nil && now.revision == r.Revision && c.lost[now.entry] != nil {
-		close(c.lost[now.entry])
-		delete(c.lost, now.entry)
+	if now := c.records[key]; now != nil && now.revision == r.Revision && c.lost[now.ref] != nil {
+		close(c.lost[now.ref])
+		delete(c.lost, now.ref)
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -74,7 +74,7 @@ func (c *cluster) apply(r Record) {
 
 // keeps reports whether the state that is here stays, because it has changed and is not in the
 // store yet. Otherwise r counts from now on. It is called with what e names locked.
-func (c *cluster) keeps(r Record, e entry) bool {
+func (c *cluster) keeps(r Record, e ref) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.server.journal.has(e) {
@@ -85,7 +85,7 @@ func (c *cluster) keeps(r Record, e entry) bool {
 	if old := c.records[key]; old != nil && r.Revision <= old.revision { // the change is in the store now
 		return true
 	}
-	c.noteLocked(key, replica{entry: e, node: r.Node, revision: r.Revision, expires: r.Expires, gone: r.Value == nil})
+	c.noteLocked(key, replica{ref: e, node: r.Node, revision: r.Revision, expires: r.Expires, gone: r.Value == nil})
 	return false
 }
 
@@ -125,7 +125,7 @@ func (c *cluster) claims(w *Write) bool {
 // have gone through, and this node may have to delete it. If a condition did not hold, the record
 // of another node counts, which Watch will tell. wrote reports false if the record may also be
 // from a write of this node whose answer was lost.
-func (c *cluster) wrote(writes []Write, revisions []uint64, entries map[recordKey]entry) (sure bool) {
+func (c *cluster) wrote(writes []Write, revisions []uint64, refs map[recordKey]ref) (sure bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	sure = true
@@ -134,7 +134,7 @@ func (c *cluster) wrote(writes []Write, revisions []uint64, entries map[recordKe
 		if w.Kind == kindDialog || w.Kind == kindTurn {
 			continue
 		}
-		is := replica{entry: entries[key], node: c.node, expires: w.Expires, gone: w.Value == nil}
+		is := replica{ref: refs[key], node: c.node, expires: w.Expires, gone: w.Value == nil}
 		old := c.records[key]
 		switch {
 		case revisions == nil:
@@ -149,15 +149,15 @@ func (c *cluster) wrote(writes []Write, revisions []uint64, entries map[recordKe
 				is.revision = old.revision
 			}
 		case w.Conditional && revisions[i] == 0:
-			switch _, known := c.held[is.entry]; {
+			switch _, known := c.held[is.ref]; {
 			case old == nil || known:
-				c.lost[is.entry] = make(chan struct{})
+				c.lost[is.ref] = make(chan struct{})
 			case is.gone && old.revision != 0 && expired(old.expires): // it has expired in the store; others are to hear of that
 				old.revision, sure = 0, false
 			case old.unsure:
 				sure = false
 			default:
-				c.lost[is.entry] = make(chan struct{})
+				c.lost[is.ref] = make(chan struct{})
 			}
 			continue
 		default:
@@ -174,7 +174,7 @@ var errNotSure = errors.New("presence: an answer of the store was lost")
 // beaten reports whether another node has changed a publication first, by the same entity-tag:
 // then the change of this node does not count (RFC 3903 §6.2). etag is the new tag, "" if the
 // publication was ended here. beaten waits for the store.
-func (c *cluster) beaten(e publicationEntry, etag string) bool {
+func (c *cluster) beaten(e publicationRef, etag string) bool {
 	if c == nil || c.server.journal.wait(c.server.ctx) != nil { // after an error the answer is a 503
 		return false
 	}
@@ -199,13 +199,13 @@ func (c *cluster) beaten(e publicationEntry, etag string) bool {
 	return now != etag
 }
 
-// release applies the records that were held because of these entries, which have been written
-// now. If an entry has changed again, its record is held again.
-func (c *cluster) release(entries map[entry]struct{}) {
+// release applies the records that were held because of these refs, which have been written
+// now. If one has changed again, its record is held again.
+func (c *cluster) release(refs map[ref]struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.held) > 0 {
-		for e := range entries {
+		for e := range refs {
 			if r, ok := c.held[e]; ok {
 				delete(c.held, e)
 				c.queue = append(c.queue, r)

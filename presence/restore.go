@@ -74,8 +74,8 @@ type inventory struct {
 	revision     uint64 // of its record
 	publications []publication.Contribution
 	clients      []*clientRecord
-	published    map[clientEntry]int64 // until when, as the records of publications tell
-	adopted      []*client             // clients that are in their place
+	published    map[clientRef]int64 // until when, as the records of publications tell
+	adopted      []*client           // clients that are in their place
 	dialogs      map[string]*dialogRecord
 	turns        map[string]newestTurn
 	bundles      map[uint64]int // how many turns are in each
@@ -89,7 +89,7 @@ type inventory struct {
 
 func newInventory(s *Server) inventory {
 	return inventory{
-		server: s, published: make(map[clientEntry]int64), dialogs: make(map[string]*dialogRecord), turns: make(map[string]newestTurn),
+		server: s, published: make(map[clientRef]int64), dialogs: make(map[string]*dialogRecord), turns: make(map[string]newestTurn),
 		bundles: make(map[uint64]int),
 	}
 }
@@ -116,7 +116,7 @@ func (in *inventory) take(r Record) error {
 		err = taken(r, func(v *publicationRecord) {
 			in.publications = append(in.publications, v.Contribution)
 			for _, p := range v.clients {
-				in.published[p.clientEntry] = p.until
+				in.published[p.clientRef] = p.until
 			}
 		})
 	case kindClient:
@@ -157,7 +157,7 @@ func (in *inventory) turn(key string, t newestTurn) {
 }
 
 func taken[V any, R flatRecord[V]](r Record, f func(*V)) error {
-	v, err := read[V, R](r.Value)
+	v, err := readFlat[V, R](r.Value)
 	if err == nil {
 		f(&v)
 	}
@@ -201,7 +201,7 @@ func (in *inventory) warn() {
 func (s *Server) countRun(ctx context.Context, in *inventory) error {
 	run := in.run.Run + 1
 	revisions, err := s.cfg.Store.Apply(ctx, []Write{{
-		Kind: kindRun, Key: runKey, Value: value(runRecord{recordFormat, run}), Conditional: true, Revision: in.revision,
+		Kind: kindRun, Key: runKey, Value: asJSON(runRecord{recordFormat, run}), Conditional: true, Revision: in.revision,
 	}})
 	if err != nil {
 		return err
@@ -241,7 +241,7 @@ func (in *inventory) restore() {
 	}
 	for i := range in.clients {
 		c := in.clients[i].client()
-		if until, ok := in.published[clientEntry{c.key, c.since}]; ok && c.published != 0 {
+		if until, ok := in.published[clientRef{c.key, c.since}]; ok && c.published != 0 {
 			c.published = deadline.At(time.Unix(0, until))
 		}
 		if s.clients.restore(c, longest) {
@@ -448,7 +448,7 @@ func (in *inventory) findPublishers() {
 			p := s.presentities.pin(&r.Entry)
 			if of[i].Rule == publication.Forwarding && time.Until(of[i].Expires) <= 0 {
 				s.endForwarding(p)
-				s.journal.mark(publicationEntry{of[i].Presentity, of[i].Number})
+				s.journal.mark(publicationRef{of[i].Presentity, of[i].Number})
 			}
 			s.presentities.unpin(p)
 		}

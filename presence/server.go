@@ -109,7 +109,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.presentities = presentities{server: s, of: shard.New[*presentity]()}
 	s.pendings = pendings{server: s, m: make(map[string]*pending)}
-	s.clients = clients{server: s, m: make(map[clientKey]*client), users: make(map[string]*user)}
+	s.clients = clients{server: s, m: make(map[clientKey]*client), users: make(map[string]*userClients)}
 	s.lookups = lookups{most: cfg.MaxLookups, each: max(2, cfg.MaxLookups/4), of: make(map[party]int)}
 	s.unknown = &snapshot{server: s, at: s.started, result: consolidation.Result{Status: consolidation.StatusUnknown, Rule: "unknown"}}
 	s.cluster = newCluster(s)

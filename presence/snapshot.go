@@ -130,7 +130,7 @@ func (n *snapshot) isUnsaved(before *snapshot) bool {
 	}
 	unsaved := func(list, other []*publication.Contribution) bool {
 		return slices.ContainsFunc(list, func(c *publication.Contribution) bool {
-			return !slices.Contains(other, c) && j.has(publicationEntry{c.Presentity, c.Number})
+			return !slices.Contains(other, c) && j.has(publicationRef{c.Presentity, c.Number})
 		})
 	}
 	return n.state.Live != before.state.Live || n.state.Services != before.state.Services ||
@@ -337,14 +337,14 @@ func (n *snapshot) write(v subscription.View, entity string) []byte {
 // write writes a document for a watcher who calls the presentity entity. It is good until
 // the page is given back, or written anew.
 func (p *page) write(doc *pidf.Presence, v subscription.View, entity string) []byte {
-	address(doc, entity)
+	setEntity(doc, entity)
 	p.xml = doc.Append(p.xml[:0], dialectOf(v).Documents)
 	return p.xml
 }
 
-// address writes the address in a document as the watcher does: as its entity, as the ID of the
+// setEntity writes the address in a document as the watcher does: as its entity, as the ID of the
 // person, and in the contacts of the services.
-func address(doc *pidf.Presence, entity string) {
+func setEntity(doc *pidf.Presence, entity string) {
 	for i := range doc.Tuples {
 		if c := doc.Tuples[i].Contact; c != nil && c.URI == doc.Entity && c.URI != entity {
 			contact := *c

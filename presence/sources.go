@@ -147,7 +147,7 @@ func checkLine(v LineState) error {
 	default:
 		return &InputError{"state", fmt.Sprintf("%q: want idle, ringing, busy or unknown", v.State)}
 	}
-	return checkTexts(v.Lifetime, text{"forward", v.Forward})
+	return checkTexts(v.Lifetime, namedText{"forward", v.Forward})
 }
 
 func (s *Server) checkCalendar(v CalendarState) error {
@@ -172,20 +172,20 @@ func checkAppointment(i int, a *aa.Appointment) error {
 	if a.From.IsZero() || !a.End.After(a.From) {
 		return &InputError{at("end"), "must be after from"}
 	}
-	return checkTexts(0, text{at("id"), a.ID}, text{at("subject"), a.Subject}, text{at("location"), a.Location})
+	return checkTexts(0, namedText{at("id"), a.ID}, namedText{at("subject"), a.Subject}, namedText{at("location"), a.Location})
 }
 
 func checkExternal(v ExternalState) error {
 	if v.Status != "" && (!slices.Contains(statuses, v.Status) || v.Status == aa.StatusOther) {
 		return &InputError{"status", fmt.Sprintf("%q: want available, busy, away, do not disturb, be right back, inactive, signed out or unknown", v.Status)}
 	}
-	return checkTexts(v.Lifetime, text{"freeText", v.FreeText}, text{"fwdDestination", v.FwdDestination},
-		text{"telephoneEvent", v.TelephoneEvent})
+	return checkTexts(v.Lifetime, namedText{"freeText", v.FreeText}, namedText{"fwdDestination", v.FwdDestination},
+		namedText{"telephoneEvent", v.TelephoneEvent})
 }
 
-type text struct{ field, value string }
+type namedText struct{ field, value string }
 
-func checkTexts(lifetime time.Duration, texts ...text) error {
+func checkTexts(lifetime time.Duration, texts ...namedText) error {
 	if lifetime < 0 {
 		return &InputError{"lifetime", "must not be negative"}
 	}

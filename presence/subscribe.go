@@ -145,8 +145,8 @@ func (s *Server) open(ctx context.Context, sub *subscribing) error {
 	return nil
 }
 
-// watched is an address with what the directory said of it.
-type watched struct {
+// lookedUp is an address with what the directory said of it.
+type lookedUp struct {
 	uri     string
 	address directory.Address // zero for what is no address
 	result  directory.Result
@@ -154,8 +154,8 @@ type watched struct {
 
 // whoAndWhat looks up the address in From, and the addresses that are to be watched. From must
 // not be the address of another user.
-func (s *Server) whoAndWhat(ctx context.Context, sub *subscribing, uris []string) (user *watched, list []watched, err error) {
-	all := make([]watched, 1+len(uris))
+func (s *Server) whoAndWhat(ctx context.Context, sub *subscribing, uris []string) (user *lookedUp, list []lookedUp, err error) {
+	all := make([]lookedUp, 1+len(uris))
 	user, list = &all[0], all[1:]
 	user.uri = bareURI(sub.req.From.URI)
 	for i, uri := range uris {
@@ -182,7 +182,7 @@ func (s *Server) whoAndWhat(ctx context.Context, sub *subscribing, uris []string
 }
 
 // ask looks up everything that is an address.
-func (s *Server) ask(ctx context.Context, who party, all []watched) {
+func (s *Server) ask(ctx context.Context, who party, all []lookedUp) {
 	as := make([]directory.Address, 0, len(all))
 	for _, w := range all {
 		if w.address.Scheme != "" {
@@ -234,7 +234,7 @@ func (ps *pins) id(i int) string {
 }
 
 // items returns what a subscription watches. The presentities stay in memory until unpin.
-func (s *Server) items(ctx context.Context, sub *subscribing, user *watched, list []watched) ([]subscription.Item, pins) {
+func (s *Server) items(ctx context.Context, sub *subscribing, user *lookedUp, list []lookedUp) ([]subscription.Item, pins) {
 	items := make([]subscription.Item, len(list))
 	pinned := pins{of: &s.presentities, list: make([]*presentity, len(list))}
 	who := s.watcher(ctx, partyOf(sub.req, sub.id), sub.id, bareURI(sub.req.From.URI), user.result)
@@ -439,7 +439,7 @@ func (s *Server) localURI(sub *subscribing) sipx.URI {
 
 // mayWatchWatchers allows a user to see their own watchers, and nobody else's
 // (RFC 3857 §4.5).
-func mayWatchWatchers(id auth.Identity, user, presentity *watched) error {
+func mayWatchWatchers(id auth.Identity, user, presentity *lookedUp) error {
 	if presentity.result.Err != nil || user.result.Err != nil ||
 		user.result.Entry.ID != presentity.result.Entry.ID || !mayActFor(id, &presentity.result.Entry) {
 		return sipx.Errorf(403, "watcher information is for the presentity alone")
