@@ -1,13 +1,11 @@
 package presence
 
 import (
-	"context"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"time"
 
-	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/internal/conf"
 	"github.com/openblustar/blustar/internal/logqueue"
@@ -95,14 +93,6 @@ type Config struct {
 	log *logqueue.Queue // before Logger; nil where there is none
 }
 
-// Guard decides who is let in. [*auth.Guard] is one.
-type Guard interface {
-	// Check judges one request. It may take as long as its verifier, and ends
-	// with ctx. It is safe for concurrent use. Whom it accepts without an
-	// identity may act for the address in From, whosever that is.
-	Check(ctx context.Context, r auth.Request) auth.Decision
-}
-
 func (c *Config) complete() error {
 	check := conf.Of("presence: Config")
 	check.Require("Sender", c.Sender != nil)
@@ -160,26 +150,12 @@ func (c *Config) complete() error {
 	return check.Err()
 }
 
-// Hooks are functions to be told what happens. Each may be nil. They are called by
-// several goroutines at once, without a lock held. They must be quick, must not block
-// and must not call the server: each says what waits for it. A host that has more to do
-// gives it to a goroutine of its own.
-type Hooks struct {
-	// Changed is told each change of a consolidated status or note of users in
-	// memory: who is watched, signed in or has published. With it set, the Feed
-	// looks up whose the lines and mailboxes are that it is told of, as far as
-	// their number or address is one of the user too, so that changes of users
-	// whom nobody watches are told as well. The changes of one user come one after
-	// another, in their order. While it runs, watchers are not told of that user, and
-	// whoever made the change waits: a client for its answer, or the Feed.
-	Changed func(c Change)
-	// Request is told the outcome of each request that was served: its method as
-	// the client wrote it, and the status of the response, which has left. The next
-	// requests of that client may wait for it.
-	Request func(method string, status int, took time.Duration)
-	// Notify is told the outcome of each NOTIFY: the status of its final
-	// response and how long that took (0 for the last one of a subscription), or 0
-	// with an error. It is called where the network is read: nothing more is read
-	// from that socket until it returns.
-	Notify func(status int, took time.Duration, err error)
-}
+// DialectMode says how a client's dialect is found.
+type DialectMode string
+
+// Dialect modes; the zero value is auto.
+const (
+	DialectAuto     DialectMode = ""
+	DialectBluStar  DialectMode = "blustar"
+	DialectStandard DialectMode = "standard"
+)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
@@ -138,12 +139,24 @@ func dialectOfDialog(d *subscription.Dialog) *Dialect {
 	return bluStar // only its clients are members
 }
 
-// DialectMode says how a client's dialect is found.
-type DialectMode string
+// views is the number of views. A view is a sight in a dialect.
+const views = 2 * int(consolidation.Sights)
 
-// Dialect modes; the zero value is auto.
-const (
-	DialectAuto     DialectMode = ""
-	DialectBluStar  DialectMode = "blustar"
-	DialectStandard DialectMode = "standard"
-)
+func viewOf(s consolidation.Sight, d *Dialect) subscription.View {
+	v := subscription.View(s) << 1
+	if d.Documents == pidf.StandardDialect {
+		v++
+	}
+	return v
+}
+
+func sightOf(v subscription.View) consolidation.Sight { return consolidation.Sight(v >> 1) }
+
+func isStandard(v subscription.View) bool { return v&1 != 0 }
+
+func dialectOfView(v subscription.View) *Dialect {
+	if isStandard(v) {
+		return standard
+	}
+	return bluStar
+}

@@ -12,20 +12,6 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// ForwardingController forwards a user's calls in the external system such as
-// Lync (§4.3). It is safe for concurrent use; calls for one user come one at a
-// time, which holds up other forwardings of that user while one runs, and nothing
-// else.
-type ForwardingController interface {
-	// Forward has calls to user forwarded to destination, a sip or tel URI;
-	// empty ends it. An error of [ErrRefused] is answered 403, any other 503.
-	Forward(ctx context.Context, user directory.Entry, destination string) error
-}
-
-// ErrRefused is what a [ForwardingController] returns, perhaps wrapped, for what
-// it will not do.
-var ErrRefused = errors.New("presence: refused")
-
 // forward handles Event: lyncforwarding (§4.3).
 func (s *Server) forward(ctx context.Context, pub *publishing, entry directory.Entry) error {
 	p := pub.p

@@ -14,9 +14,9 @@ import (
 
 // listOf reads the resource list in a SUBSCRIBE (BSP-4.2-1, BSP-4.2-2): the URIs
 // in order, nested lists flattened, duplicates dropped. list tells whether there
-// is one. An entry without a URI names nobody; a list may have none at all (RFC 4826
-// §3.1) where one NOTIFY is for the whole list.
-func (s *Server) listOf(req *sipx.Request, dialect *Dialect) (uris []string, list bool, err error) {
+// is one. An entry without a URI names nobody. A list may have none at all (RFC 4826
+// §3.1) where one NOTIFY is for the whole list: then it may be empty.
+func (s *Server) listOf(req *sipx.Request, mayBeEmpty bool) (uris []string, list bool, err error) {
 	if len(req.Body) == 0 {
 		if req.Header.HasToken("Require", extRecipientList) {
 			return nil, false, sipx.Errorf(400, "recipient-list-subscribe without a list")
@@ -49,7 +49,7 @@ func (s *Server) listOf(req *sipx.Request, dialect *Dialect) (uris []string, lis
 		seen[key] = true
 		uris = append(uris, uri)
 	}
-	if len(uris) == 0 && dialect.Style.Lists == nil {
+	if len(uris) == 0 && !mayBeEmpty {
 		return nil, true, sipx.Errorf(400, "resource-lists: no entry")
 	}
 	return uris, true, nil

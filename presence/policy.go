@@ -9,31 +9,8 @@ import (
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/subscription"
+	"github.com/openblustar/blustar/sipx"
 )
-
-// Policy decides what a watcher may see of a user. The server asks it when somebody begins
-// to watch an address, and again with each refresh. [Server.ApplyPolicy] asks again at once.
-// A watcher who is authenticated as the user sees everything; the policy is not asked.
-type Policy interface {
-	// Sight returns how much the watcher sees. An error is logged, and the watcher is
-	// shown the status "unknown". So is one whose own entry the directory cannot tell
-	// now. Sight is called by several goroutines at once. If it blocks, it holds up the
-	// request that waits for it, and nothing else.
-	Sight(ctx context.Context, w Watcher, whom directory.Entry) (consolidation.Sight, error)
-}
-
-// Watcher is somebody who wants to see.
-type Watcher struct {
-	Account string // as authenticated; "" for nobody
-	Address string // in From: the watcher's word, unless an account stands for it
-	// Entry is what the directory has for Address. Where it has nothing for that, Entry is
-	// what a directory that is a [directory.Accounts] has for Account. It is nil where there
-	// is none, or it is not the account's. It must not be changed.
-	Entry *directory.Entry
-
-	id   auth.Identity
-	open bool // the directory cannot tell
-}
 
 // watcher describes the watcher with this identity and this address in From. found is what
 // the directory says of the address.
@@ -140,4 +117,16 @@ func (s *Server) reject(d *subscription.Dialog) {
 	if d.Close(subscription.ReasonRejected) {
 		s.dialogEnded(subscription.Ending{Dialog: d})
 	}
+}
+
+// mayBe returns an error if an account may not write an address in From. found is what the
+// directory said of the address.
+func (s *Server) mayBe(id auth.Identity, found directory.Result) error {
+	switch {
+	case found.Err == nil && !mayActFor(id, &found.Entry):
+		return sipx.Errorf(403, "From is another user's address")
+	case isNobody(found.Err) && !id.IsZero() && !id.AMCC && s.cfg.ListedFrom:
+		return sipx.Errorf(403, "the directory does not have the address in From")
+	}
+	return nil
 }

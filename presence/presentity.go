@@ -313,11 +313,3 @@ func (p *presentity) gather(now time.Time) *snapshot {
 	})
 	return n
 }
-
-// Change is a change of what watchers of a presentity see.
-type Change struct {
-	Entity    string // the presentity's preferred address
-	Status    consolidation.Status
-	Note      string
-	Timestamp time.Time
-}

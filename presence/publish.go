@@ -2,7 +2,6 @@ package presence
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -315,31 +314,6 @@ func (s *Server) publishOwn(pub *publishing) error {
 func (p *presentity) notStored() error {
 	p.update()
 	return &refused{overloaded("not stored")}
-}
-
-// accept sends the 200 to a PUBLISH.
-func (pub *publishing) accept(s *Server, etag string) {
-	pub.answer(sipx.NewResponse(200,
-		sipx.Field{Name: "Contact", Value: s.cfg.Sender.Contact(pub.req.Flow)},
-		sipx.Field{Name: "Expires", Value: seconds(pub.expires)},
-		sipx.Field{Name: "SIP-ETag", Value: etag}))
-}
-
-// publishError turns an error of the store of publications into the one for the peer.
-func publishError(err error) error {
-	switch {
-	case errors.Is(err, publication.ErrNoMatch):
-		return sipx.Errorf(412, "")
-	case errors.Is(err, publication.ErrNothing):
-		return sipx.Errorf(400, "a refresh without a publication")
-	case errors.Is(err, publication.ErrOvertaken):
-		return sipx.Errorf(500, "CSeq out of order")
-	case errors.Is(err, publication.ErrTooMany):
-		return sipx.Errorf(403, "too many publications of one user")
-	case errors.Is(err, publication.ErrTooLarge):
-		return sipx.Errorf(413, "too much is published by one user")
-	}
-	return err
 }
 
 // publicationExpired is called with each publication that was not refreshed.

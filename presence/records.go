@@ -388,9 +388,4 @@ func (e sessionRef) record(s *Server, _ *flat) Write {
 	return w
 }
 
-// sessionRestorer is a [Guard] that takes sessions back.
-type sessionRestorer interface {
-	RestoreSession(auth.SessionRecord) error
-}
-
 var _ sessionRestorer = (*auth.Guard)(nil)

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"errors"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -122,4 +123,29 @@ type publishing struct {
 	doc     *pidf.Presence   // nil for a refresh
 	body    []byte           // of which it was decoded, in UTF-8
 	said    publication.Said // what doc says of the user
+}
+
+// accept sends the 200 to a PUBLISH.
+func (pub *publishing) accept(s *Server, etag string) {
+	pub.answer(sipx.NewResponse(200,
+		sipx.Field{Name: "Contact", Value: s.cfg.Sender.Contact(pub.req.Flow)},
+		sipx.Field{Name: "Expires", Value: seconds(pub.expires)},
+		sipx.Field{Name: "SIP-ETag", Value: etag}))
+}
+
+// publishError turns an error of the store of publications into the one for the peer.
+func publishError(err error) error {
+	switch {
+	case errors.Is(err, publication.ErrNoMatch):
+		return sipx.Errorf(412, "")
+	case errors.Is(err, publication.ErrNothing):
+		return sipx.Errorf(400, "a refresh without a publication")
+	case errors.Is(err, publication.ErrOvertaken):
+		return sipx.Errorf(500, "CSeq out of order")
+	case errors.Is(err, publication.ErrTooMany):
+		return sipx.Errorf(403, "too many publications of one user")
+	case errors.Is(err, publication.ErrTooLarge):
+		return sipx.Errorf(413, "too much is published by one user")
+	}
+	return err
 }

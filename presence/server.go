@@ -8,11 +8,9 @@ import (
 
 	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/internal/logqueue"
-	"github.com/openblustar/blustar/internal/shard"
 	"github.com/openblustar/blustar/pidf"
 	"github.com/openblustar/blustar/pidf/resourcelists"
 	"github.com/openblustar/blustar/pidf/watcherinfo"
-	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/source"
 	"github.com/openblustar/blustar/presence/subscription"
@@ -93,52 +91,49 @@ type Server struct {
 	work     sync.WaitGroup
 }
 
-// New makes a server. It starts nothing: give it to a stack's Serve, and call
-// Shutdown in the end. The error names everything that is wrong with the
-// configuration.
-func New(cfg Config) (*Server, error) {
-	if err := cfg.complete(); err != nil {
-		return nil, err
-	}
-	s := &Server{cfg: cfg, started: time.Now(), requests: gate{empty: make(chan struct{})}}
-	s.failures = logqueue.Repeats{Logger: cfg.Logger, Message: "request answered so again"}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.packages = map[string]*eventPackage{
-		eventPresence: {Package: subscription.Package{Name: eventPresence, MediaType: typePIDF}},
-		eventWatchers: {Package: subscription.Package{Name: eventWatchers, MediaType: typeWatcherInfo, Large: true}, watchers: true},
-	}
-	s.presentities = presentities{server: s, of: shard.New[*presentity]()}
-	s.pendings = pendings{server: s, m: make(map[string]*pending)}
-	s.clients = clients{server: s, m: make(map[clientKey]*client), users: make(map[string]*userClients)}
-	s.lookups = lookups{most: cfg.MaxLookups, each: max(2, cfg.MaxLookups/4), of: make(map[party]int)}
-	s.unknown = &snapshot{server: s, at: s.started, result: consolidation.Result{Status: consolidation.StatusUnknown, Rule: "unknown"}}
-	s.cluster = newCluster(s)
-	s.journal = newJournal(s)
-	events := subscription.Events{Ended: s.dialogEnded, Notified: cfg.Hooks.Notify}
-	published := publication.Config{MaxPublications: cfg.MaxPublications, Read: readOriginal, Expired: s.publicationExpired}
-	if s.journal != nil {
-		events.Changed, published.Changed = s.journal.dialog, s.journal.published
-	}
-	speaking := subscription.Config{
-		Sender: cfg.Sender, NAT: cfg.NAT, Logger: cfg.Logger, MaxWatches: cfg.MaxSubscriptions,
-		AccountShare: cfg.AccountShare, SourceShare: cfg.SourceShare, SharedSources: cfg.SharedSources, Window: cfg.Window,
-		Events: events, Node: s.cluster.name(),
-	}
-	if s.cluster != nil {
-		speaking.MaySpeak, published.MayExpire = s.cluster.maySpeak, s.cluster.mayExpire
-	}
-	var err error
-	if s.registry, err = subscription.New(speaking); err != nil {
-		return nil, err
-	}
-	if s.publications, err = publication.NewStore(published); err != nil {
-		return nil, err
-	}
-	return s, s.newSources()
-}
-
 // eventPackage is what may be subscribed to.
 type eventPackage struct {
 	subscription.Package
 	watchers bool // who watches, rather than what is watched (RFC 3857)
+}
+
+// start runs f in a goroutine that Shutdown waits for, unless that has begun.
+func (s *Server) start(f func()) {
+	s.life.Lock()
+	defer s.life.Unlock()
+	if !s.closing {
+		s.work.Go(f)
+	}
+}
+
+// gate counts the requests under way, without a lock, until it is closed.
+type gate struct {
+	n     atomic.Int64 // with closedGate added once it is closed
+	once  sync.Once
+	empty chan struct{} // closed once nobody is left
+}
+
+const closedGate = 1 << 32
+
+// enter reports whether the gate is open; leave is to be called in any case.
+func (g *gate) enter() bool { return g.n.Add(1) < closedGate }
+
+func (g *gate) leave() { g.add(-1) }
+
+func (g *gate) close() { g.add(closedGate) }
+
+func (g *gate) add(n int64) {
+	if g.n.Add(n) == closedGate {
+		g.once.Do(func() { close(g.empty) })
+	}
+}
+
+// wait waits until nobody is left or ctx has ended, the error of which it returns then.
+func (g *gate) wait(ctx context.Context) error {
+	select {
+	case <-g.empty:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -3,8 +3,6 @@ package presence
 import (
 	"context"
 	"errors"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/openblustar/blustar/internal/await"
@@ -87,45 +85,4 @@ func (s *Server) suspend(ctx context.Context) error {
 		return errors.Join(err, e)
 	}
 	return errors.Join(err, s.cluster.leave(ctx))
-}
-
-// gate counts the requests under way, without a lock, until it is closed.
-type gate struct {
-	n     atomic.Int64 // with closedGate added once it is closed
-	once  sync.Once
-	empty chan struct{} // closed once nobody is left
-}
-
-const closedGate = 1 << 32
-
-// enter reports whether the gate is open; leave is to be called in any case.
-func (g *gate) enter() bool { return g.n.Add(1) < closedGate }
-
-func (g *gate) leave() { g.add(-1) }
-
-func (g *gate) close() { g.add(closedGate) }
-
-func (g *gate) add(n int64) {
-	if g.n.Add(n) == closedGate {
-		g.once.Do(func() { close(g.empty) })
-	}
-}
-
-// wait waits until nobody is left or ctx has ended, the error of which it returns then.
-func (g *gate) wait(ctx context.Context) error {
-	select {
-	case <-g.empty:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// start runs f in a goroutine that Shutdown waits for, unless that has begun.
-func (s *Server) start(f func()) {
-	s.life.Lock()
-	defer s.life.Unlock()
-	if !s.closing {
-		s.work.Go(f)
-	}
 }

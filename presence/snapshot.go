@@ -40,20 +40,6 @@ type snapshot struct {
 	digests *[views]uint64 // made where there is a store
 }
 
-// views is the number of views. A view is a sight in a dialect.
-const views = 2 * int(consolidation.Sights)
-
-func viewOf(s consolidation.Sight, d *Dialect) subscription.View {
-	v := subscription.View(s) << 1
-	if d.Documents == pidf.StandardDialect {
-		v++
-	}
-	return v
-}
-
-func sightOf(v subscription.View) consolidation.Sight { return consolidation.Sight(v >> 1) }
-func isStandard(v subscription.View) bool             { return v&1 != 0 }
-
 // kept is a document of a view for one spelling of the presentity's address. It is held
 // weakly: while NOTIFYs that carry it are under way others share it, and an idle
 // presentity keeps none.
@@ -217,13 +203,6 @@ func (n *snapshot) changes(before *snapshot) (changed [views]bool) {
 	return changed
 }
 
-func dialectOf(v subscription.View) *Dialect {
-	if isStandard(v) {
-		return standard
-	}
-	return bluStar
-}
-
 func hasDocument(s *consolidation.State) bool {
 	return slices.ContainsFunc(s.Published, func(p consolidation.Published) bool { return p.Reading != nil })
 }
@@ -338,7 +317,7 @@ func (n *snapshot) write(v subscription.View, entity string) []byte {
 // the page is given back, or written anew.
 func (p *page) write(doc *pidf.Presence, v subscription.View, entity string) []byte {
 	setEntity(doc, entity)
-	p.xml = doc.Append(p.xml[:0], dialectOf(v).Documents)
+	p.xml = doc.Append(p.xml[:0], dialectOfView(v).Documents)
 	return p.xml
 }
 
@@ -377,14 +356,6 @@ func appendPublished(all []pidf.Tuple, list []*publication.Contribution) []pidf.
 		}
 	}
 	return all
-}
-
-// Decoration is a document on its way to watchers. The host can add elements to it.
-type Decoration struct {
-	Entry    directory.Entry
-	Sight    consolidation.Sight // of those who will see it
-	Result   consolidation.Result
-	Document *pidf.Presence // to be changed; Entity and the ID of the first person are set afterwards
 }
 
 func entryOf(s *consolidation.State) directory.Entry {

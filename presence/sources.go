@@ -1,7 +1,6 @@
 package presence
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,113 +12,6 @@ import (
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/source"
 )
-
-// LineState is what a PBX says of a line.
-type LineState struct {
-	State    aa.LineState  // mandatory: idle, ringing, busy or unknown
-	Forward  string        // destination of an immediate forward, or empty; at most 1024 bytes
-	Lifetime time.Duration // the value fades to unknown after it; 0: it does not
-}
-
-// CalendarState is what a calendar system says of a mailbox. Each appointment
-// has one of the states of pidf, and ends after it begins; its ID, subject and
-// location have at most 1024 bytes. The zero CalendarState is a calendar without
-// appointments.
-type CalendarState struct {
-	Appointments []aa.Appointment
-	Lifetime     time.Duration // as in LineState
-}
-
-// ExternalState is what an external presence system says of a user. Its texts
-// have at most 1024 bytes. The zero ExternalState counts for nothing.
-type ExternalState struct {
-	Status         aa.Status // empty: it does not say; "other" is for BluStar clients alone
-	FreeText       string
-	FwdDestination string
-	TelephoneEvent string
-	Lifetime       time.Duration // as in LineState
-}
-
-// LineMonitor watches lines. MonitorLine watches one line until ctx ends. It calls update
-// with each state, with the first as soon as it knows it. It returns when ctx has ended,
-// or with the error that keeps it from going on. Then the server calls it again, with
-// back-off. There is one call for each line, even if several presentities have that
-// line. Each call has a goroutine of its own.
-//
-// dn is the number as the entry has it, without visual separators. update may be called
-// from any goroutine, one call at a time, and not after MonitorLine has returned. update
-// does not wait for the network. A value that is not valid is logged and left out.
-type LineMonitor interface {
-	MonitorLine(ctx context.Context, dn string, update func(LineState)) error
-}
-
-// CalendarMonitor watches mailboxes, as [LineMonitor] watches lines. mail is in lower case.
-// A bad appointment is left out, and so are those beyond Config.MaxAppointments. The
-// others of the calendar count.
-type CalendarMonitor interface {
-	MonitorCalendar(ctx context.Context, mail string, update func(CalendarState)) error
-}
-
-// ExternalMonitor watches external users, as [LineMonitor] watches lines. user is the
-// entry that the directory had when somebody began to watch.
-type ExternalMonitor interface {
-	MonitorExternal(ctx context.Context, user directory.Entry, update func(ExternalState)) error
-}
-
-// newSources makes the tables of the three kinds.
-func (s *Server) newSources() (err error) {
-	line := source.Config[LineState]{
-		Check:    func(_ string, v LineState) (LineState, error) { return v, checkLine(v) },
-		Equal:    func(a, b LineState) bool { return a.State == b.State && a.Forward == b.Forward },
-		Lifetime: func(v LineState) time.Duration { return v.Lifetime },
-	}
-	if m := s.cfg.Lines; m != nil {
-		line.Monitor = m.MonitorLine
-	}
-	if s.lines, err = newTable(s, kindLine, line); err != nil {
-		return err
-	}
-	calendar := source.Config[CalendarState]{
-		Check:    func(_ string, v CalendarState) (CalendarState, error) { return v, s.checkCalendar(v) },
-		Equal:    equalCalendar,
-		Lifetime: func(v CalendarState) time.Duration { return v.Lifetime },
-	}
-	if m := s.cfg.Calendar; m != nil {
-		calendar.Monitor = func(ctx context.Context, mail string, update func(CalendarState)) error {
-			return m.MonitorCalendar(ctx, mail, func(v CalendarState) { update(s.usable(mail, v)) })
-		}
-	}
-	if s.calendars, err = newTable(s, kindCalendar, calendar); err != nil {
-		return err
-	}
-	external := source.Config[ExternalState]{
-		Check: func(_ string, v ExternalState) (ExternalState, error) { return v, checkExternal(v) },
-		Equal: func(a, b ExternalState) bool {
-			a.Lifetime, b.Lifetime = 0, 0
-			return a == b
-		},
-		Lifetime: func(v ExternalState) time.Duration { return v.Lifetime },
-	}
-	if m := s.cfg.External; m != nil {
-		external.Monitor = func(ctx context.Context, id string, update func(ExternalState)) error {
-			p := s.presentities.find(id)
-			if p == nil {
-				return nil
-			}
-			return m.MonitorExternal(ctx, *p.entry.Load(), update)
-		}
-	}
-	s.externals, err = newTable(s, kindExternal, external)
-	return err
-}
-
-// newTable makes the table of a kind, with what all kinds have in common.
-func newTable[V any](s *Server, kind string, cfg source.Config[V]) (*source.Table[V], error) {
-	cfg.Name, cfg.Changed, cfg.Logger = kind, s.journal.source(kind), s.cfg.Logger
-	cfg.Max, cfg.Linger, cfg.Grace = s.cfg.MaxSources, s.cfg.Linger, s.cfg.Grace
-	cfg.MayExpire, cfg.Others = s.cluster.sharing(kind)
-	return source.New(cfg)
-}
 
 // table returns the sources of a kind; nil where there is no such kind.
 func (s *Server) table(kind string) interface {
@@ -283,14 +175,6 @@ func equalCalendar(a, b CalendarState) bool {
 			x.From.Equal(y.From) && x.End.Equal(y.End) && x.AllDay == y.AllDay && x.Private == y.Private
 	})
 }
-
-// InputError says which field of a value is wrong.
-type InputError struct {
-	Field  string
-	Reason string
-}
-
-func (e *InputError) Error() string { return fmt.Sprintf("presence: %s: %s", e.Field, e.Reason) }
 
 // maxText bounds each text of a source's value, in bytes.
 const maxText = 1024

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/openblustar/blustar/auth"
@@ -72,7 +73,7 @@ func (s *Server) subscribe(ctx context.Context, x *exchange) error {
 
 // open opens a new dialog.
 func (s *Server) open(ctx context.Context, sub *subscribing) error {
-	uris, list, err := s.listOf(sub.req, sub.dialect)
+	uris, list, err := s.listOf(sub.req, sub.dialect.Style.Lists != nil)
 	if err != nil {
 		return err
 	}
@@ -197,18 +198,6 @@ func (s *Server) ask(ctx context.Context, who party, all []lookedUp) {
 	}
 }
 
-// mayBe returns an error if an account may not write an address in From. found is what the
-// directory said of the address.
-func (s *Server) mayBe(id auth.Identity, found directory.Result) error {
-	switch {
-	case found.Err == nil && !mayActFor(id, &found.Entry):
-		return sipx.Errorf(403, "From is another user's address")
-	case isNobody(found.Err) && !id.IsZero() && !id.AMCC && s.cfg.ListedFrom:
-		return sipx.Errorf(403, "the directory does not have the address in From")
-	}
-	return nil
-}
-
 // pins are presentities that a request uses.
 type pins struct {
 	of      *presentities
@@ -269,7 +258,7 @@ func (s *Server) resubscribe(ctx context.Context, d *subscription.Dialog, sub *s
 	if len(sub.req.Body) > 0 { // Require: recipient-list-subscribe without a body changes no list
 		var list bool
 		var err error
-		if uris, list, err = s.listOf(sub.req, sub.dialect); err != nil {
+		if uris, list, err = s.listOf(sub.req, sub.dialect.Style.Lists != nil); err != nil {
 			return err
 		}
 		if list && !(d.IsList() && sub.dialect.ListInRefresh) {
@@ -445,4 +434,18 @@ func mayWatchWatchers(id auth.Identity, user, presentity *lookedUp) error {
 		return sipx.Errorf(403, "watcher information is for the presentity alone")
 	}
 	return nil
+}
+
+// presentityURI is whom a single SUBSCRIBE wants to watch (BSP-2.1-3).
+func (s *Server) presentityURI(req *sipx.Request) string {
+	if s.serves(req.URI) {
+		return bareURI(req.URI)
+	}
+	return bareURI(req.To.URI)
+}
+
+func (s *Server) serves(u sipx.URI) bool {
+	return u.User != "" && slices.ContainsFunc(s.cfg.Domains, func(domain string) bool {
+		return strings.EqualFold(domain, u.Host)
+	})
 }

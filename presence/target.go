@@ -1,28 +1,12 @@
 package presence
 
 import (
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/openblustar/blustar/directory"
 	"github.com/openblustar/blustar/sipx"
 )
-
-// presentityURI is whom a single SUBSCRIBE wants to watch (BSP-2.1-3).
-func (s *Server) presentityURI(req *sipx.Request) string {
-	if s.serves(req.URI) {
-		return bareURI(req.URI)
-	}
-	return bareURI(req.To.URI)
-}
-
-func (s *Server) serves(u sipx.URI) bool {
-	return u.User != "" && slices.ContainsFunc(s.cfg.Domains, func(domain string) bool {
-		return strings.EqualFold(domain, u.Host)
-	})
-}
 
 // bareURI writes an address as documents show it: without port and parameters.
 func bareURI(u sipx.URI) string {

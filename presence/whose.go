@@ -1,7 +1,6 @@
 package presence
 
 import (
-	"strings"
 	"unique"
 
 	"github.com/openblustar/blustar/auth"
@@ -9,13 +8,6 @@ import (
 	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
 )
-
-// clientKey tells clients apart: a name, a space, and the Contact. The name is the
-// authenticated account. It is the address in From for an AMCC, which has one Contact for
-// many users (§2.11), and where nobody was authenticated.
-type clientKey string
-
-func (k clientKey) contact() string { return string(k[strings.LastIndexByte(string(k), ' ')+1:]) }
 
 // clientOf finds or makes the client that sends a request. user may be "".
 func (s *Server) clientOf(req *sipx.Request, contact sipx.Address, id auth.Identity, user string) *client {
