@@ -2,6 +2,8 @@ package presence
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -9,37 +11,62 @@ import (
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
-// room is memory for one batch. It is used again for the next.
-type room struct {
-	values         flat
+// changes are what goes into one batch.
+type changes struct {
+	turns, wholes []*subscription.Dialog
+	rest          map[ref]struct{}
+	graves        map[recordKey]time.Time
+}
+
+// writer makes records of changes, and gives them to the store. It belongs to the goroutine that writes. Its memory
+// is used again for the next batch.
+type writer struct {
+	server  *Server
+	store   Store
+	others  others // nil where the store is this server's alone
+	bundles bundles
+
+	sheet          sheet
 	writes, sorted []Write
 	order          []int32
-	written        []ref
+	again          []ref // what is asked for its record again, if the store does not take it
 }
+
+// others knows what other nodes have written.
+type others interface {
+	// claims reports whether this node is to make a write, of which it sets the Revision.
+	claims(w *Write) bool
+	// wrote notes what is in the store now, or may be there. It reports false if a condition did not hold
+	// perhaps because of another write of this node.
+	wrote(writes []Write, revisions []uint64, of map[recordKey]ref) (sure bool)
+	// release tells that the journal has written these, and knows it.
+	release(written map[ref]struct{})
+}
+
+// errNotSure has a write tried again: perhaps it failed because of another write of this node.
+var errNotSure = errors.New("presence: an answer of the store was lost")
 
 // maxSpare is the largest batch, in records, whose memory is used again.
 const maxSpare = 1 << 15
 
-// write gives what has changed to the store. What the store does not take is kept.
-func (j *journal) write(c changes) error {
-	r := &j.room
-	r.values.b, r.values.cut = r.values.b[:0], 0
-	writes, left := r.writes[:0], r.written[:0]
-	shared := j.server.cluster
+// write gives what has changed to the store. It returns what is to be written again after an error.
+func (w *writer) write(ctx context.Context, c changes) (left changes, err error) {
+	w.sheet.b, w.sheet.cut, w.writes, w.again = w.sheet.b[:0], 0, w.writes[:0], w.again[:0]
+	defer w.clear()
 	var refs map[recordKey]ref
-	if shared != nil {
+	if w.others != nil {
 		refs = make(map[recordKey]ref, len(c.rest))
 	}
 	take := func(e ref) {
-		w := e.record(j.server, &r.values)
-		if shared != nil {
-			if !shared.claims(&w) {
+		record := e.record(w.server, &w.sheet)
+		if w.others != nil {
+			if !w.others.claims(&record) {
 				return
 			}
-			refs[recordKey{w.Kind, w.Key}] = e
+			refs[recordKey{record.Kind, record.Key}] = e
 		}
-		if writes = append(writes, w); j.again(&w) {
-			left = append(left, e)
+		if w.writes = append(w.writes, record); w.isAsked(&record) {
+			w.again = append(w.again, e)
 		}
 	}
 	for e := range c.rest {
@@ -47,83 +74,65 @@ func (j *journal) write(c changes) error {
 	}
 	for _, d := range c.wholes {
 		take((*dialogRef)(d))
-		j.bundles.drop(d)
+		w.bundles.drop(d)
 	}
-	bundled, run := j.bundles.count, j.server.run.Load()
-	writes = j.bundles.write(writes, c.turns, run, &r.values) // but for those that are in a whole record
+	bundled, run := w.bundles.count, w.server.run.Load()
+	w.writes = w.bundles.write(w.writes, c.turns, run, &w.sheet) // but for those that are in a whole record
 	for key := range c.graves {
-		writes = append(writes, Write{Kind: key.kind, Key: key.key})
+		w.writes = append(w.writes, Write{Kind: key.kind, Key: key.key})
 	}
-	r.writes, r.written = writes, left
-	writes = j.bundles.deletions(r.inOrder())
+	writes := w.bundles.deletions(w.inOrder())
 	var revisions []uint64
-	var err error
 	if len(writes) > 0 { // nobody would try an empty batch again
-		revisions, err = j.store.Apply(j.ctx, writes)
+		revisions, err = w.store.Apply(ctx, writes)
 	}
-	defer r.clear()
-	if shared != nil {
-		if err != nil {
-			revisions = nil
-		}
-		if !shared.wrote(writes, revisions, refs) {
-			err = errNotSure
-		}
-		defer shared.release(c.rest) // once j.writing says so
+	if err != nil {
+		revisions = nil
 	}
-	j.note(err, len(writes))
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.writing = nil
+	if w.others != nil && !w.others.wrote(writes, revisions, refs) {
+		err = errNotSure
+	}
 	if err == nil {
-		for e := range c.rest {
-			if key, ok := e.(sessionRef); ok {
-				if _, again := j.dirty[e]; !again {
-					delete(j.sessions, string(key))
-				}
-			}
-		}
-		return nil
+		return changes{}, nil
 	}
-	for _, e := range left {
+	left = changes{rest: make(map[ref]struct{}), graves: make(map[recordKey]time.Time)}
+	for _, e := range w.again {
 		if d, ok := e.(*dialogRef); ok {
-			j.wholes = append(j.wholes, (*subscription.Dialog)(d))
+			left.wholes = append(left.wholes, (*subscription.Dialog)(d))
 		} else {
-			j.dirty[e] = struct{}{}
+			left.rest[e] = struct{}{}
 		}
 	}
-	j.wholes = j.bundles.since(bundled, run, j.wholes)
-	slices.SortFunc(j.wholes, func(a, b *subscription.Dialog) int { return cmp.Compare(a.Serial(), b.Serial()) })
-	j.wholes = slices.Compact(j.wholes)
+	left.wholes = w.bundles.since(bundled, run, left.wholes)
 	now := time.Now()
 	for i := range writes {
 		key := recordKey{writes[i].Kind, writes[i].Key}
 		until, again := c.graves[key]
 		switch {
-		case j.again(&writes[i]), again && !until.IsZero() && now.After(until):
+		case w.isAsked(&writes[i]), again && !until.IsZero() && now.After(until):
 		case again:
-			j.graves[key] = until
+			left.graves[key] = until
 		case slices.Contains(fadingKinds, key.kind): // it need not be kept for longer than the record would have lived
-			j.graves[key] = now.Add(max(j.server.cfg.MaxSubscribeExpires, j.server.cfg.MaxPublishExpires))
+			left.graves[key] = now.Add(max(w.server.cfg.MaxSubscribeExpires, w.server.cfg.MaxPublishExpires))
 		default:
-			j.graves[key] = time.Time{}
+			left.graves[key] = time.Time{}
 		}
 	}
-	return err
+	return left, err
 }
 
-// again reports whether, after a failure, the ref of a write is asked for its record again.
+// isAsked reports whether, after a failure, the ref of a write is asked for its record again.
 // Other deletions are tried again as they are. With several nodes that must not be: another node
 // may write the record meanwhile.
-func (j *journal) again(w *Write) bool {
-	return w.Value != nil || w.Conditional || j.server.cluster != nil && slices.Contains(sharedKinds, w.Kind)
+func (w *writer) isAsked(record *Write) bool {
+	return record.Value != nil || record.Conditional || w.others != nil && slices.Contains(sharedKinds, record.Kind)
 }
 
 // inOrder sorts the writes by kind and key, so that neighbors in the store are written together.
 // Of several writes of one record it keeps the last one that is not a deletion: the record was
 // deleted before it was written anew.
-func (r *room) inOrder() []Write {
-	writes, order := r.writes, r.order[:0] // numbers are quicker to sort
+func (w *writer) inOrder() []Write {
+	writes, order := w.writes, w.order[:0] // numbers are quicker to sort
 	for i := range writes {
 		order = append(order, int32(i))
 	}
@@ -142,23 +151,23 @@ func (r *room) inOrder() []Write {
 		}
 		return 1
 	})
-	sorted := r.sorted[:0]
+	sorted := w.sorted[:0]
 	for n, i := range order {
 		if n+1 == len(order) || compare(i, order[n+1]) != 0 {
 			sorted = append(sorted, writes[i])
 		}
 	}
-	r.order, r.sorted = order, sorted
+	w.order, w.sorted = order, sorted
 	return sorted
 }
 
 // clear forgets the batch.
-func (r *room) clear() {
-	if len(r.writes) > maxSpare {
-		*r = room{}
+func (w *writer) clear() {
+	if len(w.writes) > maxSpare {
+		*w = writer{server: w.server, store: w.store, others: w.others, bundles: w.bundles}
 		return
 	}
-	clear(r.writes)
-	clear(r.sorted)
-	clear(r.written)
+	clear(w.writes)
+	clear(w.sorted)
+	clear(w.again)
 }

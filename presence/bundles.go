@@ -33,16 +33,16 @@ const (
 
 // write appends the records of the turns that have changed. Where most turns do not count any
 // more, those that do are moved out of the oldest bundles.
-func (bs *bundles) write(writes []Write, changed []*subscription.Dialog, run uint32, f *flat) []Write {
+func (bs *bundles) write(writes []Write, changed []*subscription.Dialog, run uint32, on *sheet) []Write {
 	var current *bundle
 	var number uint64
 	end := func() {
 		if current != nil {
-			writes = append(writes, Write{Kind: kindTurn, Key: serialKey(number), Value: f.record()})
+			writes = append(writes, Write{Kind: kindTurn, Key: serialKey(number), Value: on.record()})
 		}
 		current = nil
 	}
-	r := turnRecord{Turn: f.dialog.Turn, run: run}
+	r := turnRecord{Turn: on.dialog.Turn, run: run}
 	add := func(d *subscription.Dialog, again bool) {
 		if !d.Turn(&r.Turn, again) {
 			return
@@ -53,14 +53,14 @@ func (bs *bundles) write(writes []Write, changed []*subscription.Dialog, run uin
 			bs.all[number], bs.order = current, append(bs.order, number)
 		}
 		serial := d.Serial()
-		f.uint(&serial)
-		r.fields(f)
+		on.uint(&serial)
+		r.fields(&on.flat)
 		bs.drop(d)
 		d.Place = number
 		current.turns = append(current.turns, d)
 		current.live++
 		bs.live++
-		if len(f.b)-f.cut >= fullBundle {
+		if len(on.b)-on.cut >= fullBundle {
 			end()
 		}
 	}
@@ -81,7 +81,7 @@ func (bs *bundles) write(writes []Write, changed []*subscription.Dialog, run uin
 		}
 	}
 	end()
-	f.dialog.Turn = r.Turn
+	on.dialog.Turn = r.Turn
 	return writes
 }
 
@@ -123,23 +123,24 @@ func (bs *bundles) since(count, run uint32, list []*subscription.Dialog) []*subs
 	return list
 }
 
-// restore takes over what a former process has written.
-func (bs *bundles) restore(in *inventory) {
-	for number, n := range in.bundles {
+// restore takes over what a former process has written: bundles of so many turns, and the dialogs that
+// are in them. It returns the bundles of which nothing counts.
+func (bs *bundles) restore(sizes map[uint64]int, dialogs []*subscription.Dialog, bundleOf func(*subscription.Dialog) uint64) (empty []recordKey) {
+	for number, n := range sizes {
 		bs.all[number] = &bundle{turns: make([]*subscription.Dialog, 0, n)}
 	}
-	for _, d := range in.restored {
-		number := in.turns[serialKey(d.Serial())].bundle
+	for _, d := range dialogs {
+		number := bundleOf(d)
 		if b := bs.all[number]; b != nil {
 			b.turns = append(b.turns, d)
 			d.Place = number
 		}
 	}
-	for _, number := range slices.Sorted(maps.Keys(in.bundles)) {
-		b, n := bs.all[number], in.bundles[number]
+	for _, number := range slices.Sorted(maps.Keys(sizes)) {
+		b, n := bs.all[number], sizes[number]
 		if b.live = len(b.turns); b.live == 0 {
 			delete(bs.all, number)
-			in.lost = append(in.lost, recordKey{kindTurn, serialKey(number)})
+			empty = append(empty, recordKey{kindTurn, serialKey(number)})
 			continue
 		}
 		b.turns = append(b.turns, make([]*subscription.Dialog, n-b.live)...)
@@ -147,4 +148,5 @@ func (bs *bundles) restore(in *inventory) {
 		bs.live += b.live
 		bs.dead += n - b.live
 	}
+	return empty
 }

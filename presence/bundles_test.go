@@ -35,7 +35,7 @@ func TestBundlesOfEndedDialogs(t *testing.T) {
 		require.True(t, d.Close(subscription.ReasonDeactivated))
 		ended = append(ended, d)
 	}
-	require.Empty(t, bs.write(nil, ended, 1, new(flat)))
+	require.Empty(t, bs.write(nil, ended, 1, new(sheet)))
 	for _, d := range ended {
 		bs.drop(d)
 	}

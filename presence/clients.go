@@ -165,7 +165,7 @@ func (cs *clients) forget(c *client) {
 func (cs *clients) forgetLocked(c *client) {
 	if c.user == "" && c.node == "" && len(c.dialogs) == 0 && cs.m[c.key] == c {
 		delete(cs.m, c.key)
-		cs.server.journal.client(c)
+		cs.mark(c)
 	}
 }
 
@@ -209,7 +209,7 @@ func (cs *clients) join(m *member, own bool, user string) bool {
 		}
 		m.own = true
 	}
-	cs.server.journal.client(c)
+	cs.mark(c)
 	cs.server.journal.dialog(m.dialog, false, true)
 	return true
 }
@@ -328,7 +328,7 @@ func (cs *clients) publish(c *client, services consolidation.Services, r publica
 	}
 	cs.users[c.user].changed()
 	if cs.server.cluster != nil || done.changed(c) { // else the record of the publication has it
-		cs.server.journal.client(c)
+		cs.mark(c)
 	}
 	cs.expireLocked(c, r.Expires)
 	return done, ignored, nil
@@ -363,28 +363,6 @@ func (cs *clients) publishers(list []publisher, user string) []publisher {
 	return list
 }
 
-// undo has a PUBLISH not have been, where the store did not take it.
-func (s *Server) undo(done *clientPublish) {
-	s.publications.Revert(done.now, done.before)
-	if done.began {
-		s.takeOut(done.client, "its publication could not be stored", nil).announce(false)
-		return
-	}
-	cs, c := &s.clients, done.client
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	if !c.ended {
-		c.services, c.out, c.spoken = done.services, done.out, done.spoken
-		cs.users[c.user].changed()
-		if c.published = done.until; c.published == 0 {
-			s.deadlines.Remove(&c.expiry.Item)
-		} else {
-			cs.expireLocked(c, deadline.Time(done.until))
-		}
-		cs.server.journal.client(c)
-	}
-}
-
 // othersLocked reports whether another client of the user is signed in.
 func (cs *clients) othersLocked(c *client, user string) bool {
 	return slices.ContainsFunc(cs.liveLocked(user), func(o *client) bool { return o != c && !o.out })
@@ -404,22 +382,6 @@ func (cs *clients) expireLocked(c *client, at time.Time) {
 		c.expiry = &clientExpiry{server: cs.server, client: c}
 	}
 	cs.server.deadlines.Set(&c.expiry.Item, c.expiry, at)
-}
-
-// Expired implements [deadline.Expirer]. A client without an own subscription ends.
-func (e *clientExpiry) Expired() {
-	c, cs := e.client, &e.server.clients
-	cs.mu.Lock()
-	over := !c.ended && c.published != 0 && c.published <= deadline.Now()
-	if over {
-		c.published = 0
-		cs.server.journal.client(c)
-		over = !c.hasOwn()
-	}
-	cs.mu.Unlock()
-	if over {
-		e.server.takeOut(c, "its publication expired", nil).announce(true)
-	}
 }
 
 // leave takes a dialog from its client. It returns the client if this was its last own
@@ -483,6 +445,13 @@ func (cs *clients) get(key clientKey) *client {
 	return cs.m[key]
 }
 
+// mark has the record of a client written.
+func (cs *clients) mark(c *client) {
+	if j := cs.server.journal; j != nil {
+		j.mark(clientRef{c.key, c.since})
+	}
+}
+
 // publishedUntil is when the publication of a client expires, by the clock on the wall; zero where
 // it has none.
 func (c *client) publishedUntil() time.Time {
@@ -490,9 +459,4 @@ func (c *client) publishedUntil() time.Time {
 		return time.Time{}
 	}
 	return deadline.Wall(deadline.Time(c.published))
-}
-
-// defaultServices are those of a client that published no tuples (§4.3).
-func defaultServices() consolidation.Services {
-	return consolidation.Services{Global: true, Audio: true, Message: true}
 }

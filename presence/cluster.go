@@ -1,20 +1,11 @@
 package presence
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"slices"
+	"maps"
 	"sync"
 	"time"
-
-	"github.com/openblustar/blustar/internal/backoff"
 )
-
-// sharedKinds are the kinds of records that every node has in memory. A node knows only its own
-// dialogs, until it becomes the heir of another node.
-var sharedKinds = []string{kindAsked, kindPublication, kindClient, kindLine, kindCalendar, kindExternal, kindSession, kindFailures, KindHeir}
 
 // cluster is what a server knows of the other nodes that share its store. What another node
 // writes is applied as if it had happened here. It is not written again, and it does not expire
@@ -72,91 +63,6 @@ func (c *cluster) name() string {
 	return c.node
 }
 
-// join reads the store, and follows it from then on.
-func (c *cluster) join(ctx context.Context) error {
-	s := c.server
-	if guard, ok := s.cfg.Guard.(sharingGuard); ok {
-		run := guard.Join(c)
-		s.start(func() { run(s.ctx) })
-	}
-	after, err := c.load(ctx)
-	if err != nil {
-		return fmt.Errorf("presence: restore: %w", err)
-	}
-	s.journal.begin()
-	c.store.Answer(c.answer)
-	s.start(func() { c.follow(after) })
-	return nil
-}
-
-// load reads what all nodes have written. Watch tells what is written after the revision that
-// load returns.
-func (c *cluster) load(ctx context.Context) (after uint64, err error) {
-	c.reading <- struct{}{}
-	defer func() { <-c.reading }()
-	began := time.Now()
-	in := inventory{server: c.server}
-	if err := c.begin(ctx, &in); err != nil {
-		return 0, err
-	}
-	c.applying.Lock()
-	c.changed = make(map[*presentity]struct{})
-	c.applying.Unlock()
-	defer c.show(ctx, began, &err)
-	there := make(map[recordKey]struct{})
-	if err := c.server.cfg.Store.Load(ctx, func(r Record) error {
-		if slices.Contains(sharedKinds, r.Kind) {
-			there[recordKey{r.Kind, r.Key}] = struct{}{}
-			r.Value = bytes.Clone(r.Value)
-			c.apply(r)
-		}
-		return nil
-	}); err != nil {
-		return 0, err
-	}
-	var gone []Record
-	c.mu.Lock()
-	for key, r := range c.records {
-		if _, is := there[key]; is || r.gone || r.revision >= in.revision {
-			continue
-		}
-		if c.holderLocked(r.node) != c.node || !expired(r.expires) { // else this node is about to delete it
-			gone = append(gone, Record{Kind: key.kind, Key: key.key, Revision: in.revision})
-		}
-	}
-	c.mu.Unlock()
-	for _, r := range gone {
-		c.apply(r)
-	}
-	return in.revision, nil
-}
-
-// show composes the users who have changed while the store was read. After that this node may
-// speak.
-func (c *cluster) show(ctx context.Context, began time.Time, err *error) {
-	c.applying.Lock()
-	changed := c.changed
-	c.changed = nil
-	c.applying.Unlock()
-	for p := range changed {
-		done := make(chan struct{})
-		p.renewThen(true, func() {
-			p.mayBeIdle()
-			close(done)
-		})
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return
-		}
-	}
-	if *err == nil {
-		c.mu.Lock()
-		c.read = began
-		c.mu.Unlock()
-	}
-}
-
 // away reports whether another node may take the place of this one, or the store fails. Requests
 // are refused then, before they change anything. When the store is back, the dialogs that still
 // belong to this node go on.
@@ -187,68 +93,204 @@ func (c *cluster) maySpeak(since time.Time) bool {
 // another one may have got the refresh.
 func (c *cluster) mayExpire() bool { return c.maySpeak(time.Now()) }
 
-// begin begins a new run, with CSeqs, and numbers of dialogs and publications, that no other run
-// has. Another node may do so at the same time.
-func (c *cluster) begin(ctx context.Context, in *inventory) error {
-	s := c.server
-	for {
-		if err := s.cfg.Store.Load(ctx, func(r Record) error {
-			if r.Kind == kindRun {
-				return in.take(r)
-			}
-			return nil
-		}); err != nil {
-			return err
+// replica is what this node knows of a record.
+type replica struct {
+	ref      ref
+	node     string // that has written it
+	revision uint64
+	expires  time.Time
+	gone     bool
+	unsure   bool // a later write of this node may be in the store
+}
+
+// maxGone is how many deletions are remembered: a record that is older than its deletion must not
+// come back.
+const maxGone = 1 << 12
+
+// keeps reports whether the state that is here stays, because it has changed and is not in the
+// store yet. Otherwise r counts from now on. It is called with what e names locked.
+func (c *cluster) keeps(r Record, e ref) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.server.journal.has(e) {
+		c.held[e] = r
+		return true
+	}
+	key := recordKey{r.Kind, r.Key}
+	if old := c.records[key]; old != nil && r.Revision <= old.revision { // the change is in the store now
+		return true
+	}
+	c.noteLocked(key, replica{ref: e, node: r.Node, revision: r.Revision, expires: r.Expires, gone: r.Value == nil})
+	return false
+}
+
+func (c *cluster) noteLocked(key recordKey, is replica) {
+	if old := c.records[key]; is.gone && (old == nil || !old.gone) {
+		if last := c.gone[c.next]; c.records[last] != nil && c.records[last].gone {
+			delete(c.records, last)
 		}
-		if err := s.countRun(ctx, in); !errors.Is(err, errOtherProcess) {
-			if err == nil {
-				first := uint64(s.run.Load()) << 32
-				s.registry.CountFrom(first)
-				s.publications.CountFrom(first)
-			}
-			return err
-		}
+		c.gone[c.next] = key
+		c.next = (c.next + 1) % maxGone
+	}
+	c.records[key] = &is
+	if c.noted++; c.noted > len(c.records) && c.noted > maxGone { // nobody tells when a session expires
+		c.noted = 0
+		maps.DeleteFunc(c.records, func(key recordKey, r *replica) bool {
+			return (key.kind == kindSession || key.kind == kindFailures) && !r.gone && time.Until(r.expires) < 0
+		})
 	}
 }
 
-// aliveTick is how often a silent node looks whether it has its place again.
-const aliveTick = 100 * time.Millisecond
+// claims reports whether this node is to make a write. It makes no empty one, and does not delete
+// a record that was never there. A write with a condition replaces only what this node knows.
+func (c *cluster) claims(w *Write) bool {
+	if w.Kind == kindDialog || w.Kind == kindTurn {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.records[recordKey{w.Kind, w.Key}]
+	if w.Conditional && old != nil && !old.gone {
+		w.Revision = old.revision
+	}
+	return w.Value != nil || old != nil && !old.gone
+}
 
-// follow applies what other nodes write from now on.
-func (c *cluster) follow(after uint64) {
-	pause := backoff.Backoff{Max: 5 * time.Second}
-	again := false
-	for c.server.ctx.Err() == nil {
-		if again {
-			for !c.store.AliveSince(time.Now()) { // it cannot be read
-				if backoff.Sleep(c.server.ctx, aliveTick) != nil {
-					return
-				}
-			}
-			now, err := c.load(c.server.ctx)
-			if err != nil {
-				if backoff.Sleep(c.server.ctx, pause.Next()) != nil {
-					return
-				}
+// wrote notes what is in the store now, or may be there: after an answer was lost, a write may
+// have gone through, and this node may have to delete it. If a condition did not hold, the record
+// of another node counts, which Watch will tell. wrote reports false if the record may also be
+// from a write of this node whose answer was lost.
+func (c *cluster) wrote(writes []Write, revisions []uint64, refs map[recordKey]ref) (sure bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sure = true
+	for i, w := range writes {
+		key := recordKey{w.Kind, w.Key}
+		if w.Kind == kindDialog || w.Kind == kindTurn {
+			continue
+		}
+		is := replica{ref: refs[key], node: c.node, expires: w.Expires, gone: w.Value == nil}
+		old := c.records[key]
+		switch {
+		case revisions == nil:
+			is.unsure = true
+			switch {
+			case old != nil && !old.gone:
+				old.unsure = true
 				continue
+			case is.gone:
+				continue
+			case old != nil:
+				is.revision = old.revision
 			}
-			after = now
+		case w.Conditional && revisions[i] == 0:
+			switch _, known := c.held[is.ref]; {
+			case old == nil || known:
+				c.lost[is.ref] = make(chan struct{})
+			case is.gone && old.revision != 0 && expired(old.expires): // it has expired in the store; others are to hear of that
+				old.revision, sure = 0, false
+			case old.unsure:
+				sure = false
+			default:
+				c.lost[is.ref] = make(chan struct{})
+			}
+			continue
+		default:
+			is.revision = revisions[i]
 		}
-		again = true
-		ctx, cancel := context.WithCancel(c.server.ctx)
+		c.noteLocked(key, is)
+	}
+	return sure
+}
+
+// beaten reports whether another node has changed a publication first, by the same entity-tag:
+// then the change of this node does not count (RFC 3903 §6.2). etag is the new tag, "" if the
+// publication was ended here. beaten waits for the store.
+func (c *cluster) beaten(e publicationRef, etag string) bool {
+	if c == nil || c.server.journal.wait(c.server.ctx) != nil { // after an error the answer is a 503
+		return false
+	}
+	c.mu.Lock()
+	lost := c.lost[e]
+	c.mu.Unlock()
+	if lost != nil {
+		ctx, cancel := context.WithTimeout(c.server.ctx, storeTimeout)
+		defer cancel()
+		select {
+		case <-lost: // the record that counts is here
+		case <-ctx.Done():
+		}
+		return true
+	}
+	now := ""
+	for _, p := range c.server.publications.Of(e.presentity) {
+		if p.Number == e.number {
+			now = p.ETag
+		}
+	}
+	return now != etag
+}
+
+// heir is the node that takes over what belonged to a dead one.
+type heir struct {
+	node     string
+	revision uint64 // of the heir's record
+}
+
+// maxHeirs is how many deaths are remembered. Nothing is left of older ones.
+const maxHeirs = 1 << 14
+
+// holder returns the node that has now what belonged to a node: itself, or its heir.
+func (c *cluster) holder(node string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.holderLocked(node)
+}
+
+func (c *cluster) holderLocked(node string) string {
+	for range len(c.heirs) {
+		its, dead := c.heirs[node]
+		if !dead {
+			break
+		}
+		node = its.node
+	}
+	return node
+}
+
+// leftHere returns the dead nodes whose heir is this one, and those of them whose dialogs are not
+// here yet.
+func (c *cluster) leftHere() (dead, mine map[string]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	dead, mine = make(map[string]bool), make(map[string]bool)
+	for node := range c.heirs {
+		if node == c.node || c.holderLocked(node) != c.node {
+			continue
+		}
+		dead[node] = true
+		if !c.adopted[node] {
+			mine[node] = true
+		}
+	}
+	return dead, mine
+}
+
+// pass is a call under way.
+type pass struct {
+	node   string
+	cancel context.CancelFunc
+}
+
+// passing has a call end when its node turns out to be dead.
+func (c *cluster) passing(node string, cancel context.CancelFunc) (done func()) {
+	p := &pass{node, cancel}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.passes[p] = struct{}{}
+	return func() {
 		c.mu.Lock()
-		c.reread = cancel
-		c.mu.Unlock()
-		err := c.store.Watch(ctx, after, sharedKinds, func(r Record) {
-			c.apply(r)
-			pause.Reset()
-		})
-		cancel()
-		if err != nil && c.server.ctx.Err() == nil {
-			c.server.cfg.Logger.Warn("what other nodes write is read again", "error", err)
-		}
-		if backoff.Sleep(c.server.ctx, pause.Next()) != nil {
-			return
-		}
+		defer c.mu.Unlock()
+		delete(c.passes, p)
 	}
 }

@@ -149,13 +149,3 @@ func (c *Config) complete() error {
 	}
 	return check.Err()
 }
-
-// DialectMode says how a client's dialect is found.
-type DialectMode string
-
-// Dialect modes; the zero value is auto.
-const (
-	DialectAuto     DialectMode = ""
-	DialectBluStar  DialectMode = "blustar"
-	DialectStandard DialectMode = "standard"
-)

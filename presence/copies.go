@@ -10,6 +10,91 @@ import (
 
 // These functions apply what another node has written, one for each kind of records.
 
+// apply applies a record of another node.
+func (c *cluster) apply(r Record) {
+	c.applying.Lock()
+	defer c.applying.Unlock()
+	key := recordKey{r.Kind, r.Key}
+	c.mu.Lock()
+	old := c.records[key]
+	stale, own := old != nil && r.Revision <= old.revision, r.Node == c.node && r.Kind != KindHeir && r.Kind != kindFailures
+	if own && old != nil && !stale { // the answer to the write was lost, or is to come
+		old.revision, old.gone, old.unsure = r.Revision, r.Value == nil, false
+	}
+	c.mu.Unlock()
+	if stale || own {
+		return
+	}
+	var e ref
+	if old != nil {
+		e = old.ref
+	}
+	var err error
+	switch s := c.server; r.Kind {
+	case KindHeir:
+		c.inherits(r.Key, heir{string(r.Value), r.Revision})
+	case kindPublication:
+		err = c.publication(r, e)
+	case kindClient:
+		err = c.client(r, e)
+	case kindAsked:
+		err = c.askedElsewhere(r, e)
+	case kindLine:
+		err = copied(c, r, s.lines)
+	case kindCalendar:
+		err = copied(c, r, s.calendars)
+	case kindExternal:
+		err = copied(c, r, s.externals)
+	case kindSession:
+		err = c.session(r)
+	case kindFailures:
+		err = c.counted(r)
+	}
+	c.mu.Lock()
+	if now := c.records[key]; now != nil && now.revision == r.Revision && c.lost[now.ref] != nil {
+		close(c.lost[now.ref])
+		delete(c.lost, now.ref)
+	}
+	c.mu.Unlock()
+	if err != nil {
+		c.server.cfg.Logger.Warn("a record of another node is left out", "kind", r.Kind, "key", r.Key, "node", r.Node, "error", err)
+	}
+}
+
+// release applies the records that were held because of these refs, which have been written
+// now. If one has changed again, its record is held again.
+func (c *cluster) release(refs map[ref]struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.held) > 0 {
+		for e := range refs {
+			if r, ok := c.held[e]; ok {
+				delete(c.held, e)
+				c.queue = append(c.queue, r)
+			}
+		}
+	}
+	if len(c.queue) > 0 && !c.running {
+		c.running = true
+		c.server.start(c.work)
+	}
+}
+
+func (c *cluster) work() {
+	for {
+		c.mu.Lock()
+		if len(c.queue) == 0 || c.server.ctx.Err() != nil {
+			c.queue, c.running = nil, false
+			c.mu.Unlock()
+			return
+		}
+		r := c.queue[0]
+		c.queue = c.queue[1:]
+		c.mu.Unlock()
+		c.apply(r)
+	}
+}
+
 func (c *cluster) publication(r Record, e ref) error {
 	s := c.server
 	of, _ := e.(publicationRef)
@@ -104,7 +189,7 @@ func (cs *clients) copied(v *client, node string, keeps func() bool) (was, is st
 	} else {
 		was = c.user
 		if c.node == "" && c.since != v.since {
-			cs.server.journal.client(c) // the record of its former life is deleted
+			cs.mark(c) // the record of its former life is deleted
 		}
 		if c.expiry != nil {
 			cs.server.deadlines.Remove(&c.expiry.Item)
@@ -143,7 +228,7 @@ func (cs *clients) endedElsewhere(of clientRef, keeps func() bool) *client {
 		return c
 	case len(c.dialogs) > 0:
 		c.node = ""
-		cs.server.journal.client(c)
+		cs.mark(c)
 	default:
 		delete(cs.m, c.key)
 	}

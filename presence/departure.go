@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
@@ -23,7 +24,7 @@ func (cs *clients) end(c *client) (dialogs []*member, user string) {
 	if cs.m[c.key] == c {
 		delete(cs.m, c.key)
 		if c.node == "" {
-			cs.server.journal.client(c)
+			cs.mark(c)
 		}
 	}
 	if c.user == "" {
@@ -111,4 +112,42 @@ func (cs *clients) current(m *member) *client {
 		return m.client
 	}
 	return nil
+}
+
+// Expired implements [deadline.Expirer]. A client without an own subscription ends.
+func (e *clientExpiry) Expired() {
+	c, cs := e.client, &e.server.clients
+	cs.mu.Lock()
+	over := !c.ended && c.published != 0 && c.published <= deadline.Now()
+	if over {
+		c.published = 0
+		cs.mark(c)
+		over = !c.hasOwn()
+	}
+	cs.mu.Unlock()
+	if over {
+		e.server.takeOut(c, "its publication expired", nil).announce(true)
+	}
+}
+
+// undo has a PUBLISH not have been, where the store did not take it.
+func (s *Server) undo(done *clientPublish) {
+	s.publications.Revert(done.now, done.before)
+	if done.began {
+		s.takeOut(done.client, "its publication could not be stored", nil).announce(false)
+		return
+	}
+	cs, c := &s.clients, done.client
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if !c.ended {
+		c.services, c.out, c.spoken = done.services, done.out, done.spoken
+		cs.users[c.user].changed()
+		if c.published = done.until; c.published == 0 {
+			s.deadlines.Remove(&c.expiry.Item)
+		} else {
+			cs.expireLocked(c, deadline.Time(done.until))
+		}
+		cs.mark(c)
+	}
 }

@@ -1,15 +1,14 @@
 package presence
 
 import (
-	"bytes"
-	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/openblustar/blustar/pidf"
+	"github.com/openblustar/blustar/pidf/related"
+	"github.com/openblustar/blustar/pidf/rlmi"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/subscription"
-	"github.com/openblustar/blustar/sipx"
 )
 
 // Dialect holds everything in which BluStar clients and those of the RFCs differ. The
@@ -77,60 +76,6 @@ func dialectOfRule(r publication.Rule) *Dialect {
 	return standard
 }
 
-// saysBluStar reports whether a body has an aa:blustar element, whatever its
-// prefix: a document may declare the namespace and not use it.
-func saysBluStar(body []byte) bool {
-	const namespace = "blustar/2011" // in all three spellings
-	return bytes.Contains(body, []byte(namespace)) &&
-		(bytes.Contains(body, []byte(":blustar")) || bytes.Contains(body, []byte("<blustar")))
-}
-
-// dialectOf tells who sent a request that opens a dialog or a publication.
-func (s *Server) dialectOf(req *sipx.Request, contact sipx.Address) *Dialect {
-	switch {
-	case s.cfg.Dialect != DialectAuto:
-		if s.cfg.Dialect == DialectBluStar {
-			return bluStar
-		}
-		return standard
-	case slices.ContainsFunc(s.cfg.UserAgents, func(word string) bool { return containsFold(req.Header.Get("User-Agent"), word) }),
-		contact.URI.User == amccUser,
-		hasBSSHeader(req.Header),
-		saysBluStar(req.Body),
-		isList(req) && !knowsEventLists(req):
-		return bluStar
-	}
-	return standard
-}
-
-func hasBSSHeader(h sipx.Header) bool {
-	for i := range h {
-		if name := h[i].Name; len(name) > 6 && strings.EqualFold(name[:6], "X-BSS-") {
-			return true
-		}
-	}
-	return false
-}
-
-func isList(req *sipx.Request) bool {
-	return len(req.Body) > 0 && sipx.MediaType(req.Header.Get("Content-Type")) == typeResourceLists
-}
-
-// knowsEventLists reports whether a client understands RLMI (RFC 4662 §4.1).
-func knowsEventLists(req *sipx.Request) bool {
-	return req.Header.HasToken("Supported", extEventList) || req.Header.HasToken("Require", extEventList)
-}
-
-// containsFold reports whether s contains sub, in any case of ASCII letters.
-func containsFold(s, sub string) bool {
-	for i := 0; i+len(sub) <= len(s); i++ {
-		if strings.EqualFold(s[i:i+len(sub)], sub) {
-			return true
-		}
-	}
-	return false
-}
-
 // dialectOfDialog returns the dialect that a dialog was opened in.
 func dialectOfDialog(d *subscription.Dialog) *Dialect {
 	if dialect, ok := d.Data.(*Dialect); ok {
@@ -160,3 +105,35 @@ func dialectOfView(v subscription.View) *Dialect {
 	}
 	return bluStar
 }
+
+// listWriter writes the state of a list as RFC 4662 §5 has it.
+type listWriter struct{}
+
+// Extension implements [subscription.ListWriter].
+func (listWriter) Extension() string { return extEventList }
+
+// WriteList implements [subscription.ListWriter].
+func (listWriter) WriteList(l subscription.List) ([]byte, string) {
+	info := &rlmi.List{URI: l.URI, Version: l.Version, FullState: l.Full}
+	body := &related.Message{Start: "list." + l.ID, List: info}
+	for i, e := range l.Entries {
+		r := rlmi.Resource{URI: e.Entity}
+		if e.Body != nil {
+			cid := "r" + strconv.Itoa(i) + "." + l.ID
+			r.Instances = []rlmi.Instance{{ID: "1", State: "active", CID: cid}}
+			body.Parts = append(body.Parts, related.Part{ID: cid, Type: typePIDF, Body: e.Body})
+		}
+		info.Resources = append(info.Resources, r)
+	}
+	return body.Append(nil)
+}
+
+// DialectMode says how a client's dialect is found.
+type DialectMode string
+
+// Dialect modes; the zero value is auto.
+const (
+	DialectAuto     DialectMode = ""
+	DialectBluStar  DialectMode = "blustar"
+	DialectStandard DialectMode = "standard"
+)

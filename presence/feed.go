@@ -137,7 +137,7 @@ func (s *Server) entry(ctx context.Context, address string) (directory.Entry, er
 	if err != nil {
 		return directory.Entry{}, &InputError{"address", err.Error()}
 	}
-	r := s.lookupOne(ctx, party{}, a)
+	r := s.lookups.one(ctx, party{}, a)
 	if r.Err != nil && !errors.Is(r.Err, directory.ErrNotFound) {
 		return r.Entry, fmt.Errorf("presence: directory: %w", r.Err)
 	}

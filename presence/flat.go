@@ -17,8 +17,6 @@ type flat struct {
 	cut     int    // where the record begins that is written now
 	reading bool
 	broken  bool
-	dialog  dialogRecord // memory that is used again for each dialog
-	clients []publisher  // likewise
 }
 
 var errFlat = errors.New("a field is cut off")

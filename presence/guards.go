@@ -48,11 +48,6 @@ func (c *cluster) Write(ctx context.Context, counts []auth.Count) ([]uint64, err
 	return c.store.Apply(ctx, batch)
 }
 
-// countRef is a record of [auth.Count], which the guard writes itself.
-type countRef string
-
-func (countRef) record(*Server, *flat) Write { return Write{} }
-
 func (c *cluster) counted(r Record) error {
 	guard, ok := c.server.cfg.Guard.(sharingGuard)
 	if !ok {

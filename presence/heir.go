@@ -11,15 +11,6 @@ import (
 	"github.com/openblustar/blustar/presence/publication"
 )
 
-// heir is the node that takes over what belonged to a dead one.
-type heir struct {
-	node     string
-	revision uint64 // of the heir's record
-}
-
-// maxHeirs is how many deaths are remembered. Nothing is left of older ones.
-const maxHeirs = 1 << 14
-
 // inherits notes that a node has died.
 func (c *cluster) inherits(dead string, its heir) {
 	c.mu.Lock()
@@ -85,24 +76,6 @@ func (c *cluster) own(e ref) *publication.Contribution {
 		s.table(e.kind).Own(e.key)
 	}
 	return nil
-}
-
-// holder returns the node that has now what belonged to a node: itself, or its heir.
-func (c *cluster) holder(node string) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.holderLocked(node)
-}
-
-func (c *cluster) holderLocked(node string) string {
-	for range len(c.heirs) {
-		its, dead := c.heirs[node]
-		if !dead {
-			break
-		}
-		node = its.node
-	}
-	return node
 }
 
 // adopt takes over what belonged to the nodes whose heir is this one.
@@ -201,24 +174,6 @@ func (c *cluster) inherit(in *inventory) error {
 	s.cfg.Logger.Info("taken over from another node", "publications", len(in.publications), "clients", len(in.adopted),
 		"subscriptions", len(in.restored), "left out", in.bad)
 	return nil
-}
-
-// leftHere returns the dead nodes whose heir is this one, and those of them whose dialogs are not
-// here yet.
-func (c *cluster) leftHere() (dead, mine map[string]bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	dead, mine = make(map[string]bool), make(map[string]bool)
-	for node := range c.heirs {
-		if node == c.node || c.holderLocked(node) != c.node {
-			continue
-		}
-		dead[node] = true
-		if !c.adopted[node] {
-			mine[node] = true
-		}
-	}
-	return dead, mine
 }
 
 // leave tells the heir that this node has written everything.

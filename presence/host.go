@@ -163,3 +163,6 @@ type Decoration struct {
 	Result   consolidation.Result
 	Document *pidf.Presence // to be changed; Entity and the ID of the first person are set afterwards
 }
+
+// maxText bounds each text of a source's value, in bytes.
+const maxText = 1024

@@ -5,12 +5,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/internal/await"
-	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/subscription"
 )
 
@@ -22,8 +23,6 @@ import (
 //
 // A server without a store has a nil journal, which takes nothing.
 type journal struct {
-	server  *Server
-	store   Store
 	pause   time.Duration
 	longest time.Duration // between tries of a store that fails
 	always  bool
@@ -45,19 +44,10 @@ type journal struct {
 	underWay int                           // how many records are in it
 	begun    bool                          // Restore has read the store
 	running  bool
-	room     room    // belongs to run
-	bundles  bundles // the same
+	writer   writer // belongs to run
 	closing  bool
 	failing  bool
 	errors   uint64
-}
-
-// ref names something that has a record, and the key of a map. It is asked for its record when
-// that is written, not when it changes.
-type ref interface {
-	// record returns what is to be written now, which it may write with f. It is called without a
-	// lock held.
-	record(s *Server, f *flat) Write
 }
 
 // batch is one call of the store.
@@ -71,13 +61,6 @@ type batch struct {
 	late    bool // somebody has waited for it in vain
 }
 
-// changes are what goes into one batch.
-type changes struct {
-	turns, wholes []*subscription.Dialog
-	rest          map[ref]struct{}
-	graves        map[recordKey]time.Time
-}
-
 // Between tries of a store that fails.
 const (
 	firstRetry = 100 * time.Millisecond
@@ -89,12 +72,13 @@ func newJournal(s *Server) *journal {
 		return nil
 	}
 	j := &journal{
-		server: s, store: s.cfg.Store, pause: s.cfg.StoreSync, longest: lastRetry, always: s.cfg.StoreAlways || s.cluster != nil, log: s.cfg.Logger,
+		pause: s.cfg.StoreSync, longest: lastRetry, always: s.cfg.StoreAlways || s.cluster != nil, log: s.cfg.Logger,
 		dirty: make(map[ref]struct{}), graves: make(map[recordKey]time.Time),
-		sessions: make(map[string]auth.SessionRecord), bundles: bundles{all: make(map[uint64]*bundle)},
+		sessions: make(map[string]auth.SessionRecord),
+		writer:   writer{server: s, store: s.cfg.Store, bundles: bundles{all: make(map[uint64]*bundle)}},
 	}
 	if s.cluster != nil {
-		j.pause, j.longest = 0, time.Second // other nodes wait for it
+		j.pause, j.longest, j.writer.others = 0, time.Second, s.cluster // other nodes wait for it
 	}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
 	return j
@@ -262,9 +246,11 @@ func (j *journal) run() {
 		j.underWay = len(c.turns) + len(c.wholes) + len(c.rest) + len(c.graves)
 		j.mu.Unlock()
 
-		if b.err = j.write(c); b.err == nil {
+		left, err := j.writer.write(j.ctx, c)
+		if b.err = err; err == nil {
 			retry = firstRetry
 		}
+		j.written(c, left, err)
 
 		size := max(len(c.turns), len(c.wholes), len(c.rest))
 		clear(c.turns)
@@ -294,14 +280,32 @@ func (j *journal) sleep(b *batch, d time.Duration) {
 	}
 }
 
-// note logs that the store begins to fail, and that it works again.
-func (j *journal) note(err error, records int) {
+// written notes the outcome of a batch, and keeps what is left of it. It logs that the store begins to
+// fail, and that it works again.
+func (j *journal) written(c, left changes, err error) {
 	j.mu.Lock()
-	was := j.failing
+	was, records := j.failing, j.underWay
 	if j.failing = err != nil; j.failing {
 		j.errors++
+		maps.Copy(j.dirty, left.rest)
+		maps.Copy(j.graves, left.graves)
+		j.wholes = append(j.wholes, left.wholes...)
+		slices.SortFunc(j.wholes, func(a, b *subscription.Dialog) int { return cmp.Compare(a.Serial(), b.Serial()) })
+		j.wholes = slices.Compact(j.wholes)
+	} else if len(j.sessions) > 0 {
+		for e := range c.rest {
+			if key, ok := e.(sessionRef); ok {
+				if _, again := j.dirty[e]; !again {
+					delete(j.sessions, string(key))
+				}
+			}
+		}
 	}
+	j.writing = nil
 	j.mu.Unlock()
+	if j.writer.others != nil {
+		j.writer.others.release(c.rest)
+	}
 	switch {
 	case err != nil && !was:
 		j.log.Error("the store fails: what changes is in memory alone until it works again", "records", records, "error", err)
@@ -356,29 +360,4 @@ func (j *journal) stats() (waiting int, errors uint64, failing bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.dirtyLocked() + j.underWay, j.errors, j.failing
-}
-
-// client notes a change of a client.
-func (j *journal) client(c *client) {
-	if j != nil {
-		j.mark(clientRef{c.key, c.since})
-	}
-}
-
-// published notes a change of what is published.
-func (j *journal) published(before, after *publication.Contribution) {
-	if before != nil {
-		j.mark(publicationRef{before.Presentity, before.Number})
-	}
-	if after != nil && (before == nil || after.Number != before.Number) {
-		j.mark(publicationRef{after.Presentity, after.Number})
-	}
-}
-
-// source returns a function that notes a change of a value of that kind.
-func (j *journal) source(kind string) func(key string) {
-	if j == nil {
-		return nil
-	}
-	return func(key string) { j.mark(sourceRef{kind, key}) }
 }

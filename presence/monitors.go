@@ -145,30 +145,6 @@ func (c *cluster) abandoned() {
 	}
 }
 
-// askedRef is a source that is watched at a node.
-type askedRef struct {
-	source sourceRef
-	node   string
-}
-
-type askedRecord struct {
-	Kind string `json:"kind"`
-	Key  string `json:"key"`
-}
-
-// record implements [ref].
-func (e askedRef) record(s *Server, _ *flat) Write {
-	sum := sha256.Sum256([]byte(e.source.kind + " " + e.source.key)) // of any length
-	w := Write{Kind: kindAsked, Key: e.node + string(sum[:16])}
-	c := s.cluster
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e.node == c.node && slices.Contains(c.asked[e.source], c.node) {
-		w.Value = asJSON(askedRecord{e.source.kind, e.source.key})
-	}
-	return w
-}
-
 // askedElsewhere applies what another node says of a source.
 func (c *cluster) askedElsewhere(r Record, e ref) error {
 	of, ok := e.(askedRef)

@@ -29,14 +29,17 @@ func New(cfg Config) (*Server, error) {
 	s.presentities = presentities{server: s, of: shard.New[*presentity]()}
 	s.pendings = pendings{server: s, m: make(map[string]*pending)}
 	s.clients = clients{server: s, m: make(map[clientKey]*client), users: make(map[string]*userClients)}
-	s.lookups = lookups{most: cfg.MaxLookups, each: max(2, cfg.MaxLookups/4), of: make(map[party]int)}
+	s.lookups = lookups{
+		directory: cfg.Directory, timeout: cfg.LookupTimeout, log: cfg.Logger,
+		most: cfg.MaxLookups, each: max(2, cfg.MaxLookups/4), of: make(map[party]int),
+	}
 	s.unknown = &snapshot{server: s, at: s.started, result: consolidation.Result{Status: consolidation.StatusUnknown, Rule: "unknown"}}
 	s.cluster = newCluster(s)
 	s.journal = newJournal(s)
 	events := subscription.Events{Ended: s.dialogEnded, Notified: cfg.Hooks.Notify}
 	published := publication.Config{MaxPublications: cfg.MaxPublications, Read: readOriginal, Expired: s.publicationExpired}
 	if s.journal != nil {
-		events.Changed, published.Changed = s.journal.dialog, s.journal.published
+		events.Changed, published.Changed = s.journal.dialog, s.contributionChanged
 	}
 	speaking := subscription.Config{
 		Sender: cfg.Sender, NAT: cfg.NAT, Logger: cfg.Logger, MaxWatches: cfg.MaxSubscriptions,
@@ -105,7 +108,10 @@ func (s *Server) newSources() (err error) {
 
 // newTable makes the table of a kind, with what all kinds have in common.
 func newTable[V any](s *Server, kind string, cfg source.Config[V]) (*source.Table[V], error) {
-	cfg.Name, cfg.Changed, cfg.Logger = kind, s.journal.source(kind), s.cfg.Logger
+	cfg.Name, cfg.Logger = kind, s.cfg.Logger
+	if s.journal != nil {
+		cfg.Changed = func(key string) { s.journal.mark(sourceRef{kind, key}) }
+	}
 	cfg.Max, cfg.Linger, cfg.Grace = s.cfg.MaxSources, s.cfg.Linger, s.cfg.Grace
 	cfg.MayExpire, cfg.Others = s.cluster.sharing(kind)
 	return source.New(cfg)

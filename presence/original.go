@@ -145,4 +145,9 @@ func servicesOf(doc *pidf.Presence) consolidation.Services {
 	return defaultServices()
 }
 
+// defaultServices are those of a client that published no tuples (§4.3).
+func defaultServices() consolidation.Services {
+	return consolidation.Services{Global: true, Audio: true, Message: true}
+}
+
 func isBasic(b pidf.Basic) bool { return b == pidf.Open || b == pidf.Closed }

@@ -105,7 +105,7 @@ func (p *pending) Expired() { p.server.start(p.ask) }
 
 func (p *pending) ask() {
 	s := p.server
-	result := s.lookupOne(s.ctx, party{}, p.address)
+	result := s.lookups.one(s.ctx, party{}, p.address)
 	if result.Err == nil {
 		s.resolve(p, result.Entry)
 		return
@@ -202,7 +202,7 @@ func (s *Server) senders(watches []*subscription.Watch, from *pending, entry *di
 	if len(ask) == 0 {
 		return results
 	}
-	for i, r := range s.lookup(s.ctx, party{}, ask) {
+	for i, r := range s.lookups.all(s.ctx, party{}, ask) {
 		results[places[i]] = r
 		s.pendings.mu.Lock()
 		other := s.pendings.m[ask[i].String()]

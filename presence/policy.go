@@ -17,7 +17,7 @@ import (
 func (s *Server) watcher(ctx context.Context, who party, id auth.Identity, from string, found directory.Result) Watcher {
 	w := Watcher{Account: whoIs(id), Address: from, id: id}
 	if isNobody(found.Err) && s.cfg.Policy != nil && id.Account != "" && !id.AMCC {
-		found = s.lookupAccount(ctx, who, id.Account)
+		found = s.lookups.account(ctx, who, id.Account)
 		w.open = errors.Is(found.Err, directory.ErrAmbiguous) // any of its entries may be named
 	}
 	switch {
@@ -70,7 +70,7 @@ func (s *Server) ApplyPolicy(ctx context.Context) {
 		for i, d := range dialogs {
 			as[i], _ = directory.ParseAddress(bareURI(d.Watcher()))
 		}
-		for i, found := range s.lookup(ctx, party{}, as) {
+		for i, found := range s.lookups.all(ctx, party{}, as) {
 			if ctx.Err() != nil {
 				return
 			}
@@ -129,4 +129,16 @@ func (s *Server) mayBe(id auth.Identity, found directory.Result) error {
 		return sipx.Errorf(403, "the directory does not have the address in From")
 	}
 	return nil
+}
+
+// identityOf returns who opened a dialog.
+func (s *Server) identityOf(d *subscription.Dialog) auth.Identity {
+	if m, ok := d.Data.(*member); ok && m.client != nil {
+		s.clients.mu.Lock()
+		defer s.clients.mu.Unlock()
+		return m.client.identity()
+	}
+	id := identityNamed(d.Account())
+	id.AMCC = id.Account != "" && d.Info().Contact.User == amccUser // as the guard judged
+	return id
 }

@@ -107,7 +107,7 @@ func (s *Server) published(ctx context.Context, address string, who party) (dire
 	if err != nil {
 		return directory.Entry{}, sipx.Errorf(404, "no such user")
 	}
-	r := s.lookupOne(ctx, who, a)
+	r := s.lookups.one(ctx, who, a)
 	switch {
 	case r.Err == nil:
 		return r.Entry, nil
@@ -326,4 +326,14 @@ func (s *Server) publicationExpired(c *publication.Contribution) {
 		s.start(func() { s.endForwarding(p) })
 	}
 	p.renewThen(true, p.mayBeIdle)
+}
+
+// contributionChanged has the records of what is published written.
+func (s *Server) contributionChanged(before, after *publication.Contribution) {
+	if before != nil {
+		s.journal.mark(publicationRef{before.Presentity, before.Number})
+	}
+	if after != nil && (before == nil || after.Number != before.Number) {
+		s.journal.mark(publicationRef{after.Presentity, after.Number})
+	}
 }

@@ -1,14 +1,11 @@
 package presence
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"time"
-	"unique"
 
 	"github.com/openblustar/blustar/auth"
-	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/source"
@@ -38,6 +35,25 @@ const recordFormat = 4
 
 // fadingKinds are the records that are worth nothing after the longest lifetime of a request.
 var fadingKinds = []string{kindPublication, kindClient, kindDialog, kindTurn, kindSession}
+
+// sharedKinds are the kinds of records that every node has in memory. A node knows only its own
+// dialogs, until it becomes the heir of another node.
+var sharedKinds = []string{kindAsked, kindPublication, kindClient, kindLine, kindCalendar, kindExternal, kindSession, kindFailures, KindHeir}
+
+// ref names something that has a record. It is the key of a map. It is asked for its record when
+// that is written, not when it changes.
+type ref interface {
+	// record returns what is to be written now, which it may write on the sheet. It is called without a
+	// lock held.
+	record(s *Server, on *sheet) Write
+}
+
+// sheet is where records are written, and memory that is used again for each of them.
+type sheet struct {
+	flat
+	dialog  dialogRecord
+	clients []publisher
+}
 
 // asJSON writes a record down as JSON.
 func asJSON(v any) []byte {
@@ -104,30 +120,6 @@ type publicationRef struct {
 	number     uint64
 }
 
-// record implements [ref]. Publications lie in the order of their age: those that were made
-// together are refreshed together.
-func (e publicationRef) record(s *Server, f *flat) Write {
-	w := Write{Kind: kindPublication, Key: serialKey(e.number), Conditional: s.cluster != nil} // another node may have refreshed it
-	for _, c := range s.publications.Of(e.presentity) {
-		if c.Number != e.number {
-			continue
-		}
-		r := publicationRecord{*c, f.clients[:0]}
-		if c.Rule == publication.Shared {
-			r.clients = s.clients.publishers(r.clients, e.presentity)
-		}
-		f.clients = r.clients
-		r.Expires = deadline.Wall(c.Expires)
-		r.fields(f)
-		w.Value = f.record()
-		w.Conditional = s.cluster != nil && c.Rule == publication.Separate // one wins with an entity-tag
-		if c.Rule != publication.Forwarding {                              // the controller has to be told of its end
-			w.Expires = r.Expires
-		}
-	}
-	return w
-}
-
 // serialKey is the key of what has a number.
 func serialKey(n uint64) string {
 	var key [8]byte
@@ -172,41 +164,6 @@ func (r *clientRecord) fields(f *flat) {
 type clientRef struct {
 	key   clientKey
 	since int64
-}
-
-// record implements [ref]. Clients that have signed in together lie together.
-func (e clientRef) record(s *Server, f *flat) Write {
-	sum := sha256.Sum256([]byte(e.key)) // of any length
-	w := Write{Kind: kindClient, Key: serialKey(uint64(e.since)) + string(sum[:8])}
-	s.clients.mu.Lock()
-	defer s.clients.mu.Unlock()
-	switch c := s.clients.m[e.key]; {
-	case c == nil || c.since != e.since:
-	case c.node != "":
-		return Write{} // it is that node's to write
-	default:
-		r := clientRecord{
-			c.key, c.user, c.identity(), c.amcc, c.userAgent.Value(), time.Unix(0, c.since), c.publishedUntil(),
-			c.services, c.out, c.spoken, c.generation,
-		}
-		r.fields(f)
-		w.Value = f.record()
-	}
-	return w
-}
-
-func (r *clientRecord) client() *client {
-	c := &client{
-		key: r.key, user: r.user, amcc: r.amcc, userAgent: unique.Make(r.userAgent), since: r.since.UnixNano(),
-		services: r.services, out: r.out, spoken: r.spoken, generation: r.generation,
-	}
-	if !r.id.IsZero() {
-		c.id = &r.id
-	}
-	if !r.published.IsZero() {
-		c.published = deadline.At(r.published)
-	}
-	return c
 }
 
 // dialogRecord is a dialog.
@@ -298,24 +255,6 @@ func (t *dialogTurn) fields(f *flat) {
 // dialogRef is a dialog. Dialogs that were opened together lie together.
 type dialogRef subscription.Dialog
 
-func (e *dialogRef) record(s *Server, f *flat) Write {
-	d := (*subscription.Dialog)(e)
-	w := Write{Kind: kindDialog, Key: serialKey(d.Serial())}
-	r := &f.dialog
-	if !d.Record(&r.Record) {
-		return w
-	}
-	r.dialect, r.client, r.own, r.judged, r.generation, r.run = dialectOfDialog(d).Name, "", false, false, 0, s.run.Load()
-	if m, ok := d.Data.(*member); ok && m.client != nil {
-		s.clients.mu.Lock()
-		r.client, r.own, r.judged, r.generation = m.client.key, m.own, m.judged, m.generation
-		s.clients.mu.Unlock()
-	}
-	r.fields(f)
-	w.Value = f.record()
-	return w
-}
-
 // sourceRecord is a value of a line, a calendar or an external user.
 type sourceRecord[V any] struct {
 	Value    V            `json:"value"`
@@ -328,64 +267,21 @@ type sourceRecord[V any] struct {
 // sourceRef names one of them.
 type sourceRef struct{ kind, key string }
 
-// record implements [ref]. Of several nodes the one that runs the monitor writes its value, and
-// deletes it when it fades.
-func (e sourceRef) record(s *Server, _ *flat) Write {
-	w := Write{Kind: e.kind, Key: e.key}
-	var owner source.Owner
-	said := s.table(e.kind).Said(e.key)
-	switch e.kind {
-	case kindLine:
-		w.Value, w.Expires, owner = sourceValue(s.lines, e.key)
-	case kindCalendar:
-		w.Value, w.Expires, owner = sourceValue(s.calendars, e.key)
-	case kindExternal:
-		w.Value, w.Expires, owner = sourceValue(s.externals, e.key)
-	}
-	if s.cluster != nil && owner == source.Monitored {
-		if !said {
-			return Write{}
-		}
-		w.Expires = time.Time{} // the node that runs the monitor sees to that
-	}
-	return w
-}
-
-func sourceValue[V any](t *source.Table[V], key string) ([]byte, time.Time, source.Owner) {
-	v, known := t.Get(key)
-	if !known {
-		return nil, time.Time{}, ""
-	}
-	v.Expires = deadline.Wall(v.Expires)
-	return asJSON(sourceRecord[V](v)), v.Expires, v.Owner
-}
-
-// KeepSession writes a session of the guard, or its end, to the store. It is for
-// [auth.Config.KeepSession]. [Server.Restore] gives the sessions back to a Guard that has
-// RestoreSession, as [*auth.Guard] does. Without a store KeepSession does nothing. It does not
-// block, and is safe for concurrent use.
-func (s *Server) KeepSession(r auth.SessionRecord) {
-	if s.journal == nil {
-		return
-	}
-	s.journal.mu.Lock()
-	s.journal.sessions[r.Key] = r
-	s.journal.mu.Unlock()
-	s.journal.mark(sessionRef(r.Key))
-}
-
 // sessionRef names a session.
 type sessionRef string
 
-func (e sessionRef) record(s *Server, _ *flat) Write {
-	s.journal.mu.Lock()
-	defer s.journal.mu.Unlock()
-	r := s.journal.sessions[string(e)]
-	w := Write{Kind: kindSession, Key: string(e)}
-	if !r.Expires.IsZero() {
-		w.Value, w.Expires = r.Value, r.Expires
-	}
-	return w
+var _ sessionRestorer = (*auth.Guard)(nil)
+
+// countRef is a record of [auth.Count], which the guard writes itself.
+type countRef string
+
+// askedRef is a source that is watched at a node.
+type askedRef struct {
+	source sourceRef
+	node   string
 }
 
-var _ sessionRestorer = (*auth.Guard)(nil)
+type askedRecord struct {
+	Kind string `json:"kind"`
+	Key  string `json:"key"`
+}

@@ -1,8 +1,10 @@
 package presence
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -148,4 +150,58 @@ func publishError(err error) error {
 		return sipx.Errorf(413, "too much is published by one user")
 	}
 	return err
+}
+
+// dialectOf tells who sent a request that opens a dialog or a publication.
+func (s *Server) dialectOf(req *sipx.Request, contact sipx.Address) *Dialect {
+	switch {
+	case s.cfg.Dialect != DialectAuto:
+		if s.cfg.Dialect == DialectBluStar {
+			return bluStar
+		}
+		return standard
+	case slices.ContainsFunc(s.cfg.UserAgents, func(word string) bool { return containsFold(req.Header.Get("User-Agent"), word) }),
+		contact.URI.User == amccUser,
+		hasBSSHeader(req.Header),
+		saysBluStar(req.Body),
+		isList(req) && !knowsEventLists(req):
+		return bluStar
+	}
+	return standard
+}
+
+func hasBSSHeader(h sipx.Header) bool {
+	for i := range h {
+		if name := h[i].Name; len(name) > 6 && strings.EqualFold(name[:6], "X-BSS-") {
+			return true
+		}
+	}
+	return false
+}
+
+// saysBluStar reports whether a body has an aa:blustar element, whatever its
+// prefix: a document may declare the namespace and not use it.
+func saysBluStar(body []byte) bool {
+	const namespace = "blustar/2011" // in all three spellings
+	return bytes.Contains(body, []byte(namespace)) &&
+		(bytes.Contains(body, []byte(":blustar")) || bytes.Contains(body, []byte("<blustar")))
+}
+
+func isList(req *sipx.Request) bool {
+	return len(req.Body) > 0 && sipx.MediaType(req.Header.Get("Content-Type")) == typeResourceLists
+}
+
+// knowsEventLists reports whether a client understands RLMI (RFC 4662 §4.1).
+func knowsEventLists(req *sipx.Request) bool {
+	return req.Header.HasToken("Supported", extEventList) || req.Header.HasToken("Require", extEventList)
+}
+
+// containsFold reports whether s contains sub, in any case of ASCII letters.
+func containsFold(s, sub string) bool {
+	for i := 0; i+len(sub) <= len(s); i++ {
+		if strings.EqualFold(s[i:i+len(sub)], sub) {
+			return true
+		}
+	}
+	return false
 }

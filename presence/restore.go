@@ -58,7 +58,8 @@ func (s *Server) Restore(ctx context.Context) error {
 	}
 	in.restore()
 	in.warn()
-	s.journal.bundles.restore(&in)
+	bundleOf := func(d *subscription.Dialog) uint64 { return in.turns[serialKey(d.Serial())].bundle }
+	in.lost = append(in.lost, s.journal.writer.bundles.restore(in.bundles, in.restored, bundleOf)...)
 	s.journal.bury(in.lost)
 	s.journal.begin()
 	s.cfg.Logger.Info("restored", "publications", len(in.publications), "clients", len(in.clients), "subscriptions", len(in.restored),
@@ -215,6 +216,30 @@ func (s *Server) countRun(ctx context.Context, in *inventory) error {
 }
 
 var errOtherProcess = errors.New("another process has begun to use the store")
+
+// begin begins a new run, with CSeqs, and numbers of dialogs and publications, that no other run
+// has. Another node may do so at the same time.
+func (c *cluster) begin(ctx context.Context, in *inventory) error {
+	s := c.server
+	for {
+		if err := s.cfg.Store.Load(ctx, func(r Record) error {
+			if r.Kind == kindRun {
+				return in.take(r)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		if err := s.countRun(ctx, in); !errors.Is(err, errOtherProcess) {
+			if err == nil {
+				first := uint64(s.run.Load()) << 32
+				s.registry.CountFrom(first)
+				s.publications.CountFrom(first)
+			}
+			return err
+		}
+	}
+}
 
 // restore puts everything back in its place.
 func (in *inventory) restore() {
@@ -401,7 +426,7 @@ func (s *Server) askFor(list []*pending) {
 		}
 		as, asked = append(as, p.address), append(asked, p)
 	}
-	for i, r := range s.lookup(s.ctx, party{}, as) {
+	for i, r := range s.lookups.all(s.ctx, party{}, as) {
 		switch p := asked[i]; {
 		case r.Err == nil:
 			s.resolve(p, r.Entry)
@@ -441,7 +466,7 @@ func (in *inventory) findPublishers() {
 				as, of = append(as, a), append(of, &list[i])
 			}
 		}
-		for i, r := range s.lookup(s.ctx, party{}, as) {
+		for i, r := range s.lookups.all(s.ctx, party{}, as) {
 			if r.Err != nil || r.Entry.ID != of[i].Presentity {
 				continue
 			}

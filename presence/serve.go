@@ -1,10 +1,15 @@
 package presence
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"net/netip"
+	"runtime/debug"
 	"strings"
 	"time"
 
+	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -95,5 +100,51 @@ func (s *Server) screen(req *sipx.Request) error {
 	if len(req.Body) > s.cfg.MaxBody {
 		return sipx.Errorf(413, "")
 	}
+	return nil
+}
+
+// answer answers a request that another node passes on, or the question of its guard.
+func (c *cluster) answer(ctx context.Context, message []byte) (answer []byte) {
+	head, rest, _ := bytes.Cut(message, []byte{'\n'})
+	if guard, ok := c.server.cfg.Guard.(sharingGuard); ok && string(head) == guardCall {
+		return guard.Answer(rest)
+	}
+	var p passedOn
+	req, err := sipx.ParseRequest(rest)
+	if err == nil {
+		err = json.Unmarshal(head, &p)
+	}
+	if err != nil {
+		c.server.cfg.Logger.Error("what another node passes on cannot be read", "error", err)
+		return nil
+	}
+	if req.Flow = p.Flow; !req.Flow.Reliable() {
+		req.Flow.Local = netip.AddrPort{} // which is the other machine's
+	}
+	w := &reply{req: req}
+	defer func() {
+		if p := recover(); p != nil { // as the stack does for other requests
+			c.server.cfg.Logger.Error("handler panicked", "method", req.Method, "panic", p, "stack", string(debug.Stack()))
+			answer = nil
+		}
+	}()
+	c.server.handle(ctx, &exchange{server: c.server, w: w, req: req, sent: req.Body, began: time.Now(),
+		passed: &auth.Identity{Account: string(p.Account), ID: string(p.ID), DN: p.DN, AMCC: p.AMCC}})
+	return w.data
+}
+
+// reply is the [sipx.ResponseWriter] of a request that was passed on.
+type reply struct {
+	req  *sipx.Request
+	data []byte
+}
+
+// Respond implements [sipx.ResponseWriter].
+func (w *reply) Respond(res *sipx.Response) error {
+	if r := *res; r.ToTag == "" {
+		r.ToTag = "none" // the node that has it makes one
+		res = &r
+	}
+	w.data = res.AppendTo(nil, w.req)
 	return nil
 }

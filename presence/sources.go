@@ -176,9 +176,6 @@ func equalCalendar(a, b CalendarState) bool {
 	})
 }
 
-// maxText bounds each text of a source's value, in bytes.
-const maxText = 1024
-
 // statuses are those of the schema.
 var statuses = []aa.Status{
 	aa.StatusAvailable, aa.StatusBusy, aa.StatusAway, aa.StatusDoNotDisturb, aa.StatusSignedOut,

@@ -31,8 +31,8 @@ type Store interface {
 	//
 	// With an error, and where the process ends meanwhile, the first of the writes may have been
 	// carried out, each of them wholly. To write those without a condition again does no harm.
-	// After Apply has returned, the store does not use the values of the batch any more.
-	Apply(ctx context.Context, batch []Write) ([]uint64, error)
+	// After Apply has returned, the store does not use the values of the writes any more.
+	Apply(ctx context.Context, writes []Write) ([]uint64, error)
 }
 
 // Record is what a [Store] keeps under a kind and a key.
@@ -97,7 +97,7 @@ func (m *MemoryStore) Load(ctx context.Context, f func(Record) error) error {
 }
 
 // Apply implements [Store].
-func (m *MemoryStore) Apply(ctx context.Context, batch []Write) ([]uint64, error) {
+func (m *MemoryStore) Apply(ctx context.Context, writes []Write) ([]uint64, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -106,8 +106,8 @@ func (m *MemoryStore) Apply(ctx context.Context, batch []Write) ([]uint64, error
 	if m.records == nil {
 		m.records = make(map[recordKey]Record)
 	}
-	revisions := make([]uint64, len(batch))
-	for i, w := range batch {
+	revisions := make([]uint64, len(writes))
+	for i, w := range writes {
 		key := recordKey{w.Kind, w.Key}
 		old := m.records[key]
 		if expired(old.Expires) {

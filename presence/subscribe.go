@@ -169,7 +169,7 @@ func (s *Server) whoAndWhat(ctx context.Context, sub *subscribing, uris []string
 		if a, err := directory.ParseAddress(w.uri); err == nil {
 			w.address = a
 			if known {
-				w.result, known = s.peek(a)
+				w.result, known = s.lookups.peek(a)
 			}
 		}
 	}
@@ -190,7 +190,7 @@ func (s *Server) ask(ctx context.Context, who party, all []lookedUp) {
 			as = append(as, w.address)
 		}
 	}
-	results := s.lookup(ctx, who, as)
+	results := s.lookups.all(ctx, who, as)
 	for i := range all {
 		if all[i].address.Scheme != "" {
 			all[i].result, results = results[0], results[1:]
@@ -198,14 +198,14 @@ func (s *Server) ask(ctx context.Context, who party, all []lookedUp) {
 	}
 }
 
-// pins are presentities that a request uses.
-type pins struct {
+// pinning has presentities that a request uses.
+type pinning struct {
 	of      *presentities
 	list    []*presentity // nil where there is no entry
 	pending []*pending
 }
 
-func (ps *pins) unpin() {
+func (ps *pinning) unpin() {
 	for _, p := range ps.list {
 		ps.of.unpin(p)
 	}
@@ -215,7 +215,7 @@ func (ps *pins) unpin() {
 }
 
 // id returns the identifier of the i-th, "" where it has no entry.
-func (ps *pins) id(i int) string {
+func (ps *pinning) id(i int) string {
 	if p := ps.list[i]; p != nil {
 		return p.id
 	}
@@ -223,9 +223,9 @@ func (ps *pins) id(i int) string {
 }
 
 // items returns what a subscription watches. The presentities stay in memory until unpin.
-func (s *Server) items(ctx context.Context, sub *subscribing, user *lookedUp, list []lookedUp) ([]subscription.Item, pins) {
+func (s *Server) items(ctx context.Context, sub *subscribing, user *lookedUp, list []lookedUp) ([]subscription.Item, pinning) {
 	items := make([]subscription.Item, len(list))
-	pinned := pins{of: &s.presentities, list: make([]*presentity, len(list))}
+	pinned := pinning{of: &s.presentities, list: make([]*presentity, len(list))}
 	who := s.watcher(ctx, partyOf(sub.req, sub.id), sub.id, bareURI(sub.req.From.URI), user.result)
 	for i, found := range list {
 		item := &items[i]
@@ -322,7 +322,7 @@ func (s *Server) watcherNow(ctx context.Context, d *subscription.Dialog, sub *su
 	if err != nil || s.cfg.Policy == nil && !s.cfg.ListedFrom {
 		return directory.Result{Err: directory.ErrNotFound}
 	}
-	return s.lookupOne(ctx, partyOf(sub.req, sub.id), a)
+	return s.lookups.one(ctx, partyOf(sub.req, sub.id), a)
 }
 
 // judgeAgain is judge for a refresh. If the directory cannot tell who the watcher is,
@@ -363,7 +363,7 @@ func (s *Server) lookAgain(ctx context.Context, d *subscription.Dialog, sub *sub
 	if len(open) == 0 {
 		return
 	}
-	for i, r := range s.lookup(ctx, partyOf(sub.req, sub.id), as) {
+	for i, r := range s.lookups.all(ctx, partyOf(sub.req, sub.id), as) {
 		if r.Err == nil {
 			s.resolve(open[i], r.Entry)
 		}

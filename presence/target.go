@@ -30,3 +30,15 @@ func watchKey(uri string) string {
 
 // amccUser is the user part of the Contact of an AMCC (§2.11).
 const amccUser = "fmc"
+
+// contactKey writes a Contact for comparison. Parameters do not count: a client may add
+// one.
+func contactKey(u sipx.URI) string {
+	var buffer [128]byte
+	return string(appendContact(buffer[:0], u))
+}
+
+func appendContact(dst []byte, u sipx.URI) []byte {
+	u.Params, u.Headers = "", ""
+	return u.AppendTo(dst)
+}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
-	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
 )
 
@@ -40,18 +39,6 @@ func appendClientKey(key []byte, req *sipx.Request, contact sipx.Address, id aut
 	return appendContact(key, contact.URI)
 }
 
-// contactKey writes a Contact for comparison. Parameters do not count: a client may add
-// one.
-func contactKey(u sipx.URI) string {
-	var buffer [128]byte
-	return string(appendContact(buffer[:0], u))
-}
-
-func appendContact(dst []byte, u sipx.URI) []byte {
-	u.Params, u.Headers = "", ""
-	return u.AppendTo(dst)
-}
-
 // owns reports whether an entry belongs to the client's own user (BSP-4.1-1). entry is that of the
 // first address of a dialog. from is that of the address in From.
 //
@@ -76,16 +63,4 @@ func (s *Server) owns(c *client, from directory.Result, entry *directory.Entry) 
 func (s *Server) isKnown(req *sipx.Request, contact sipx.Address, id auth.Identity) bool {
 	return s.cfg.Dialect == DialectAuto && !id.IsZero() && req.Header.Get("User-Agent") == "" && !contact.URI.IsZero() &&
 		s.clients.get(clientKey(appendClientKey(nil, req, contact, id))) != nil
-}
-
-// identityOf returns who opened a dialog.
-func (s *Server) identityOf(d *subscription.Dialog) auth.Identity {
-	if m, ok := d.Data.(*member); ok && m.client != nil {
-		s.clients.mu.Lock()
-		defer s.clients.mu.Unlock()
-		return m.client.identity()
-	}
-	id := identityNamed(d.Account())
-	id.AMCC = id.Account != "" && d.Info().Contact.User == amccUser // as the guard judged
-	return id
 }
