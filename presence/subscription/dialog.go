@@ -33,7 +33,6 @@ type Dialog struct {
 	serial   uint64 // dialogs of a registry in the order in which they were made
 	list     bool
 	fetch    bool // Expires 0: it ends once it has shown everything (RFC 6665 §4.4.3)
-	waiting  bool // for the worker; guarded by registry.ends.mu
 
 	mu          sync.Mutex
 	localSeq    uint32
@@ -50,8 +49,7 @@ type Dialog struct {
 	expires     int64 // all times are those of package deadline, in nanoseconds
 	listedAt    int64 // when everything was last asked for and shown
 	watches     []*Watch
-	due         *Watch // queue of the watches that are due
-	dueTail     *Watch
+	due         chain  // the watches that are due
 	wake        *wake  // set during a pause, or while a full listing waits
 	tries       int8   // pauses in a row
 	coding      coding // of large bodies
@@ -89,19 +87,38 @@ type Watch struct {
 	dialog   *Dialog
 	entity   string
 	resource Resource
-	next     *Watch
+	next     *Watch // in a chain
 	sent     uint64 // version that the last NOTIFY showed
-	sentAt   int64  // when that left
 	digest   uint64 // of what the last NOTIFY showed; 0 where nobody asks
 	acked    uint64 // of what its watcher has for certain; 0 where nobody knows
 	joined   bool   // resource.Joined was called, and Left was not
 	shown    bool   // sent is a version of this resource, and was taken
-	queued   bool
-	underWay bool
-	again    bool // due once more, while a NOTIFY is under way
-	force    bool // NOTIFY even if nothing changed
-	removed  bool // no longer in the dialog's list
-	resumed  bool // acked is what its watcher was shown by a former process, and nothing since
+	queued   bool   // it is in dialog.due
+	underWay bool   // a NOTIFY shows it
+	again    bool   // due once more, while a NOTIFY is under way
+	force    bool   // NOTIFY even if nothing changed
+	removed  bool   // no longer in the dialog's list
+	resumed  bool   // acked is what its watcher was shown by a former process, and nothing since
+}
+
+// chain is watches one after another. A watch is in one chain at a time.
+type chain struct{ first, last *Watch }
+
+func (c *chain) push(w *Watch) {
+	if c.first == nil {
+		c.first = w
+	} else {
+		c.last.next = w
+	}
+	c.last = w
+}
+
+func (c *chain) pop() *Watch {
+	w := c.first
+	if w != nil {
+		c.first, w.next = w.next, nil
+	}
+	return w
 }
 
 // Dialog returns the dialog that w belongs to.

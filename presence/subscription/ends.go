@@ -42,17 +42,16 @@ type ends struct {
 func (e *ends) push(d *Dialog, cause Cause, detail string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if d.waiting && (cause == Expired || e.why[d].Cause != Expired) {
+	before, waiting := e.why[d]
+	if waiting && (cause == Expired || before.Cause != Expired) {
 		return
 	}
 	if e.why == nil {
 		e.why = make(map[*Dialog]Ending)
 	}
-	e.why[d] = Ending{d, cause, detail}
-	if d.waiting {
+	if e.why[d] = (Ending{d, cause, detail}); waiting {
 		return
 	}
-	d.waiting = true
 	e.queue = append(e.queue, d)
 	if e.running == nil {
 		e.running = make(chan struct{})
@@ -64,7 +63,7 @@ func (e *ends) push(d *Dialog, cause Cause, detail string) {
 func (e *ends) spare(d *Dialog) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if d.waiting && e.why[d].Cause == FlowGone {
+	if e.why[d].Cause == FlowGone {
 		e.why[d] = Ending{Dialog: d, Cause: Expired} // if it has
 	}
 }
@@ -83,7 +82,6 @@ func (e *ends) run() {
 		e.queue = e.queue[1:]
 		ending := e.why[d]
 		delete(e.why, d)
-		d.waiting = false
 		e.mu.Unlock()
 		e.registry.carryOut(ending)
 	}

@@ -69,22 +69,16 @@ func (d *Dialog) push(w *Watch) {
 	switch {
 	case w.underWay:
 		w.again = true
-	case w.queued:
-	case d.due == nil:
-		d.due, d.dueTail = w, w
+	case !w.queued:
 		w.queued = true
-	default:
-		d.dueTail.next, d.dueTail = w, w
-		w.queued = true
+		d.due.push(w)
 	}
 }
 
+// pop takes the next watch out of the queue, which is not empty. d.mu is held.
 func (d *Dialog) pop() *Watch {
-	w := d.due
-	if w != nil {
-		d.due, w.next = w.next, nil
-		w.queued = false
-	}
+	w := d.due.pop()
+	w.queued = false
 	return w
 }
 
@@ -143,7 +137,7 @@ func (d *Dialog) room() bool {
 
 // nextNotify makes the next NOTIFY that may leave now, or returns nil. d.mu is held.
 func (d *Dialog) nextNotify() *notification {
-	if maySpeak := d.registry.cfg.MaySpeak; maySpeak != nil && (d.due != nil || d.state == dialogEnding) && !maySpeak(time.Now()) {
+	if maySpeak := d.registry.cfg.MaySpeak; maySpeak != nil && (d.due.first != nil || d.state == dialogEnding) && !maySpeak(time.Now()) {
 		if d.wake == nil {
 			d.wakeAfter(silence, false)
 		}
@@ -154,28 +148,36 @@ func (d *Dialog) nextNotify() *notification {
 		if d.pausing || d.held {
 			return nil
 		}
-		if d.list && d.Style().Lists != nil {
-			return d.nextList()
-		}
-		for d.due != nil && d.room() {
-			w := d.pop()
-			state := w.resource.Current()
-			if !w.isDue(state) {
-				continue
-			}
-			w.underWay, w.sentAt = true, deadline.Now()
-			n := d.newNotify(w, state, reasonNone)
-			w.shows(state)
-			n.then = w
+		n := d.nextShowing()
+		if n != nil || !d.fetch || d.due.first != nil || d.underWay > 0 {
 			return n
 		}
-		if d.fetch && d.due == nil && d.underWay == 0 {
-			d.state, d.final = dialogEnding, ReasonTimeout
-			return d.lastNotify()
-		}
+		d.final = ReasonTimeout
+		return d.lastNotify()
 	case dialogEnding:
 		if d.underWay == 0 && !d.detached {
 			return d.lastNotify()
+		}
+	}
+	return nil
+}
+
+// nextShowing makes a NOTIFY of what is due, if one may leave. Of a list one is under way at a
+// time. d.mu is held.
+func (d *Dialog) nextShowing() *notification {
+	if d.list && d.Style().Lists != nil {
+		if d.underWay > 0 {
+			return nil
+		}
+		return d.newList(reasonNone)
+	}
+	for d.due.first != nil && d.room() {
+		w := d.pop()
+		if state := w.resource.Current(); w.isDue(state) {
+			n := d.newNotify(w, state, reasonNone)
+			w.shows(state)
+			n.shown.push(w)
+			return n
 		}
 	}
 	return nil
@@ -188,14 +190,14 @@ func (d *Dialog) lastNotify() (n *notification) {
 	d.state = dialogEnded
 	switch {
 	case d.list && d.Style().Lists != nil:
-		n = d.lastList()
+		n = d.newList(d.final)
 	case d.list && !d.Style().FinalBody || d.final == ReasonNoResource:
 		n = d.notifyHead(d.final)
 	default:
 		w := d.watches[0]
 		n = d.newNotify(w, w.resource.Current(), d.final)
 	}
-	n.then = (*finalNotify)(d)
+	n.last = true
 	return n
 }
 
@@ -231,7 +233,7 @@ func (w *Watch) isDue(state State) bool {
 // shows notes what a NOTIFY shows. Until the answer comes, nobody knows whether the watcher has
 // it. d.mu is held.
 func (w *Watch) shows(state State) {
-	w.force, w.resumed, w.shown, w.sent = false, false, true, state.Version(w.view)
+	w.underWay, w.force, w.resumed, w.shown, w.sent = true, false, false, true, state.Version(w.view)
 	if w.dialog.registry.cfg.Events.Changed == nil {
 		return
 	}
@@ -253,20 +255,25 @@ func (d *Dialog) body(w *Watch, state State) []byte {
 // used again once the outcome is known.
 type notification struct {
 	sipx.Request
-	fields   [7]sipx.Field
-	registry *Registry
-	then     interface {
-		// answered takes the outcome.
-		answered(res *sipx.Response, err error)
-	}
+	fields [7]sipx.Field
+	showing
+}
+
+// showing is what is to be known of a NOTIFY until its outcome.
+type showing struct {
+	dialog *Dialog
+	at     int64 // when it left
+	shown  chain
+	full   bool // it lists all resources
+	last   bool // of its dialog
 }
 
 // HandleResponse implements [sipx.ResponseHandler].
 func (n *notification) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
-	r, then := n.registry, n.then
+	s := n.showing
 	*n = notification{}
-	r.free.Put(n)
-	then.answered(res, err)
+	s.dialog.registry.free.Put(n)
+	s.dialog.answered(s, res, err)
 }
 
 func (d *Dialog) notifyHead(why Reason) *notification {
@@ -277,7 +284,7 @@ func (d *Dialog) notifyHead(why Reason) *notification {
 	if n == nil {
 		n = new(notification)
 	}
-	n.registry = d.registry
+	n.dialog, n.at = d, deadline.Now()
 	n.Method, n.URI, n.Flow = "NOTIFY", d.target.URI(), d.flow.Flow()
 	n.From, n.To = d.local.address(), d.remote.address()
 	n.CallID, n.CSeq = d.callID, d.localSeq
@@ -338,19 +345,4 @@ func (d *Dialog) wakeUp(w *wake) {
 	} else {
 		d.flushLocked()
 	}
-}
-
-// finalNotify is a dialog whose last NOTIFY is under way. Its outcome changes nothing more.
-type finalNotify Dialog
-
-func (f *finalNotify) answered(res *sipx.Response, err error) {
-	d := (*Dialog)(f)
-	if d.fetch {
-		d.Drop() // until now it counts in the bounds
-	}
-	if res != nil {
-		d.pulse.beat()
-	}
-	d.registry.observe(res, 0, err)
-	d.registry.sendDone()
 }

@@ -9,68 +9,76 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// answered takes the outcome of the NOTIFY of one resource.
-func (w *Watch) answered(res *sipx.Response, err error) {
-	d := w.dialog
-	verdict, pause := d.judge(res, err, w.sentAt)
-	d.mu.Lock()
-	w.underWay = false
-	again := w.again
-	w.again = false
-	verdict = d.again(verdict, pause, w.sentAt)
-	if verdict == notNow || verdict == missed {
-		w.shown, again = false, true // the watcher has not taken it
-	}
-	if again && verdict < silent && !w.removed {
-		d.push(w)
-	}
-	if res != nil && w.acknowledged(verdict) {
-		d.changed(false)
-	}
-	d.settled(res, err, verdict, w.sentAt)
-}
-
-// settled goes on after an outcome: with what is due, or with the end of the dialog. It is
-// called with d.mu held, and releases it.
-func (d *Dialog) settled(res *sipx.Response, err error, v verdict, sentAt int64) {
-	d.underWay--
-	d.answeredAt, d.answer = uint32(sentAt/int64(time.Second)), 0
+// answered takes the outcome of a NOTIFY, and goes on: with what is due, or with the end of the
+// dialog.
+func (d *Dialog) answered(s showing, res *sipx.Response, err error) {
+	defer d.registry.sendDone()
 	if res != nil {
-		d.answer = int16(res.Status)
-		d.proven = true
 		d.pulse.beat()
 	}
-	lost := v >= silent && d.state == dialogActive
-	if v >= silent {
+	if s.last {
+		if d.fetch {
+			d.Drop() // until now it counts in the bounds
+		}
+		d.registry.observe(res, 0, err)
+		return
+	}
+	d.mu.Lock()
+	verdict := d.judge(res, err, s.at)
+	d.underWay--
+	d.answeredAt, d.answer = uint32(s.at/int64(time.Second)), 0
+	if res != nil {
+		d.answer, d.proven = int16(res.Status), true
+	}
+	news := false
+	for w := s.shown.pop(); w != nil; w = s.shown.pop() {
+		w.underWay = false
+		switch {
+		case verdict == notNow || verdict == missed:
+			w.shown, w.again = false, true // the watcher has not taken it
+		case verdict == delivered && res != nil && w.acked != w.digest:
+			w.acked, news = w.digest, true
+		}
+		if w.again && verdict < silent && !w.removed {
+			d.push(w)
+		}
+		w.again = false
+	}
+	if verdict == notNow || verdict == missed {
+		d.listed = d.listed && !s.full
+	}
+	if news {
+		d.changed(false)
+	}
+	lost := verdict >= silent && d.state == dialogActive
+	if verdict >= silent {
 		d.state = dialogEnded
 	}
-	goOn := v < silent && (d.due != nil || d.list || d.fetch || d.state != dialogActive)
+	goOn := verdict < silent && (d.due.first != nil || d.list || d.fetch || d.state != dialogActive)
 	d.mu.Unlock()
-	d.registry.observe(res, time.Duration(deadline.Now()-sentAt), err)
+	d.registry.observe(res, time.Duration(deadline.Now()-s.at), err)
 	if goOn {
 		d.mu.Lock()
 		d.flushLocked()
 	}
 	if lost {
 		cause := Refused
-		if v == silent {
+		if verdict == silent {
 			cause = Silent
 		}
 		d.registry.ends.push(d, cause, outcome(res, err))
 	}
-	d.registry.sendDone()
 }
 
-// again pauses a dialog if its watcher said "not now", or was not reached. The pause is as long
-// as the watcher asked for, and longer each time. After a minute without reaching the watcher the
-// dialog is given up. A NOTIFY without an answer is sent again, if the client behind the dialog
-// has answered another one meanwhile. d.mu is held.
-func (d *Dialog) again(v verdict, asked time.Duration, sentAt int64) verdict {
-	if v == silent {
-		if d.pulse.since(sentAt) {
-			return missed
-		}
-		return silent
+// judge tells what the outcome of a NOTIFY means for its dialog. If the watcher said "not now", or
+// was not reached, the dialog pauses: as long as the watcher asked for, and longer each time. After a
+// minute without reaching the watcher the dialog is given up. A NOTIFY without an answer is sent
+// again, if the client behind the dialog has answered another one meanwhile, or if this registry
+// might not speak while it was under way. d.mu is held.
+func (d *Dialog) judge(res *sipx.Response, err error, sentAt int64) verdict {
+	v, wait := meaning(res, err)
+	if v == silent && d.pulse.since(sentAt) || (v == silent || v == unreachable) && !d.registry.maySpeak(deadline.Time(sentAt)) {
+		v = missed
 	}
 	if v != unreachable {
 		d.unreachable = 0
@@ -79,14 +87,14 @@ func (d *Dialog) again(v verdict, asked time.Duration, sentAt int64) verdict {
 	} else if now-int64(d.unreachable) > int64(maxUnreachable/time.Second) {
 		return gone
 	}
-	switch {
-	case v != unreachable && v != notNow:
+	if v != unreachable && v != notNow {
 		d.tries = 0
 		return v
-	case !d.pausing && d.state == dialogActive:
+	}
+	if !d.pausing && d.state == dialogActive {
 		d.tries = min(d.tries+1, 6)
 		d.pausing = true
-		d.wakeAfter(max(asked, min(time.Second<<d.tries, time.Minute)), false)
+		d.wakeAfter(max(wait, min(time.Second<<d.tries, time.Minute)), false)
 	}
 	return notNow
 }
@@ -113,18 +121,9 @@ const (
 	gone                       // the watcher has gone
 )
 
-// judge tells what the outcome of a NOTIFY of this dialog means. If this registry might not
-// speak while it was under way, the outcome says nothing of the watcher.
-func (d *Dialog) judge(res *sipx.Response, err error, sentAt int64) (verdict, time.Duration) {
-	if err != nil && !errors.Is(err, sipx.ErrFlowClosed) && !errors.Is(err, sipx.ErrTooLarge) && !d.registry.maySpeak(deadline.Time(sentAt)) {
-		return missed, 0
-	}
-	return judge(res, err)
-}
-
-// judge tells what an outcome means (RFC 6665 §4.2.2, RFC 5057 §5.1), and how long to wait if
+// meaning tells what an outcome means (RFC 6665 §4.2.2, RFC 5057 §5.1), and how long to wait if
 // it is notNow.
-func judge(res *sipx.Response, err error) (verdict, time.Duration) {
+func meaning(res *sipx.Response, err error) (verdict, time.Duration) {
 	switch {
 	case errors.Is(err, sipx.ErrQueueFull):
 		return notNow, time.Second
@@ -148,14 +147,4 @@ func judge(res *sipx.Response, err error) (verdict, time.Duration) {
 		return notNow, min(time.Duration(after)*time.Second, 5*time.Minute)
 	}
 	return delivered, 0
-}
-
-// acknowledged notes the outcome of the newest NOTIFY of w. It reports whether the watcher now
-// has something else than before. d.mu is held.
-func (w *Watch) acknowledged(v verdict) bool {
-	if v != delivered || w.acked == w.digest {
-		return false
-	}
-	w.acked = w.digest
-	return true
 }
