@@ -110,13 +110,7 @@ func (u *userClients) together() together {
 	return together{}
 }
 
-// user finds or makes the user with an ID.
-func (cs *clients) user(id string) *userClients {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	return cs.userLocked(id)
-}
-
+// userLocked finds or makes the user with an ID.
 func (cs *clients) userLocked(id string) *userClients {
 	u := cs.users[id]
 	if u == nil {
@@ -124,6 +118,13 @@ func (cs *clients) userLocked(id string) *userClients {
 		cs.users[id] = u
 	}
 	return u
+}
+
+// user is userLocked for those who do not hold clients.mu.
+func (cs *clients) user(id string) *userClients {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.userLocked(id)
 }
 
 // find finds or makes the client of a request. user may be "". Where nobody was
@@ -248,13 +249,7 @@ func (cs *clients) refreshed(m *member) {
 	}
 }
 
-// room reports whether a client is live, or may become so.
-func (cs *clients) room(c *client, user string) bool {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	return cs.roomLocked(c, user)
-}
-
+// roomLocked reports whether a client is live, or may become so.
 func (cs *clients) roomLocked(c *client, user string) bool {
 	return c.user != "" || len(cs.liveLocked(user)) < cs.server.cfg.MaxClients
 }

@@ -141,6 +141,19 @@ func (c *cluster) noteLocked(key recordKey, is replica) {
 	}
 }
 
+// refs returns what has a record for which is reports true. c.mu is held meanwhile.
+func (c *cluster) refs(is func(*replica) bool) []ref {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []ref
+	for _, r := range c.records {
+		if !r.gone && is(r) {
+			list = append(list, r.ref)
+		}
+	}
+	return list
+}
+
 // claims reports whether this node is to make a write. It makes no empty one, and does not delete
 // a record that was never there. A write with a condition replaces only what this node knows.
 func (c *cluster) claims(w *Write) bool {

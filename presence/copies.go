@@ -1,11 +1,9 @@
 package presence
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/openblustar/blustar/auth"
-	"github.com/openblustar/blustar/presence/source"
 )
 
 // These functions apply what another node has written, one for each kind of records.
@@ -30,7 +28,7 @@ func (c *cluster) apply(r Record) {
 		e = old.ref
 	}
 	var err error
-	switch s := c.server; r.Kind {
+	switch r.Kind {
 	case KindHeir:
 		c.inherits(r.Key, heir{string(r.Value), r.Revision})
 	case kindPublication:
@@ -39,12 +37,8 @@ func (c *cluster) apply(r Record) {
 		err = c.client(r, e)
 	case kindAsked:
 		err = c.askedElsewhere(r, e)
-	case kindLine:
-		err = copied(c, r, s.lines)
-	case kindCalendar:
-		err = copied(c, r, s.calendars)
-	case kindExternal:
-		err = copied(c, r, s.externals)
+	case kindLine, kindCalendar, kindExternal:
+		err = c.server.sources[r.Kind].copied(r, func() bool { return c.keeps(r, sourceRef{r.Kind, r.Key}) })
 	case kindSession:
 		err = c.session(r)
 	case kindFailures:
@@ -136,16 +130,6 @@ func (c *cluster) session(r Record) error {
 		r.Expires = time.Time{}
 	}
 	return guard.RestoreSession(auth.SessionRecord{Key: r.Key, Value: r.Value, Expires: r.Expires})
-}
-
-func copied[V any](c *cluster, r Record, t *source.Table[V]) error {
-	var v sourceRecord[V]
-	if r.Value != nil {
-		if err := json.Unmarshal(r.Value, &v); err != nil {
-			return err
-		}
-	}
-	return t.Copy(r.Key, source.Value[V](v), r.Value != nil, func() bool { return c.keeps(r, sourceRef{r.Kind, r.Key}) })
 }
 
 // client applies the record of a client, which belongs to that node from now on.

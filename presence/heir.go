@@ -53,15 +53,10 @@ func (c *cluster) outlived() {
 	if backoff.Sleep(c.server.ctx, settling) != nil {
 		return
 	}
-	var left []ref
-	c.mu.Lock()
-	for _, r := range c.records {
-		if _, dead := c.heirs[r.node]; dead && !r.gone && !r.expires.IsZero() && time.Until(r.expires) < 0 {
-			left = append(left, r.ref)
-		}
-	}
-	c.mu.Unlock()
-	for _, e := range left {
+	for _, e := range c.refs(func(r *replica) bool {
+		_, dead := c.heirs[r.node]
+		return dead && expired(r.expires)
+	}) {
 		c.own(e)
 	}
 }
@@ -73,7 +68,7 @@ func (c *cluster) own(e ref) *publication.Contribution {
 	case publicationRef:
 		return s.publications.Own(e.presentity, e.number)
 	case sourceRef:
-		s.table(e.kind).Own(e.key)
+		s.sources[e.kind].Own(e.key)
 	}
 	return nil
 }
@@ -124,14 +119,7 @@ func (c *cluster) inherit(in *inventory) error {
 	}); err != nil {
 		return err
 	}
-	var refs []ref
-	c.mu.Lock()
-	for _, r := range c.records {
-		if !r.gone && dead[r.node] {
-			refs = append(refs, r.ref)
-		}
-	}
-	c.mu.Unlock()
+	refs := c.refs(func(r *replica) bool { return dead[r.node] })
 	if len(refs)+len(in.dialogs)+len(in.turns) == 0 {
 		return nil // the dead write nothing more
 	}

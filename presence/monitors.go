@@ -108,7 +108,7 @@ func (c *cluster) succeeded(dead string) {
 	}
 	c.mu.Unlock()
 	for _, e := range its {
-		c.server.table(e.kind).Decide(e.key)
+		c.server.sources[e.kind].Decide(e.key)
 	}
 }
 
@@ -118,29 +118,21 @@ func (c *cluster) abandoned() {
 	if backoff.Sleep(c.server.ctx, c.server.cfg.Linger) != nil {
 		return
 	}
-	var asked []askedRef
 	var left []sourceRef
 	dead, _ := c.leftHere()
-	c.mu.Lock()
-	for _, r := range c.records {
-		if r.gone || !dead[r.node] {
-			continue
-		}
-		switch e := r.ref.(type) {
+	for _, e := range c.refs(func(r *replica) bool { return dead[r.node] }) {
+		switch e := e.(type) {
 		case askedRef:
-			asked, left = append(asked, e), append(left, e.source)
+			c.ask(e.source, e.node, false)
+			c.server.journal.mark(e)
+			left = append(left, e.source)
 		case sourceRef:
 			left = append(left, e)
 		}
 	}
-	c.mu.Unlock()
-	for _, e := range asked {
-		c.ask(e.source, e.node, false)
-		c.server.journal.mark(e)
-	}
 	for _, e := range left {
 		if c.isLeft(e) {
-			c.server.table(e.kind).Abandon(e.key)
+			c.server.sources[e.kind].Abandon(e.key)
 		}
 	}
 }
@@ -155,7 +147,7 @@ func (c *cluster) askedElsewhere(r Record, e ref) error {
 		}
 		of, ok = askedRef{sourceRef{v.Kind, v.Key}, r.Node}, true
 	}
-	t := c.server.table(of.source.kind)
+	t := c.server.sources[of.source.kind]
 	if !ok || c.keeps(r, of) || t == nil {
 		return nil
 	}

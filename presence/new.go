@@ -26,6 +26,7 @@ func New(cfg Config) (*Server, error) {
 		eventPresence: {Package: subscription.Package{Name: eventPresence, MediaType: typePIDF}},
 		eventWatchers: {Package: subscription.Package{Name: eventWatchers, MediaType: typeWatcherInfo, Large: true}, watchers: true},
 	}
+	s.sources = make(map[string]sources)
 	s.presentities = presentities{server: s, of: shard.New[*presentity]()}
 	s.pendings = pendings{server: s, m: make(map[string]*pending)}
 	s.clients = clients{server: s, m: make(map[clientKey]*client), users: make(map[string]*userClients)}
@@ -114,5 +115,7 @@ func newTable[V any](s *Server, kind string, cfg source.Config[V]) (*source.Tabl
 	}
 	cfg.Max, cfg.Linger, cfg.Grace = s.cfg.MaxSources, s.cfg.Linger, s.cfg.Grace
 	cfg.MayExpire, cfg.Others = s.cluster.sharing(kind)
-	return source.New(cfg)
+	t, err := source.New(cfg)
+	s.sources[kind] = sourcesOf[V]{t}
+	return t, err
 }

@@ -148,9 +148,7 @@ func (s *Server) resolve(from *pending, entry directory.Entry) {
 		senders := s.senders(watches, from, &entry)
 		for i, w := range watches {
 			version := s.policies.Load()
-			if !s.goOn(w, from, to, &entry, senders[i]) {
-				s.move(w, from, to, &entry, senders[i])
-			}
+			s.move(w, from, to, &entry, senders[i])
 			if s.policies.Load() != version {
 				changed, _ := s.judge(s.ctx, w.Dialog(), s.watcherOf(s.ctx, w.Dialog(), senders[i]))
 				w.Dialog().Show(changed...)
@@ -163,21 +161,6 @@ func (s *Server) resolve(from *pending, entry directory.Entry) {
 func (s *Server) resumes(w *subscription.Watch) bool {
 	digest := w.Resumed()
 	return digest != 0 && digest != s.unknown.Digest(w.View())
-}
-
-// goOn moves a watch that a former process has shown the presentity, without judging it again. It
-// reports whether it did.
-func (s *Server) goOn(w *subscription.Watch, from *pending, to *presentity, entry *directory.Entry, sender directory.Result) bool {
-	if !s.resumes(w) {
-		return false
-	}
-	d := w.Dialog()
-	if s.packages[d.Package().Name].watchers {
-		w.Move(from, &to.watchers, w.View())
-	} else {
-		w.Move(from, to, s.viewOf(d, entry, sender))
-	}
-	return true
 }
 
 // senders returns the entries of the watchers' addresses. A watcher may have an address of entry
@@ -222,17 +205,22 @@ func isAddressOf(a directory.Address, entry *directory.Entry) bool {
 	return slices.ContainsFunc(of, func(value string) bool { return strings.EqualFold(value, a.Value) })
 }
 
-// move moves a watch to the presentity of its address. sender is what the directory says
-// of the watcher's address. It ends the dialog of a watcher who has claimed the address of
-// another user.
+// move moves a watch to the presentity of its address. sender is what the directory says of the watcher's
+// address. A watch that a former process has shown the presentity is not judged again. Else move ends the
+// dialog of a watcher who has claimed the address of another user.
 func (s *Server) move(w *subscription.Watch, from *pending, to *presentity, entry *directory.Entry, sender directory.Result) {
 	d := w.Dialog()
-	m, _ := d.Data.(*member)
-	if s.mayBe(s.identityOf(d), sender) != nil {
+	resumed := s.resumes(w)
+	switch {
+	case resumed && s.packages[d.Package().Name].watchers:
+		w.Move(from, &to.watchers, w.View())
+		return
+	case !resumed && s.mayBe(s.identityOf(d), sender) != nil:
 		s.reject(d)
 		return
 	}
-	if !w.Move(from, to, s.viewOf(d, entry, sender)) || m == nil || m.client == nil || d.Watches()[0] != w || !s.clients.judge(m) {
+	m, _ := d.Data.(*member)
+	if !w.Move(from, to, s.viewOf(d, entry, sender)) || resumed || m == nil || m.client == nil || d.Watches()[0] != w || !s.clients.judge(m) {
 		return
 	}
 	own := s.owns(m.client, sender, entry)

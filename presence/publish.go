@@ -230,13 +230,9 @@ func (s *Server) publishShared(pub *publishing, c *client) error {
 		s.clients.forget(c)
 		return publishError(err)
 	}
-	if s.journal.wait(s.ctx) != nil {
-		s.undo(done)
-		return p.notStored()
+	if err := s.settle(pub, done.now.ETag, nil, func() { s.undo(done) }); err != nil {
+		return err
 	}
-	due := p.renew()
-	pub.accept(s, done.now.ETag)
-	subscription.Notify(due)
 	if ignored {
 		s.showOwn(c, p)
 	}
@@ -267,20 +263,11 @@ func (s *Server) publishOwn(pub *publishing) error {
 		if err := s.publications.Remove(p.id, pub.ifMatch); err != nil {
 			return publishError(err)
 		}
-		if s.journal.wait(s.ctx) != nil {
+		return s.settle(pub, pub.ifMatch, func() bool { return c != nil && s.cluster.beaten(publicationRef{p.id, c.Number}, "") }, func() {
 			if c != nil {
 				s.publications.Revert(nil, c)
 			}
-			return p.notStored()
-		}
-		due := p.renew()
-		if c != nil && s.cluster.beaten(publicationRef{p.id, c.Number}, "") {
-			pub.answer(sipx.NewResponse(412))
-		} else {
-			pub.accept(s, pub.ifMatch)
-		}
-		subscription.Notify(due)
-		return nil
+		})
 	}
 	var said *publication.Said
 	if pub.doc != nil {
@@ -295,25 +282,27 @@ func (s *Server) publishOwn(pub *publishing) error {
 	if err != nil {
 		return publishError(err)
 	}
+	beaten := func() bool { return pub.ifMatch != "" && s.cluster.beaten(publicationRef{p.id, c.Number}, c.ETag) }
+	return s.settle(pub, c.ETag, beaten, func() { s.publications.Revert(c, before) })
+}
+
+// settle answers a PUBLISH that has been carried out, and notifies. If the store does not take it, undo has
+// it not have been: watchers who were shown it, because something else changed meanwhile, are shown what is
+// true now. beaten reports whether another node was faster; it may be nil.
+func (s *Server) settle(pub *publishing, etag string, beaten func() bool, undo func()) error {
 	if s.journal.wait(s.ctx) != nil {
-		s.publications.Revert(c, before)
-		return p.notStored()
+		undo()
+		pub.p.update()
+		return &refused{overloaded("not stored")}
 	}
-	due := p.renew()
-	if pub.ifMatch != "" && s.cluster.beaten(publicationRef{p.id, c.Number}, c.ETag) {
+	due := pub.p.renew()
+	if beaten != nil && beaten() {
 		pub.answer(sipx.NewResponse(412))
 	} else {
-		pub.accept(s, c.ETag)
+		pub.accept(s, etag)
 	}
 	subscription.Notify(due)
 	return nil
-}
-
-// notStored refuses a PUBLISH that the store did not take. It has been undone: watchers who were
-// shown it, because something else changed meanwhile, are shown what is true now.
-func (p *presentity) notStored() error {
-	p.update()
-	return &refused{overloaded("not stored")}
 }
 
 // publicationExpired is called with each publication that was not refreshed.

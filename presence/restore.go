@@ -18,7 +18,6 @@ import (
 	"github.com/openblustar/blustar/internal/backoff"
 	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/presence/publication"
-	"github.com/openblustar/blustar/presence/source"
 	"github.com/openblustar/blustar/presence/subscription"
 	"github.com/openblustar/blustar/sipx"
 )
@@ -138,12 +137,13 @@ func (in *inventory) take(r Record) error {
 		})
 	case kindSession:
 		in.sessions = append(in.sessions, auth.SessionRecord{Key: r.Key, Value: bytes.Clone(r.Value), Expires: r.Expires})
-	case kindLine:
-		err = valueTaken(in, r, in.server.lines)
-	case kindCalendar:
-		err = valueTaken(in, r, in.server.calendars)
-	case kindExternal:
-		err = valueTaken(in, r, in.server.externals)
+	default:
+		if t := in.server.sources[r.Kind]; t != nil {
+			var restore func() error
+			if restore, err = t.restored(r, in.server.cfg.Grace); err == nil {
+				in.values = append(in.values, restore)
+			}
+		}
 	}
 	if err != nil {
 		in.leaveOut(r.Kind, r.Key, err)
@@ -163,23 +163,6 @@ func taken[V any, R flatRecord[V]](r Record, f func(*V)) error {
 		f(&v)
 	}
 	return err
-}
-
-func valueTaken[V any](in *inventory, r Record, table *source.Table[V]) error {
-	var v sourceRecord[V]
-	if err := json.Unmarshal(r.Value, &v); err != nil {
-		return err
-	}
-	key := r.Key
-	in.values = append(in.values, func() error {
-		if v.Owner == source.Monitored { // as before, until the monitor speaks
-			if grace := time.Now().Add(in.server.cfg.Grace); v.Expires.IsZero() || grace.Before(v.Expires) {
-				v.Expires = grace
-			}
-		}
-		return table.Restore(key, source.Value[V](v))
-	})
-	return nil
 }
 
 // leaveOut notes a record that cannot be used.
@@ -391,10 +374,11 @@ func (in *inventory) resume() {
 	s.pendings.mu.Lock()
 	waiting := slices.Collect(maps.Values(s.pendings.m))
 	s.pendings.mu.Unlock()
-	for len(waiting) > 0 && s.ctx.Err() == nil {
-		n := min(lookupBatch, len(waiting))
-		s.askFor(waiting[:n])
-		waiting = waiting[n:]
+	for some := range slices.Chunk(waiting, lookupBatch) {
+		if s.ctx.Err() != nil {
+			return
+		}
+		s.askFor(some)
 	}
 	dialogs := in.restored
 	rand.Shuffle(len(dialogs), func(i, j int) { dialogs[i], dialogs[j] = dialogs[j], dialogs[i] })
@@ -457,11 +441,13 @@ func (p *pending) stays() {
 // expired while the server was down.
 func (in *inventory) findPublishers() {
 	s := in.server
-	for list := in.publications; len(list) > 0 && s.ctx.Err() == nil; {
-		n := min(lookupBatch, len(list))
+	for list := range slices.Chunk(in.publications, lookupBatch) {
+		if s.ctx.Err() != nil {
+			return
+		}
 		var as []directory.Address
 		var of []*publication.Contribution
-		for i := range list[:n] {
+		for i := range list {
 			if a, err := directory.ParseAddress(list[i].Address); err == nil {
 				as, of = append(as, a), append(of, &list[i])
 			}
@@ -477,6 +463,5 @@ func (in *inventory) findPublishers() {
 			}
 			s.presentities.unpin(p)
 		}
-		list = list[n:]
 	}
 }

@@ -71,6 +71,7 @@ type Server struct {
 	lines        *source.Table[LineState]
 	calendars    *source.Table[CalendarState]
 	externals    *source.Table[ExternalState]
+	sources      map[string]sources // by the kind of their records
 	presentities presentities
 	pendings     pendings
 	clients      clients

@@ -46,7 +46,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.cancel()
 	s.deadlines.Stop()
 	s.publications.Shutdown()
-	for _, table := range []interface{ Shutdown(context.Context) error }{s.lines, s.calendars, s.externals} {
+	for _, table := range s.sources {
 		if e := table.Shutdown(ctx); err == nil {
 			err = e
 		}

@@ -1,34 +1,72 @@
 package presence
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/openblustar/blustar/directory"
+	"github.com/openblustar/blustar/internal/deadline"
 	"github.com/openblustar/blustar/pidf/aa"
 	"github.com/openblustar/blustar/presence/consolidation"
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/presence/source"
 )
 
-// table returns the sources of a kind; nil where there is no such kind.
-func (s *Server) table(kind string) interface {
+// sources are those of one kind, whatever their values are.
+type sources interface {
 	Own(key string)
 	Decide(key string)
 	Abandon(key string)
 	Said(key string) bool
-} {
-	switch kind {
-	case kindLine:
-		return s.lines
-	case kindCalendar:
-		return s.calendars
-	case kindExternal:
-		return s.externals
+	Shutdown(ctx context.Context) error
+
+	// record returns a value as a record has it, when that expires, and whose it is.
+	record(key string) (value []byte, expires time.Time, owner source.Owner)
+	// restored reads a record of a former process. What it returns puts the value in its place: that of a
+	// monitor stays as before until the monitor speaks, or the grace time is over.
+	restored(r Record, grace time.Duration) (restore func() error, err error)
+	// copied takes over the record of another node, unless keeps reports true.
+	copied(r Record, keeps func() bool) error
+}
+
+// sourcesOf are the sources with values of one type.
+type sourcesOf[V any] struct{ *source.Table[V] }
+
+func (t sourcesOf[V]) record(key string) ([]byte, time.Time, source.Owner) {
+	v, known := t.Get(key)
+	if !known {
+		return nil, time.Time{}, ""
 	}
-	return nil
+	v.Expires = deadline.Wall(v.Expires)
+	return asJSON(sourceRecord[V](v)), v.Expires, v.Owner
+}
+
+func (t sourcesOf[V]) restored(r Record, grace time.Duration) (restore func() error, err error) {
+	var v sourceRecord[V]
+	if err := json.Unmarshal(r.Value, &v); err != nil {
+		return nil, err
+	}
+	key := r.Key
+	return func() error {
+		if until := time.Now().Add(grace); v.Owner == source.Monitored && (v.Expires.IsZero() || until.Before(v.Expires)) {
+			v.Expires = until
+		}
+		return t.Restore(key, source.Value[V](v))
+	}, nil
+}
+
+func (t sourcesOf[V]) copied(r Record, keeps func() bool) error {
+	var v sourceRecord[V]
+	if r.Value != nil {
+		if err := json.Unmarshal(r.Value, &v); err != nil {
+			return err
+		}
+	}
+	return t.Copy(r.Key, source.Value[V](v), r.Value != nil, keeps)
 }
 
 // What the Feed and monitors may say: the error is an InputError.

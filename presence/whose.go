@@ -47,15 +47,14 @@ func appendClientKey(key []byte, req *sipx.Request, contact sipx.Address, id aut
 // there is room for one more client.
 func (s *Server) owns(c *client, from directory.Result, entry *directory.Entry) bool {
 	s.clients.mu.Lock()
-	id, amcc, user := c.identity(), c.amcc, c.user
-	s.clients.mu.Unlock()
+	defer s.clients.mu.Unlock()
 	switch {
-	case !id.IsZero() && !amcc:
-		return auth.SameAccount(id, entry.Account, entry.ID)
+	case c.id != nil && !c.amcc:
+		return auth.SameAccount(*c.id, entry.Account, entry.ID)
 	case from.Err == nil:
 		return from.Entry.ID == entry.ID
 	}
-	return user == entry.ID || user == "" && s.clients.room(c, entry.ID)
+	return c.user == entry.ID || c.user == "" && s.clients.roomLocked(c, entry.ID)
 }
 
 // isKnown reports whether a live BluStar client has this account and Contact. An SBC may have taken

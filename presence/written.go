@@ -94,16 +94,10 @@ func (e *dialogRef) record(s *Server, on *sheet) Write {
 // deletes it when it fades.
 func (e sourceRef) record(s *Server, _ *sheet) Write {
 	w := Write{Kind: e.kind, Key: e.key}
+	t := s.sources[e.kind]
+	said := t.Said(e.key)
 	var owner source.Owner
-	said := s.table(e.kind).Said(e.key)
-	switch e.kind {
-	case kindLine:
-		w.Value, w.Expires, owner = sourceValue(s.lines, e.key)
-	case kindCalendar:
-		w.Value, w.Expires, owner = sourceValue(s.calendars, e.key)
-	case kindExternal:
-		w.Value, w.Expires, owner = sourceValue(s.externals, e.key)
-	}
+	w.Value, w.Expires, owner = t.record(e.key)
 	if s.cluster != nil && owner == source.Monitored {
 		if !said {
 			return Write{}
@@ -111,15 +105,6 @@ func (e sourceRef) record(s *Server, _ *sheet) Write {
 		w.Expires = time.Time{} // the node that runs the monitor sees to that
 	}
 	return w
-}
-
-func sourceValue[V any](t *source.Table[V], key string) ([]byte, time.Time, source.Owner) {
-	v, known := t.Get(key)
-	if !known {
-		return nil, time.Time{}, ""
-	}
-	v.Expires = deadline.Wall(v.Expires)
-	return asJSON(sourceRecord[V](v)), v.Expires, v.Owner
 }
 
 // KeepSession writes a session of the guard, or its end, to the store. It is for
