@@ -27,7 +27,7 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 	pub.exchange, pub.ifMatch = x, strings.TrimSpace(req.Header.Get("SIP-If-Match"))
 	var err error
 	if req.Header.Count("Contact") > 0 {
-		if pub.contact, err = subscription.Contact(req); err != nil {
+		if pub.contact, err = subscription.ContactOf(req); err != nil {
 			return err
 		}
 		pub.owner = contactKey(pub.contact.URI)

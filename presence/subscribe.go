@@ -27,7 +27,7 @@ func (s *Server) subscribe(ctx context.Context, x *exchange) error {
 		return s.badEvent()
 	}
 	var err error
-	if sub.contact, err = subscription.Contact(req); err != nil {
+	if sub.contact, err = subscription.ContactOf(req); err != nil {
 		return err
 	}
 	var d *subscription.Dialog

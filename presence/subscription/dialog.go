@@ -26,8 +26,7 @@ type Dialog struct {
 	callID        string
 	local, remote end    // From and To of our requests
 	pulse         *Pulse // of its client; may be nil
-	account       *party // nil where nobody was authenticated
-	source        *party
+	parties       parties
 
 	deadline deadline.Item
 	serial   uint64 // dialogs of a registry in the order in which they were made
@@ -64,6 +63,12 @@ type Dialog struct {
 	restored    bool   // and its watcher has been sent nothing since
 	detached    bool   // restored, without the connection that it depends on
 	told        bool   // Events.Changed has been called since the host asked for the Turn
+}
+
+// wake is the end of a pause. Few dialogs have one.
+type wake struct {
+	timer *time.Timer
+	all   bool // show everything
 }
 
 type dialogState uint8
@@ -134,6 +139,13 @@ func (w *Watch) Resource() Resource {
 	return w.resource
 }
 
+// View returns how w sees its resource.
+func (w *Watch) View() View {
+	w.dialog.mu.Lock()
+	defer w.dialog.mu.Unlock()
+	return w.view
+}
+
 // Reason is why a subscription is terminated (RFC 6665 §4.1.3).
 type Reason uint8
 
@@ -175,10 +187,10 @@ func (d *Dialog) IsList() bool { return d.list }
 
 // Account returns who opened the dialog: the account of [Opening].
 func (d *Dialog) Account() string {
-	if d.account == nil {
+	if d.parties.account == nil {
 		return ""
 	}
-	return d.account.name
+	return d.parties.account.name
 }
 
 // Watcher returns the watcher's address, that of From.
@@ -205,221 +217,50 @@ func (d *Dialog) Active() bool {
 // (RFC 6665 §4.5.2).
 func (d *Dialog) Is(event sipx.Event) bool { return d.common.Value().event == event.String() }
 
-// Start lets NOTIFYs leave: the first ones show everything. It is to be called
-// once, when the 200 has left (RFC 6665 §4.2.1.2).
-func (d *Dialog) Start() {
-	d.mu.Lock()
-	if !d.closed && !d.fetch {
-		d.registry.deadlines.Set(&d.deadline, d, deadline.Time(d.expires))
-	}
-	if d.state == dialogActive {
-		if d.fetch && !d.list {
-			d.state, d.final = dialogEnding, ReasonTimeout
-		} else {
-			for _, w := range d.watches {
-				w.force = true
-				d.push(w)
-			}
-		}
-	}
-	d.drain()
+// Info describes a dialog at one moment.
+type Info struct {
+	Event    string   // the field value
+	Contact  sipx.URI // of the watcher
+	Flow     sipx.Flow
+	UnderWay int // NOTIFYs without an outcome
+	Expires  time.Time
+	// Notified is when the last NOTIFY was sent of which the outcome is known, to the second;
+	// zero before there is one. Answer is its status code, 0 where no answer came.
+	Notified time.Time
+	Answer   int
 }
 
-// spared is how long dialogs have for a refresh, once this registry may speak again.
-const spared = time.Minute
-
-// Expired implements [deadline.Expirer].
-func (d *Dialog) Expired() {
-	d.mu.Lock()
-	cause := Expired
-	if d.detached && d.left() > 0 {
-		cause = FlowGone
-	}
-	wait := cause == Expired && d.state == dialogActive && !d.registry.maySpeak(time.Now().Add(-spared))
-	if wait && d.left() <= 0 {
-		d.registry.deadlines.Set(&d.deadline, d, time.Now().Add(5*silence))
-	}
-	d.mu.Unlock()
-	if !wait {
-		d.registry.ends.push(d, cause, "")
-	}
-}
-
-// Refresh takes over what a SUBSCRIBE in the dialog says (RFC 3261 §12.2.2), and gives the dialog
-// its next lifetime. With 0 the host ends the dialog next. The error is a [*sipx.Error].
-func (d *Dialog) Refresh(req *sipx.Request, contact sipx.URI, lifetime time.Duration) error {
+// Info returns what a listing shows of the dialog.
+func (d *Dialog) Info() Info {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed || d.state != dialogActive {
-		return sipx.Errorf(481, "")
+	i := Info{
+		Event: d.common.Value().event, Contact: d.target.URI(), Flow: d.flow.Flow(), UnderWay: int(d.underWay), Expires: deadline.Wall(deadline.Time(d.expires)),
+		Answer: int(d.answer),
 	}
-	if req.CSeq <= d.remoteSeq {
-		return sipx.Errorf(500, "CSeq out of order")
+	if d.answeredAt != 0 {
+		i.Notified = deadline.Wall(deadline.Time(int64(d.answeredAt) * int64(time.Second)))
 	}
-	d.remoteSeq = req.CSeq
-	flow := packFlow(d.registry.cfg.NAT.flow(req, contact, d.routes != nil))
-	d.registry.rebind(d, flow.conn)
-	d.flow, d.detached = flow, false
-	if d.target.URI() != contact {
-		var b strings.Builder
-		d.target = packURI(&b, contact)
-	}
-	if lifetime > 0 {
-		at := time.Now().Add(lifetime)
-		d.expires = deadline.At(at)
-		d.pausing, d.held = false, false // it is there
-		d.registry.deadlines.Set(&d.deadline, d, at)
-	}
-	d.changed(false)
-	return nil
+	return i
 }
 
-// End ends the dialog: a last NOTIFY with this reason follows those under way,
-// and the dialog is unknown from now on. It reports whether this call was the
-// one that ended it.
-func (d *Dialog) End(why Reason) bool {
-	if !d.Close(why) {
-		return false
-	}
-	d.Farewell()
-	return true
-}
-
-// Close is the first half of [Dialog.End]: nothing is sent until Farewell, which
-// lets a host change what the last NOTIFY shows.
-func (d *Dialog) Close(why Reason) bool { return d.close(dialogEnding, why, false) }
-
-// Farewell sends the last NOTIFY of a closed dialog.
-func (d *Dialog) Farewell() {
-	d.mu.Lock()
-	d.flushLocked()
-}
-
-// Drop ends a dialog whose watcher is gone: nothing more is sent. It reports
-// whether this call was the one that ended it.
-func (d *Dialog) Drop() bool { return d.close(dialogEnded, reasonNone, false) }
-
-// close removes a dialog from everything that refers to it, and reports whether this call did so.
-// With overdue it leaves a dialog that has been refreshed in time.
-func (d *Dialog) close(state dialogState, why Reason, overdue bool) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed || overdue && d.left() > 0 {
-		return false
-	}
-	d.closed = true
-	if d.state == dialogActive {
-		d.state, d.final = state, why
-	}
-	d.registry.deadlines.Remove(&d.deadline)
-	d.registry.remove(d, d.weight())
-	for _, w := range d.watches {
-		w.leave()
-	}
-	d.changed(true)
-	return true
-}
-
-// join and leave tell the resource. dialog.mu is held.
-func (w *Watch) join() {
-	if !w.joined && !w.dialog.closed {
-		w.joined = true
-		w.resource.Joined(w, w.view)
+// push appends w to the queue. If a NOTIFY of w is under way, the next one follows its
+// outcome. d.mu is held.
+func (d *Dialog) push(w *Watch) {
+	switch {
+	case w.underWay:
+		w.again = true
+	case !w.queued:
+		w.queued = true
+		d.due.push(w)
 	}
 }
 
-func (w *Watch) leave() {
-	if w.joined {
-		w.joined = false
-		w.resource.Left(w, w.view)
-	}
-}
-
-// Move has w watch to instead of from, in view v, and shows its watcher that. If w does not
-// watch from, or has ended, Move does nothing and reports false.
-func (w *Watch) Move(from, to Resource, v View) bool {
-	d := w.dialog
-	d.mu.Lock()
-	if w.resource != from || w.removed || d.closed {
-		d.mu.Unlock()
-		return false
-	}
-	w.leave()
-	w.resource, w.view, w.shown = to, v, false
-	w.join()
-	d.mu.Unlock()
-	d.Show(w)
-	return true
-}
-
-// SetView changes the view of w, and reports whether that is a new one. [Dialog.Show] shows
-// the watcher what it sees now.
-func (w *Watch) SetView(v View) bool {
-	d := w.dialog
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if w.view == v || w.removed || d.closed {
-		return false
-	}
-	w.leave()
-	w.view, w.shown = v, false
-	w.join()
-	return true
-}
-
-// View returns how w sees its resource.
-func (w *Watch) View() View {
-	w.dialog.mu.Lock()
-	defer w.dialog.mu.Unlock()
-	return w.view
-}
-
-// Item is something to be watched.
-type Item struct {
-	Entity   string // as it was subscribed to: in documents and listings
-	Resource Resource
-	View     View
-}
-
-// SetItems makes the dialog watch exactly these items (§4.2). An item with the entity of a watch is
-// that watch. SetItems returns the new watches, to be shown by [Dialog.Show]. The error is
-// [ErrFull], [ErrShare] or a [*sipx.Error].
-func (d *Dialog) SetItems(items []Item) ([]*Watch, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return nil, sipx.Errorf(481, "")
-	}
-	have := make(map[string]*Watch, len(d.watches))
-	for _, w := range d.watches {
-		have[w.entity] = w
-	}
-	var added []*Watch
-	list := make([]*Watch, 0, len(items))
-	for _, item := range items {
-		w := have[item.Entity]
-		if w == nil {
-			w = d.newWatch(item)
-			added = append(added, w)
-		}
-		delete(have, item.Entity)
-		list = append(list, w)
-	}
-	if err := d.registry.take(d, len(added)); err != nil {
-		return nil, err
-	}
-	before := d.weight()
-	d.watches = list
-	d.registry.release(d, before+len(added)-d.weight())
-	for _, w := range have {
-		w.removed = true
-		w.leave()
-	}
-	for _, w := range added {
-		w.join()
-	}
-	d.changed(true)
-	return added, nil
+// pop takes the next watch out of the queue, which is not empty. d.mu is held.
+func (d *Dialog) pop() *Watch {
+	w := d.due.pop()
+	w.queued = false
+	return w
 }
 
 // weight is what a dialog counts for in the bounds. An empty list counts as one watch.

@@ -32,14 +32,14 @@ func (c Cause) String() string {
 // because that may take a while, and neither the network nor a deadline can wait. The
 // goroutine lives while there is something to do.
 type ends struct {
-	registry *Registry
-	mu       sync.Mutex
-	queue    []*Dialog
-	why      map[*Dialog]Ending
-	running  chan struct{} // closed when the goroutine ends; nil where there is none
+	mu      sync.Mutex
+	queue   []*Dialog
+	why     map[*Dialog]Ending
+	running chan struct{} // closed when the goroutine ends; nil where there is none
 }
 
-func (e *ends) push(d *Dialog, cause Cause, detail string) {
+// schedule has a dialog end. An expiry is the weakest cause: the dialog may have been refreshed.
+func (e *ends) schedule(d *Dialog, cause Cause, detail string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	before, waiting := e.why[d]
@@ -83,7 +83,7 @@ func (e *ends) run() {
 		ending := e.why[d]
 		delete(e.why, d)
 		e.mu.Unlock()
-		e.registry.carryOut(ending)
+		ending.Dialog.registry.carryOut(ending)
 	}
 }
 
@@ -93,22 +93,6 @@ func (e *ends) wait() {
 	e.mu.Unlock()
 	if running != nil {
 		<-running
-	}
-}
-
-// carryOut ends a dialog that ends by itself.
-func (r *Registry) carryOut(e Ending) {
-	switch {
-	case e.Cause == Expired && !e.Dialog.close(dialogEnding, ReasonTimeout, true):
-		return
-	case e.Cause != Expired && !e.Dialog.Drop():
-		return
-	}
-	switch {
-	case r.cfg.Events.Ended != nil:
-		r.cfg.Events.Ended(e)
-	case e.Cause == Expired:
-		e.Dialog.Farewell()
 	}
 }
 

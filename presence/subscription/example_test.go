@@ -57,7 +57,7 @@ Call-ID: 1
 CSeq: 1 SUBSCRIBE
 Contact: <sip:ann@192.0.2.7>
 Event: message-summary`)
-	contact, err := subscription.Contact(req)
+	contact, err := subscription.ContactOf(req)
 	if err != nil {
 		panic(err)
 	}

@@ -111,25 +111,23 @@ func (d *Dialog) Accept(req *sipx.Request, expires time.Duration) *sipx.Response
 	return res
 }
 
-// Contact returns the Contact of a request. The error is a [*sipx.Error] if there is not exactly
+// ContactOf returns the Contact of a request. The error is a [*sipx.Error] if there is not exactly
 // one, or it is no sip or sips URI.
-func Contact(req *sipx.Request) (sipx.Address, error) {
-	if req.Header.Count("Contact") == 1 {
-		first, n := "", 0
-		for element := range sipx.SplitList(req.Header.Get("Contact")) {
-			if n++; n == 1 {
-				first = element
-			}
-		}
-		contact, err := sipx.ParseAddress(first)
-		if err == nil && n == 1 {
-			if scheme := contact.URI.Scheme; scheme != "sip" && scheme != "sips" {
-				return sipx.Address{}, sipx.Errorf(400, "Contact must be a sip URI")
-			}
-			return contact, nil
+func ContactOf(req *sipx.Request) (sipx.Address, error) {
+	var contact sipx.Address
+	err, n := error(nil), 0
+	for element := range sipx.SplitList(req.Header.Get("Contact")) {
+		if n++; n == 1 {
+			contact, err = sipx.ParseAddress(element)
 		}
 	}
-	return sipx.Address{}, sipx.Errorf(400, "one Contact is mandatory")
+	switch {
+	case err != nil, n != 1, req.Header.Count("Contact") != 1:
+		return sipx.Address{}, sipx.Errorf(400, "one Contact is mandatory")
+	case contact.URI.Scheme != "sip" && contact.URI.Scheme != "sips":
+		return sipx.Address{}, sipx.Errorf(400, "Contact must be a sip URI")
+	}
+	return contact, nil
 }
 
 func recordRoutes(req *sipx.Request) ([]string, error) {

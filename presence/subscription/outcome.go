@@ -9,6 +9,14 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
+// HandleResponse implements [sipx.ResponseHandler].
+func (n *notification) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
+	s := n.showing
+	*n = notification{}
+	s.dialog.registry.free.Put(n)
+	s.dialog.answered(s, res, err)
+}
+
 // answered takes the outcome of a NOTIFY, and goes on: with what is due, or with the end of the
 // dialog.
 func (d *Dialog) answered(s showing, res *sipx.Response, err error) {
@@ -66,7 +74,7 @@ func (d *Dialog) answered(s showing, res *sipx.Response, err error) {
 		if verdict == silent {
 			cause = Silent
 		}
-		d.registry.ends.push(d, cause, outcome(res, err))
+		d.registry.ends.schedule(d, cause, outcome(res, err))
 	}
 }
 

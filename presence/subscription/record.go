@@ -58,8 +58,8 @@ func (d *Dialog) Record(r *Record) bool {
 	if d.routes != nil {
 		r.Routes = *d.routes
 	}
-	if d.source != nil {
-		r.Source = d.source.key.source
+	if d.parties.source != nil {
+		r.Source = d.parties.source.key.source
 	}
 	for _, w := range d.watches {
 		r.Entities = append(r.Entities, w.entity)

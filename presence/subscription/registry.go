@@ -58,12 +58,6 @@ type Events struct {
 	Changed func(d *Dialog, turn, whole bool)
 }
 
-// Errors of [Registry.Open] and [Dialog.SetItems].
-var (
-	ErrFull  = errors.New("subscription: too many are watched") // to be tried again later: 503
-	ErrShare = errors.New("subscription: too many are watched by one account")
-)
-
 // Registry holds the dialogs of a notifier. It is safe for concurrent use.
 //
 // The methods of a [Resource] and of its [State] are called with the lock of a dialog
@@ -82,14 +76,13 @@ type Registry struct {
 	compressors compressors
 	free        sync.Pool // of notifications
 
-	mu      sync.Mutex
-	closed  bool
-	paused  bool // by Suspend: nothing ends any more
-	byTag   map[string]*Dialog
-	byConn  map[uint64]map[*Dialog]struct{}
-	watches int
-	parties map[partyKey]*party
-	ended   recent
+	mu     sync.Mutex
+	closed bool
+	paused bool // by Suspend: nothing ends any more
+	byTag  map[string]*Dialog
+	byConn map[uint64]map[*Dialog]struct{}
+	shares shares
+	ended  recent
 }
 
 // New makes a registry. It starts nothing. The error names everything that is
@@ -98,16 +91,17 @@ func New(cfg Config) (*Registry, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	r := &Registry{
+	return &Registry{
 		cfg:     cfg,
 		idle:    make(chan struct{}, 1),
 		actives: make(activeTexts, 3600),
 		byTag:   make(map[string]*Dialog),
 		byConn:  make(map[uint64]map[*Dialog]struct{}),
-		parties: make(map[partyKey]*party),
-	}
-	r.ends.registry = r
-	return r, nil
+		shares: shares{
+			most: cfg.MaxWatches, ofAccount: cfg.AccountShare, ofSource: cfg.SourceShare, shared: cfg.SharedSources,
+			parties: make(map[partyKey]*party),
+		},
+	}, nil
 }
 
 func (c *Config) complete() error {
@@ -162,9 +156,9 @@ func (r *Registry) add(d *Dialog, account string, source netip.Prefix) error {
 	if r.closed {
 		return ErrFull
 	}
-	d.account, d.source = r.partiesOf(account, source)
-	if err := r.takeLocked(d, d.weight()); err != nil {
-		r.forgetLocked(d)
+	d.parties = r.shares.enter(account, source)
+	if err := r.shares.count(d.parties, d.weight()); err != nil {
+		r.shares.exit(d.parties)
 		return err
 	}
 	if d.serial == 0 {
@@ -213,8 +207,15 @@ func (r *Registry) unbindLocked(d *Dialog) {
 	}
 }
 
-// remove removes d, which counts as n watches. d is locked.
-func (r *Registry) remove(d *Dialog, n int) {
+// take counts n more watches of d, which is locked, or -n less.
+func (r *Registry) take(d *Dialog, n int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.shares.count(d.parties, n)
+}
+
+// remove removes d, which is locked.
+func (r *Registry) remove(d *Dialog) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !d.fetch {
@@ -222,8 +223,8 @@ func (r *Registry) remove(d *Dialog, n int) {
 		r.unbindLocked(d)
 		r.ended.add(d.Tag())
 	}
-	r.countLocked(d, -n)
-	r.forgetLocked(d)
+	_ = r.shares.count(d.parties, -d.weight())
+	r.shares.exit(d.parties)
 }
 
 // All returns the live dialogs, the oldest first.
@@ -244,7 +245,7 @@ func (r *Registry) FlowClosed(f sipx.Flow) {
 		return
 	}
 	for d := range r.byConn[f.Conn] {
-		r.ends.push(d, FlowGone, "")
+		r.ends.schedule(d, FlowGone, "")
 	}
 }
 
@@ -259,7 +260,7 @@ type Stats struct {
 func (r *Registry) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return Stats{Dialogs: len(r.byTag), Watches: r.watches, UnderWay: int(r.outstanding.Load())}
+	return Stats{Dialogs: len(r.byTag), Watches: r.shares.watches, UnderWay: int(r.outstanding.Load())}
 }
 
 func (r *Registry) common(p *Package, s *Style, event string, f sipx.Flow) unique.Handle[common] {
@@ -283,4 +284,21 @@ func (r *Registry) observe(res *sipx.Response, took time.Duration, err error) {
 		}
 		r.cfg.Events.Notified(status, took, err)
 	}
+}
+
+// sendDone notes the outcome of a NOTIFY.
+func (r *Registry) sendDone() {
+	if r.outstanding.Add(-1) == 0 {
+		select {
+		case r.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// silence is the time after which a dialog that may not speak asks again.
+const silence = time.Second
+
+func (r *Registry) maySpeak(since time.Time) bool {
+	return r.cfg.MaySpeak == nil || r.cfg.MaySpeak(since)
 }

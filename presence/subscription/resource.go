@@ -29,6 +29,13 @@ type Resource interface {
 	Left(w *Watch, v View)
 }
 
+// Item is something to be watched.
+type Item struct {
+	Entity   string // as it was subscribed to: in documents and listings
+	Resource Resource
+	View     View
+}
+
 // State is one state of a resource. It does not change.
 type State interface {
 	// Version numbers what one view shows: two states of a resource with the same version look the

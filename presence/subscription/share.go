@@ -1,6 +1,7 @@
 package subscription
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -8,20 +9,11 @@ import (
 	"github.com/openblustar/blustar/sipx"
 )
 
-// party is an account or a source, and counts what it watches. It lives while a dialog refers to
-// it. registry.mu guards it.
-type party struct {
-	name    string // of an account, as it was written first
-	key     partyKey
-	watches int
-	dialogs int
-}
-
-// partyKey is an account, in lower case, or else a source.
-type partyKey struct {
-	account string
-	source  netip.Prefix
-}
+// Errors of [Registry.Open] and [Dialog.SetItems].
+var (
+	ErrFull  = errors.New("subscription: too many are watched") // to be tried again later: 503
+	ErrShare = errors.New("subscription: too many are watched by one account")
+)
 
 // SourceOf returns the source of a request, for its share: the address; for IPv6 the /64, because a
 // host can have any number of addresses in it.
@@ -35,71 +27,83 @@ func SourceOf(f sipx.Flow) netip.Prefix {
 	return p
 }
 
-// partiesOf finds or makes the parties of a new dialog. r.mu is held.
-func (r *Registry) partiesOf(account string, prefix netip.Prefix) (of, source *party) {
-	if account != "" {
-		of = r.partyOf(partyKey{account: strings.ToLower(account)}, account)
-	}
-	shared := slices.ContainsFunc(r.cfg.SharedSources, func(p netip.Prefix) bool { return p.Contains(prefix.Addr()) })
-	if prefix.IsValid() && !shared {
-		source = r.partyOf(partyKey{source: prefix}, "")
-	}
-	return of, source
+// shares counts what is watched: by all, by each account and by each source. It is not safe for
+// concurrent use.
+type shares struct {
+	most, ofAccount, ofSource int
+	shared                    []netip.Prefix // sources without a share
+	watches                   int
+	parties                   map[partyKey]*party
 }
 
-func (r *Registry) partyOf(key partyKey, name string) *party {
-	p := r.parties[key]
+// party is an account or a source. It lives while a dialog refers to it.
+type party struct {
+	name    string // of an account, as it was written first
+	key     partyKey
+	watches int
+	dialogs int
+}
+
+// partyKey is an account, in lower case, or else a source.
+type partyKey struct {
+	account string
+	source  netip.Prefix
+}
+
+// parties are whom a dialog counts for: its account, nil where nobody was authenticated, and its
+// source, nil where that has no share.
+type parties struct{ account, source *party }
+
+// count counts n more watches, if the bounds allow it, or -n less. The error is [ErrFull] or
+// [ErrShare].
+func (s *shares) count(p parties, n int) error {
+	switch {
+	case n <= 0:
+	case p.account != nil && p.account.watches+n > s.ofAccount:
+		return ErrShare
+	case s.watches+n > s.most, p.source != nil && p.source.watches+n > s.ofSource:
+		return ErrFull
+	}
+	s.watches += n
+	if p.account != nil {
+		p.account.watches += n
+	}
+	if p.source != nil {
+		p.source.watches += n
+	}
+	return nil
+}
+
+// enter finds or makes the parties of a new dialog.
+func (s *shares) enter(account string, source netip.Prefix) (p parties) {
+	if account != "" {
+		p.account = s.party(partyKey{account: strings.ToLower(account)}, account)
+	}
+	if source.IsValid() && !slices.ContainsFunc(s.shared, func(p netip.Prefix) bool { return p.Contains(source.Addr()) }) {
+		p.source = s.party(partyKey{source: source}, "")
+	}
+	return p
+}
+
+func (s *shares) party(key partyKey, name string) *party {
+	p := s.parties[key]
 	if p == nil {
 		p = &party{name: strings.Clone(name), key: key}
 		p.key.account = strings.ToLower(p.name)
-		r.parties[p.key] = p
+		s.parties[p.key] = p
 	}
 	p.dialogs++
 	return p
 }
 
-// forgetLocked releases the parties of d. r.mu is held.
-func (r *Registry) forgetLocked(d *Dialog) {
-	for _, p := range []*party{d.account, d.source} {
+// exit releases the parties of a dialog that has ended.
+func (s *shares) exit(of parties) {
+	for _, p := range []*party{of.account, of.source} {
 		if p == nil {
 			continue
 		}
 		if p.dialogs--; p.dialogs == 0 {
-			delete(r.parties, p.key)
+			delete(s.parties, p.key)
 		}
-	}
-}
-
-// take counts n more watches of d, where the bounds allow it. release counts n less.
-func (r *Registry) take(d *Dialog, n int) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.takeLocked(d, n)
-}
-
-func (r *Registry) takeLocked(d *Dialog, n int) error {
-	switch {
-	case d.account != nil && d.account.watches+n > r.cfg.AccountShare:
-		return ErrShare
-	case r.watches+n > r.cfg.MaxWatches, d.source != nil && d.source.watches+n > r.cfg.SourceShare:
-		return ErrFull
-	}
-	r.countLocked(d, n)
-	return nil
-}
-
-func (r *Registry) release(d *Dialog, n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.countLocked(d, -n)
-}
-
-func (r *Registry) countLocked(d *Dialog, n int) {
-	r.watches += n
-	if d.account != nil {
-		d.account.watches += n
-	}
-	if d.source != nil {
-		d.source.watches += n
 	}
 }

@@ -87,13 +87,3 @@ func (r *Registry) wind(ctx context.Context) error {
 	_ = await.Return(ctx, r.ends.wait)
 	return err
 }
-
-// sendDone notes the outcome of a NOTIFY.
-func (r *Registry) sendDone() {
-	if r.outstanding.Add(-1) == 0 {
-		select {
-		case r.idle <- struct{}{}:
-		default:
-		}
-	}
-}
