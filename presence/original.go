@@ -27,7 +27,7 @@ type original struct {
 func newOriginal(doc *pidf.Presence, body []byte, watched bool) *original {
 	o := &original{services: servicesOf(doc), glance: glanceAt(doc.Tuples), body: body}
 	o.Read(doc)
-	o.Document = o.document
+	o.Original = o.document
 	if watched {
 		o.holdOn(doc)
 	}

@@ -7,24 +7,6 @@ import (
 	"github.com/openblustar/blustar/pidf/aa"
 )
 
-// Meaning is what a claim says of the user, in words that do not depend on its source. The default
-// rules pass over a claim with an empty Meaning. A rule of the host sees it, too.
-type Meaning string
-
-// What the sources can mean. Hosts with rules of their own may add others.
-const (
-	MeansDoNotDisturb Meaning = "do not disturb"
-	MeansCall         Meaning = "call"
-	MeansMeeting      Meaning = "meeting"
-	MeansBusy         Meaning = "busy"
-	MeansAway         Meaning = "away"
-	MeansInactive     Meaning = "inactive"
-	MeansBeRightBack  Meaning = "be right back"
-	MeansOther        Meaning = "other"
-	MeansAvailable    Meaning = "available"
-	MeansSignedOut    Meaning = "signed out"
-)
-
 // Claim is one thing that one source says about a user now.
 type Claim struct {
 	Provenance
@@ -45,7 +27,7 @@ func (s *State) Claims(now time.Time) []Claim {
 	claims := make([]Claim, 0, most)
 	for i := range s.Published {
 		p := &s.Published[i]
-		c := Claim{Provenance: p.Provenance, Source: "blustar", Value: string(p.Status), Meaning: meaning(p.Status), published: p}
+		c := Claim{Provenance: p.Provenance, Source: "blustar", Value: string(p.Status), Meaning: statusMeaning(p.Status), published: p}
 		if p.Reading != nil {
 			c.Source = "published"
 			c.Meaning, c.Value = p.Reading.meaning(now)
@@ -72,7 +54,7 @@ func (s *State) Claims(now time.Time) []Claim {
 	}
 	if e := s.External; e != nil {
 		if e.Status != "" {
-			claims = append(claims, Claim{Provenance: e.Provenance, Source: "external", Value: string(e.Status), Meaning: meaning(e.Status)})
+			claims = append(claims, Claim{Provenance: e.Provenance, Source: "external", Value: string(e.Status), Meaning: statusMeaning(e.Status)})
 		}
 		if e.TelephoneEvent != "" {
 			c := Claim{Provenance: e.Provenance, Source: "external", Value: e.TelephoneEvent}
@@ -90,8 +72,8 @@ func running(a *aa.Appointment, now time.Time) bool {
 	return !now.Before(a.From) && now.Before(a.End)
 }
 
-// meaning says what a status of the schema means. Unknown means nothing.
-func meaning(s aa.Status) Meaning {
+// statusMeaning says what a status of the schema means. Unknown means nothing.
+func statusMeaning(s aa.Status) Meaning {
 	switch s {
 	case aa.StatusDoNotDisturb, aa.StatusBusy, aa.StatusAway, aa.StatusInactive, aa.StatusBeRightBack,
 		aa.StatusOther, aa.StatusAvailable, aa.StatusSignedOut:

@@ -1,6 +1,7 @@
 package consolidation
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -86,7 +87,7 @@ func (d *Sheet) Document(state *State, result Result, now time.Time, o Options) 
 	person := &d.persons[0]
 	person.ID, person.Activities = o.Entity, &d.activities
 	if p := result.published; o.Standard && p != nil {
-		d.activities.Values, person.Notes = asPublished(p.Reading.Document(), now, o.Sight)
+		d.activities.Values, person.Notes = asPublished(p.Reading.Original(), now, o.Sight)
 	}
 	if d.activities.Values == nil {
 		d.values[0] = activity(result.Status, o)
@@ -203,18 +204,11 @@ func (d *parts) tuple(i int, id string, open bool, o Options) {
 
 // activity writes a consolidated status as RPID (BSP-3.2-1, BSP-3.2-7).
 func activity(s Status, o Options) pidf.Choice {
-	switch s {
-	case StatusBusy:
-		return pidf.Choice{Name: "busy"}
-	case StatusAway:
-		if o.Standard || o.AllStatuses {
-			return pidf.Choice{Name: "away"}
-		}
-		return pidf.Choice{Name: "busy"}
-	case StatusOther:
-		if !o.Standard && !o.AllStatuses {
-			return pidf.Choice{Name: "busy"}
-		}
+	if (s == StatusAway || s == StatusOther) && !o.Standard && !o.AllStatuses {
+		s = StatusBusy
+	}
+	if s == StatusAway || s == StatusBusy {
+		return pidf.Choice{Name: string(s)}
 	}
 	return pidf.Choice{Name: "other", Text: string(s)}
 }
@@ -237,7 +231,7 @@ func blustar(b *aa.BluStar, state *State, now time.Time) {
 		p := &state.Published[i]
 		if p.Reading == nil || !state.Live {
 			b.Status = p.StatusAt(now)
-			b.Note.Text = p.note(now)
+			b.Note.Text = p.noteAt(now)
 			if b.Timestamp = p.Timestamp; b.Timestamp.IsZero() {
 				b.Timestamp = now
 			}
@@ -250,17 +244,10 @@ func externalUC(e *External) *aa.ExternalUC {
 	if e == nil {
 		return nil
 	}
-	uc := &aa.ExternalUC{
-		Status:         e.Status,
-		FreeText:       e.FreeText,
-		FwdDestination: e.FwdDestination,
-		TelephoneEvent: e.TelephoneEvent,
-		Timestamp:      e.Changed,
+	return &aa.ExternalUC{
+		Status: cmp.Or(e.Status, aa.StatusUnknown), FreeText: e.FreeText, FwdDestination: e.FwdDestination, TelephoneEvent: e.TelephoneEvent,
+		Timestamp: e.Changed,
 	}
-	if uc.Status == "" {
-		uc.Status = aa.StatusUnknown
-	}
-	return uc
 }
 
 // maxShown and maxShownText bound the appointments in a document, and the bytes of their texts. So

@@ -6,16 +6,33 @@ import (
 	"time"
 
 	"github.com/openblustar/blustar/pidf"
-	"github.com/openblustar/blustar/pidf/aa"
+)
+
+// Meaning is what a claim says of the user, in words that do not depend on its source. The default
+// rules pass over a claim with an empty Meaning. A rule of the host sees it, too.
+type Meaning string
+
+// What the sources can mean. Hosts with rules of their own may add others.
+const (
+	MeansDoNotDisturb Meaning = "do not disturb"
+	MeansCall         Meaning = "call"
+	MeansMeeting      Meaning = "meeting"
+	MeansBusy         Meaning = "busy"
+	MeansAway         Meaning = "away"
+	MeansInactive     Meaning = "inactive"
+	MeansBeRightBack  Meaning = "be right back"
+	MeansOther        Meaning = "other"
+	MeansAvailable    Meaning = "available"
+	MeansSignedOut    Meaning = "signed out"
 )
 
 // Reading is what a document without aa: elements says of its user (RFC 4480 §3.2, RFC 3863
 // §4.1.4): now, and later, when activities begin and end. It is small, and does not keep the
 // document in memory. [Read] makes one.
 type Reading struct {
-	// Document returns the document itself. Watchers of the Standard dialect see its activities and
+	// Original returns the document itself. Watchers of the Standard dialect see its activities and
 	// notes as they were published. It must not be nil.
-	Document func() *pidf.Presence
+	Original func() *pidf.Presence
 
 	basic      Meaning // of the tuples
 	statements []statement
@@ -42,12 +59,12 @@ func (p *period) covers(now time.Time) bool {
 func Read(doc *pidf.Presence) *Reading {
 	r := new(Reading)
 	r.Read(doc)
-	r.Document = func() *pidf.Presence { return doc }
+	r.Original = func() *pidf.Presence { return doc }
 	return r
 }
 
 // Read reads a document into r, which may be part of another value. The caller sets
-// Document.
+// Original.
 func (r *Reading) Read(doc *pidf.Presence) {
 	r.basic, r.statements = BasicMeaning(doc), r.room[:0]
 	for i := range doc.Persons {
@@ -170,14 +187,6 @@ func BasicMeaning(doc *pidf.Presence) Meaning {
 	return m
 }
 
-// note is the free text of a publication.
-func (p *Published) note(now time.Time) string {
-	if p.Reading == nil {
-		return p.Note
-	}
-	return p.Reading.Note(now)
-}
-
 func firstNote(notes []pidf.Note) string {
 	for i := range notes {
 		if text := strings.TrimSpace(notes[i].Text); text != "" {
@@ -185,30 +194,4 @@ func firstNote(notes []pidf.Note) string {
 		}
 	}
 	return ""
-}
-
-// StatusAt returns the published status at now, as aa:blustar writes it.
-func (p *Published) StatusAt(now time.Time) aa.Status {
-	if p.Reading == nil {
-		return p.Status
-	}
-	m, _ := p.Reading.meaning(now)
-	return statusOf(m)
-}
-
-// statusOf returns the status of aa:blustar for a meaning.
-func statusOf(m Meaning) aa.Status {
-	switch m {
-	case MeansDoNotDisturb:
-		return aa.StatusDoNotDisturb
-	case MeansCall, MeansMeeting, MeansBusy:
-		return aa.StatusBusy
-	case MeansAway:
-		return aa.StatusAway
-	case MeansAvailable:
-		return aa.StatusAvailable
-	case MeansSignedOut:
-		return aa.StatusSignedOut
-	}
-	return aa.StatusUnknown
 }

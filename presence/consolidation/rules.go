@@ -102,7 +102,7 @@ func Consolidate(rules []Rule, state *State, now time.Time) Result {
 }
 
 func consolidate(rules []Rule, state *State, claims []Claim, now time.Time) Result {
-	r := Result{Status: StatusUnknown, Rule: "unknown", Note: state.note(rules, claims, now)}
+	r := Result{Status: StatusUnknown, Rule: "unknown", Note: state.freeText(rules, claims, now)}
 	for i := range rules {
 		won := -1
 		for j := range claims {
@@ -129,13 +129,13 @@ func consolidate(rules []Rule, state *State, claims []Claim, now time.Time) Resu
 	return r
 }
 
-// note returns the user's free text. Of several publications with a text, the one counts that the
+// freeText returns the user's free text. Of several publications with a text, the one counts that the
 // rules put first, and of equal ones the newest (BSX-6). A publication without a text leaves that
 // to the others. claims are those of s.
-func (s *State) note(rules []Rule, claims []Claim, now time.Time) string {
+func (s *State) freeText(rules []Rule, claims []Claim, now time.Time) string {
 	newest, several := "", false
 	for i := range s.Published {
-		switch note := s.Published[i].note(now); {
+		switch note := s.Published[i].noteAt(now); {
 		case note == "":
 		case newest == "":
 			newest = note
@@ -149,7 +149,7 @@ func (s *State) note(rules []Rule, claims []Claim, now time.Time) string {
 	for i := range rules {
 		for j := range claims {
 			if p := claims[j].published; p != nil && rules[i].Match(&claims[j], s) {
-				if note := p.note(now); note != "" {
+				if note := p.noteAt(now); note != "" {
 					return note
 				}
 			}

@@ -37,6 +37,29 @@ type Published struct {
 	Reading   *Reading  // of the document of another client; nil for BluStar
 }
 
+// StatusAt returns the published status at now, as aa:blustar writes it.
+func (p *Published) StatusAt(now time.Time) aa.Status {
+	if p.Reading == nil {
+		return p.Status
+	}
+	switch m, _ := p.Reading.meaning(now); m {
+	case "":
+		return aa.StatusUnknown
+	case MeansCall, MeansMeeting:
+		return aa.StatusBusy
+	default:
+		return aa.Status(m) // the same words
+	}
+}
+
+// noteAt returns the free text at now.
+func (p *Published) noteAt(now time.Time) string {
+	if p.Reading == nil {
+		return p.Note
+	}
+	return p.Reading.Note(now)
+}
+
 // Line is the state of one supervised device.
 type Line struct {
 	Provenance
