@@ -43,7 +43,7 @@ const (
 //  3. subscription.Dialog.mu
 //  4. presentity.mu, which also guards the presentity's watchers; or pendings.mu
 //  5. one of clients.mu with a part of publication.Store.of below it, snapshot.mu,
-//     subscription.Registry.mu, and source.Table.mu with source.Source.mu below it
+//     subscription.Registry.mu, and source.Table.mu
 //  6. cluster.mu
 //  7. the worker of the registry (ends.mu), the journal, and the locks of the deadline
 //     queues
