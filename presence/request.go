@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,38 +15,6 @@ import (
 	"github.com/openblustar/blustar/presence/publication"
 	"github.com/openblustar/blustar/sipx"
 )
-
-// granted returns the lifetime that a request gets (BSP-4.1-2, BSP-4.3-1).
-func (s *Server) granted(req *sipx.Request, most time.Duration) (time.Duration, error) {
-	value, ok := req.Header.Lookup("Expires")
-	if !ok {
-		return most, nil
-	}
-	n, ok := sipx.Seconds(value)
-	if !ok {
-		return 0, sipx.Errorf(400, "bad Expires")
-	}
-	asked := time.Duration(n) * time.Second
-	if asked != 0 && asked < s.cfg.MinExpires {
-		return 0, &refused{sipx.NewResponse(423, sipx.Field{Name: "Min-Expires", Value: seconds(s.cfg.MinExpires)})}
-	}
-	return min(asked, most), nil
-}
-
-// accepts reports whether a watcher takes documents of this type. Without Accept it takes the type
-// of its event package.
-func accepts(h sipx.Header, media string) bool {
-	if h.Count("Accept") == 0 {
-		return true
-	}
-	for t := range h.Tokens("Accept") {
-		switch strings.ToLower(t) {
-		case media, "application/*", "*/*":
-			return true
-		}
-	}
-	return false
-}
 
 // exchange is a request on its way through the server. Nobody keeps it: it is used again.
 type exchange struct {
@@ -63,6 +32,34 @@ type exchange struct {
 
 	subscribing subscribing
 	publishing  publishing
+}
+
+// subscribing is a SUBSCRIBE on its way through the server.
+type subscribing struct {
+	*exchange
+	event   sipx.Event
+	pack    *eventPackage
+	dialect *Dialect
+	contact sipx.Address
+	expires time.Duration // granted
+	id      auth.Identity
+}
+
+// publishing is a PUBLISH on its way through the server.
+type publishing struct {
+	*exchange
+	dialect *Dialect
+	contact sipx.Address // zero where a Standard client sent none
+	address string       // whose presence it is
+	owner   string       // who says so: the Contact, or the source
+	expires time.Duration
+	until   time.Time
+	ifMatch string
+	p       *presentity
+	room    *pidf.Room       // memory for doc; nil if doc is to be kept
+	doc     *pidf.Presence   // nil for a refresh
+	body    []byte           // of which it was decoded, in UTF-8
+	said    publication.Said // what doc says of the user
 }
 
 // logged writes an address without the password that a URI may have.
@@ -99,34 +96,6 @@ func (x *exchange) answer(res *sipx.Response) (as bool) {
 	return as
 }
 
-// subscribing is a SUBSCRIBE on its way through the server.
-type subscribing struct {
-	*exchange
-	event   sipx.Event
-	pack    *eventPackage
-	dialect *Dialect
-	contact sipx.Address
-	expires time.Duration // granted
-	id      auth.Identity
-}
-
-// publishing is a PUBLISH on its way through the server.
-type publishing struct {
-	*exchange
-	dialect *Dialect
-	contact sipx.Address // zero where a Standard client sent none
-	address string       // whose presence it is
-	owner   string       // who says so: the Contact, or the source
-	expires time.Duration
-	until   time.Time
-	ifMatch string
-	p       *presentity
-	room    *pidf.Room       // memory for doc; nil if doc is to be kept
-	doc     *pidf.Presence   // nil for a refresh
-	body    []byte           // of which it was decoded, in UTF-8
-	said    publication.Said // what doc says of the user
-}
-
 // accept sends the 200 to a PUBLISH.
 func (pub *publishing) accept(s *Server, etag string) {
 	pub.answer(sipx.NewResponse(200,
@@ -135,21 +104,36 @@ func (pub *publishing) accept(s *Server, etag string) {
 		sipx.Field{Name: "SIP-ETag", Value: etag}))
 }
 
-// publishError turns an error of the store of publications into the one for the peer.
-func publishError(err error) error {
-	switch {
-	case errors.Is(err, publication.ErrNoMatch):
-		return sipx.Errorf(412, "")
-	case errors.Is(err, publication.ErrNothing):
-		return sipx.Errorf(400, "a refresh without a publication")
-	case errors.Is(err, publication.ErrOvertaken):
-		return sipx.Errorf(500, "CSeq out of order")
-	case errors.Is(err, publication.ErrTooMany):
-		return sipx.Errorf(403, "too many publications of one user")
-	case errors.Is(err, publication.ErrTooLarge):
-		return sipx.Errorf(413, "too much is published by one user")
+// granted returns the lifetime that a request gets (BSP-4.1-2, BSP-4.3-1).
+func (s *Server) granted(req *sipx.Request, most time.Duration) (time.Duration, error) {
+	value, ok := req.Header.Lookup("Expires")
+	if !ok {
+		return most, nil
 	}
-	return err
+	n, ok := sipx.Seconds(value)
+	if !ok {
+		return 0, sipx.Errorf(400, "bad Expires")
+	}
+	asked := time.Duration(n) * time.Second
+	if asked != 0 && asked < s.cfg.MinExpires {
+		return 0, &refused{sipx.NewResponse(423, sipx.Field{Name: "Min-Expires", Value: seconds(s.cfg.MinExpires)})}
+	}
+	return min(asked, most), nil
+}
+
+// accepts reports whether a watcher takes documents of this type. Without Accept it takes the type
+// of its event package.
+func accepts(h sipx.Header, media string) bool {
+	if h.Count("Accept") == 0 {
+		return true
+	}
+	for t := range h.Tokens("Accept") {
+		switch strings.ToLower(t) {
+		case media, "application/*", "*/*":
+			return true
+		}
+	}
+	return false
 }
 
 // dialectOf tells who sent a request that opens a dialog or a publication.
@@ -205,3 +189,87 @@ func containsFold(s, sub string) bool {
 	}
 	return false
 }
+
+// refused is an error whose response says more than a status and a reason.
+type refused struct{ res *sipx.Response }
+
+func (e *refused) Error() string { return "presence: " + e.res.ReasonPhrase() }
+
+// unsupportedType refuses a body, naming what would be taken.
+func unsupportedType(accept string) error {
+	return &refused{sipx.NewResponse(415, sipx.Field{Name: "Accept", Value: accept})}
+}
+
+func (s *Server) badEvent() error {
+	return &refused{sipx.NewResponse(489, sipx.Field{Name: "Allow-Events", Value: s.events()})}
+}
+
+func (s *Server) events() string {
+	const always = eventPresence + ", " + eventWatchers
+	if s.cfg.Forward != nil {
+		return always + ", " + eventLyncForwarding
+	}
+	return always
+}
+
+// refusal is the response that tells of err.
+func (s *Server) refusal(req *sipx.Request, err error) *sipx.Response {
+	if e, ok := errors.AsType[*refused](err); ok {
+		return e.res
+	}
+	if e, ok := errors.AsType[*sipx.Error](err); ok {
+		res := e.Response()
+		res.Reason = oneLine(res.Reason)
+		if res.Status == 503 {
+			res.Header.Add("Retry-After", retryAfter())
+		}
+		return res
+	}
+	s.cfg.Logger.Error("request failed", "method", req.Method, "call_id", req.CallID, "error", err)
+	return sipx.NewResponse(500)
+}
+
+// publishError turns an error of the store of publications into the one for the peer.
+func publishError(err error) error {
+	switch {
+	case errors.Is(err, publication.ErrNoMatch):
+		return sipx.Errorf(412, "")
+	case errors.Is(err, publication.ErrNothing):
+		return sipx.Errorf(400, "a refresh without a publication")
+	case errors.Is(err, publication.ErrOvertaken):
+		return sipx.Errorf(500, "CSeq out of order")
+	case errors.Is(err, publication.ErrTooMany):
+		return sipx.Errorf(403, "too many publications of one user")
+	case errors.Is(err, publication.ErrTooLarge):
+		return sipx.Errorf(413, "too much is published by one user")
+	}
+	return err
+}
+
+// oneLine makes s fit for a reason phrase.
+func oneLine(s string) string {
+	const max = 200
+	if len(s) > max {
+		s = s[:max]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\uFFFD' {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+func overloaded(reason string) *sipx.Response {
+	return &sipx.Response{Status: 503, Reason: reason, Header: sipx.Header{{Name: "Retry-After", Value: retryAfter()}}}
+}
+
+// comingBack refuses what a server that is about to stop, or begins, cannot take: in a
+// second it may be there again.
+func comingBack(reason string) *sipx.Response {
+	return &sipx.Response{Status: 503, Reason: reason, Header: sipx.Header{{Name: "Retry-After", Value: "1"}}}
+}
+
+// retryAfter spreads those that were turned away, so that they do not come back
+// together.
+func retryAfter() string { return strconv.Itoa(5 + rand.IntN(11)) }
