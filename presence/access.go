@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"time"
+	"unique"
 
 	"github.com/openblustar/blustar/auth"
 	"github.com/openblustar/blustar/directory"
@@ -11,14 +12,14 @@ import (
 )
 
 // check has the guard judge a request. The error is its answer to the peer.
-func (s *Server) check(ctx context.Context, x *exchange, contact sipx.Address, d *Dialect) (auth.Identity, error) {
+func (s *Server) check(ctx context.Context, x *exchange) error {
 	if x.passed != nil {
-		return *x.passed, nil
+		x.id = *x.passed
 	}
-	if s.cfg.Guard == nil {
-		return auth.Identity{}, nil
+	if x.passed != nil || s.cfg.Guard == nil {
+		return nil
 	}
-	req := x.req
+	req, contact := x.req, x.contact
 	endpoint := contactKey(contact.URI)
 	if contact.URI.IsZero() {
 		endpoint = req.Flow.Remote.String()
@@ -39,17 +40,18 @@ func (s *Server) check(ctx context.Context, x *exchange, contact sipx.Address, d
 		Body:       x.sent,
 		Rauth:      req.Header.Get("X-BSS-rauth"),
 		AMCC:       contact.URI.User == amccUser,
-		Digest:     d.Digest,
+		Digest:     x.dialect.Digest,
 	}
 	for v := range req.Header.Values("Authorization") {
 		r.Authorization = append(r.Authorization, v)
 	}
-	x.asked, x.digest = r, d.Digest
+	x.asked = r
 	decision := s.cfg.Guard.Check(ctx, r)
 	if decision.Verdict == auth.Accept {
-		return decision.Identity, nil
+		x.id = decision.Identity
+		return nil
 	}
-	return auth.Identity{}, s.notLetIn(x, decision)
+	return s.notLetIn(x, decision)
 }
 
 // disowner is an ability of a [Guard].
@@ -76,7 +78,7 @@ func (s *Server) notLetIn(x *exchange, decision auth.Decision) error {
 	req := x.req
 	res := sipx.NewResponse(decision.Verdict.StatusCode())
 	res.Reason = decision.Phrase
-	if decision.Verdict == auth.Challenge && !x.digest { // as printed in §2.10
+	if decision.Verdict == auth.Challenge && !x.asked.Digest { // as printed in §2.10
 		res.Header.Add("Contact", s.cfg.Sender.Contact(req.Flow))
 		if v := req.Header.Get("Expires"); v != "" {
 			res.Header.Add("Expires", v)
@@ -93,4 +95,60 @@ func (s *Server) notLetIn(x *exchange, decision auth.Decision) error {
 	s.cfg.Logger.Debug("not let in", "status", res.Status, "method", req.Method, "client", x.asked.Client,
 		"source", x.asked.Source.String(), "reason", decision.Reason)
 	return &refused{res}
+}
+
+// clientOf finds or makes the client that sends a request. user may be "".
+func (s *Server) clientOf(x *exchange, user string) *client {
+	var buffer [256]byte
+	key := appendClientKey(buffer[:0], x)
+	s.clients.mu.Lock()
+	defer s.clients.mu.Unlock()
+	c := s.clients.find(key, user, x.id)
+	if c.userAgent == (unique.Handle[string]{}) {
+		c.userAgent = unique.Make(x.req.Header.Get("User-Agent"))
+	}
+	c.amcc = x.contact.URI.User == amccUser || x.id.AMCC
+	return c
+}
+
+// appendClientKey appends the [clientKey] of the client that sends a request.
+func appendClientKey(key []byte, x *exchange) []byte {
+	if account := whoIs(x.id); account != "" && x.contact.URI.User != amccUser && !x.id.AMCC {
+		key = append(key, "account "...)
+		key = append(key, account...)
+	} else {
+		key = appendBare(key, x.req.From.URI)
+	}
+	for i, b := range key {
+		if 'A' <= b && b <= 'Z' {
+			key[i] += 'a' - 'A'
+		}
+	}
+	key = append(key, ' ')
+	return appendContact(key, x.contact.URI)
+}
+
+// owns reports whether an entry belongs to the client's own user (BSP-4.1-1). entry is that of the
+// first address of a dialog. from is that of the address in From.
+//
+// The entry of the authenticated account is the client's own. If nobody was authenticated, the
+// entry of From is. If From has no entry, the first entry counts that the Contact subscribes to, if
+// there is room for one more client.
+func (s *Server) owns(c *client, from directory.Result, entry *directory.Entry) bool {
+	s.clients.mu.Lock()
+	defer s.clients.mu.Unlock()
+	switch {
+	case c.id != nil && !c.amcc:
+		return auth.SameAccount(*c.id, entry.Account, entry.ID)
+	case from.Err == nil:
+		return from.Entry.ID == entry.ID
+	}
+	return c.user == entry.ID || c.user == "" && s.clients.roomLocked(c, entry.ID)
+}
+
+// isKnown reports whether a live BluStar client has this account and Contact. An SBC may have taken
+// the User-Agent out of a request, and a client does not show its credentials in each request.
+func (s *Server) isKnown(x *exchange) bool {
+	return s.cfg.Dialect == DialectAuto && !x.id.IsZero() && x.req.Header.Get("User-Agent") == "" && !x.contact.URI.IsZero() &&
+		s.clients.get(clientKey(appendClientKey(nil, x))) != nil
 }

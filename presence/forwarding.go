@@ -57,7 +57,7 @@ func (s *Server) forward(ctx context.Context, pub *publishing, entry directory.E
 		etag = c.ETag
 	}
 	due := p.renew()
-	pub.accept(s, etag)
+	pub.accept(etag)
 	subscription.Notify(due)
 	return nil
 }

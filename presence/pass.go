@@ -27,7 +27,7 @@ type passedOn struct {
 const passTimeout = 5 * time.Second
 
 // passTo has another node answer a request.
-func (s *Server) passTo(ctx context.Context, x *exchange, id auth.Identity, node string) error {
+func (s *Server) passTo(ctx context.Context, x *exchange, node string) error {
 	away := &refused{comingBack("what this is about is at another node")}
 	if x.passed != nil || node == s.cluster.node { // it moves between nodes just now
 		return away
@@ -41,7 +41,7 @@ func (s *Server) passTo(ctx context.Context, x *exchange, id auth.Identity, node
 			req.Header = append(req.Header, f)
 		}
 	}
-	head, err := json.Marshal(passedOn{x.req.Flow, []byte(id.Account), []byte(id.ID), id.DN, id.AMCC})
+	head, err := json.Marshal(passedOn{x.req.Flow, []byte(x.id.Account), []byte(x.id.ID), x.id.DN, x.id.AMCC})
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 	} else {
 		pub.owner = req.Flow.Remote.String()
 	}
-	pub.dialect = s.dialectOf(req, pub.contact)
+	pub.dialect = s.dialectOf(x)
 	if pub.dialect.ContactAndExpires {
 		for _, name := range []string{"Contact", "Expires"} {
 			if req.Header.Count(name) == 0 {
@@ -45,11 +45,10 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 	if pub.expires, err = s.granted(req, s.cfg.MaxPublishExpires); err != nil {
 		return err
 	}
-	id, err := s.check(ctx, x, pub.contact, pub.dialect)
-	if err != nil {
+	if err := s.check(ctx, x); err != nil {
 		return err
 	}
-	if s.isKnown(req, pub.contact, id) {
+	if s.isKnown(x) {
 		pub.dialect = bluStar
 	}
 	whose := req.To
@@ -57,11 +56,11 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 		whose = req.From // BSP-2.4-6
 	}
 	pub.address = bareURI(whose.URI)
-	entry, err := s.published(ctx, pub.address, partyOf(req, id))
+	entry, err := s.published(ctx, pub.address, partyOf(req, x.id))
 	if err != nil {
 		return err
 	}
-	if !mayActFor(id, &entry) {
+	if !mayActFor(x.id, &entry) {
 		err := sipx.Errorf(403, "that is another user's presence")
 		if bareURI(req.From.URI) == pub.address {
 			return s.notOneself(ctx, x, err)
@@ -90,10 +89,10 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 		pub.ifMatch = "" // an old one: a status and an end count all the same (§2.4, §2.2)
 	}
 	if pub.dialect.SharedPublication {
-		c := s.clientOf(req, pub.contact, id, pub.p.id)
+		c := s.clientOf(x, pub.p.id)
 		if s.cluster != nil {
 			if node := s.clients.nodeOf(c); node != "" {
-				return s.passTo(ctx, x, id, node)
+				return s.passTo(ctx, x, node)
 			}
 		}
 		return s.publishShared(pub, c)
@@ -209,7 +208,7 @@ func (s *Server) publishShared(pub *publishing, c *client) error {
 		}
 		gone := s.takeOut(c, "it signed out", nil)
 		due := p.renew() // who asks after the 200 is shown it
-		pub.accept(s, etag)
+		pub.accept(etag)
 		subscription.Notify(due)
 		gone.announce(false)
 		return nil
@@ -299,7 +298,7 @@ func (s *Server) settle(pub *publishing, etag string, beaten func() bool, undo f
 	if beaten != nil && beaten() {
 		pub.answer(sipx.NewResponse(412))
 	} else {
-		pub.accept(s, etag)
+		pub.accept(etag)
 	}
 	subscription.Notify(due)
 	return nil

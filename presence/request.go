@@ -25,10 +25,13 @@ type exchange struct {
 	began    time.Time
 	answered bool
 
-	asked  auth.Request // what the guard was asked, if it was
-	digest bool         // the client is not one of BluStar
+	contact sipx.Address // zero where there is none
+	dialect *Dialect
+	expires time.Duration // granted
 
+	asked  auth.Request   // what the guard was asked, if it was
 	passed *auth.Identity // who was let in by another node, which passes it on; else nil
+	id     auth.Identity  // who was let in
 
 	subscribing subscribing
 	publishing  publishing
@@ -37,22 +40,15 @@ type exchange struct {
 // subscribing is a SUBSCRIBE on its way through the server.
 type subscribing struct {
 	*exchange
-	event   sipx.Event
-	pack    *eventPackage
-	dialect *Dialect
-	contact sipx.Address
-	expires time.Duration // granted
-	id      auth.Identity
+	event sipx.Event
+	pack  *eventPackage
 }
 
 // publishing is a PUBLISH on its way through the server.
 type publishing struct {
 	*exchange
-	dialect *Dialect
-	contact sipx.Address // zero where a Standard client sent none
-	address string       // whose presence it is
-	owner   string       // who says so: the Contact, or the source
-	expires time.Duration
+	address string // whose presence it is
+	owner   string // who says so: the Contact, or the source
 	until   time.Time
 	ifMatch string
 	p       *presentity
@@ -97,9 +93,9 @@ func (x *exchange) answer(res *sipx.Response) (as bool) {
 }
 
 // accept sends the 200 to a PUBLISH.
-func (pub *publishing) accept(s *Server, etag string) {
+func (pub *publishing) accept(etag string) {
 	pub.answer(sipx.NewResponse(200,
-		sipx.Field{Name: "Contact", Value: s.cfg.Sender.Contact(pub.req.Flow)},
+		sipx.Field{Name: "Contact", Value: pub.server.cfg.Sender.Contact(pub.req.Flow)},
 		sipx.Field{Name: "Expires", Value: seconds(pub.expires)},
 		sipx.Field{Name: "SIP-ETag", Value: etag}))
 }
@@ -137,7 +133,8 @@ func accepts(h sipx.Header, media string) bool {
 }
 
 // dialectOf tells who sent a request that opens a dialog or a publication.
-func (s *Server) dialectOf(req *sipx.Request, contact sipx.Address) *Dialect {
+func (s *Server) dialectOf(x *exchange) *Dialect {
+	req := x.req
 	switch {
 	case s.cfg.Dialect != DialectAuto:
 		if s.cfg.Dialect == DialectBluStar {
@@ -145,7 +142,7 @@ func (s *Server) dialectOf(req *sipx.Request, contact sipx.Address) *Dialect {
 		}
 		return standard
 	case slices.ContainsFunc(s.cfg.UserAgents, func(word string) bool { return containsFold(req.Header.Get("User-Agent"), word) }),
-		contact.URI.User == amccUser,
+		x.contact.URI.User == amccUser,
 		hasBSSHeader(req.Header),
 		saysBluStar(req.Body),
 		isList(req) && !knowsEventLists(req):

@@ -31,7 +31,7 @@ func (s *Server) subscribe(ctx context.Context, x *exchange) error {
 		return err
 	}
 	var d *subscription.Dialog
-	if sub.dialect = s.dialectOf(req, sub.contact); req.To.Tag() != "" {
+	if sub.dialect = s.dialectOf(x); req.To.Tag() != "" {
 		if d = s.registry.Find(req); d != nil && d.Is(sub.event) {
 			sub.dialect = dialectOfDialog(d)
 		} else {
@@ -44,28 +44,26 @@ func (s *Server) subscribe(ctx context.Context, x *exchange) error {
 	if sub.dialect.Accept && !accepts(req.Header, sub.pack.MediaType) {
 		return &refused{sipx.NewResponse(406, sipx.Field{Name: "Accept", Value: sub.pack.MediaType})}
 	}
+	elsewhere := "" // the other node that has the dialog
 	if req.To.Tag() != "" && d == nil {
 		if sub.expires == 0 && sub.dialect.ClientLife && s.registry.HasEnded(req) { // the dialog has just ended with its client (§2.2)
 			x.answer(sipx.NewResponse(200, sipx.Field{Name: "Contact", Value: s.cfg.Sender.Contact(req.Flow)},
 				sipx.Field{Name: "Expires", Value: "0"}))
 			return nil
 		}
-		node := s.cluster.elsewhere(req)
-		if node == "" {
+		if elsewhere = s.cluster.elsewhere(req); elsewhere == "" {
 			return sipx.Errorf(481, "")
 		}
-		if sub.id, err = s.check(ctx, x, sub.contact, sub.dialect); err != nil {
-			return err
-		}
-		return s.passTo(ctx, x, sub.id, node)
 	}
-	if sub.id, err = s.check(ctx, x, sub.contact, sub.dialect); err != nil {
+	if err := s.check(ctx, x); err != nil {
 		return err
 	}
-	if d != nil {
+	switch {
+	case elsewhere != "":
+		return s.passTo(ctx, x, elsewhere)
+	case d != nil:
 		return s.resubscribe(ctx, d, sub)
-	}
-	if s.isKnown(req, sub.contact, sub.id) {
+	case s.isKnown(x):
 		sub.dialect = bluStar
 	}
 	return s.open(ctx, sub)
@@ -109,7 +107,7 @@ func (s *Server) open(ctx context.Context, sub *subscribing) error {
 	}
 	if sub.dialect.ClientLife && !sub.pack.watchers && sub.expires > 0 {
 		m = &member{judged: found[0].result.Err == nil}
-		m.client = s.clientOf(sub.req, sub.contact, sub.id, pinned.id(0))
+		m.client = s.clientOf(sub.exchange, pinned.id(0))
 		opening.Data, opening.Pulse = m, &m.client.pulse
 	}
 	d, err := s.registry.Open(opening)
@@ -287,9 +285,12 @@ func (s *Server) resubscribe(ctx context.Context, d *subscription.Dialog, sub *s
 	} else {
 		s.lookAgain(ctx, d, sub)
 	}
-	changed, ok := s.judgeAgain(ctx, d, sub, found)
-	if !ok {
-		return errNotAllowed
+	var changed []*subscription.Watch
+	if who := s.watcher(ctx, partyOf(sub.req, sub.id), sub.id, bareURI(d.Watcher()), found); !who.open { // else all stays as it was
+		var ok bool
+		if changed, ok = s.judge(ctx, d, who); !ok {
+			return errNotAllowed
+		}
 	}
 	added = append(added, changed...)
 	m, _ := d.Data.(*member)
@@ -323,16 +324,6 @@ func (s *Server) watcherNow(ctx context.Context, d *subscription.Dialog, sub *su
 		return directory.Result{Err: directory.ErrNotFound}
 	}
 	return s.lookups.one(ctx, partyOf(sub.req, sub.id), a)
-}
-
-// judgeAgain is judge for a refresh. If the directory cannot tell who the watcher is,
-// everything stays as it was.
-func (s *Server) judgeAgain(ctx context.Context, d *subscription.Dialog, sub *subscribing, found directory.Result) ([]*subscription.Watch, bool) {
-	who := s.watcher(ctx, partyOf(sub.req, sub.id), sub.id, bareURI(d.Watcher()), found)
-	if who.open {
-		return nil, true
-	}
-	return s.judge(ctx, d, who)
 }
 
 var errNotAllowed = sipx.Errorf(403, "the user does not allow it")
