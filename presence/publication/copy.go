@@ -1,11 +1,5 @@
 package publication
 
-import (
-	"slices"
-
-	"github.com/openblustar/blustar/internal/deadline"
-)
-
 // A host of several nodes gives each node copies of what the others have. A copy counts as any
 // other contribution, and Publish or Remove may replace or end it. It does not expire by itself:
 // the node that it belongs to has it expire. Config.Changed is not told of copies.
@@ -21,9 +15,9 @@ func (s *Store) Copy(c Contribution, keeps func() bool) bool {
 	sh := s.of.Lock(c.Presentity)
 	defer sh.Unlock()
 	list := sh.Of[c.Presentity]
-	var current, rival *Contribution
-	if i := slices.IndexFunc(list, func(o *Contribution) bool { return o.Number == c.Number }); i >= 0 {
-		current = list[i]
+	var rival *Contribution
+	current := numbered(list, c.Number)
+	if current != nil {
 		c.due = current.due
 	} else if c.Rule != Separate {
 		rival = find(list, c.Rule)
@@ -34,11 +28,8 @@ func (s *Store) Copy(c Contribution, keeps func() bool) bool {
 	if rival != nil {
 		s.end(sh, rival)
 	}
-	c.Expires = deadline.Steady(c.Expires)
-	s.read(&c)
 	c.copied = true
-	s.place(sh, current, &c)
-	slices.SortStableFunc(sh.Of[c.Presentity], byAge) // which nobody has seen yet
+	s.takeOver(sh, current, &c)
 	return true
 }
 
@@ -47,12 +38,11 @@ func (s *Store) Copy(c Contribution, keeps func() bool) bool {
 func (s *Store) RemoveCopy(presentity string, number uint64, keeps func() bool) bool {
 	sh := s.of.Lock(presentity)
 	defer sh.Unlock()
-	list := sh.Of[presentity]
-	i := slices.IndexFunc(list, func(c *Contribution) bool { return c.Number == number })
-	if keeps() || i < 0 {
+	c := numbered(sh.Of[presentity], number)
+	if keeps() || c == nil {
 		return false
 	}
-	s.place(sh, list[i], nil)
+	s.place(sh, c, nil)
 	return true
 }
 
@@ -61,12 +51,20 @@ func (s *Store) RemoveCopy(presentity string, number uint64, keeps func() bool) 
 func (s *Store) Own(presentity string, number uint64) *Contribution {
 	sh := s.of.Lock(presentity)
 	defer sh.Unlock()
-	for _, c := range sh.Of[presentity] {
-		if c.Number == number && c.copied {
-			own := *c
-			own.copied = false
-			s.place(sh, c, &own)
-			return &own
+	c := numbered(sh.Of[presentity], number)
+	if c == nil || !c.copied {
+		return nil
+	}
+	own := *c
+	own.copied = false
+	s.place(sh, c, &own)
+	return &own
+}
+
+func numbered(list []*Contribution, number uint64) *Contribution {
+	for _, c := range list {
+		if c.Number == number {
+			return c
 		}
 	}
 	return nil

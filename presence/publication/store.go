@@ -92,20 +92,16 @@ func (s *Store) Publish(r Request) (now, before *Contribution, err error) {
 	}
 	if r.Said != nil {
 		next.say(&r)
-		for _, c := range list { // no two have the same time: it gives their order after a restart
-			if !next.Received.After(c.Received) {
-				next.Received = c.Received.Add(1)
-			}
-		}
-	}
-	if next.Rule == Separate && r.Said != nil {
 		size := len(next.Body)
 		for _, c := range list {
 			if c != current {
 				size += len(c.Body)
 			}
+			if !next.Received.After(c.Received) { // no two have the same time: it gives their order after a restart
+				next.Received = c.Received.Add(1)
+			}
 		}
-		if size > s.cfg.MaxBytes {
+		if next.Rule == Separate && size > s.cfg.MaxBytes {
 			return nil, nil, ErrTooLarge
 		}
 		s.read(next)
@@ -134,15 +130,13 @@ func (s *Store) Publish(r Request) (now, before *Contribution, err error) {
 // Revert undoes a Publish that returned now and before, or, with a nil now, the removal of before.
 // If something has changed again since, it does nothing, and reports false.
 func (s *Store) Revert(now, before *Contribution) bool {
-	sh := s.of.Lock(cmp.Or(now, before).Presentity)
+	key := cmp.Or(now, before).Presentity
+	sh := s.of.Lock(key)
 	defer sh.Unlock()
-	list := sh.Of[cmp.Or(now, before).Presentity]
+	list := sh.Of[key]
 	switch {
-	case now != nil:
-		if !slices.Contains(list, now) {
-			return false
-		}
-	case len(list) >= s.cfg.MaxPublications || before.Rule != Separate && find(list, before.Rule) != nil:
+	case now != nil && !slices.Contains(list, now),
+		now == nil && (len(list) >= s.cfg.MaxPublications || before.Rule != Separate && find(list, before.Rule) != nil):
 		return false
 	}
 	if before != nil {
@@ -305,13 +299,13 @@ func (s *Store) RemoveOne(presentity string, rule Rule) *Contribution {
 func (s *Store) removeFunc(presentity string, is func(*Contribution) bool) *Contribution {
 	sh := s.of.Lock(presentity)
 	defer sh.Unlock()
-	list := sh.Of[presentity]
-	i := slices.IndexFunc(list, is)
-	if i < 0 {
-		return nil
+	for _, c := range sh.Of[presentity] {
+		if is(c) {
+			s.swap(sh, c, nil)
+			return c
+		}
 	}
-	s.swap(sh, list[i], nil)
-	return list[i]
+	return nil
 }
 
 // expiry is the deadline of a contribution.
@@ -369,11 +363,17 @@ func (s *Store) Restore(c Contribution) {
 	if time.Until(c.Expires) <= 0 || slices.ContainsFunc(sh.Of[c.Presentity], func(o *Contribution) bool { return o.ETag == c.ETag && o.Rule == c.Rule }) {
 		return
 	}
-	c.Expires = deadline.Steady(c.Expires)
-	s.read(&c)
 	for n := s.number.Load(); n < c.Number && !s.number.CompareAndSwap(n, c.Number); n = s.number.Load() {
 	}
-	s.place(sh, nil, &c)
+	s.takeOver(sh, nil, &c)
+}
+
+// takeOver puts a contribution from elsewhere in the place of current, which may be nil. The shelf
+// is locked.
+func (s *Store) takeOver(sh *shelf, current, c *Contribution) {
+	c.Expires = deadline.Steady(c.Expires)
+	s.read(c)
+	s.place(sh, current, c)
 	slices.SortStableFunc(sh.Of[c.Presentity], byAge) // which nobody has seen yet
 }
 
