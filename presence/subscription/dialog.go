@@ -162,15 +162,12 @@ const (
 
 // state is the Subscription-State of the last NOTIFY.
 func (r Reason) state() string {
-	switch r {
-	case ReasonDeactivated:
-		return "terminated;reason=deactivated"
-	case ReasonRejected:
-		return "terminated;reason=rejected"
-	case ReasonNoResource:
-		return "terminated;reason=noresource"
-	}
-	return "terminated;reason=timeout"
+	return [...]string{
+		ReasonTimeout:     "terminated;reason=timeout",
+		ReasonDeactivated: "terminated;reason=deactivated",
+		ReasonRejected:    "terminated;reason=rejected",
+		ReasonNoResource:  "terminated;reason=noresource",
+	}[r]
 }
 
 // Tag is our tag: the identity of the dialog within its registry.
@@ -235,8 +232,8 @@ func (d *Dialog) Info() Info {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	i := Info{
-		Event: d.common.Value().event, Contact: d.target.URI(), Flow: d.flow.Flow(), UnderWay: int(d.underWay), Expires: deadline.Wall(deadline.Time(d.expires)),
-		Answer: int(d.answer),
+		Event: d.common.Value().event, Contact: d.target.URI(), Flow: d.flow.Flow(), UnderWay: int(d.underWay),
+		Expires: deadline.Wall(deadline.Time(d.expires)), Answer: int(d.answer),
 	}
 	if d.answeredAt != 0 {
 		i.Notified = deadline.Wall(deadline.Time(int64(d.answeredAt) * int64(time.Second)))
@@ -253,6 +250,14 @@ func (d *Dialog) push(w *Watch) {
 	case !w.queued:
 		w.queued = true
 		d.due.push(w)
+	}
+}
+
+// pushAll has everything shown, even what has not changed. d.mu is held.
+func (d *Dialog) pushAll() {
+	for _, w := range d.watches {
+		w.force = true
+		d.push(w)
 	}
 }
 

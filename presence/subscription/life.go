@@ -19,10 +19,7 @@ func (d *Dialog) Start() {
 		if d.fetch && !d.list {
 			d.state, d.final = dialogEnding, ReasonTimeout
 		} else {
-			for _, w := range d.watches {
-				w.force = true
-				d.push(w)
-			}
+			d.pushAll()
 		}
 	}
 	d.drain()

@@ -48,7 +48,7 @@ func (d *Dialog) newList(why Reason) *notification {
 			d.pop()
 			continue
 		}
-		body := d.body(w, state)
+		body := state.Body(Showing{View: w.view, Entity: w.entity, Serial: d.version})
 		size += partSize + len(w.entity) + len(body)
 		if size > maxListBody && (full || shown.first != nil) {
 			break
@@ -92,13 +92,9 @@ func (d *Dialog) resumeList() {
 	for w := d.due.first; w != nil && d.restored && !due; w = w.next {
 		due = w.isDue(w.resource.Current())
 	}
-	if !due {
-		return
-	}
-	d.restored = false
-	for _, w := range d.watches {
-		w.force, w.resumed = true, false
-		d.push(w)
+	if due {
+		d.restored = false
+		d.pushAll()
 	}
 }
 

@@ -39,10 +39,7 @@ func (d *Dialog) ShowAll() bool {
 		d.listedAt = now
 	}
 	d.listed = false // a refresh is shown the whole list (RFC 4662 §5.2)
-	for _, w := range d.watches {
-		w.force = true
-		d.push(w)
-	}
+	d.pushAll()
 	d.flushLocked()
 	return true
 }
