@@ -66,7 +66,7 @@ func (t sourcesOf[V]) copied(r Record, keeps func() bool) error {
 			return err
 		}
 	}
-	return t.Copy(r.Key, source.Value[V](v), r.Value != nil, keeps)
+	return t.Copy(r.Key, source.Value[V](v), keeps)
 }
 
 // What the Feed and monitors may say: the error is an InputError.

@@ -12,7 +12,7 @@ import (
 // Value is what is known of one key.
 type Value[V any] struct {
 	Value    V
-	Owner    Owner
+	Owner    Owner     // "" where there is no value
 	Received time.Time // by the server's clock
 	Changed  time.Time // when it was last another value, or none
 	Expires  time.Time // when it fades; zero where it does not

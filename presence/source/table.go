@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -33,7 +34,7 @@ type Source[V any] struct {
 	table *Table[V]
 	key   string
 
-	kept atomic.Pointer[kept[V]] // nobody changes it; nil before the first; set with table.mu held
+	kept atomic.Pointer[Value[V]] // nobody changes it; nil before the first; set with table.mu held
 
 	listeners []Listener
 	watching  int
@@ -44,12 +45,6 @@ type Source[V any] struct {
 	held      time.Time          // when the value expires that Config.Changed was told last
 	fade      deadline.Item
 	linger    deadline.Item
-}
-
-// kept is a value, and whether it is one.
-type kept[V any] struct {
-	value Value[V]
-	known bool
 }
 
 // Watched is what sources of all kinds have in common.
@@ -131,18 +126,19 @@ func (t *Table[V]) Restore(key string, v Value[V]) error {
 	if longest := t.cfg.Lifetime(v.Value); longest > 0 && left > longest {
 		left = longest
 	}
-	if !src.known() {
-		src.set(v, true, left)
+	if src.owner() == "" {
+		v.Owner = cmp.Or(v.Owner, Feed)
+		src.set(v, left)
 	}
 	return nil
 }
 
-// Copy sets a value as another process of the host has it, or, if known is false, makes it unknown.
+// Copy sets a value as another process of the host has it; without an owner it is unknown.
 // The copy fades only after Own, or when the monitor of the key runs here. The listeners are told,
 // Config.Changed is not. If the monitor runs here and has said a value, that stays in place of what
 // a monitor elsewhere has said, and Config.Changed is told it once more. If keeps reports true,
 // everything stays as it is; it is called with the table locked. The error is [ErrTooMany].
-func (t *Table[V]) Copy(key string, v Value[V], known bool, keeps func() bool) error {
+func (t *Table[V]) Copy(key string, v Value[V], keeps func() bool) error {
 	t.mu.Lock()
 	src, err := t.source(key)
 	if err != nil {
@@ -152,12 +148,12 @@ func (t *Table[V]) Copy(key string, v Value[V], known bool, keeps func() bool) e
 	var told []Listener
 	switch {
 	case keeps():
-	case src.said && (!known || v.Owner == Monitored):
+	case src.said && v.Owner != Feed:
 		src.changed()
 	default:
 		t.deadlines.Remove(&src.fade)
 		src.said = false
-		if src.kept.Store(&kept[V]{v, known}); src.stop != nil {
+		if src.kept.Store(&v); src.stop != nil {
 			src.asBefore()
 		}
 		told = slices.Clone(src.listeners)
@@ -173,7 +169,7 @@ func (t *Table[V]) Own(key string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if src := t.sources[key]; src != nil {
-		if v, known := src.Read(); known && v.Owner != Monitored && !v.Expires.IsZero() {
+		if v, _ := src.Read(); v.Owner == Feed && !v.Expires.IsZero() {
 			t.deadlines.Set(&src.fade, (*fading[V])(src), v.Expires)
 		}
 	}
@@ -200,7 +196,7 @@ func (t *Table[V]) Keys() []string {
 	defer t.mu.Unlock()
 	var keys []string
 	for key, src := range t.sources {
-		if src.known() {
+		if src.owner() != "" {
 			keys = append(keys, key)
 		}
 	}
@@ -239,10 +235,10 @@ func (src *Source[V]) Key() string { return src.key }
 // Read returns the value, and whether there is one. When a value has been cleared, Changed is
 // the time of that. Read takes no lock.
 func (src *Source[V]) Read() (v Value[V], known bool) {
-	if k := src.kept.Load(); k != nil {
-		return k.value, k.known
+	if kept := src.kept.Load(); kept != nil {
+		v = *kept
 	}
-	return v, false
+	return v, v.Owner != ""
 }
 
 // Fed implements [Watched].
@@ -260,17 +256,10 @@ func (src *Source[V]) Leave(l Listener) {
 
 // What follows is called with table.mu held.
 
-func (src *Source[V]) known() bool {
-	_, known := src.Read()
-	return known
-}
-
-// owner returns who the value is from; "" for none.
+// owner returns who the value is from; "" if there is none.
 func (src *Source[V]) owner() Owner {
-	if v, known := src.Read(); known {
-		return v.Owner
-	}
-	return ""
+	v, _ := src.Read()
+	return v.Owner
 }
 
 // overdue reports whether there is a value that has faded.
@@ -281,7 +270,7 @@ func (src *Source[V]) overdue() bool {
 
 // dropIfIdle forgets a source without a value, listeners and watchers.
 func (src *Source[V]) dropIfIdle() {
-	if !src.known() && len(src.listeners) == 0 && src.watching == 0 && !src.wanted {
+	if src.owner() == "" && len(src.listeners) == 0 && src.watching == 0 && !src.wanted {
 		delete(src.table.sources, src.key)
 	}
 }
@@ -299,7 +288,7 @@ func (src *Source[V]) take(v V, owner Owner) []Listener {
 	said := owner == Monitored
 	again := same && said && src.said && (src.held.IsZero() == (lifetime <= 0)) && (lifetime <= 0 || time.Until(src.held) > lifetime/2)
 	src.said = said
-	src.set(next, true, lifetime)
+	src.set(next, lifetime)
 	if !again { // a monitor may say the same every few seconds
 		src.changed()
 	}
@@ -309,7 +298,7 @@ func (src *Source[V]) take(v V, owner Owner) []Listener {
 // forget makes the value unknown and returns who is to be told.
 func (src *Source[V]) forget() []Listener {
 	src.said = false
-	src.set(Value[V]{Changed: time.Now()}, false, 0)
+	src.set(Value[V]{Changed: time.Now()}, 0)
 	src.changed()
 	return slices.Clone(src.listeners)
 }
@@ -327,12 +316,13 @@ func (src *Source[V]) changed() {
 func (src *Source[V]) asBefore() {
 	if src.owner() == Monitored {
 		v, _ := src.Read()
-		src.set(v, true, src.table.cfg.Grace)
+		src.set(v, src.table.cfg.Grace)
 	}
 }
 
-// set makes v the value, which fades after d, or never if d is 0 or less.
-func (src *Source[V]) set(v Value[V], known bool, d time.Duration) {
+// set makes v the value, which fades after d, or never if d is 0 or less. Without an owner there is
+// none.
+func (src *Source[V]) set(v Value[V], d time.Duration) {
 	v.Expires = time.Time{}
 	if d > 0 {
 		v.Expires = time.Now().Add(d)
@@ -340,7 +330,7 @@ func (src *Source[V]) set(v Value[V], known bool, d time.Duration) {
 	} else {
 		src.table.deadlines.Remove(&src.fade)
 	}
-	src.kept.Store(&kept[V]{v, known})
+	src.kept.Store(&v)
 }
 
 // clear makes the value of a key unknown, if is reports true for its source. It tells the listeners,
@@ -349,7 +339,7 @@ func (t *Table[V]) clear(key string, is func(*Source[V]) bool) bool {
 	var told []Listener
 	t.mu.Lock()
 	src := t.sources[key]
-	had := src != nil && src.known() && is(src)
+	had := src != nil && src.owner() != "" && is(src)
 	if had {
 		told = src.forget()
 		src.dropIfIdle()
