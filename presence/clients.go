@@ -2,7 +2,6 @@ package presence
 
 import (
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,13 +66,6 @@ type clients struct {
 	m      map[clientKey]*client
 	users  map[string]*userClients // those with a live client, or a presentity in memory
 }
-
-// clientKey tells clients apart: a name, a space, and the Contact. The name is the
-// authenticated account. It is the address in From for an AMCC, which has one Contact for
-// many users (§2.11), and where nobody was authenticated.
-type clientKey string
-
-func (k clientKey) contact() string { return string(k[strings.LastIndexByte(string(k), ' ')+1:]) }
 
 // userClients has the live clients of one user. clients.mu guards its fields, except now.
 type userClients struct {

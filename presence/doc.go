@@ -110,3 +110,18 @@
 // the interface says otherwise. After [Server.Shutdown] no goroutine of the server is
 // left.
 package presence
+
+// The files, in layers: each uses only what stands to its right, or below. A test holds that.
+//
+//	new shutdown inspect feed follow serve      a server, as its host and the network see it
+//	subscribe list publish encoding             the verbs
+//	copies heir restore written                 what is kept, and comes back after a restart or from another node
+//	pending pass access forwarding              who asks, and what has to wait
+//	guards policy departure monitors            what follows: for a view, the end of a client, a source
+//	winfo cluster request presentity clients    what there is
+//	snapshot original sources                   what is known of a user
+//	journal batch bundles                       what has changed, on its way to the store
+//	records flat lookup config dialect server   what all parts share
+//	host store names                            what a host implements; how addresses and accounts are written
+//
+// Two things are not so: a Server has its parts, and a presentity its watchers, which know it, too.

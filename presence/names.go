@@ -45,6 +45,13 @@ func identityNamed(who string) auth.Identity {
 	return auth.Identity{Account: who}
 }
 
+// clientKey tells clients apart: a name, a space, and the Contact. The name is the
+// authenticated account. It is the address in From for an AMCC, which has one Contact for
+// many users (§2.11), and where nobody was authenticated.
+type clientKey string
+
+func (k clientKey) contact() string { return string(k[strings.LastIndexByte(string(k), ' ')+1:]) }
+
 // mayActFor reports whether an identity may act for the user of an entry. The account of
 // the entry may, and so may an AMCC (BSP-2.4-7). Where nobody was authenticated, anybody
 // may.

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/openblustar/blustar/internal/logqueue"
@@ -58,6 +59,44 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	return s, s.newSources()
+}
+
+// Restore reads [Config.Store], and goes on with everything that is in it. Call it once, before
+// the stack serves. Until it has returned, requests are answered 503 with a Retry-After of one
+// second. Without a store it does nothing.
+//
+// Dialogs go on silently. A watcher gets a NOTIFY only if the document is not the one that it has
+// acknowledged last; these NOTIFYs are spread over [ResumeSpread]. A dialog over a connection
+// waits for its client as long as Config.Grace. What has expired meanwhile has ended. The value
+// of a monitor is shown as it was until the monitor says something, or Config.Grace is over.
+//
+// The error says what is wrong with the store. Nothing has been restored then, and nothing is
+// written.
+func (s *Server) Restore(ctx context.Context) error {
+	if s.journal == nil || s.journal.ready() {
+		return nil
+	}
+	if s.cluster != nil {
+		return s.cluster.join(ctx)
+	}
+	began := time.Now()
+	in := newInventory(s)
+	if err := s.cfg.Store.Load(ctx, in.take); err != nil {
+		return fmt.Errorf("presence: restore: %w", err)
+	}
+	if err := s.countRun(ctx, &in); err != nil {
+		return fmt.Errorf("presence: restore: %w", err)
+	}
+	in.restore()
+	in.warn()
+	bundleOf := func(d *subscription.Dialog) uint64 { return in.turns[serialKey(d.Serial())].bundle }
+	in.lost = append(in.lost, s.journal.writer.bundles.restore(in.bundles, in.restored, bundleOf)...)
+	s.journal.bury(in.lost)
+	s.journal.begin()
+	s.cfg.Logger.Info("restored", "publications", len(in.publications), "clients", len(in.clients), "subscriptions", len(in.restored),
+		"left out", in.bad, "took", time.Since(began))
+	s.start(in.resume)
+	return nil
 }
 
 // newSources makes the tables of the three kinds.
