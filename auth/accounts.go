@@ -256,5 +256,6 @@ func (l *LocalAccounts) DigestAccount(_ context.Context, q DigestQuery) (DigestA
 	if ha1 == "" {
 		return DigestAccount{}, ErrNoDigest
 	}
-	return DigestAccount{HA1: NewSecret([]byte(strings.ToLower(ha1))), Identity: Identity{Account: n.Account(), AMCC: a.AMCC}}, nil
+	return DigestAccount{HA1: NewSecret([]byte(strings.ToLower(ha1))),
+		Identity: Identity{Account: n.Account(), AMCC: a.AMCC}}, nil
 }

@@ -18,7 +18,8 @@ var (
 	ErrMustChange      error = &reason{"must_change", "bad credentials: password must be changed first", ErrBadCredentials}
 	ErrAccountLocked   error = &reason{"locked", "bad credentials: account locked", ErrBadCredentials}
 	ErrNoDigest        error = &reason{"no_digest", "bad credentials: account has no Digest secret", ErrBadCredentials}
-	ErrNotPermitted    error = &reason{"not_permitted", "bad credentials: log-on not permitted at this time or from here", ErrBadCredentials}
+	ErrNotPermitted    error = &reason{"not_permitted", "bad credentials: log-on not permitted at this time or from here",
+		ErrBadCredentials}
 )
 
 // What else a Decision's Reason may be.

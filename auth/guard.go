@@ -63,7 +63,8 @@ func New(cfg Config) (*Guard, error) {
 		throttle: &throttle{
 			max: [2]int{cfg.MaxFailures, cfg.MaxSourceFailures}, window: cfg.FailureWindow, shared: cfg.SharedSources,
 			known: newTable[time.Time](cfg.MaxRecords), lifetime: cfg.KnownLifetime, keep: cfg.KeepSession,
-			lockable: newTable[failures](cfg.MaxRecords), failures: newTable[failures](cfg.MaxRecords), underway: make(map[recordKey]*gate),
+			lockable: newTable[failures](cfg.MaxRecords), failures: newTable[failures](cfg.MaxRecords),
+			underway: make(map[recordKey]*gate),
 		},
 		nonces:      newTable[nonceUses](cfg.MaxRecords),
 		users:       newChecks("user", cfg.Verifier, cfg, cfg.MaxPending/4),

@@ -351,7 +351,8 @@ func (l *ledger) fill(d *draft, now time.Time) {
 func (l *ledger) count(d draft, now time.Time) Count {
 	c := Count{Key: d.key.String(), Revision: d.is.revision, Expires: l.expires(d.is, now).Round(0)}
 	if len(d.is.names)+len(d.is.under) > 0 {
-		s := storedCount{Version: countVersion, Owner: d.page.owner[:], Locks: d.page.locks, Names: d.is.names, Under: d.is.under}
+		s := storedCount{Version: countVersion, Owner: d.page.owner[:], Locks: d.page.locks, Names: d.is.names,
+			Under: d.is.under}
 		if !d.is.last.IsZero() {
 			s.Last = d.is.last.UnixMilli()
 		}

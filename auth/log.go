@@ -44,7 +44,8 @@ func (g *Guard) report(ctx context.Context, r *Request, o outcome) {
 func (e Event) log(ctx context.Context, log *slog.Logger, level slog.Level) {
 	const most = 128 // bytes of a field that a stranger may fill
 	attrs := []slog.Attr{
-		slog.String("verdict", e.Verdict.String()), slog.String("client", cut(e.Client, most)), slog.String("method", cut(e.Method, 16)),
+		slog.String("verdict", e.Verdict.String()), slog.String("client", cut(e.Client, most)),
+		slog.String("method", cut(e.Method, 16)),
 		slog.String("account", cut(e.Account, most)), slog.Any("source", e.Source), slog.String("via", string(e.Via)),
 	}
 	if e.Reason != nil {

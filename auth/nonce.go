@@ -79,10 +79,11 @@ func (g *Guard) useNonce(ctx context.Context, r *Request, n nonce, account strin
 	if n.node != "" {
 		return g.askNonce(ctx, r, question{Nonce: n.text, Account: account, Count: count}, n.node)
 	}
-	g.nonces.update(keyOf("nonce", n.text), keyOf("account", account), n.expires, func(u nonceUses, found bool) (nonceUses, bool) {
-		fresh = (found || n.expires.After(g.nonces.evicted)) && u.add(count)
-		return u, found || fresh
-	})
+	g.nonces.update(keyOf("nonce", n.text), keyOf("account", account), n.expires,
+		func(u nonceUses, found bool) (nonceUses, bool) {
+			fresh = (found || n.expires.After(g.nonces.evicted)) && u.add(count)
+			return u, found || fresh
+		})
 	return fresh
 }
 

@@ -43,11 +43,12 @@ func (g *Guard) session(client recordKey, r *Request) (session, bool) {
 func (g *Guard) openSession(client recordKey, s session) {
 	expires := time.Now().Add(g.cfg.SessionLifetime)
 	var mine bool
-	g.sessions.update(client, keyOf("account", s.identity.Account), expires, func(old session, found bool) (session, bool) {
-		old.identity.Stamp = s.identity.Stamp // the account may have another password now
-		mine = !found || old.identity == s.identity
-		return s, mine
-	})
+	g.sessions.update(client, keyOf("account", s.identity.Account), expires,
+		func(old session, found bool) (session, bool) {
+			old.identity.Stamp = s.identity.Stamp // the account may have another password now
+			mine = !found || old.identity == s.identity
+			return s, mine
+		})
 	if !mine {
 		expires = time.Time{}
 	}
@@ -131,7 +132,8 @@ func (s session) record(client recordKey, expires time.Time) SessionRecord {
 	r := SessionRecord{Key: client.String(), Expires: expires.Round(0)}
 	if !expires.IsZero() {
 		id := s.identity
-		r.Value, _ = json.Marshal(storedSession{sessionVersion, id.Account, []byte(id.ID), id.DN, id.AMCC, id.Stamp, nil}) // texts and a bool
+		// texts and a bool
+		r.Value, _ = json.Marshal(storedSession{sessionVersion, id.Account, []byte(id.ID), id.DN, id.AMCC, id.Stamp, nil})
 	}
 	return r
 }

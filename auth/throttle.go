@@ -104,7 +104,8 @@ func (g *Guard) attempt(r *Request, lane, account string, n Name, locks bool) *a
 		locks:   locks,
 		names:   []uint64{nameHash(n.Account())},
 	}
-	if r.Source.IsValid() && !g.cfg.AnySource && !slices.ContainsFunc(t.shared, func(p netip.Prefix) bool { return p.Contains(r.Source.Unmap().WithZone("")) }) {
+	shares := func(p netip.Prefix) bool { return p.Contains(r.Source.Unmap().WithZone("")) }
+	if r.Source.IsValid() && !g.cfg.AnySource && !slices.ContainsFunc(t.shared, shares) {
 		a.source = a.owner
 	}
 	if _, a.known = t.known.get(a.client); a.known {

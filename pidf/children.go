@@ -97,8 +97,8 @@ func listMany[T any, P interface {
 	}
 }
 
-// Mixed lists children of several names, whose order says something. New returns what a child of a name is read into, and
-// child the name and the element of what is there; no element where there is none of that name.
+// Mixed lists children of several names, whose order says something. New returns what a child of a name is read into,
+// and child the name and the element of what is there; no element where there is none of that name.
 func Mixed[T any](f *Fields, v *[]T, new func(name string) T, child func(*T) (string, Element)) {
 	f.i++
 	switch f.mode {

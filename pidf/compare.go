@@ -8,8 +8,8 @@ import (
 )
 
 // Equal reports whether two documents say the same. Times of last change do not count, nor do identifiers of RPID
-// elements, prefixes, comments, white space in extensions, and Warnings; nor does the order of what typed elements hold,
-// such as tuples, notes and activities.
+// elements, prefixes, comments, white space in extensions, and Warnings; nor does the order of what typed elements
+// hold, such as tuples, notes and activities.
 func Equal(a, b *Presence) bool {
 	// Most pairs that are equal are equal in each byte; only the others need a closer look.
 	wa, wb := newWriter(nil, BluStarDialect), newWriter(nil, BluStarDialect)

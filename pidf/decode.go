@@ -23,8 +23,8 @@ type Decoder struct {
 	Room *Room
 }
 
-// Room is memory for documents that are read one after another, of which nothing is kept. The zero value is ready. It is
-// for one goroutine at a time.
+// Room is memory for documents that are read one after another, of which nothing is kept. The zero value is ready. It
+// is for one goroutine at a time.
 type Room struct{ memory slab.Memory }
 
 // decoder reads typed elements off a scanner. Its methods follow one pattern: with the start tag of their element
@@ -248,9 +248,9 @@ func (d *decoder) back(m mark, why string) bool {
 }
 
 // UTF8 converts an XML document of any kind to UTF-8, and returns it without its XML declaration: for parsers that take
-// nothing else. Charset is the parameter of its Content-Type, empty for none, and goes before what the document declares
-// (RFC 7303 §3). It reads UTF-8, UTF-16, US-ASCII and ISO-8859-1; a document that says otherwise and is UTF-8 all the
-// same is taken for that. The error is a [*SyntaxError].
+// nothing else. Charset is the parameter of its Content-Type, empty for none, and goes before what the document
+// declares (RFC 7303 §3). It reads UTF-8, UTF-16, US-ASCII and ISO-8859-1; a document that says otherwise and is UTF-8
+// all the same is taken for that. The error is a [*SyntaxError].
 func UTF8(data []byte, charset string) ([]byte, error) {
 	d := newDecoder(Decoder{Limits: Limits{Bytes: -1}})
 	defer d.release()

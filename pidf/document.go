@@ -112,7 +112,8 @@ func (d *decoder) document() Document {
 	return doc
 }
 
-// kind returns what kind of document the root element says it is. It fails where that is none of those that are asked for.
+// kind returns what kind of document the root element says it is. It fails where that is none of those that are asked
+// for.
 func (d *decoder) kind() *Type {
 	id, name := d.Name.ID, d.Name.Local
 	for _, t := range d.kinds {
@@ -140,7 +141,8 @@ func (d *decoder) kind() *Type {
 // isXPIDF reports whether a document without a namespace, whose root was just opened, is xpidf.
 func (d *decoder) isXPIDF() bool {
 	body := d.Doc[d.Pos:]
-	return d.Doctype == "XPIDF" || (strings.Contains(body, "<presentity") || strings.Contains(body, "<atom")) && !strings.Contains(body, "<tuple")
+	return d.Doctype == "XPIDF" || (strings.Contains(body, "<presentity") || strings.Contains(body, "<atom")) &&
+		!strings.Contains(body, "<tuple")
 }
 
 // skipMisc moves over what may stand around the root element and returns it.

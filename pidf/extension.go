@@ -23,9 +23,9 @@ func (n Name) String() string {
 // Extension is an element that the typed model has no field for, or a comment, processing instruction or stray text
 // between elements. It is immutable, but for the value that [Extension.Value] returns.
 //
-// It remembers its place among its siblings. One that was made with [ParseExtension], [NewExtension] or [Type.Extension] goes
-// behind all others. Where a schema confines extensions to one place, as between status and contact of a tuple,
-// encoding keeps elements there.
+// It remembers its place among its siblings. One that was made with [ParseExtension], [NewExtension] or
+// [Type.Extension] goes behind all others. Where a schema confines extensions to one place, as between status and
+// contact of a tuple, encoding keeps elements there.
 type Extension struct {
 	name    Name
 	xml     string            // as the document has it; of a value, the prefix that the document wrote
@@ -163,8 +163,8 @@ func (d *decoder) keep(x *Extra, n int) {
 	if d.Err != nil {
 		return
 	}
-	x.Extensions = append(x.Extensions, Extension{name: name, xml: xml, place: placeOf(n), demoted: demoted, unread: unread,
-		declare: declare})
+	x.Extensions = append(x.Extensions, Extension{name: name, xml: xml, place: placeOf(n), demoted: demoted,
+		unread: unread, declare: declare})
 }
 
 // placeOf returns the place behind n typed siblings.

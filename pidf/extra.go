@@ -120,7 +120,8 @@ func (x *Extra) Replace(e Extension) {
 	}
 	e.place = all[i].place
 	all[i] = e
-	x.Extensions = slices.Concat(all[:i+1], slices.DeleteFunc(all[i+1:], func(old Extension) bool { return old.name == e.name }))
+	x.Extensions = slices.Concat(all[:i+1], slices.DeleteFunc(all[i+1:],
+		func(old Extension) bool { return old.name == e.name }))
 }
 
 // Attr returns the value of an unknown attribute, and whether there is one of that name.

@@ -114,8 +114,8 @@ type loose struct {
 	empty bool // it says nothing
 }
 
-// In says that the children that follow are in a namespace, which is written with a prefix unless that is taken. Without
-// it they are in that of the element.
+// In says that the children that follow are in a namespace, which is written with a prefix unless that is taken.
+// Without it they are in that of the element.
 func (f *Fields) In(space, prefix string) {
 	if f.ns = f.spaceID(space); f.mode == writing {
 		f.w.prefixes.Ensure(f.ns, prefix)

@@ -46,7 +46,8 @@ const (
 // namespaces are those that have an id, with the prefixes that this package writes.
 var namespaces = [idCount]prefixes.Fixed{
 	idXML: {Space: markup.NSXML}, idPIDF: {Space: NSPIDF}, idPartial: {Space: nsPartial},
-	idDataModel: {Space: NSDataModel, Head: "dm:", Declaration: ` xmlns:dm="` + NSDataModel + `"`}, idRPID: {Space: NSRPID, Head: "rpid:", Declaration: ` xmlns:rpid="` + NSRPID + `"`},
+	idDataModel: {Space: NSDataModel, Head: "dm:", Declaration: ` xmlns:dm="` + NSDataModel + `"`},
+	idRPID:      {Space: NSRPID, Head: "rpid:", Declaration: ` xmlns:rpid="` + NSRPID + `"`},
 }
 
 // classify returns the identity of a namespace, and whether uri is another spelling of it.

@@ -35,7 +35,8 @@ func (f *Fields) read(x *Extra, fields func(*Fields)) bool {
 		f.mode, f.i, f.ns, f.spare = readEnd, 0, own, false
 		fields(f)
 	}
-	f.x, f.own, f.exact, f.i, f.n, f.seen, f.need, f.fresh, f.ns, f.mode, f.spare = x0, own0, exact, i, n, seen, need, fresh, own, readChild, false
+	f.x, f.own, f.exact, f.i, f.n, f.seen, f.need, f.fresh, f.ns, f.mode, f.spare = x0, own0, exact, i, n, seen, need,
+		fresh, own, readChild, false
 	if f.loose != nil || loose != nil {
 		f.loose = loose
 	}

@@ -37,13 +37,16 @@ type Mood Activities
 // are in a namespace of their own (NSLocationType) and so are extensions.
 type PlaceType Activities
 
-// Privacy says which communication others near the person cannot overhear (RFC 4480 §3.7): "audio", "text", "video" or "unknown".
+// Privacy says which communication others near the person cannot overhear (RFC 4480 §3.7): "audio", "text", "video" or
+// "unknown".
 type Privacy Activities
 
-// Relationship says who answers at an alternate contact (RFC 4480 §3.8): "assistant", "family", … or "other". It has no From, Until or ID.
+// Relationship says who answers at an alternate contact (RFC 4480 §3.8): "assistant", "family", … or "other". It has no
+// From, Until or ID.
 type Relationship Activities
 
-// ServiceClass is the kind of service (RFC 4480 §3.9): "electronic", "postal", "courier", … It has no From, Until or ID.
+// ServiceClass is the kind of service (RFC 4480 §3.9): "electronic", "postal", "courier", … It has no From, Until or
+// ID.
 type ServiceClass Activities
 
 // Sphere is the role that the person plays (RFC 4480 §3.10): "home", "work" or "unknown". It has no notes.

@@ -41,9 +41,9 @@ func (vs Violations) Error() string {
 }
 
 // Validate checks the rules of the schemas that an implementation depends on: values of enumerations and numbers,
-// mandatory and repeated attributes and elements, values that their type could not hold, unknown attributes, and for the
-// Standard dialect identifiers and the place of extensions. It looks at the document as it is; encoding repairs some of
-// what it finds. The error is nil or of type [Violations].
+// mandatory and repeated attributes and elements, values that their type could not hold, unknown attributes, and for
+// the Standard dialect identifiers and the place of extensions. It looks at the document as it is; encoding repairs
+// some of what it finds. The error is nil or of type [Violations].
 func (p *Presence) Validate(d Dialect) error {
 	v := validator{dialect: d, path: make([]byte, 0, 64)}
 	f := Fields{v: &v, frame: frame{ns: idPIDF}}
@@ -228,7 +228,8 @@ func (v *validator) note(step string, n *Note) {
 	}
 }
 
-// unreadable reports a child whose text its field could not take, unless the schema would. It reports whether there is one.
+// unreadable reports a child whose text its field could not take, unless the schema would. It reports whether there is
+// one.
 func (v *validator) unreadable(f *Fields, name string, e Element) bool {
 	for i := range f.x.Extensions {
 		x := &f.x.Extensions[i]

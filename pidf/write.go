@@ -9,8 +9,8 @@ import (
 	"github.com/openblustar/blustar/pidf/internal/markup"
 )
 
-// How fields are written. Nearly all elements are bare: the document said nothing of them that their fields do not hold. They
-// are written without a look at what else there could be.
+// How fields are written. Nearly all elements are bare: the document said nothing of them that their fields do not
+// hold. They are written without a look at what else there could be.
 
 // start begins a child: it writes what comes before it, and its start tag up to its name, which stands at from.
 func (f *Fields) start(name string) (b []byte, from int) {
@@ -51,8 +51,8 @@ func (f *Fields) text(name, text string) {
 	f.w.end(markup.AppendEscaped(append(b, '>'), text), b[from:])
 }
 
-// element writes what follows the name of a start tag, of e or else of what fields lists. It writes an empty element where
-// nothing does.
+// element writes what follows the name of a start tag, of e or else of what fields lists. It writes an empty element
+// where nothing does.
 func (f *Fields) element(name span, x *Extra, e Element, fields func(*Fields)) {
 	w := f.w
 	x0, ns, allow, i, spare, bare := f.x, f.ns, f.allow, f.i, f.spare, f.bare

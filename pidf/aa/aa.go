@@ -1,5 +1,5 @@
-// Package aa has the elements that BluStar adds to presence documents, those of aa.xsd: [Presence] in a person, the sources of
-// its status, and [Line] in a device, the state of a telephone line. They are extensions of package pidf:
+// Package aa has the elements that BluStar adds to presence documents, those of aa.xsd: [Presence] in a person, the
+// sources of its status, and [Line] in a device, the state of a telephone line. They are extensions of package pidf:
 //
 //	p, err := aa.Decode(body)
 //	if line := aa.LineOf(&p.Devices[0]); line != nil { … }

@@ -71,8 +71,8 @@ func quoted(s string) (value, rest string) {
 	return string(b), ""
 }
 
-// readParts cuts a multipart body at its delimiters (RFC 2046 §5.1.1) and reads the parts. Where the strict rules fail, two
-// faults of products are forgiven: a delimiter that stands at the end of a line instead of on one of its own, as
+// readParts cuts a multipart body at its delimiters (RFC 2046 §5.1.1) and reads the parts. Where the strict rules fail,
+// two faults of products are forgiven: a delimiter that stands at the end of a line instead of on one of its own, as
 // liblinphone writes it, and an empty line above the header of a part, as BroadWorks does.
 func readParts(body []byte, boundary string, max int) ([]Part, error) {
 	parts, err := cutParts(body, boundary, max, true)
@@ -132,8 +132,8 @@ func cutLineEnd(b []byte) []byte {
 	return bytes.TrimSuffix(b, []byte("\n"))
 }
 
-// readPart reads the header fields and the body of a part. A part without header fields may have an empty line before the
-// fields that it has: those of a list, one of which is the Content-ID.
+// readPart reads the header fields and the body of a part. A part without header fields may have an empty line before
+// the fields that it has: those of a list, one of which is the Content-ID.
 func readPart(data []byte, strict bool) (Part, error) {
 	h, content, err := readHeader(data)
 	if err == nil && len(h) == 0 && bytes.HasPrefix(content, []byte("Content-")) {

@@ -1,5 +1,5 @@
-// Package related reads and writes multipart messages: those of RFC 4662 §5, which carry the states of a list, and, to read,
-// any other, such as the multipart/mixed body of a request.
+// Package related reads and writes multipart messages: those of RFC 4662 §5, which carry the states of a list, and, to
+// read, any other, such as the multipart/mixed body of a request.
 package related
 
 import (
@@ -74,7 +74,8 @@ func (m *Message) Append(dst []byte) (body []byte, contentType string) {
 		dst = appendPart(dst, boundary, p)
 	}
 	dst = append(dst, "--"+boundary+"--\r\n"...)
-	return dst, `multipart/related;type="` + rlmi.MediaType + `";start="<` + escapeQuoted(header(m.Start)) + `>";boundary=` + boundary
+	return dst, `multipart/related;type="` + rlmi.MediaType + `";start="<` + escapeQuoted(header(m.Start)) +
+		`>";boundary=` + boundary
 }
 
 func appendPart(dst []byte, boundary string, p Part) []byte {
@@ -126,8 +127,8 @@ func clean(s string, unsafe func(rune) bool) string {
 	}, s))
 }
 
-// Decode reads a multipart/related message. Its root, which d reads, is the part that the parameter start names, or else the
-// first. The limit of bytes is for the message as a whole; the bodies of other parts are not looked into.
+// Decode reads a multipart/related message. Its root, which d reads, is the part that the parameter start names, or
+// else the first. The limit of bytes is for the message as a whole; the bodies of other parts are not looked into.
 func Decode(d pidf.Decoder, contentType string, body []byte) (*Message, error) {
 	media, parameters := mediaType(contentType)
 	if media != "multipart/related" || parameters["boundary"] == "" {
@@ -154,8 +155,8 @@ func Decode(d pidf.Decoder, contentType string, body []byte) (*Message, error) {
 	return nil, fmt.Errorf("%w: no root part", ErrMessage)
 }
 
-// Parts reads the parts of any multipart message, such as the multipart/mixed one of a SUBSCRIBE with several bodies. The
-// limit of bytes in d is for the message as a whole.
+// Parts reads the parts of any multipart message, such as the multipart/mixed one of a SUBSCRIBE with several bodies.
+// The limit of bytes in d is for the message as a whole.
 func Parts(d pidf.Decoder, contentType string, body []byte) ([]Part, error) {
 	media, parameters := mediaType(contentType)
 	if !strings.HasPrefix(media, "multipart/") || parameters["boundary"] == "" {

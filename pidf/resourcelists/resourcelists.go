@@ -1,4 +1,5 @@
-// Package resourcelists reads and writes lists of resources (RFC 4826 §3), as a SUBSCRIBE or a list service carries them.
+// Package resourcelists reads and writes lists of resources (RFC 4826 §3), as a SUBSCRIBE or a list service carries
+// them.
 package resourcelists
 
 import (
@@ -112,7 +113,8 @@ func New(uris ...string) *Document {
 	return &Document{Lists: []List{l}}
 }
 
-var kind = pidf.Type{Name: pidf.Name{Space: Namespace, Local: "resource-lists"}, New: func() pidf.Element { return new(Document) }}
+var kind = pidf.Type{Name: pidf.Name{Space: Namespace, Local: "resource-lists"},
+	New: func() pidf.Element { return new(Document) }}
 
 // Type returns the kind of document that [Document] is, for [pidf.Decoder.Read].
 func Type() *pidf.Type { return &kind }

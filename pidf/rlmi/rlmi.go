@@ -1,5 +1,5 @@
-// Package rlmi reads and writes resource list meta-information (RLMI, RFC 4662 §5). Package pidf/related has the message that
-// it comes in.
+// Package rlmi reads and writes resource list meta-information (RLMI, RFC 4662 §5). Package pidf/related has the
+// message that it comes in.
 package rlmi
 
 import "github.com/openblustar/blustar/pidf"
@@ -41,7 +41,8 @@ type Instance struct {
 	pidf.Extra
 }
 
-var kind = pidf.Type{Name: pidf.Name{Space: Namespace, Local: "list"}, Spellings: []string{misspelt}, New: func() pidf.Element { return new(List) }}
+var kind = pidf.Type{Name: pidf.Name{Space: Namespace, Local: "list"}, Spellings: []string{misspelt},
+	New: func() pidf.Element { return new(List) }}
 
 // Type returns the kind of document that [List] is, for [pidf.Decoder.Read].
 func Type() *pidf.Type { return &kind }

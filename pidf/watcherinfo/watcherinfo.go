@@ -44,7 +44,8 @@ type Watcher struct {
 	pidf.Extra
 }
 
-var kind = pidf.Type{Name: pidf.Name{Space: Namespace, Local: "watcherinfo"}, New: func() pidf.Element { return new(Document) }}
+var kind = pidf.Type{Name: pidf.Name{Space: Namespace, Local: "watcherinfo"},
+	New: func() pidf.Element { return new(Document) }}
 
 // Type returns the kind of document that [Document] is, for [pidf.Decoder.Read].
 func Type() *pidf.Type { return &kind }

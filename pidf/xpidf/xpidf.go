@@ -1,5 +1,5 @@
-// Package xpidf reads what draft-rosenberg-impp-pidf-00 of 2000 called a presence document. Asterisk sends it to Polycom
-// and other telephones of its time, Windows Messenger sent it too:
+// Package xpidf reads what draft-rosenberg-impp-pidf-00 of 2000 called a presence document. Asterisk sends it to
+// Polycom and other telephones of its time, Windows Messenger sent it too:
 //
 //	<!DOCTYPE presence PUBLIC "-//IETF//DTD RFCxxxx XPIDF 1.0//EN" "xpidf.dtd">
 //	<presence>

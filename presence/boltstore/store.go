@@ -250,7 +250,8 @@ func fail(path string, err error) error {
 		return nil
 	case errors.Is(err, bolterrors.ErrTimeout):
 		err = ErrLocked
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG), errors.Is(err, bolterrors.ErrMaxSizeReached),
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG),
+		errors.Is(err, bolterrors.ErrMaxSizeReached),
 		strings.HasPrefix(err.Error(), "file resize error:"): // bbolt does not wrap what the system said
 		err = fmt.Errorf("%w: %w", ErrFull, err)
 	}

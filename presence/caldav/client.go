@@ -31,7 +31,8 @@ func newClient(cfg *Config, credentials Credentials) *client {
 		h = *cfg.HTTPClient
 	}
 	h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &client{http: &h, credentials: credentials, allowHTTP: cfg.AllowHTTP, maxBody: cfg.Limits.ResponseBytes, log: cfg.Logger}
+	return &client{http: &h, credentials: credentials, allowHTTP: cfg.AllowHTTP, maxBody: cfg.Limits.ResponseBytes,
+		log: cfg.Logger}
 }
 
 const maxRedirects = 4

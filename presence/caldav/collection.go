@@ -94,7 +94,8 @@ func tokenRefused(err error) bool {
 	}
 	e, ok := errors.AsType[*StatusError](err)
 	return ok && e.RetryAfter == 0 && e.Status != http.StatusUnauthorized && e.Status != http.StatusProxyAuthRequired &&
-		e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests && e.Status != http.StatusServiceUnavailable
+		e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests &&
+		e.Status != http.StatusServiceUnavailable
 }
 
 // load loads everything in the window and the slack.
@@ -166,7 +167,8 @@ func (c *collection) state(ctx context.Context, ask string) (properties, error) 
 // refresh lists what lies in the calendar.Window and makes objects the same, fetching
 // those whose entity tag is new.
 func (c *collection) refresh(ctx context.Context, s calendar.Window, objects map[string]*object) error {
-	body, _, err := c.client.send(ctx, "REPORT", c.url, "1", askRange(calendar.Window{From: s.From.Add(-widest), To: s.To.Add(widest)}))
+	body, _, err := c.client.send(ctx, "REPORT", c.url, "1",
+		askRange(calendar.Window{From: s.From.Add(-widest), To: s.To.Add(widest)}))
 	if err != nil {
 		return err
 	}

@@ -137,7 +137,8 @@ func replace(events []*event) []*event {
 // event reads a VEVENT.
 func (x *expansion) event(c *component, definitions map[string]*component) (*event, error) {
 	get := c.get
-	e := &event{except: make(moments), state: x.state(c), subject: text(get(propSummary)), location: text(get(propLocation))}
+	e := &event{except: make(moments), state: x.state(c), subject: text(get(propSummary)),
+		location: text(get(propLocation))}
 	if uid := get(propUID); uid != nil {
 		e.uid = strings.TrimSpace(uid.value)
 	}

@@ -124,7 +124,8 @@ func (b *mailbox) resolve(ctx context.Context) (sent Credentials, err error) {
 	}
 	collections := make([]*collection, 0, len(urls))
 	for _, u := range urls {
-		found := &collection{cfg: b.cfg, found: u, url: u, log: b.log.With("calendar", u.Path), addresses: addresses, names: b.zones}
+		found := &collection{cfg: b.cfg, found: u, url: u, log: b.log.With("calendar", u.Path), addresses: addresses,
+			names: b.zones}
 		i := slices.IndexFunc(b.collections, func(k *collection) bool { return *k.found == *u })
 		if i >= 0 && slices.Equal(b.collections[i].addresses, addresses) {
 			found = b.collections[i]

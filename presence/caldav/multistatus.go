@@ -21,8 +21,10 @@ const (
 		`<C:schedule-calendar-transp/></prop></propfind>`
 	askCTag      = xml.Header + `<propfind ` + xmlNames + `><prop><S:getctag/></prop></propfind>`
 	askPrincipal = xml.Header + `<propfind ` + xmlNames + `><prop><current-user-principal/></prop></propfind>`
-	askHomes     = xml.Header + `<propfind ` + xmlNames + `><prop><C:calendar-home-set/><C:calendar-user-address-set/></prop></propfind>`
-	askCalendars = xml.Header + `<propfind ` + xmlNames + `><prop><resourcetype/><C:supported-calendar-component-set/></prop></propfind>`
+	askHomes     = xml.Header + `<propfind ` + xmlNames +
+		`><prop><C:calendar-home-set/><C:calendar-user-address-set/></prop></propfind>`
+	askCalendars = xml.Header + `<propfind ` + xmlNames +
+		`><prop><resourcetype/><C:supported-calendar-component-set/></prop></propfind>`
 )
 
 // askRange asks for the entity tags of the events in a range (RFC 4791 §7.8).

@@ -204,7 +204,8 @@ func iterate(o *rrule.ROption, from time.Time, b *budget, yield func(time.Time) 
 // mayNeverMatch reports whether what a rule asks for may not exist, as the 30th of
 // February.
 func mayNeverMatch(o *rrule.ROption) bool {
-	return len(o.Bysetpos)+len(o.Byyearday)+len(o.Byweekno) > 0 || len(o.Bymonthday) > 0 && (len(o.Bymonth) > 0 || len(o.Byweekday) > 0 || o.Freq != rrule.MONTHLY || o.Interval > 1)
+	return len(o.Bysetpos)+len(o.Byyearday)+len(o.Byweekno) > 0 ||
+		len(o.Bymonthday) > 0 && (len(o.Bymonth) > 0 || len(o.Byweekday) > 0 || o.Freq != rrule.MONTHLY || o.Interval > 1)
 }
 
 // parseRule reads an RRULE. What it returns, rrule-go and step end with.

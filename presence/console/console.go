@@ -70,9 +70,12 @@ func New(cfg Config) (*Console, error) {
 	}
 	c := &Console{cfg: cfg, open: http.NewServeMux(), api: http.NewServeMux()}
 	get := func(f action) methods { return methods{http.MethodGet: f} }
-	c.api.Handle("/v1/lines/{dn}", methods{http.MethodPut: c.putLine, http.MethodGet: c.getLine, http.MethodDelete: c.deleteLine})
-	c.api.Handle("/v1/calendars/{mail}", methods{http.MethodPut: c.putCalendar, http.MethodGet: c.getCalendar, http.MethodDelete: c.deleteCalendar})
-	c.api.Handle("/v1/external/{address}", methods{http.MethodPut: c.putExternal, http.MethodGet: c.getExternal, http.MethodDelete: c.deleteExternal})
+	c.api.Handle("/v1/lines/{dn}", methods{http.MethodPut: c.putLine, http.MethodGet: c.getLine,
+		http.MethodDelete: c.deleteLine})
+	c.api.Handle("/v1/calendars/{mail}", methods{http.MethodPut: c.putCalendar, http.MethodGet: c.getCalendar,
+		http.MethodDelete: c.deleteCalendar})
+	c.api.Handle("/v1/external/{address}", methods{http.MethodPut: c.putExternal, http.MethodGet: c.getExternal,
+		http.MethodDelete: c.deleteExternal})
 	c.api.Handle("/v1/presence/{address}", get(c.getPresence))
 	c.api.Handle("/v1/explain/{address}", get(c.getExplain))
 	c.api.Handle("/v1/users", get(c.getUsers))

@@ -39,7 +39,8 @@ func (c *Console) putLine(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		number.Value = dn
 	}
-	return c.kept(w, r, "line", dn, "tel:"+number.Value, func(e directory.Entry) bool { return slices.Contains(e.Lines, number.Value) })
+	return c.kept(w, r, "line", dn, "tel:"+number.Value,
+		func(e directory.Entry) bool { return slices.Contains(e.Lines, number.Value) })
 }
 
 func (c *Console) getLine(w http.ResponseWriter, r *http.Request) error {
@@ -180,7 +181,8 @@ func (c *Console) kept(w http.ResponseWriter, r *http.Request, what, name, addre
 	view, err := c.cfg.Server.Presence(r.Context(), address)
 	var input *presence.InputError
 	switch {
-	case err == nil && has(entryOf(view)), err != nil && !errors.Is(err, directory.ErrNotFound) && !errors.As(err, &input), c.anyUser(has):
+	case err == nil && has(entryOf(view)), err != nil && !errors.Is(err, directory.ErrNotFound) && !errors.As(err, &input),
+		c.anyUser(has):
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}

@@ -114,7 +114,8 @@ func (c *Console) getUser(w http.ResponseWriter, r *http.Request) error {
 		Entity: view.Document.Entity, Presence: newPresenceJSON(view), Explain: newExplainJSON(view.Entity, why),
 		Appointments: []appointment{},
 		Timeline:     c.cfg.Stream.timeline(view.Document.Entity),
-		Watchers:     []presence.SubscriptionInfo{}, Clients: []presence.ClientInfo{}, Publications: []presence.PublicationInfo{},
+		Watchers:     []presence.SubscriptionInfo{}, Clients: []presence.ClientInfo{},
+		Publications: []presence.PublicationInfo{},
 	}
 	u.Entry = entryOf(view)
 	for _, m := range view.State.Calendar {
@@ -159,9 +160,11 @@ func (c *Console) getSummary(w http.ResponseWriter, _ *http.Request) error {
 	}
 	s := c.cfg.Server.Stats()
 	writeJSON(w, http.StatusOK, map[string]any{
-		"statuses": statuses, "subscriptions": s.Subscriptions, "watches": s.Watches, "max_watches": c.cfg.Server.MaxSubscriptions(), "clients": s.Clients,
-		"publications": s.Publications, "pending": s.Pending, "notifies_under_way": s.UnderWay, "listeners": c.cfg.Stream.Listeners(),
-		"nodes": c.cfg.Nodes != nil, // there is /v1/nodes
+		"statuses": statuses, "subscriptions": s.Subscriptions, "watches": s.Watches,
+		"max_watches": c.cfg.Server.MaxSubscriptions(), "clients": s.Clients,
+		"publications": s.Publications, "pending": s.Pending, "notifies_under_way": s.UnderWay,
+		"listeners": c.cfg.Stream.Listeners(),
+		"nodes":     c.cfg.Nodes != nil, // there is /v1/nodes
 	})
 	return nil
 }

@@ -27,7 +27,8 @@ func (s *State) Claims(now time.Time) []Claim {
 	claims := make([]Claim, 0, most)
 	for i := range s.Published {
 		p := &s.Published[i]
-		c := Claim{Provenance: p.Provenance, Source: "blustar", Value: string(p.Status), Meaning: statusMeaning(p.Status), published: p}
+		c := Claim{Provenance: p.Provenance, Source: "blustar", Value: string(p.Status), Meaning: statusMeaning(p.Status),
+			published: p}
 		if p.Reading != nil {
 			c.Source = "published"
 			c.Meaning, c.Value = p.Reading.meaning(now)
@@ -54,7 +55,8 @@ func (s *State) Claims(now time.Time) []Claim {
 	}
 	if e := s.External; e != nil {
 		if e.Status != "" {
-			claims = append(claims, Claim{Provenance: e.Provenance, Source: "external", Value: string(e.Status), Meaning: statusMeaning(e.Status)})
+			claims = append(claims, Claim{Provenance: e.Provenance, Source: "external", Value: string(e.Status),
+				Meaning: statusMeaning(e.Status)})
 		}
 		if e.TelephoneEvent != "" {
 			c := Claim{Provenance: e.Provenance, Source: "external", Value: e.TelephoneEvent}

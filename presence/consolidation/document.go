@@ -100,7 +100,8 @@ func (d *Sheet) Document(state *State, result Result, now time.Time, o Options) 
 	d.blustar = aa.BluStar{Status: aa.StatusUnknown, Note: &d.note, Timestamp: now}
 	d.note.Lang = noteLang
 	blustar(&d.blustar, state, now)
-	d.presence = aa.Presence{BluStar: &d.blustar, ExternalUC: externalUC(state.External), Calendar: appointments(state.Calendar, now, o)}
+	d.presence = aa.Presence{BluStar: &d.blustar, ExternalUC: externalUC(state.External),
+		Calendar: appointments(state.Calendar, now, o)}
 	person.Extra = aa.Extra(&d.presence)
 	d.doc.Entity, d.doc.Persons = o.Entity, d.persons[:]
 	for i := range state.Lines {
@@ -245,8 +246,8 @@ func externalUC(e *External) *aa.ExternalUC {
 		return nil
 	}
 	return &aa.ExternalUC{
-		Status: cmp.Or(e.Status, aa.StatusUnknown), FreeText: e.FreeText, FwdDestination: e.FwdDestination, TelephoneEvent: e.TelephoneEvent,
-		Timestamp: e.Changed,
+		Status: cmp.Or(e.Status, aa.StatusUnknown), FreeText: e.FreeText, FwdDestination: e.FwdDestination,
+		TelephoneEvent: e.TelephoneEvent, Timestamp: e.Changed,
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 type Explanation struct {
 	Result
 	Claims     []Explained `json:"claims"`               // everything that the sources say, whether it counts or not
-	NextChange time.Time   `json:"next_change,omitzero"` // when a source next says something else by itself; zero for never
+	NextChange time.Time   `json:"next_change,omitzero"` // when a source next says something else by itself; zero: never
 	At         time.Time   `json:"at"`                   // when this was so
 }
 

@@ -146,7 +146,8 @@ func (r *Reading) Note(now time.Time) string {
 }
 
 // ranked are the meanings of activities in the order of the default rules.
-var ranked = [...]Meaning{MeansDoNotDisturb, MeansCall, MeansMeeting, MeansBusy, MeansAway, MeansAvailable, MeansSignedOut}
+var ranked = [...]Meaning{MeansDoNotDisturb, MeansCall, MeansMeeting, MeansBusy, MeansAway, MeansAvailable,
+	MeansSignedOut}
 
 func activityMeaning(a pidf.Choice) Meaning {
 	switch a.Name {

@@ -71,8 +71,9 @@ func (s *style) appointment(i *calendarItem) (aa.Appointment, bool, error) {
 		return aa.Appointment{}, false, err
 	}
 	a := aa.Appointment{
-		ID: calendar.ID(cmp.Or(i.ID.ID, utc(from))), State: s.state(i.Status), Subject: calendar.Text(i.Subject), Location: calendar.Text(i.Location),
-		From: from, End: end, AllDay: isTrue(i.AllDay), Private: s.private(i.Sensitivity),
+		ID: calendar.ID(cmp.Or(i.ID.ID, utc(from))), State: s.state(i.Status), Subject: calendar.Text(i.Subject),
+		Location: calendar.Text(i.Location), From: from, End: end, AllDay: isTrue(i.AllDay),
+		Private: s.private(i.Sensitivity),
 	}
 	if a.Location == "" && isTrue(i.Online) {
 		a.Location = s.online

@@ -161,7 +161,8 @@ func (d *discovery) ask(ctx context.Context, address, mail string) (location, er
 	if err != nil {
 		return location{}, err
 	}
-	body := `<?xml version="1.0" encoding="utf-8"?><Autodiscover xmlns="` + nsDiscover + `"><Request><EMailAddress>` + escape(mail) +
+	body := `<?xml version="1.0" encoding="utf-8"?><Autodiscover xmlns="` + nsDiscover + `"><Request><EMailAddress>` +
+		escape(mail) +
 		`</EMailAddress><AcceptableResponseSchema>` + nsSettings + `</AcceptableResponseSchema></Request></Autodiscover>`
 	var answer settings
 	var to string
@@ -246,7 +247,8 @@ func (d *discovery) read(ctx context.Context, s *settings, mail string) (locatio
 func (d *discovery) redirection(ctx context.Context, address string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.monitor.cfg.Timeout)
 	defer cancel()
-	transport := &http.Transport{DialContext: d.monitor.cfg.Dial, Proxy: d.monitor.cfg.proxy, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10}
+	transport := &http.Transport{DialContext: d.monitor.cfg.Dial, Proxy: d.monitor.cfg.proxy, DisableKeepAlives: true,
+		MaxResponseHeaderBytes: 64 << 10}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return "", err

@@ -41,8 +41,8 @@ func newLane(cfg *Config, a *account) *lane {
 	protocols.SetHTTP1(true) // NTLM knows no other
 	l := &lane{account: a, scheme: cfg.Scheme, name: "NTLM", transport: &http.Transport{
 		DialContext: cfg.Dial, TLSClientConfig: cfg.TLS, Protocols: protocols, MaxConnsPerHost: 1, MaxIdleConnsPerHost: 1,
-		MaxResponseHeaderBytes: 64 << 10, IdleConnTimeout: idleTimeout, TLSHandshakeTimeout: dialTimeout, DisableCompression: true,
-		Proxy: cfg.proxy,
+		MaxResponseHeaderBytes: 64 << 10, IdleConnTimeout: idleTimeout, TLSHandshakeTimeout: dialTimeout,
+		DisableCompression: true, Proxy: cfg.proxy,
 	}}
 	return l
 }
@@ -104,7 +104,8 @@ func (l *lane) ntlm(ctx context.Context, u *url.URL, header http.Header, body st
 			a.unknown()
 			return l.ntlm(ctx, u, header, body)
 		}
-		return nil, fmt.Errorf("%w: %s offers %.100q", ErrScheme, plain(u), strings.Join(resp.Header.Values("WWW-Authenticate"), ", "))
+		return nil, fmt.Errorf("%w: %s offers %.100q", ErrScheme, plain(u),
+			strings.Join(resp.Header.Values("WWW-Authenticate"), ", "))
 	}
 	proof, err := ntlmssp.NewAuthenticateMessage(challenge, a.User, string(a.Password.Reveal()), nil)
 	if err != nil {

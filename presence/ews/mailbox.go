@@ -146,7 +146,8 @@ func (b *mailbox) findAll(ctx context.Context, w calendar.Window) (appointments,
 		folder := answer.Several.Messages[0].Folder
 		half := (w.To.Sub(w.From) / 2).Truncate(time.Second)
 		if folder.HasAll == "false" && half >= time.Minute && n+1 < cfg.Limits.Questions {
-			first, second := calendar.Window{From: w.From, To: w.From.Add(half)}, calendar.Window{From: w.From.Add(half), To: w.To}
+			first, second := calendar.Window{From: w.From, To: w.From.Add(half)},
+				calendar.Window{From: w.From.Add(half), To: w.To}
 			if now.Before(second.From) {
 				first, second = second, first
 			}

@@ -19,8 +19,9 @@ const findItemLimit = 1000
 func findItem(mail string, impersonate bool, from, to time.Time) request {
 	fields := ""
 	for _, f := range []string{
-		"item:Subject", "item:Sensitivity", "calendar:Start", "calendar:End", "calendar:IsAllDayEvent", "calendar:LegacyFreeBusyStatus",
-		"calendar:Location", "calendar:IsCancelled", "calendar:MyResponseType", "calendar:IsOnlineMeeting",
+		"item:Subject", "item:Sensitivity", "calendar:Start", "calendar:End", "calendar:IsAllDayEvent",
+		"calendar:LegacyFreeBusyStatus", "calendar:Location", "calendar:IsCancelled", "calendar:MyResponseType",
+		"calendar:IsOnlineMeeting",
 	} {
 		fields += `<t:FieldURI FieldURI="` + f + `"/>`
 	}
@@ -29,11 +30,13 @@ func findItem(mail string, impersonate bool, from, to time.Time) request {
 	if impersonate {
 		r.as = mail
 	} else {
-		folder = `<t:DistinguishedFolderId Id="calendar"><t:Mailbox><t:EmailAddress>` + escape(mail) + `</t:EmailAddress></t:Mailbox></t:DistinguishedFolderId>`
+		folder = `<t:DistinguishedFolderId Id="calendar"><t:Mailbox><t:EmailAddress>` + escape(mail) +
+			`</t:EmailAddress></t:Mailbox></t:DistinguishedFolderId>`
 	}
 	r.body = `<m:FindItem Traversal="Shallow"><m:ItemShape><t:BaseShape>IdOnly</t:BaseShape><t:AdditionalProperties>` + fields +
 		`</t:AdditionalProperties></m:ItemShape><m:CalendarView MaxEntriesReturned="` + strconv.Itoa(findItemLimit) +
-		`" StartDate="` + utc(from) + `" EndDate="` + utc(to) + `"/><m:ParentFolderIds>` + folder + `</m:ParentFolderIds></m:FindItem>`
+		`" StartDate="` + utc(from) + `" EndDate="` + utc(to) + `"/><m:ParentFolderIds>` + folder +
+		`</m:ParentFolderIds></m:FindItem>`
 	return r
 }
 
@@ -58,7 +61,8 @@ func getStreamingEvents(ids []string, anchor string, a *affinity, wait time.Dura
 	for _, id := range ids {
 		b.WriteString(`<t:SubscriptionId>` + escape(id) + `</t:SubscriptionId>`)
 	}
-	b.WriteString(`</m:SubscriptionIds><m:ConnectionTimeout>` + strconv.Itoa(int(wait/time.Minute)) + `</m:ConnectionTimeout></m:GetStreamingEvents>`)
+	b.WriteString(`</m:SubscriptionIds><m:ConnectionTimeout>` + strconv.Itoa(int(wait/time.Minute)) +
+		`</m:ConnectionTimeout></m:GetStreamingEvents>`)
 	return request{operation: "GetStreamingEvents", as: anchor, anchor: anchor, affinity: a, body: b.String()}
 }
 
@@ -78,14 +82,16 @@ const maxAvailability = 100
 func getUserAvailability(mails []string, from, to time.Time) request {
 	const never = `<t:Bias>0</t:Bias><t:Time>00:00:00</t:Time><t:DayOrder>0</t:DayOrder><t:Month>0</t:Month><t:DayOfWeek>Sunday</t:DayOfWeek>`
 	var b strings.Builder
-	b.WriteString(`<m:GetUserAvailabilityRequest><t:TimeZone><t:Bias>0</t:Bias><t:StandardTime>` + never + `</t:StandardTime><t:DaylightTime>` + never +
+	b.WriteString(`<m:GetUserAvailabilityRequest><t:TimeZone><t:Bias>0</t:Bias><t:StandardTime>` + never +
+		`</t:StandardTime><t:DaylightTime>` + never +
 		`</t:DaylightTime></t:TimeZone><m:MailboxDataArray>`)
 	for _, mail := range mails {
 		b.WriteString(`<t:MailboxData><t:Email><t:Address>` + escape(mail) +
 			`</t:Address></t:Email><t:AttendeeType>Required</t:AttendeeType><t:ExcludeConflicts>false</t:ExcludeConflicts></t:MailboxData>`)
 	}
 	const local = "2006-01-02T15:04:05"
-	b.WriteString(`</m:MailboxDataArray><t:FreeBusyViewOptions><t:TimeWindow><t:StartTime>` + from.UTC().Format(local) + `</t:StartTime><t:EndTime>` +
+	b.WriteString(`</m:MailboxDataArray><t:FreeBusyViewOptions><t:TimeWindow><t:StartTime>` + from.UTC().Format(local) +
+		`</t:StartTime><t:EndTime>` +
 		to.UTC().Format(local) + `</t:EndTime></t:TimeWindow><t:MergedFreeBusyIntervalInMinutes>30</t:MergedFreeBusyIntervalInMinutes>` +
 		`<t:RequestedView>Detailed</t:RequestedView></t:FreeBusyViewOptions></m:GetUserAvailabilityRequest>`)
 	r := request{operation: "GetUserAvailability", body: b.String()}
@@ -99,6 +105,7 @@ func getUserAvailability(mails []string, from, to time.Time) request {
 func getUserOofSettings(mail string) request {
 	return request{
 		operation: "GetUserOofSettings", mailbox: mail, as: mail, anchor: mail,
-		body: `<m:GetUserOofSettingsRequest><t:Mailbox><t:Address>` + escape(mail) + `</t:Address></t:Mailbox></m:GetUserOofSettingsRequest>`,
+		body: `<m:GetUserOofSettingsRequest><t:Mailbox><t:Address>` + escape(mail) +
+			`</t:Address></t:Mailbox></m:GetUserOofSettingsRequest>`,
 	}
 }

@@ -48,9 +48,11 @@ type hold struct {
 func newServer(m *Monitor, u *url.URL, a *account) *server {
 	cfg := &m.cfg
 	s := &server{
-		cfg: cfg, url: u, account: a, pace: m.pace, slots: make(chan struct{}, cfg.Limits.Requests), by: make(map[string]hold),
+		cfg: cfg, url: u, account: a, pace: m.pace, slots: make(chan struct{}, cfg.Limits.Requests),
+		by: make(map[string]hold),
 	}
-	s.availability = &availability{server: s, style: &m.style, size: cfg.Limits.Batch, gather: min(2*time.Second, cfg.Interval/10)}
+	s.availability = &availability{server: s, style: &m.style, size: cfg.Limits.Batch,
+		gather: min(2*time.Second, cfg.Interval/10)}
 	return s
 }
 
@@ -174,7 +176,8 @@ func (s *server) open(ctx context.Context, l *lane, r *request) (*http.Response,
 		return resp, nil
 	case resp.StatusCode == http.StatusOK:
 		resp.Body.Close()
-		return nil, fmt.Errorf("%w: %s %s: media type %.60q", ErrAnswer, r.operation, plain(s.url), resp.Header.Get("Content-Type"))
+		return nil, fmt.Errorf("%w: %s %s: media type %.60q", ErrAnswer, r.operation, plain(s.url),
+			resp.Header.Get("Content-Type"))
 	}
 	drain(resp)
 	return nil, statusError(r.operation, s.url, resp)

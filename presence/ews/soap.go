@@ -34,7 +34,8 @@ func (r *request) envelope() string {
 		header += `<t:ExchangeImpersonation><t:ConnectingSID><t:SmtpAddress>` + escape(r.as) +
 			`</t:SmtpAddress></t:ConnectingSID></t:ExchangeImpersonation>`
 	}
-	return `<?xml version="1.0" encoding="utf-8"?><s:Envelope xmlns:s="` + nsSOAP + `" xmlns:m="` + nsMessages + `" xmlns:t="` + nsTypes + `">` +
+	return `<?xml version="1.0" encoding="utf-8"?><s:Envelope xmlns:s="` + nsSOAP + `" xmlns:m="` + nsMessages +
+		`" xmlns:t="` + nsTypes + `">` +
 		`<s:Header>` + header + `</s:Header><s:Body>` + r.body + `</s:Body></s:Envelope>`
 }
 
@@ -164,7 +165,8 @@ func (m *message) err() error {
 func newError(code, text string, x messageXML) *Error {
 	e := &Error{Code: cut(strings.TrimSpace(code), 64), Text: cut(strings.Join(strings.Fields(text), " "), 256)}
 	if x.Line != "" {
-		e.Text = cut(fmt.Sprintf("line %s, position %s: %s", strings.TrimSpace(x.Line), strings.TrimSpace(x.Position), e.Text), 256)
+		e.Text = cut(fmt.Sprintf("line %s, position %s: %s", strings.TrimSpace(x.Line), strings.TrimSpace(x.Position),
+			e.Text), 256)
 	}
 	for _, v := range x.Values {
 		text := strings.TrimSpace(v.Text)

@@ -29,7 +29,8 @@ func New(cfg Config) (*App, error) {
 	a := &App{cfg: cfg, http: &h}
 	a.tokens = tokens{app: a, turn: make(chan struct{}, 1), pause: backoff.Backoff{}}
 	a.users = users{
-		app: a, known: make(map[string]known), pace: pace{every: perSecond(cfg.Lookups)}, slots: make(chan struct{}, maxLookups),
+		app: a, known: make(map[string]known), pace: pace{every: perSecond(cfg.Lookups)},
+		slots: make(chan struct{}, maxLookups),
 	}
 	return a, nil
 }

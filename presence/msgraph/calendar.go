@@ -87,8 +87,8 @@ func (a *App) NewCalendar(cfg CalendarConfig) (*Calendar, error) {
 		c.hub.failed = func(err error, failures int) { logFailures(a.cfg.Logger, "schedules", err, failures) }
 	}
 	c.poller = calendar.NewPoller(calendar.Polling{
-		Interval: cfg.Interval, Timeout: cfg.Timeout, Failures: cfg.Failures, Polls: cfg.Polls, Past: cfg.Past, Future: cfg.Future,
-		Appointments: cfg.Appointments, Logger: a.cfg.Logger,
+		Interval: cfg.Interval, Timeout: cfg.Timeout, Failures: cfg.Failures, Polls: cfg.Polls, Past: cfg.Past,
+		Future: cfg.Future, Appointments: cfg.Appointments, Logger: a.cfg.Logger,
 	})
 	return c, nil
 }
@@ -174,7 +174,8 @@ func (b *mailbox) view(ctx context.Context, w calendar.Window) (found []aa.Appoi
 		return nil, fmt.Errorf("%w: malformed address", ErrNotFound)
 	}
 	next := "/v1.0/users/" + url.PathEscape(b.user) + "/calendarView?" + query(
-		"startDateTime", w.From.Add(-wholeDays).UTC().Format(time.RFC3339), "endDateTime", w.To.Add(wholeDays).UTC().Format(time.RFC3339),
+		"startDateTime", w.From.Add(-wholeDays).UTC().Format(time.RFC3339),
+		"endDateTime", w.To.Add(wholeDays).UTC().Format(time.RFC3339),
 		"$top", strconv.Itoa(pageSize), "$select", eventFields)
 	for range c.cfg.Pages {
 		if err := c.pace.wait(ctx); err != nil {
@@ -230,7 +231,8 @@ func (c *Calendar) schedules(ctx context.Context, mails []string) (map[string]re
 	at := func(t time.Time) zonedTime { return zonedTime{t.UTC().Format("2006-01-02T15:04:05"), "UTC"} }
 	var answer collection
 	err := c.app.do(ctx, call{
-		method: http.MethodPost, url: "/v1.0/users/" + url.PathEscape(c.cfg.Schedules) + "/calendar/getSchedule", header: prefer(),
+		method: http.MethodPost, url: "/v1.0/users/" + url.PathEscape(c.cfg.Schedules) + "/calendar/getSchedule",
+		header: prefer(),
 		body: struct {
 			Schedules []string  `json:"schedules"`
 			Start     zonedTime `json:"startTime"`

@@ -158,7 +158,8 @@ func (c credential) assertion(client, endpoint string, now time.Time) (string, e
 		"nbf": now.Unix(), "iat": now.Unix(), "exp": now.Add(assertionLife).Unix(),
 	})
 	digest := sha256.Sum256([]byte(signed))
-	signature, err := rsa.SignPSS(rand.Reader, c.key, crypto.SHA256, digest[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+	signature, err := rsa.SignPSS(rand.Reader, c.key, crypto.SHA256, digest[:],
+		&rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
 	if err != nil {
 		return "", errors.New("msgraph: certificate: the key cannot sign")
 	}

@@ -14,7 +14,8 @@ import (
 // whose states are passed on to [Writer.SetLine], and that of Teams, which says whose they are. So
 // calls are written of users whom somebody watches. The server uses both.
 func (w *Writer) Monitors(lines presence.LineMonitor) (presence.LineMonitor, presence.ExternalMonitor) {
-	t := &tap{writer: w, lines: lines, users: make(map[string][]directory.Entry), states: make(map[string]presence.LineState)}
+	t := &tap{writer: w, lines: lines, users: make(map[string][]directory.Entry),
+		states: make(map[string]presence.LineState)}
 	return t, t
 }
 

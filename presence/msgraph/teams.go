@@ -75,7 +75,8 @@ func (a *App) NewTeams(cfg TeamsConfig) (*Teams, error) {
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
-	t := &Teams{app: a, cfg: cfg, people: make(map[string]*person), sessions: make(map[string]*session), refused: make(map[string]known)}
+	t := &Teams{app: a, cfg: cfg, people: make(map[string]*person), sessions: make(map[string]*session),
+		refused: make(map[string]known)}
 	t.hub = newHub[presence.ExternalState](readMost, 2, cfg.Interval)
 	t.hub.ask = t.ask
 	t.hub.failed = func(err error, failures int) { logFailures(a.cfg.Logger, "Teams presence", err, failures) }

@@ -181,7 +181,8 @@ func (w *Writer) failed(u *written, err error) time.Duration {
 	if u.pause.Failures() > 1 {
 		level = slog.LevelDebug
 	}
-	w.teams.app.cfg.Logger.Log(context.Background(), level, "a line is not shown in Teams", "user", u.key, "error", err, "pause", pause)
+	w.teams.app.cfg.Logger.Log(context.Background(), level, "a line is not shown in Teams", "user", u.key, "error", err,
+		"pause", pause)
 	return pause
 }
 
@@ -286,7 +287,8 @@ func (w *Writer) clear(ctx context.Context, u *written, s *session) error {
 		return nil
 	}
 	err := w.teams.app.do(ctx, call{
-		method: http.MethodPost, url: sessionURL(u.id, "clearPresence"), body: map[string]string{"sessionId": w.teams.app.cfg.ClientID},
+		method: http.MethodPost, url: sessionURL(u.id, "clearPresence"),
+		body: map[string]string{"sessionId": w.teams.app.cfg.ClientID},
 	}, nil)
 	e, ok := errors.AsType[*Error](err)
 	none := ok && e.Status == http.StatusNotFound

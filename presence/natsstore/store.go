@@ -210,7 +210,8 @@ func (s *Store) open(ctx context.Context) (jetstream.Stream, error) {
 
 // subject is where a record is: kinds and keys are any bytes, subjects are not.
 func (s *Store) subject(kind, key string) string {
-	return s.records() + base64.RawURLEncoding.EncodeToString([]byte(kind)) + "." + base64.RawURLEncoding.EncodeToString([]byte(key))
+	return s.records() + base64.RawURLEncoding.EncodeToString([]byte(kind)) + "." +
+		base64.RawURLEncoding.EncodeToString([]byte(key))
 }
 
 func (s *Store) records() string { return s.cfg.Bucket + ".record." }

@@ -106,7 +106,8 @@ func Read(r io.Reader) (*Policy, error) {
 	p := &Policy{}
 	for i, r := range file.Rules {
 		key := fmt.Sprintf("rules[%d].", i)
-		p.rules = append(p.rules, rule{list(key+"watchers", r.Watchers), list(key+"users", r.Users), sight(key+"sight", r.Sight)})
+		p.rules = append(p.rules, rule{list(key+"watchers", r.Watchers), list(key+"users", r.Users),
+			sight(key+"sight", r.Sight)})
 	}
 	if file.Default != "" {
 		p.fallback = sight("default", file.Default)

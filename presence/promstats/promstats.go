@@ -58,19 +58,26 @@ func New() *Collector {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "blustar_" + name, Help: help}, labels)
 	}
 	c := &Collector{
-		requests: counter("requests_total", "SIP requests that the presence server answered, by method and status code.", "method", "status"),
+		requests: counter("requests_total", "SIP requests that the presence server answered, by method and status code.",
+			"method", "status"),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "blustar_request_duration_seconds", Help: "Time from the arrival of a SIP request to its answer, checks of passwords included.", Buckets: quick,
+			Name: "blustar_request_duration_seconds", Buckets: quick,
+			Help: "Time from the arrival of a SIP request to its answer, checks of passwords included.",
 		}, []string{"method"}),
-		notifies: counter("notifies_total", "NOTIFYs sent to watchers, by what became of them: class of the answer, timeout, or error.", "outcome"),
+		notifies: counter("notifies_total", "NOTIFYs sent to watchers, by what became of them: class of the answer, timeout, or error.",
+			"outcome"),
 		trips: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "blustar_notify_duration_seconds", Help: "Time from sending a NOTIFY to the watcher's answer, retransmissions included.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 4, 8, 16, 32},
 		}),
-		changes:  prometheus.NewCounter(prometheus.CounterOpts{Name: "blustar_presence_changes_total", Help: "Changes of the status or note that watchers of a user see."}),
-		refusals: counter("auth_refusals_total", "SIP requests that were not let in, by reason: bad_password, throttled and so on. A first request without credentials is none.", "reason"),
+		changes: prometheus.NewCounter(prometheus.CounterOpts{Name: "blustar_presence_changes_total",
+			Help: "Changes of the status or note that watchers of a user see."}),
+		refusals: counter("auth_refusals_total", "SIP requests that were not let in, by reason: bad_password, throttled and so on. "+
+			"A first request without credentials is none.", "reason"),
 		checks: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "blustar_auth_verification_duration_seconds", Help: "Time of one check of a password, at the directory or against a local account, by result: good, bad, or failed where it could not be found out.", Buckets: quick,
+			Name: "blustar_auth_verification_duration_seconds", Buckets: quick,
+			Help: "Time of one check of a password, at the directory or against a local account, by result: " +
+				"good, bad, or failed where it could not be found out.",
 		}, []string{"result"}),
 	}
 	version, revision, goVersion := "unknown", "unknown", "unknown"

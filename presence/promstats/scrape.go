@@ -38,7 +38,8 @@ func (s *scrape) bounded(name, help string, n, limit int) {
 }
 
 func (s *scrape) limit(name string, limit int) {
-	s.value(prometheus.GaugeValue, name+"_limit", "The most that blustar_"+name+" may be: what comes beyond is refused or makes room.", float64(limit))
+	s.value(prometheus.GaugeValue, name+"_limit",
+		"The most that blustar_"+name+" may be: what comes beyond is refused or makes room.", float64(limit))
 }
 
 func (s *scrape) total(name, help string, n uint64, labels ...string) {
@@ -50,7 +51,8 @@ func (s *scrape) parts(p *Parts) {
 		s.server(p)
 	}
 	if p.Listeners != nil {
-		s.bounded("event_clients", "HTTP clients that listen to the stream of presence changes.", p.Listeners(), p.MaxListeners)
+		s.bounded("event_clients", "HTTP clients that listen to the stream of presence changes.", p.Listeners(),
+			p.MaxListeners)
 	}
 	if p.Guard != nil {
 		s.guard(p)
@@ -63,7 +65,8 @@ func (s *scrape) parts(p *Parts) {
 	}
 	if p.Certificate != nil {
 		if c := p.Certificate(); c != nil {
-			s.value(prometheus.GaugeValue, "certificate_expiry_timestamp_seconds", "When the TLS certificate that SIP clients are shown expires, Unix time.", float64(c.NotAfter.Unix()))
+			s.value(prometheus.GaugeValue, "certificate_expiry_timestamp_seconds",
+				"When the TLS certificate that SIP clients are shown expires, Unix time.", float64(c.NotAfter.Unix()))
 		}
 	}
 }
@@ -78,7 +81,8 @@ func (s *scrape) server(p *Parts) {
 	s.held("publications", "Live publications of presence.", n.Publications)
 	s.held("notifies_under_way", "NOTIFYs that were sent and wait for the watcher's answer.", n.UnderWay)
 	if p.Store != nil || p.Alive != nil {
-		s.flag("store_failing", "1 where the store has not taken what it was given last: what changes is in memory alone.", n.StoreFailing)
+		s.flag("store_failing", "1 where the store has not taken what it was given last: what changes is in memory alone.",
+			n.StoreFailing)
 		s.held("store_waiting", "Records that have changed and are not in the store yet.", n.StoreWaiting)
 		s.total("store_errors_total", "Batches of records that the store did not take.", n.StoreErrors)
 	}
@@ -88,7 +92,8 @@ func (s *scrape) server(p *Parts) {
 	if p.Alive != nil {
 		s.flag("node_alive", "1 while this one of several servers has its lease, and so may speak.", p.Alive())
 	}
-	s.total("log_dropped_total", "Log lines that were dropped because the log could not take them in time.", uint64(n.LogDropped))
+	s.total("log_dropped_total", "Log lines that were dropped because the log could not take them in time.",
+		uint64(n.LogDropped))
 }
 
 func (s *scrape) guard(p *Parts) {
@@ -96,8 +101,10 @@ func (s *scrape) guard(p *Parts) {
 	for _, k := range []struct {
 		kind string
 		n    int
-	}{{"challenge", n.Challenges}, {"session", n.Sessions}, {"failure", n.Failures}, {"nonce", n.Nonces}, {"known", n.Known}} {
-		s.held("auth_held", "What the authentication remembers, by kind: challenges, sessions, failures, Digest nonces, known users.", k.n, "kind", k.kind)
+	}{{"challenge", n.Challenges}, {"session", n.Sessions}, {"failure", n.Failures}, {"nonce", n.Nonces},
+		{"known", n.Known}} {
+		s.held("auth_held", "What the authentication remembers, by kind: challenges, sessions, failures, Digest nonces, known users.",
+			k.n, "kind", k.kind)
 	}
 	s.limit("auth_held", n.MaxRecords)
 	s.bounded("auth_verifying", "Checks of passwords that are under way.", n.Verifying, n.MaxVerifying)
@@ -105,7 +112,8 @@ func (s *scrape) guard(p *Parts) {
 	for _, d := range []struct {
 		decision string
 		n        uint64
-	}{{"accepted", n.Accepted}, {"challenged", n.Challenged}, {"refused", n.Refused}, {"throttled", n.Throttled}, {"unavailable", n.Unavailable}} {
+	}{{"accepted", n.Accepted}, {"challenged", n.Challenged}, {"refused", n.Refused}, {"throttled", n.Throttled},
+		{"unavailable", n.Unavailable}} {
 		s.total("auth_decisions_total", "SIP requests that authentication decided about, by decision.", d.n, "decision", d.decision)
 	}
 }
@@ -123,7 +131,8 @@ func (s *scrape) stack(p *Parts) {
 	s.total("sip_retransmitted_total", "SIP requests that were sent again for want of an answer.", n.Retransmitted)
 	s.total("sip_yielded_total", "SIP connections that were closed to make room for others.", n.Yielded)
 	for reason, count := range n.Refused {
-		s.total("sip_refused_total", "SIP requests and connections that were refused before the presence server saw them, by reason.", count, "reason", reason)
+		s.total("sip_refused_total", "SIP requests and connections that were refused before the presence server saw them, by reason.",
+			count, "reason", reason)
 	}
 	s.total("sip_received_bytes_total", "Bytes of SIP that came in.", n.BytesIn)
 	s.total("sip_sent_bytes_total", "Bytes of SIP that went out.", n.BytesOut)
@@ -143,7 +152,8 @@ func (s *scrape) directory(p *Parts) {
 		from string
 		n    uint64
 	}{{"cache", n.Hits}, {"search", n.Misses}, {"shared_search", n.Shared}, {"stale_cache", n.Stale}} {
-		s.total("directory_answers_total", "Addresses that were looked up in LDAP, by where the answer came from.", a.n, "from", a.from)
+		s.total("directory_answers_total", "Addresses that were looked up in LDAP, by where the answer came from.", a.n,
+			"from", a.from)
 	}
 	s.total("directory_evictions_total", "LDAP answers that were forgotten because the cache had no room.", n.Evicted)
 }

@@ -19,7 +19,9 @@ import (
 // comment names.
 type Config struct {
 	MaxPublications int // live ones of one presentity; default 32
-	MaxBytes        int // of the bodies of one presentity's publications together; default 32 KiB: what is passed on of them must fit a datagram
+	// MaxBytes is of the bodies of one presentity's publications together; default 32 KiB: what is
+	// passed on of them must fit a datagram.
+	MaxBytes int
 	// Read reads a Body whose Reading is nil, for [Contribution.Reading]. It is called with the
 	// presentity locked, must not block and must not call the store. nil: nothing is read.
 	Read func(body []byte) any
@@ -152,7 +154,8 @@ func (s *Store) Revert(now, before *Contribution) bool {
 // ended without an answer: the client sends it once more, with the entity-tag of before.
 func repeated(list []*Contribution, r *Request) *Contribution {
 	for _, c := range list {
-		if c.Rule == Separate && r.Rule == Separate && r.CallID != "" && c.CallID == r.CallID && c.CSeq == r.CSeq && c.IfMatch == r.IfMatch {
+		if c.Rule == Separate && r.Rule == Separate && r.CallID != "" && c.CallID == r.CallID && c.CSeq == r.CSeq &&
+			c.IfMatch == r.IfMatch {
 			return c
 		}
 	}
@@ -360,7 +363,8 @@ func (s *Store) end(sh *shelf, c *Contribution) {
 func (s *Store) Restore(c Contribution) {
 	sh := s.of.Lock(c.Presentity)
 	defer sh.Unlock()
-	if time.Until(c.Expires) <= 0 || slices.ContainsFunc(sh.Of[c.Presentity], func(o *Contribution) bool { return o.ETag == c.ETag && o.Rule == c.Rule }) {
+	there := func(o *Contribution) bool { return o.ETag == c.ETag && o.Rule == c.Rule }
+	if time.Until(c.Expires) <= 0 || slices.ContainsFunc(sh.Of[c.Presentity], there) {
 		return
 	}
 	for n := s.number.Load(); n < c.Number && !s.number.CompareAndSwap(n, c.Number); n = s.number.Load() {

@@ -142,7 +142,8 @@ func (src *Source[V]) run(ctx context.Context) {
 		if text := fmt.Sprint(err); text != said {
 			level, said = slog.LevelWarn, text
 		}
-		cfg.Logger.Log(ctx, level, "monitor ended, will be started again", "kind", cfg.Name, "key", src.key, "error", err, "pause", wait)
+		cfg.Logger.Log(ctx, level, "monitor ended, will be started again", "kind", cfg.Name, "key", src.key, "error", err,
+			"pause", wait)
 		src.table.mu.Lock()
 		if v, _ := src.Read(); ctx.Err() == nil && (v.Expires.IsZero() || time.Until(v.Expires) > cfg.Grace) {
 			src.asBefore()

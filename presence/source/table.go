@@ -286,7 +286,8 @@ func (src *Source[V]) take(v V, owner Owner) []Listener {
 	}
 	lifetime := src.table.cfg.Lifetime(v)
 	said := owner == Monitored
-	again := same && said && src.said && (src.held.IsZero() == (lifetime <= 0)) && (lifetime <= 0 || time.Until(src.held) > lifetime/2)
+	again := same && said && src.said && (src.held.IsZero() == (lifetime <= 0)) &&
+		(lifetime <= 0 || time.Until(src.held) > lifetime/2)
 	src.said = said
 	src.set(next, lifetime)
 	if !again { // a monitor may say the same every few seconds

@@ -78,7 +78,8 @@ func keepsOverARestart(t *testing.T, open Opener) {
 	until := put("dialog", "b", "two")
 	until.Expires = expires
 	first := apply(t, s, put("dialog", "a", "one"), until, put("client", "a", "three"), put("client", "gone", "x"))
-	apply(t, s, put("dialog", "a", "four"), presence.Write{Kind: "client", Key: "gone"}, presence.Write{Kind: "client", Key: "never was"})
+	apply(t, s, put("dialog", "a", "four"), presence.Write{Kind: "client", Key: "gone"},
+		presence.Write{Kind: "client", Key: "never was"})
 
 	s = open(t, s)
 	records := all(t, s)
@@ -87,7 +88,8 @@ func keepsOverARestart(t *testing.T, open Opener) {
 	require.WithinDuration(t, expires, records["dialog/b"].Expires, time.Millisecond)
 	require.Greater(t, records["dialog/a"].Revision, first[0])
 	require.Equal(t, first[1], records["dialog/b"].Revision)
-	require.Greater(t, apply(t, s, put("dialog", "b", "five"))[0], records["dialog/a"].Revision, "revisions rise over a restart")
+	require.Greater(t, apply(t, s, put("dialog", "b", "five"))[0], records["dialog/a"].Revision,
+		"revisions rise over a restart")
 }
 
 // A write with a condition is carried out where the record is as it says, and leaves
@@ -137,7 +139,8 @@ func expiry(t *testing.T, open Opener) {
 // The last write of a batch for a record counts.
 func orderInABatch(t *testing.T, open Opener) {
 	s := open(t, nil)
-	revisions := apply(t, s, put("k", "a", "one"), put("k", "a", "two"), put("k", "b", "one"), presence.Write{Kind: "k", Key: "b"},
+	revisions := apply(t, s, put("k", "a", "one"), put("k", "a", "two"), put("k", "b", "one"),
+		presence.Write{Kind: "k", Key: "b"},
 		presence.Write{Kind: "k", Key: "c"}, put("k", "c", "three"))
 	require.True(t, slices.IsSorted(revisions), "%v", revisions)
 	require.Equal(t, map[string]string{"k/a": "two", "k/c": "three"}, texts(all(t, open(t, s))))

@@ -35,7 +35,8 @@ func codingOf(h sipx.Header) coding {
 		for element := range sipx.SplitList(value) {
 			name, params, _ := strings.Cut(element, ";")
 			key, q, _ := strings.Cut(params, "=")
-			if weight, err := strconv.ParseFloat(strings.TrimSpace(q), 32); strings.EqualFold(strings.TrimSpace(key), "q") && (err != nil || weight <= 0) {
+			weight, err := strconv.ParseFloat(strings.TrimSpace(q), 32)
+			if strings.EqualFold(strings.TrimSpace(key), "q") && (err != nil || weight <= 0) {
 				continue
 			}
 			for c := gzipped; c < codings; c++ {

@@ -107,7 +107,8 @@ func (d *Dialog) room() bool {
 
 // nextNotify makes the next NOTIFY that may leave now, or returns nil. d.mu is held.
 func (d *Dialog) nextNotify() *notification {
-	if maySpeak := d.registry.cfg.MaySpeak; maySpeak != nil && (d.due.first != nil || d.state == dialogEnding) && !maySpeak(time.Now()) {
+	due := d.due.first != nil || d.state == dialogEnding
+	if maySpeak := d.registry.cfg.MaySpeak; due && maySpeak != nil && !maySpeak(time.Now()) {
 		if d.wake == nil {
 			d.wakeAfter(silence, false)
 		}

@@ -20,9 +20,11 @@ type Opening struct {
 	From    sipx.URI      // of NOTIFYs: the address of the resource
 	Items   []Item        // what is watched: one item, or a list; an empty list needs [Style.Lists]
 	List    bool          // a list was subscribed to
-	Pulse   *Pulse        // of the client behind this and other dialogs: while it answers in one, a lost NOTIFY does not end the others; nil: each dialog stands alone
 	Account string        // who was authenticated, for shares and listings; "" where nobody was
 	Data    any           // the host's own: Dialog.Data
+	// Pulse is of the client behind this and other dialogs: while it answers in one, a lost NOTIFY
+	// does not end the others. nil: each dialog stands alone.
+	Pulse *Pulse
 }
 
 // Bounds of what a dialog keeps of the request that opened it.

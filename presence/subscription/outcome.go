@@ -85,7 +85,8 @@ func (d *Dialog) answered(s showing, res *sipx.Response, err error) {
 // might not speak while it was under way. d.mu is held.
 func (d *Dialog) judge(res *sipx.Response, err error, sentAt int64) verdict {
 	v, wait := meaning(res, err)
-	if v == silent && d.pulse.since(sentAt) || (v == silent || v == unreachable) && !d.registry.maySpeak(deadline.Time(sentAt)) {
+	if v == silent && d.pulse.since(sentAt) ||
+		(v == silent || v == unreachable) && !d.registry.maySpeak(deadline.Time(sentAt)) {
 		v = missed
 	}
 	if v != unreachable {

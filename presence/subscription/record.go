@@ -52,8 +52,8 @@ func (d *Dialog) Record(r *Record) bool {
 	*r = Record{
 		Serial: d.serial, Tag: d.Tag(), RemoteTag: d.remote.tag(), CallID: d.callID,
 		Local: d.local.URI(), Remote: d.remote.URI(),
-		Event: d.common.Value().event, Coding: codingNames[d.coding], List: d.list, Entities: r.Entities[:0], Account: d.Account(),
-		Turn: Turn{Digests: r.Digests},
+		Event: d.common.Value().event, Coding: codingNames[d.coding], List: d.list, Entities: r.Entities[:0],
+		Account: d.Account(), Turn: Turn{Digests: r.Digests},
 	}
 	if d.routes != nil {
 		r.Routes = *d.routes

@@ -56,7 +56,8 @@ func (s *suite) retransmissions() {
 
 	// So too where the branch is none of RFC 3261.
 	calls.Store(0)
-	message = p.message("SUBSCRIBE sip:bob@example.com\nCSeq: 77 SUBSCRIBE\nVia: SIP/2.0/UDP %s;branch=1;rport", p.LocalAddr())
+	message = p.message("SUBSCRIBE sip:bob@example.com\nCSeq: 77 SUBSCRIBE\nVia: SIP/2.0/UDP %s;branch=1;rport",
+		p.LocalAddr())
 	p.send(message)
 	first := string(p.next())
 	p.send(message)

@@ -43,7 +43,8 @@ func ParseDigest(params string) (d Digest, err error) {
 		return d, err
 	}
 	d = Digest{
-		Username: p["username"], Realm: p["realm"], Nonce: p["nonce"], URI: p["uri"], Response: strings.ToLower(p["response"]), Algorithm: MD5,
+		Username: p["username"], Realm: p["realm"], Nonce: p["nonce"], URI: p["uri"],
+		Response: strings.ToLower(p["response"]), Algorithm: MD5,
 		cnonce: p["cnonce"], nc: p["nc"], qop: strings.ToLower(p["qop"]),
 	}
 	switch {

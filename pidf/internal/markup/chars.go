@@ -67,7 +67,8 @@ func IsNCName(s string) bool { return s != "" && ncNameLen(s) == len(s) }
 
 // isChar reports whether XML allows r in a document (XML 1.0 §2.2).
 func isChar(r rune) bool {
-	return r >= 0x20 && r <= 0xD7FF || r == '\n' || r == '\t' || r == '\r' || r >= 0xE000 && r <= 0xFFFD || r >= 0x10000 && r <= 0x10FFFF
+	return r >= 0x20 && r <= 0xD7FF || r == '\n' || r == '\t' || r == '\r' || r >= 0xE000 && r <= 0xFFFD ||
+		r >= 0x10000 && r <= 0x10FFFF
 }
 
 // IsText reports whether s is UTF-8 and XML allows all of it in a document.

@@ -219,7 +219,8 @@ func (s *Scanner) checkCharacters() bool {
 	for i := 0; i < len(s.Doc); {
 		end := min(i+8, len(s.Doc))
 		if d := s.Doc[i:end]; len(d) == 8 {
-			x := uint64(d[0]) | uint64(d[1])<<8 | uint64(d[2])<<16 | uint64(d[3])<<24 | uint64(d[4])<<32 | uint64(d[5])<<40 | uint64(d[6])<<48 | uint64(d[7])<<56
+			x := uint64(d[0]) | uint64(d[1])<<8 | uint64(d[2])<<16 | uint64(d[3])<<24 |
+				uint64(d[4])<<32 | uint64(d[5])<<40 | uint64(d[6])<<48 | uint64(d[7])<<56
 			lines := x ^ '\n'*low
 			lines = ^(lines + 0x7F*low | lines) & high // of ASCII
 			x += lines >> 7 * (' ' - '\n')

@@ -30,8 +30,10 @@ func draftType(declaration string) string {
 	switch {
 	case slices.Equal(fields, []string{"presence", "SYSTEM", `"http://schemas.microsoft.com/2002/09/sip/presence"`}):
 		return "XPIDF"
-	case len(fields) != 7 || fields[0] != "presence" || fields[1] != "PUBLIC" || fields[2] != `"-//IETF//DTD` && fields[2] != `"//IETF//DTD` ||
-		fields[3] != "RFCxxxx" || fields[4] != "XPIDF" && fields[4] != "PIDF" || fields[5] != `1.0//EN"` || strings.Count(fields[6], `"`) != 2:
+	case len(fields) != 7 || fields[0] != "presence" || fields[1] != "PUBLIC" ||
+		fields[2] != `"-//IETF//DTD` && fields[2] != `"//IETF//DTD` ||
+		fields[3] != "RFCxxxx" || fields[4] != "XPIDF" && fields[4] != "PIDF" || fields[5] != `1.0//EN"` ||
+		strings.Count(fields[6], `"`) != 2:
 		return ""
 	}
 	return fields[4]

@@ -1,5 +1,5 @@
-// Package markup reads and writes XML by the character: it knows well-formedness, namespaces and encodings, and nothing of
-// the documents of package pidf.
+// Package markup reads and writes XML by the character: it knows well-formedness, namespaces and encodings, and nothing
+// of the documents of package pidf.
 package markup
 
 import (
@@ -35,8 +35,8 @@ type Limits struct{ Bytes, Depth, Elements, Attributes int }
 // NoLimit is no limit.
 const NoLimit = int(^uint(0) >> 1)
 
-// maxBindings bounds the namespace declarations in scope at one place, unless attributes have no limit: each name that is
-// looked up passes them.
+// maxBindings bounds the namespace declarations in scope at one place, unless attributes have no limit: each name that
+// is looked up passes them.
 const maxBindings = 128
 
 // place translates offsets into lines and columns. It remembers the last one, so that a rising sequence of offsets

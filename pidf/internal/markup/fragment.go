@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// Fragment reads the element whose start tag was just read, and returns it as written, with the declarations that it needs
-// to stand alone.
+// Fragment reads the element whose start tag was just read, and returns it as written, with the declarations that it
+// needs to stand alone.
 func (s *Scanner) Fragment() (xml string, declare *[]Binding) {
 	start, outside := s.From, s.Open[len(s.Open)-1].Bindings
 	own := s.Bindings[outside:]
@@ -53,7 +53,8 @@ func (s *Scanner) declarations(outer, own []Binding, xml string) *[]Binding {
 		b := &outer[i]
 		if b.serial != s.fragments {
 			same := func(c Binding) bool { return c.Prefix == b.Prefix }
-			if b.Prefix == "" || ends>>(b.Prefix[len(b.Prefix)-1]%64)&1 == 0 || !mentions(xml, b.Prefix) || slices.ContainsFunc(own, same) || slices.ContainsFunc(outer[i+1:], same) {
+			if b.Prefix == "" || ends>>(b.Prefix[len(b.Prefix)-1]%64)&1 == 0 || !mentions(xml, b.Prefix) ||
+				slices.ContainsFunc(own, same) || slices.ContainsFunc(outer[i+1:], same) {
 				continue
 			}
 		}
@@ -81,8 +82,8 @@ func AppendDeclared(dst []byte, xml string, declare []Binding) []byte {
 	return append(dst, xml[1+n:]...)
 }
 
-// Mentioned adds the declarations in scope of prefixes that a text mentions, as the value of xsi:type does, to those that
-// are there.
+// Mentioned adds the declarations in scope of prefixes that a text mentions, as the value of xsi:type does, to those
+// that are there.
 func (s *Scanner) Mentioned(text string, more []Binding) []Binding {
 	for i := len(s.Bindings) - 1; i >= 0 && strings.IndexByte(text, ':') > 0; i-- {
 		b := Binding{Prefix: s.Bindings[i].Prefix, Space: s.Bindings[i].Space}

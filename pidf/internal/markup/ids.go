@@ -33,7 +33,8 @@ func (u *IDs) Reserve(id string) {
 	u.reserved[id] = struct{}{}
 }
 
-// ReserveAll does so with all in what is read: attributes called id with a prefix, or of elements in which that is an identifier.
+// ReserveAll does so with all in what is read: attributes called id with a prefix, or of elements in which that is an
+// identifier.
 func (u *IDs) ReserveAll(s *Scanner, identifies func(*Name) bool) {
 	for s.Next() != EOF {
 		if s.Kind != Start {

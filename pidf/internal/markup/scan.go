@@ -7,8 +7,8 @@ import (
 // Scanner reads one XML document piece by piece and checks that it is well-formed and that its prefixes are bound
 // (XML 1.0, Namespaces in XML 1.0). It expects UTF-8 without illegal characters, which Load sees to.
 //
-// It is written by hand because package pidf needs neither a tree nor the copies of encoding/xml: all that it hands out are
-// parts of Doc.
+// It is written by hand because package pidf needs neither a tree nor the copies of encoding/xml: all that it hands out
+// are parts of Doc.
 type Scanner struct {
 	Doc    string
 	Limits Limits
@@ -28,8 +28,8 @@ type Scanner struct {
 	Name Name
 	// Of a start tag. Values are as written: Value resolves their references.
 	Attrs []Attr
-	// Of a text: its characters as written. CDATA says that references are none, Blank that there is but white space, Plain
-	// that the characters are the text.
+	// Of a text: its characters as written. CDATA says that references are none, Blank that there is but white space,
+	// Plain that the characters are the text.
 	Chars               string
 	CDATA, Blank, Plain bool
 

@@ -1,5 +1,6 @@
-// Package prefixes gives the namespaces of a document that is written their prefixes. Some have one of their own. Those of
-// extensions keep the one that they came with, if it is free, and are declared once, at the root, up to Most of them.
+// Package prefixes gives the namespaces of a document that is written their prefixes. Some have one of their own. Those
+// of extensions keep the one that they came with, if it is free, and are declared once, at the root, up to Most of
+// them.
 package prefixes
 
 import (
@@ -10,8 +11,8 @@ import (
 	"github.com/openblustar/blustar/pidf/internal/markup"
 )
 
-// Most bounds the prefixes that the root element declares for extensions, so that a decoder with the default limits takes
-// the document. Others are declared where they are used.
+// Most bounds the prefixes that the root element declares for extensions, so that a decoder with the default limits
+// takes the document. Others are declared where they are used.
 const Most = 32
 
 // Fixed is a namespace with a prefix of its own.
@@ -67,7 +68,8 @@ func (t *Table) Guess(doc []byte) []byte {
 	return append(doc, t.text...)
 }
 
-// Declare inserts the declarations of the prefixes that were used into a document, in place of the guess, if there was one.
+// Declare inserts the declarations of the prefixes that were used into a document, in place of the guess, if there was
+// one.
 func (t *Table) Declare(doc []byte, at int) []byte {
 	if len(t.bound) > 1 {
 		slices.SortFunc(t.bound, func(a, b markup.Binding) int { return strings.Compare(a.Prefix, b.Prefix) })
@@ -176,7 +178,8 @@ func (t *Table) Ensure(n markup.ID, prefix string) {
 	t.set(n, t.bound[len(t.bound)-1].Prefix)
 }
 
-// Take finds a prefix for an element, if possible one of two, and reports whether the root declares one that holds here.
+// Take finds a prefix for an element, if possible one of two, and reports whether the root declares one that holds
+// here.
 func (t *Table) Take(n markup.ID, first, second string) bool {
 	fixed := int(n) < len(t.Fixed)
 	if fixed || t.alone {
@@ -185,7 +188,8 @@ func (t *Table) Take(n markup.ID, first, second string) bool {
 	if t.knows(n) && n != t.home && (len(t.local) == 0 || !t.hides(strings.TrimSuffix(t.heads[n].text, ":"))) {
 		return true
 	}
-	return t.choose(n, first) || t.choose(n, second) || t.Head(n) != "" || t.invent(t.Space(n)) && t.choose(n, t.bound[len(t.bound)-1].Prefix)
+	return t.choose(n, first) || t.choose(n, second) || t.Head(n) != "" ||
+		t.invent(t.Space(n)) && t.choose(n, t.bound[len(t.bound)-1].Prefix)
 }
 
 // choose makes a prefix the one of a namespace, and reports whether that can be done.
@@ -229,7 +233,8 @@ func (t *Table) Binds(prefix, space string) bool {
 			return b.Space == space
 		}
 	}
-	if len(t.bound) >= t.room || !markup.IsNCName(prefix) || !markup.IsText(space) || space == markup.NSXMLNS || space == markup.NSXML || space == "" || strings.HasPrefix(prefix, "xml") {
+	if len(t.bound) >= t.room || !markup.IsNCName(prefix) || strings.HasPrefix(prefix, "xml") ||
+		!markup.IsText(space) || space == markup.NSXMLNS || space == markup.NSXML || space == "" {
 		return false
 	}
 	t.bound = append(t.bound, markup.Binding{Prefix: prefix, Space: space})
@@ -274,8 +279,8 @@ func (t *Table) Local() int { return len(t.local) }
 // Leave forgets those of them that an element declared, which has ended.
 func (t *Table) Leave(local int) { t.local = t.local[:local] }
 
-// Attr returns a prefix for an attribute, whose namespace has a number or 0, and whether no element around it declares that.
-// It came with the one that is given.
+// Attr returns a prefix for an attribute, whose namespace has a number or 0, and whether no element around it declares
+// that. It came with the one that is given.
 func (t *Table) Attr(n markup.ID, space, prefix string) (_ string, here bool) {
 	if n != 0 && !t.alone {
 		if head := t.Head(n); head != "" {

@@ -34,8 +34,8 @@ func IsLanguage(s string) bool {
 	return true
 }
 
-// TrimInteger returns an integer without white space around it and without its plus sign, which strconv does not take for
-// one without a sign.
+// TrimInteger returns an integer without white space around it and without its plus sign, which strconv does not take
+// for one without a sign.
 func TrimInteger(s string) string { return strings.TrimPrefix(markup.Trim(s), "+") }
 
 // IsCanonicalInteger reports whether an integer is written as strconv writes it.
@@ -55,7 +55,8 @@ func IsPriority(s string) bool {
 	return len(s) <= 2 || strings.Trim(s[2:], "0") == "" || s[0] == '0' && strings.Trim(s[2:], "0123456789") == ""
 }
 
-// Priority normalizes a qvalue, and reports whether that changed it. Asterisk writes 0.800000, and with some locales 0,800000.
+// Priority normalizes a qvalue, and reports whether that changed it. Asterisk writes 0.800000, and with some locales
+// 0,800000.
 func Priority(s string) (q string, changed bool) {
 	if s == "" || IsPriority(s) {
 		return s, false
