@@ -171,7 +171,7 @@ func (r *Registry) add(d *Dialog, account string, source netip.Prefix) error {
 		return nil
 	}
 	r.byTag[d.Tag()] = d
-	r.bindLocked(d, d.flow.conn)
+	r.bindLocked(d, 0, d.flow.conn)
 	return nil
 }
 
@@ -182,29 +182,24 @@ func (r *Registry) rebind(d *Dialog, conn uint64) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.unbindLocked(d)
-	r.bindLocked(d, conn)
+	r.bindLocked(d, d.flow.conn, conn)
 	r.ends.spare(d)
 }
 
-func (r *Registry) bindLocked(d *Dialog, conn uint64) {
-	if conn == 0 {
+// bindLocked moves d from one connection to another; 0 is none.
+func (r *Registry) bindLocked(d *Dialog, from, to uint64) {
+	set := r.byConn[from]
+	if delete(set, d); len(set) == 0 {
+		delete(r.byConn, from)
+	}
+	if to == 0 {
 		return
 	}
-	set := r.byConn[conn]
-	if set == nil {
+	if set = r.byConn[to]; set == nil {
 		set = make(map[*Dialog]struct{})
-		r.byConn[conn] = set
+		r.byConn[to] = set
 	}
 	set[d] = struct{}{}
-}
-
-func (r *Registry) unbindLocked(d *Dialog) {
-	if set := r.byConn[d.flow.conn]; set != nil {
-		if delete(set, d); len(set) == 0 {
-			delete(r.byConn, d.flow.conn)
-		}
-	}
 }
 
 // take counts n more watches of d, which is locked, or -n less.
@@ -220,7 +215,7 @@ func (r *Registry) remove(d *Dialog) {
 	defer r.mu.Unlock()
 	if !d.fetch {
 		delete(r.byTag, d.Tag())
-		r.unbindLocked(d)
+		r.bindLocked(d, d.flow.conn, 0)
 		r.ended.add(d.Tag())
 	}
 	_ = r.shares.count(d.parties, -d.weight())
