@@ -2,6 +2,7 @@ package presence
 
 import (
 	"strings"
+	"sync"
 	"sync/atomic"
 	"weak"
 
@@ -20,17 +21,14 @@ type original struct {
 	glance   glance
 	body     []byte
 	decoded  atomic.Pointer[weak.Pointer[pidf.Presence]] // nil, or gone, where nobody used it lately
+	lent     atomic.Pointer[loan]                        // while its PUBLISH is handled
 }
 
-// newOriginal makes an original of body, which doc is decoded. Where the user is watched,
-// doc is at hand for the NOTIFYs that follow.
-func newOriginal(doc *pidf.Presence, body []byte, watched bool) *original {
+// newOriginal makes an original of body, which doc is decoded. It does not keep doc.
+func newOriginal(doc *pidf.Presence, body []byte) *original {
 	o := &original{services: servicesOf(doc), glance: glanceAt(doc.Tuples), body: body}
 	o.Read(doc)
 	o.Original = o.document
-	if watched {
-		o.holdOn(doc)
-	}
 	return o
 }
 
@@ -41,7 +39,7 @@ func readOriginal(body []byte) any {
 	if err != nil {
 		return nil
 	}
-	return newOriginal(doc, body, false)
+	return newOriginal(doc, body)
 }
 
 // originalOf returns the document of a contribution, or nil.
@@ -61,12 +59,80 @@ func (o *original) document() *pidf.Presence {
 	if err != nil {
 		return &pidf.Presence{} // it could be read before
 	}
-	o.holdOn(doc)
+	o.decoded.Store(new(weak.Make(doc))) // until the next garbage collection
 	return doc
 }
 
-// holdOn keeps a decoded document until the next garbage collection.
-func (o *original) holdOn(doc *pidf.Presence) { o.decoded.Store(new(weak.Make(doc))) }
+// loan is memory for the document of a PUBLISH, which is used again for the next PUBLISH. While
+// the PUBLISH is handled, the NOTIFYs that it causes are made from it.
+type loan struct {
+	room pidf.Room
+
+	mu      sync.Mutex
+	of      *original      // which may be read from doc; nil for none
+	doc     *pidf.Presence // in room
+	readers int            // pages on which something is written from doc
+	idle    chan struct{}  // closed when there are none; nil if nobody waits for that
+}
+
+// loan returns memory, to be given back by takeBack.
+func (s *Server) loan() *loan {
+	if l, ok := s.loans.Get().(*loan); ok {
+		return l
+	}
+	return new(loan)
+}
+
+// lend lets o be read from the document that it was decoded to, until takeBack.
+func (l *loan) lend(o *original, doc *pidf.Presence) {
+	l.mu.Lock()
+	l.of, l.doc = o, doc
+	l.mu.Unlock()
+	o.lent.Store(l)
+}
+
+// takeBack ends a loan. It waits for the pages that are being written from it.
+func (s *Server) takeBack(l *loan) {
+	l.mu.Lock()
+	if l.of != nil {
+		l.of.lent.Store(nil)
+		l.of, l.doc = nil, nil
+	}
+	if l.readers > 0 {
+		l.idle = make(chan struct{})
+	}
+	idle := l.idle
+	l.mu.Unlock()
+	if idle != nil {
+		<-idle
+		l.idle = nil
+	}
+	s.loans.Put(l)
+}
+
+// borrow returns the document that o was decoded to, if it is on loan, for a page on which
+// something is written at once. Then giveBack is to be called.
+func (o *original) borrow() (*pidf.Presence, *loan) {
+	l := o.lent.Load()
+	if l == nil {
+		return nil, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.of != o { // it has been taken back since, and perhaps lent for another
+		return nil, nil
+	}
+	l.readers++
+	return l.doc, l
+}
+
+func (l *loan) giveBack() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.readers--; l.readers == 0 && l.idle != nil {
+		close(l.idle)
+	}
+}
 
 // glance is what one sees of tuples at once.
 type glance struct {

@@ -1,11 +1,16 @@
 package presence_test
 
 import (
+	"fmt"
+	"strings"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/openblustar/blustar/presence"
+	"github.com/openblustar/blustar/sipx"
 )
 
 // BSX-6: what a client of the RFCs publishes counts although an aa:blustar is in it, which is passed on to it by
@@ -59,4 +64,56 @@ func TestDecorateChangesPublished(t *testing.T) {
 			require.Equal(t, 200, ann.refresh().Status)
 		}
 	})
+}
+
+// Documents are decoded to memory that is used again for the next PUBLISH. Whoever is shown one, and whenever, is shown one
+// document and not parts of two: watchers join while two users publish, each NOTIFY shows one document of the right user.
+func TestDocumentsAreWhole(t *testing.T) {
+	const rounds = 300
+	w := newWorld(t)
+	var making sync.Mutex // of requests
+	send := func(e *endpoint, method, user, callID string, cseq int, body string, fields ...string) *sipx.Response {
+		making.Lock()
+		req := e.request(method, "sip:192.0.2.1", "<sip:"+user+"@example.com>", callID, cseq, body, append(fields, "Event: presence")...)
+		making.Unlock()
+		return w.send(req)
+	}
+	var all sync.WaitGroup
+	for _, user := range []string{"tom", "bob"} {
+		for _, host := range []string{"192.0.2.20", "192.0.2.21"} {
+			watcher := w.standard("ann", host)
+			require.Equal(t, 200, send(watcher, "SUBSCRIBE", user, "watch"+user+host, 1, "", "Expires: 300").Status)
+			all.Go(func() { // and asks now and then
+				for i := range rounds {
+					assert.Equal(t, 200, send(watcher, "SUBSCRIBE", user, fmt.Sprintf("ask%s%s%d", user, host, i), 1, "", "Expires: 0").Status)
+				}
+			})
+		}
+		all.Go(func() {
+			phone, tag := w.standard(user, "192.0.2.8"), []string(nil)
+			for i := range rounds {
+				note := fmt.Sprintf("%s %d", user, i)
+				body := strings.Replace(pidfBody("open", "<rpid:note>"+note+"</rpid:note><rpid:busy/>", note), "</dm:person>", "<dm:note>"+note+"</dm:note></dm:person>", 1)
+				res := send(phone, "PUBLISH", user, "pub"+user, i+1, body, append(tag, "Expires: 300", "Content-Type: application/pidf+xml")...)
+				if !assert.Equal(t, 200, res.Status) {
+					return
+				}
+				tag = []string{"SIP-If-Match: " + etag(res)}
+			}
+		})
+	}
+	all.Wait()
+	seen := make(map[string]bool)
+	for _, n := range w.net.take() {
+		doc := n.doc(t)
+		person := doc.Persons[0]
+		if len(person.Notes) == 0 {
+			continue // nothing was published yet
+		}
+		note, tuple := person.Notes[0].Text, doc.Tuples[len(doc.Tuples)-1]
+		require.Equal(t, note, tuple.Notes[0].Text)
+		require.Equal(t, doc.Entity, "sip:"+strings.Fields(note)[0]+"@example.com")
+		seen[note] = true
+	}
+	require.Greater(t, len(seen), rounds)
 }

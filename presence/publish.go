@@ -73,12 +73,8 @@ func (s *Server) publish(ctx context.Context, x *exchange) error {
 	if forward {
 		return s.forward(ctx, pub, entry)
 	}
-	if pub.p.watching.Load() == 0 {
-		if pub.room, _ = s.rooms.Get().(*pidf.Room); pub.room == nil {
-			pub.room = new(pidf.Room)
-		}
-		defer s.rooms.Put(pub.room)
-	}
+	pub.loan = s.loan()
+	defer s.takeBack(pub.loan)
 	if err := s.read(pub); err != nil {
 		return err
 	}
@@ -151,7 +147,7 @@ func (s *Server) read(pub *publishing) error {
 		body, err = pidf.UTF8(body, charset) // it will be read again without its Content-Type
 	}
 	if err == nil {
-		pub.doc, err = pidf.Decoder{Types: aa.Types(), Room: pub.room}.Decode(body)
+		pub.doc, err = pidf.Decoder{Types: aa.Types(), Room: &pub.loan.room}.Decode(body)
 	}
 	if err != nil {
 		return sipx.Errorf(400, "%v", err)
@@ -188,13 +184,23 @@ func (s *Server) saidOf(pub *publishing) error {
 		break
 	}
 	if said.Status == "" {
-		o := newOriginal(doc, pub.body, pub.room == nil)
+		o := s.original(pub)
 		said.Body, said.Reading, note = pub.body, o, o.Note(now)
 	}
 	if len(note) > s.cfg.MaxNote {
 		return sipx.Errorf(413, "a note is longer than %d bytes", s.cfg.MaxNote)
 	}
 	return nil
+}
+
+// original makes an original of a published document. Who writes to watchers meanwhile reads the document itself, but
+// not where the host may take its time over what is written.
+func (s *Server) original(pub *publishing) *original {
+	o := newOriginal(pub.doc, pub.body)
+	if s.cfg.Decorate == nil && pub.p.watching.Load() > 0 {
+		pub.loan.lend(o, pub.doc)
+	}
+	return o
 }
 
 // publishShared handles the PUBLISH of one of the clients that share a publication
@@ -271,7 +277,7 @@ func (s *Server) publishOwn(pub *publishing) error {
 	var said *publication.Said
 	if pub.doc != nil {
 		if said = &pub.said; said.Reading == nil { // an aa:blustar does not count here
-			said.Body, said.Reading = pub.body, newOriginal(pub.doc, pub.body, pub.room == nil)
+			said.Body, said.Reading = pub.body, s.original(pub)
 		}
 	}
 	c, before, err := s.publications.Publish(publication.Request{

@@ -52,7 +52,7 @@ type publishing struct {
 	until   time.Time
 	ifMatch string
 	p       *presentity
-	room    *pidf.Room       // memory for doc; nil if doc is to be kept
+	loan    *loan            // memory for doc
 	doc     *pidf.Presence   // nil for a refresh
 	body    []byte           // of which it was decoded, in UTF-8
 	said    publication.Said // what doc says of the user

@@ -80,7 +80,7 @@ type Server struct {
 	deadlines    deadline.Queue
 	unknown      *snapshot     // what watchers of a pending address are shown
 	pages        sync.Pool     // of *page
-	rooms        sync.Pool     // of *pidf.Room
+	loans        sync.Pool     // of *loan
 	exchanges    sync.Pool     // of *exchange
 	journal      *journal      // nil without a store
 	cluster      *cluster      // nil where the store is this server's alone

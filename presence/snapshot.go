@@ -179,7 +179,7 @@ func (n *snapshot) changes(before *snapshot) (changed [views]bool) {
 	obvious := n.result.Note != before.result.Note || n.state.Services != before.state.Services
 	status := n.result.Status != before.result.Status
 	documents := hasDocument(&n.state) || hasDocument(&before.state)
-	tuples := !sameTuples(n.said, before.said)
+	tuples := !n.server.sameTuples(n.said, before.said)
 	for sight := range sights {
 		if sight == consolidation.SightOwn && !n.private && !before.private && n.server.cfg.Decorate == nil {
 			changed[viewOf(sight, bluStar)], changed[viewOf(sight, standard)] = changed[0], changed[1]
@@ -208,7 +208,7 @@ func hasDocument(s *consolidation.State) bool {
 }
 
 // sameTuples reports whether the tuples of two lists of publications say the same.
-func sameTuples(a, b []*publication.Contribution) bool {
+func (s *Server) sameTuples(a, b []*publication.Contribution) bool {
 	sameNumber := func(x, y *publication.Contribution) bool { return x.Number == y.Number }
 	if slices.EqualFunc(a, b, sameNumber) {
 		same := true
@@ -223,7 +223,9 @@ func sameTuples(a, b []*publication.Contribution) bool {
 			return true
 		}
 	}
-	x, y := appendPublished(nil, a), appendPublished(nil, b)
+	page := s.page()
+	defer s.put(page)
+	x, y := page.appendPublished(nil, a), page.appendPublished(nil, b)
 	if len(x) == 0 || len(y) == 0 {
 		return len(x) == len(y)
 	}
@@ -233,6 +235,8 @@ func sameTuples(a, b []*publication.Contribution) bool {
 // page is memory for one document and its text, which is used again.
 type page struct {
 	sheet consolidation.Sheet
+	said  []*publication.Contribution // those of the document
+	loans []*loan
 	xml   []byte
 }
 
@@ -241,10 +245,39 @@ func (s *Server) page() *page {
 	if p, ok := s.pages.Get().(*page); ok {
 		return p
 	}
-	return new(page)
+	p := new(page)
+	p.sheet.Original = p.find
+	return p
 }
 
-func (s *Server) put(p *page) { s.pages.Put(p) }
+func (s *Server) put(p *page) {
+	for _, l := range p.loans {
+		l.giveBack()
+	}
+	clear(p.loans)
+	p.loans, p.said = p.loans[:0], nil
+	s.pages.Put(p)
+}
+
+// find returns the document that was read to r, which may be on loan.
+func (p *page) find(r *consolidation.Reading) *pidf.Presence {
+	for _, c := range p.said {
+		if o := originalOf(c); o != nil && &o.Reading == r {
+			return p.original(o)
+		}
+	}
+	return r.Original()
+}
+
+// original returns the document of o. It is good until the page is given back.
+func (p *page) original(o *original) *pidf.Presence {
+	doc, l := o.borrow()
+	if l == nil {
+		return o.document()
+	}
+	p.loans = append(p.loans, l)
+	return doc
+}
 
 // document makes the document of a view, for the preferred address. It is good until page is given
 // back.
@@ -253,12 +286,13 @@ func (n *snapshot) document(v subscription.View, page *page) *pidf.Presence {
 	if sight >= consolidation.SightBlocked {
 		at = n.server.unknown.at // another time would tell that the user exists, or has changed
 	}
+	page.said = n.said
 	doc := page.sheet.Document(&n.state, n.result, at, consolidation.Options{
 		Entity: n.entity, Sight: sight, Standard: isStandard(v),
 		AllStatuses: n.server.cfg.AllStatuses, NextAppointment: n.server.cfg.NextAppointment, Since: n.since,
 	})
 	if isStandard(v) && sight < consolidation.SightBusyOrNot {
-		doc.Tuples = appendPublished(doc.Tuples, n.said)
+		doc.Tuples = page.appendPublished(doc.Tuples, n.said)
 	}
 	if f := n.server.cfg.Decorate; f != nil && sight < consolidation.SightBlocked {
 		doc = doc.Clone() // what was published is in the documents of others, too
@@ -338,7 +372,7 @@ func setEntity(doc *pidf.Presence, entity string) {
 // unique in the document. A basic status other than open and closed (RFC 3863 §4.1.4) is
 // left out: baresip publishes "unknown". A refresh does not change the order, on which a
 // digest depends.
-func appendPublished(all []pidf.Tuple, list []*publication.Contribution) []pidf.Tuple {
+func (p *page) appendPublished(all []pidf.Tuple, list []*publication.Contribution) []pidf.Tuple {
 	if len(list) > 1 {
 		list = slices.SortedFunc(slices.Values(list), func(a, b *publication.Contribution) int { return cmp.Compare(a.Number, b.Number) })
 	}
@@ -347,7 +381,7 @@ func appendPublished(all []pidf.Tuple, list []*publication.Contribution) []pidf.
 		if o == nil {
 			continue
 		}
-		for _, t := range o.document().Tuples {
+		for _, t := range p.original(o).Tuples {
 			t.ID = "p" + strconv.FormatUint(c.Number, 10) + "-" + t.ID
 			if !isBasic(t.Basic) {
 				t.Basic = ""

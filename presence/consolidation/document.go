@@ -60,7 +60,13 @@ func Document(state *State, result Result, now time.Time, o Options) *pidf.Prese
 }
 
 // Sheet is memory for one document, and then for the next. The zero value is ready.
-type Sheet struct{ parts }
+type Sheet struct {
+	// Original, if not nil, is called instead of [Reading.Original]. What it returns must be good for as long as the
+	// document on the sheet.
+	Original func(*Reading) *pidf.Presence
+
+	parts
+}
 
 // Document is the function [Document]. Its result is good until the next call.
 func (d *Sheet) Document(state *State, result Result, now time.Time, o Options) *pidf.Presence {
@@ -87,7 +93,7 @@ func (d *Sheet) Document(state *State, result Result, now time.Time, o Options) 
 	person := &d.persons[0]
 	person.ID, person.Activities = o.Entity, &d.activities
 	if p := result.published; o.Standard && p != nil {
-		d.activities.Values, person.Notes = asPublished(p.Reading.Original(), now, o.Sight)
+		d.activities.Values, person.Notes = asPublished(d.original(p.Reading), now, o.Sight)
 	}
 	if d.activities.Values == nil {
 		d.values[0] = activity(result.Status, o)
@@ -108,6 +114,13 @@ func (d *Sheet) Document(state *State, result Result, now time.Time, o Options) 
 		d.device(&state.Lines[i])
 	}
 	return &d.doc
+}
+
+func (d *Sheet) original(r *Reading) *pidf.Presence {
+	if d.Original != nil {
+		return d.Original(r)
+	}
+	return r.Original()
 }
 
 // services is how many of them have a tuple of their own (§3).
