@@ -76,6 +76,31 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
+// published is what an ordinary client publishes: two services, and what its user does.
+const published = `<?xml version="1.0" encoding="UTF-8"?>
+<presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model" xmlns:rpid="urn:ietf:params:xml:ns:pidf:rpid" entity="sip:load17@example.com">
+<tuple id="desk"><status><basic>open</basic></status><contact priority="0.8">sip:load17@example.com</contact><note>lg:17:4711:1764288000000000000;</note><timestamp>2025-01-01T00:00:01Z</timestamp></tuple>
+<tuple id="mobile"><status><basic>closed</basic></status><contact priority="0.3">tel:+15550100</contact><note xml:lang="en">Leave a message</note></tuple>
+<dm:person id="me"><rpid:activities><rpid:on-the-phone/></rpid:activities><rpid:mood><rpid:happy/></rpid:mood><rpid:place-type><rpid:office/></rpid:place-type><rpid:class>work</rpid:class><dm:note>Back in 17 minutes</dm:note><dm:timestamp>2025-01-01T00:00:01Z</dm:timestamp></dm:person>
+</presence>
+`
+
+// BenchmarkDecodePublished reads a document as a server does for each PUBLISH: into memory that is used again, and not.
+func BenchmarkDecodePublished(b *testing.B) {
+	for name, room := range map[string]*pidf.Room{"room": new(pidf.Room), "new": nil} {
+		b.Run(name, func(b *testing.B) {
+			decoder := pidf.Decoder{Types: aa.Types(), Room: room}
+			b.SetBytes(int64(len(published)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := decoder.Decode([]byte(published)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // sized returns a document of about that many bytes: tuples with extensions, persons, and notes with references.
 func sized(size int) []byte {
 	var b strings.Builder

@@ -172,26 +172,15 @@ func (d *decoder) mentioned(attrs []Attr) (more []markup.Binding) {
 
 // text returns the character data up to the end of the current element. It gives up at a child element.
 func (d *decoder) text() (string, bool) {
-	var (
-		first string
-		room  [128]byte
-		buf   []byte
-	)
-	for {
+	if s, ok := d.Leaf(); ok {
+		return s, true
+	}
+	var room [128]byte
+	for buf := room[:0]; ; {
 		switch d.Next() {
 		case markup.End:
-			if buf != nil {
-				return string(buf), true
-			}
-			return first, true
+			return string(buf), true
 		case markup.Text:
-			if buf == nil && first == "" && d.Plain {
-				first = d.Chars
-				continue
-			}
-			if buf == nil {
-				buf = append(room[:0], first...)
-			}
 			buf = markup.AppendText(buf, d.Chars, d.CDATA)
 		case markup.Comment, markup.Instruction:
 			d.warn("comment inside a text moved behind it")

@@ -34,26 +34,67 @@ func isNameInner(r rune) bool {
 	return r == 0xB7 || r >= 0x300 && r <= 0x36F || r == 0x203F || r == 0x2040 || isNameStart(r)
 }
 
-// nameInner are the bytes that can stand in an NCName on their own, rather than as parts of others.
-var nameInner = [256]bool{'-': true, '.': true, '_': true,
-	'0': true, '1': true, '2': true, '3': true, '4': true, '5': true, '6': true, '7': true, '8': true, '9': true,
-	'A': true, 'B': true, 'C': true, 'D': true, 'E': true, 'F': true, 'G': true, 'H': true, 'I': true, 'J': true,
-	'K': true, 'L': true, 'M': true, 'N': true, 'O': true, 'P': true, 'Q': true, 'R': true, 'S': true, 'T': true,
-	'U': true, 'V': true, 'W': true, 'X': true, 'Y': true, 'Z': true,
-	'a': true, 'b': true, 'c': true, 'd': true, 'e': true, 'f': true, 'g': true, 'h': true, 'i': true, 'j': true,
-	'k': true, 'l': true, 'm': true, 'n': true, 'o': true, 'p': true, 'q': true, 'r': true, 's': true, 't': true,
-	'u': true, 'v': true, 'w': true, 'x': true, 'y': true, 'z': true}
+// class says what a byte is: a sum of these.
+type class uint8
+
+const (
+	nameStart class = 1 << iota // can begin an NCName on its own, rather than as a part of others
+	nameInner                   // can stand in one
+	blank                       // white space
+	ink                         // no white space
+	unplain                     // in a text, may stand for something else than itself
+	unspaced                    // in the value of an attribute, stands for a space
+	bracket                     // may begin the end of a CDATA section
+	doubtful                    // XML has no place for it, or for what it may be a part of
+)
+
+var classes = func() (t [256]class) {
+	for i := range t {
+		if c := byte(i); isSpace(c) {
+			t[i] = blank
+		} else {
+			t[i] = ink
+		}
+		switch c := rune(i); {
+		case c >= utf8.RuneSelf:
+		case isNameStart(c):
+			t[i] |= nameStart | nameInner
+		case isNameInner(c):
+			t[i] |= nameInner
+		case c < ' ' && !isSpace(byte(c)):
+			t[i] |= doubtful
+		}
+	}
+	t[0xEF] |= doubtful
+	t['&'] |= unplain
+	t['\r'] |= unplain | unspaced
+	t['\n'] |= unspaced
+	t['\t'] |= unspaced
+	t[']'] |= bracket
+	return t
+}()
+
+// classesIn returns the classes of all bytes of s.
+func classesIn(s string) (all class) {
+	for i := range len(s) {
+		all |= classes[s[i]]
+	}
+	return all
+}
 
 // ncNameLen returns the length of the NCName that s starts with, 0 where it starts with none.
 func ncNameLen(s string) int {
 	i := 0
-	for i < len(s) && nameInner[s[i]] {
+	for i < len(s) && classes[s[i]]&nameInner != 0 {
 		i++
 	}
-	if i > 0 && s[0] < 'A' { // a digit, a hyphen or a dot
+	switch {
+	case i > 0 && classes[s[0]]&nameStart == 0:
 		return 0
+	case i == len(s) || s[i] < utf8.RuneSelf:
+		return i
 	}
-	for i < len(s) && (s[i] >= utf8.RuneSelf || nameInner[s[i]]) {
+	for i < len(s) && (s[i] >= utf8.RuneSelf || classes[s[i]]&nameInner != 0) {
 		r, size := utf8.DecodeRuneInString(s[i:])
 		if r == utf8.RuneError && size == 1 || i == 0 && !isNameStart(r) || !isNameInner(r) {
 			break
@@ -107,6 +148,9 @@ func Trim(s string) string {
 
 // Collapse is XML Schema's whiteSpace="Collapse".
 func Collapse(s string) string {
+	if classesIn(s)&blank == 0 {
+		return s
+	}
 	s = Trim(s)
 	for i := 0; i < len(s); i++ {
 		if isSpace(s[i]) && (s[i] != ' ' || s[i+1] == ' ') {

@@ -80,6 +80,10 @@ func (s *Scanner) loadUTF16(data []byte, order binary.ByteOrder) bool {
 
 // xmlDeclaration moves past the XML declaration (XML 1.0 §2.8) and returns the encoding that it names.
 func (s *Scanner) xmlDeclaration() (encoding string, ok bool) {
+	if usual := `<?xml version="1.0" encoding="UTF-8"?>`; strings.HasPrefix(s.Doc, usual) {
+		s.Pos = len(usual)
+		return "UTF-8", true
+	}
 	start := len(s.Doc) - len(trimLeft(s.Doc))
 	rest := s.Doc[start:]
 	if !strings.HasPrefix(rest, "<?xml") || len(rest) < 6 || !isSpace(rest[5]) {
@@ -212,33 +216,33 @@ func fromWindows1252(s string) string {
 }
 
 // checkCharacters refuses what XML has no place for (XML 1.0 §2.2). The document is valid UTF-8, which leaves the
-// control characters, U+FFFE and U+FFFF. Most of it is printable ASCII and new lines, which is seen for eight bytes at
-// a time.
+// control characters, U+FFFE and U+FFFF. Most of it is printable ASCII, which is seen for many bytes at a time.
 func (s *Scanner) checkCharacters() bool {
-	const low, high = 0x0101010101010101, 0x8080808080808080
-	for i := 0; i < len(s.Doc); {
-		end := min(i+8, len(s.Doc))
-		if d := s.Doc[i:end]; len(d) == 8 {
-			x := uint64(d[0]) | uint64(d[1])<<8 | uint64(d[2])<<16 | uint64(d[3])<<24 |
-				uint64(d[4])<<32 | uint64(d[5])<<40 | uint64(d[6])<<48 | uint64(d[7])<<56
-			lines := x ^ '\n'*low
-			lines = ^(lines + 0x7F*low | lines) & high // of ASCII
-			x += lines >> 7 * (' ' - '\n')
-			if (x|(x-' '*low))&high == 0 {
-				i = end
-				continue
+	for rest := s.Doc; rest != ""; {
+		if len(rest) >= 32 && unprintable(rest)|unprintable(rest[8:])|unprintable(rest[16:])|unprintable(rest[24:]) == 0 {
+			rest = rest[32:]
+			continue
+		}
+		d := rest[:min(len(rest), 8)]
+		if len(d) == 8 && unprintable(d) == 0 {
+			rest = rest[8:]
+			continue
+		}
+		if classesIn(d)&doubtful != 0 {
+			for k := range len(d) {
+				if c := d[k]; classes[c]&doubtful != 0 && (c < ' ' || strings.HasPrefix(rest[k:], "\uFFFE") || strings.HasPrefix(rest[k:], "\uFFFF")) {
+					s.Fail(len(s.Doc)-len(rest)+k, ErrSyntax, "a character that XML does not allow")
+					return false
+				}
 			}
 		}
-		for ; i < end; i++ {
-			c := s.Doc[i]
-			if c >= 0x20 && c != 0xEF || c == '\n' || c == '\r' || c == '\t' {
-				continue
-			}
-			if c != 0xEF || strings.HasPrefix(s.Doc[i:], "\uFFFE") || strings.HasPrefix(s.Doc[i:], "\uFFFF") {
-				s.Fail(i, ErrSyntax, "a character that XML does not allow")
-				return false
-			}
-		}
+		rest = rest[len(d):]
 	}
 	return true
+}
+
+// unprintable returns 0 where all of the first eight bytes of d are from the space to the end of ASCII.
+func unprintable(d string) uint64 {
+	x := binary.LittleEndian.Uint64([]byte(d[:8]))
+	return (x | (x - ' '*0x0101010101010101)) & 0x8080808080808080
 }

@@ -203,7 +203,7 @@ func (s *Scanner) SkipBlank() {
 		return
 	}
 	i := s.Pos
-	for i < len(s.Doc) && isSpace(s.Doc[i]) {
+	for i < len(s.Doc) && classes[s.Doc[i]]&blank != 0 {
 		i++
 	}
 	if i < len(s.Doc) && s.Doc[i] == '<' {
@@ -213,32 +213,42 @@ func (s *Scanner) SkipBlank() {
 
 func (s *Scanner) text() Kind {
 	rest := s.Doc[s.Pos:]
-	end, blank, plain, closing := 0, true, true, false
-	for end < len(rest) && rest[end] != '<' {
-		switch c := rest[end]; {
-		case c > ']':
-			blank = false
-		case c == ' ', c == '\n', c == '\t':
-		case c == '\r':
-			plain = false
-		default:
-			blank = false
-			plain = plain && c != '&'
-			closing = closing || c == ']'
-		}
-		end++
+	end := strings.IndexByte(rest, '<')
+	if end < 0 {
+		end = len(rest)
 	}
-	s.Chars, s.CDATA, s.Blank, s.Plain = rest[:end], false, blank, plain
+	all := classesIn(rest[:end])
+	s.Chars, s.CDATA, s.Blank, s.Plain = rest[:end], false, all&ink == 0, all&unplain == 0
 	if len(s.Open) == 0 {
-		if !blank {
+		if !s.Blank {
 			return s.Fail(s.Pos+end-len(trimLeft(s.Chars)), ErrSyntax, "text outside the root element")
 		}
-	} else if closing && !s.checkEnd(s.Pos, s.Chars) || !plain && !s.checkReferences(s.Pos, s.Chars) {
+	} else if all&bracket != 0 && !s.checkEnd(s.Pos, s.Chars) || !s.Plain && !s.checkReferences(s.Pos, s.Chars) {
 		return EOF
 	}
 	s.Pos += end
 	s.Kind = Text
 	return Text
+}
+
+// Leaf reads the text of an element and its end tag, where that is all and each character of the text stands for itself.
+// Where there may be more to it, it returns false and has not moved.
+func (s *Scanner) Leaf() (text string, ok bool) {
+	switch rest := s.Doc[s.Pos:]; {
+	case s.Err != nil:
+		return "", false
+	case !s.SelfClosed:
+		n, written := strings.IndexByte(rest, '<'), s.Open[len(s.Open)-1].Written
+		end := n + len("</") + len(written)
+		if n < 0 || end >= len(rest) || rest[end] != '>' || rest[n+1] != '/' || rest[n+2:end] != written || classesIn(rest[:n])&(unplain|bracket) != 0 {
+			return "", false
+		}
+		text = rest[:n]
+		s.From = s.Pos + n
+		s.Pos += end + 1
+	}
+	s.pop()
+	return text, true
 }
 
 // checkEnd checks that a text does not hold "]]>" (XML 1.0 §2.4).
@@ -328,7 +338,7 @@ func (s *Scanner) endTag() Kind {
 		return s.Fail(s.Pos, ErrSyntax, "an end tag that does not match <"+want+">")
 	}
 	i := len(want)
-	for i < len(rest) && isSpace(rest[i]) {
+	for i < len(rest) && classes[rest[i]]&blank != 0 {
 		i++
 	}
 	if i == len(rest) || rest[i] != '>' {

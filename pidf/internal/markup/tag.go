@@ -32,7 +32,7 @@ func (s *Scanner) startTag() Kind {
 	declarations := 0
 	for {
 		spaces := i
-		for i < len(doc) && isSpace(doc[i]) {
+		for i < len(doc) && classes[doc[i]]&blank != 0 {
 			i++
 		}
 		if i >= len(doc) {
@@ -106,7 +106,7 @@ func (s *Scanner) attribute(i int) int {
 		return i
 	}
 	i += n
-	for i < len(doc) && isSpace(doc[i]) {
+	for i < len(doc) && classes[doc[i]]&blank != 0 {
 		i++
 	}
 	if i >= len(doc) || doc[i] != '=' {
@@ -114,7 +114,7 @@ func (s *Scanner) attribute(i int) int {
 		return i
 	}
 	i++
-	for i < len(doc) && isSpace(doc[i]) {
+	for i < len(doc) && classes[doc[i]]&blank != 0 {
 		i++
 	}
 	if i >= len(doc) || doc[i] != '"' && doc[i] != '\'' {
@@ -123,37 +123,29 @@ func (s *Scanner) attribute(i int) int {
 	}
 	quote := doc[i]
 	i++
-	from, plain := i, true
-	for ; i < len(doc) && doc[i] != quote; i++ {
-		switch c := doc[i]; {
-		case c > '<':
-		case c == '<':
-			if strings.IndexByte(doc[i:], quote) < 0 {
-				i = len(doc)
-				continue
-			}
-			s.Fail(i, ErrSyntax, "a < in the value of attribute "+doc[at:at+n])
-			return i
-		case c == '&', c < ' ':
-			plain = false
-		}
-	}
-	if i >= len(doc) {
-		s.Fail(from, ErrSyntax, "the value of attribute "+doc[at:at+n]+" does not end")
+	value := doc[i:]
+	end := strings.IndexByte(value, quote)
+	if end < 0 {
+		s.Fail(i, ErrSyntax, "the value of attribute "+doc[at:at+n]+" does not end")
 		return i
 	}
-	if !plain && !s.checkReferences(from, doc[from:i]) {
+	value = value[:end]
+	if j := strings.IndexByte(value, '<'); j >= 0 {
+		s.Fail(i+j, ErrSyntax, "a < in the value of attribute "+doc[at:at+n])
 		return i
 	}
-	s.Attrs = append(s.Attrs, Attr{Name: Name{Prefix: prefix, Local: local}, raw: doc[from:i], plain: plain})
-	return i + 1
+	plain := classesIn(value)&(unplain|unspaced) == 0
+	if !plain && !s.checkReferences(i, value) {
+		return i
+	}
+	s.Attrs = append(s.Attrs, Attr{Name: Name{Prefix: prefix, Local: local}, raw: value, plain: plain})
+	return i + end + 1
 }
 
 // QualifiedName splits the name that s starts with and returns its length, 0 where s starts with none
 // (Namespaces in XML 1.0 §4).
 func QualifiedName(s string) (prefix, local string, n int) {
-	n = ncNameLen(s)
-	if n == 0 || n == len(s) || s[n] != ':' {
+	if n = ncNameLen(s); n == 0 || n == len(s) || s[n] != ':' {
 		return "", s[:n], n
 	}
 	m := ncNameLen(s[n+1:])

@@ -52,7 +52,12 @@ func IsPriority(s string) bool {
 	if s == "" || len(s) > 5 || s[0] != '0' && s[0] != '1' || len(s) > 1 && s[1] != '.' {
 		return false
 	}
-	return len(s) <= 2 || strings.Trim(s[2:], "0") == "" || s[0] == '0' && strings.Trim(s[2:], "0123456789") == ""
+	for _, c := range []byte(s[min(len(s), 2):]) {
+		if c < '0' || c > '9' || c != '0' && s[0] == '1' {
+			return false
+		}
+	}
+	return true
 }
 
 // Priority normalizes a qvalue, and reports whether that changed it. Asterisk writes 0.800000, and with some locales
