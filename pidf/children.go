@@ -11,7 +11,7 @@ func One[T any, P interface {
 	*T
 	Element
 }](f *Fields, name string, v **T, r Rule) {
-	if !f.spare || *v != nil || r != 0 {
+	if (!f.spare || *v != nil || r != 0) && !f.passes(name, r) {
 		listOne[T, P](f, name, v, r)
 	}
 }
@@ -49,7 +49,7 @@ func Many[T any, P interface {
 	*T
 	Element
 }](f *Fields, name string, v *[]T) {
-	if !f.spare || len(*v) > 0 {
+	if (!f.spare || len(*v) > 0) && !f.passes(name, 0) {
 		listMany[T, P](f, name, v)
 	}
 }

@@ -166,6 +166,15 @@ func (f *Fields) AnyAttr() {
 	}
 }
 
+// passes counts a child and reports true if it is surely not the one that is looked for: mostly the length of the name tells.
+func (f *Fields) passes(name string, r Rule) bool {
+	if f.mode != readChild || len(f.name) == len(name) || r&Need != 0 {
+		return false
+	}
+	f.i++
+	return true
+}
+
 // skip counts a child, and reports whether it is not the one that is looked for. The first begins with the children.
 func (f *Fields) skip(name string, r Rule) bool {
 	if f.i++; f.mode == readAttrs {
@@ -255,7 +264,7 @@ func (f *Fields) Flag(name string, v *bool) {
 
 // Time lists the time of the last change, a child called timestamp.
 func (f *Fields) Time(v *time.Time) {
-	if !f.spare || !v.IsZero() {
+	if (!f.spare || !v.IsZero()) && !f.passes("timestamp", change) {
 		f.time(v)
 	}
 }
@@ -272,7 +281,7 @@ func (f *Fields) time(v *time.Time) {
 
 // Notes lists texts for humans.
 func (f *Fields) Notes(name string, v *[]Note) {
-	if !f.spare || len(*v) > 0 {
+	if (!f.spare || len(*v) > 0) && !f.passes(name, 0) {
 		f.notes(name, v)
 	}
 }

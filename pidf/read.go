@@ -231,7 +231,9 @@ func (f *Fields) giveUp() {
 func (f *Fields) attr(name string, v any, r Rule, values []string) {
 	switch f.mode {
 	case readAttrs:
-		f.readAttr(name, v, r, values)
+		if len(f.d.Attrs) > 0 || r&Need != 0 {
+			f.readAttr(name, v, r, values)
+		}
 	case writing:
 		f.writeAttr(name, v, r, values)
 	case validating:

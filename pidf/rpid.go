@@ -125,7 +125,7 @@ func (f *Fields) bounds(from, until *time.Time) {
 
 // class lists the class of RFC 4480 §3.3.
 func (f *Fields) class(v *string) {
-	if !f.spare || *v != "" {
+	if (!f.spare || *v != "") && !f.passes("class", 0) {
 		f.Leaf("class", v, 0)
 	}
 }

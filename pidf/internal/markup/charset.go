@@ -216,7 +216,8 @@ func fromWindows1252(s string) string {
 }
 
 // checkCharacters refuses what XML has no place for (XML 1.0 §2.2). The document is valid UTF-8, which leaves the
-// control characters, U+FFFE and U+FFFF. Most of it is printable ASCII, which is seen for many bytes at a time.
+// control characters, U+FFFE and U+FFFF. Most of it is printable ASCII and new lines, which is seen for many
+// bytes at a time.
 func (s *Scanner) checkCharacters() bool {
 	for rest := s.Doc; rest != ""; {
 		if len(rest) >= 32 && unprintable(rest)|unprintable(rest[8:])|unprintable(rest[16:])|unprintable(rest[24:]) == 0 {
@@ -241,8 +242,12 @@ func (s *Scanner) checkCharacters() bool {
 	return true
 }
 
-// unprintable returns 0 where all of the first eight bytes of d are from the space to the end of ASCII.
+// unprintable returns 0 where all of the first eight bytes of d are new lines, or from the space to the end of ASCII.
 func unprintable(d string) uint64 {
+	const low, high = 0x0101010101010101, 0x8080808080808080
 	x := binary.LittleEndian.Uint64([]byte(d[:8]))
-	return (x | (x - ' '*0x0101010101010101)) & 0x8080808080808080
+	lines := x ^ '\n'*low
+	lines = ^(lines + 0x7F*low | lines) & high // of ASCII
+	x += lines >> 7 * (' ' - '\n')
+	return (x | (x - ' '*low)) & high
 }

@@ -163,26 +163,23 @@ func (s *Scanner) Next() Kind {
 		return s.pop()
 	}
 	s.From = s.Pos
-	if s.Pos >= len(s.Doc) {
+	switch rest := s.Doc[s.Pos:]; {
+	case rest == "":
 		if len(s.Open) > 0 {
 			return s.Fail(s.Pos, ErrSyntax, "the document ends inside <"+s.Open[len(s.Open)-1].Written+">")
 		}
 		s.Kind = EOF
 		return EOF
-	}
-	if s.Doc[s.Pos] != '<' {
+	case rest[0] != '<':
 		return s.text()
-	}
-	rest := s.Doc[s.Pos+1:]
-	switch {
-	case rest == "":
+	case len(rest) == 1:
 		return s.Fail(s.Pos, ErrSyntax, "the document ends in a tag")
-	case rest[0] == '/':
+	case rest[1] == '/':
 		return s.endTag()
-	case rest[0] == '?':
+	case rest[1] == '?':
 		return s.instruction()
-	case rest[0] == '!':
-		return s.declaration(rest[1:])
+	case rest[1] == '!':
+		return s.declaration(rest[2:])
 	}
 	return s.startTag()
 }
@@ -202,11 +199,11 @@ func (s *Scanner) SkipBlank() {
 	if s.SelfClosed {
 		return
 	}
-	i := s.Pos
-	for i < len(s.Doc) && classes[s.Doc[i]]&blank != 0 {
+	doc, i := s.Doc, s.Pos
+	for i < len(doc) && classes[doc[i]]&blank != 0 {
 		i++
 	}
-	if i < len(s.Doc) && s.Doc[i] == '<' {
+	if i < len(doc) && doc[i] == '<' {
 		s.Pos = i
 	}
 }
