@@ -45,7 +45,7 @@ const (
 	unplain                     // in a text, may stand for something else than itself
 	unspaced                    // in the value of an attribute, stands for a space
 	bracket                     // may begin the end of a CDATA section
-	doubtful                    // XML has no place for it, or for what it may be a part of
+	doubtful                    // no ASCII, or XML has no place for it
 )
 
 var classes = func() (t [256]class) {
@@ -56,16 +56,14 @@ var classes = func() (t [256]class) {
 			t[i] = ink
 		}
 		switch c := rune(i); {
-		case c >= utf8.RuneSelf:
+		case c >= utf8.RuneSelf, c < ' ' && t[i] != blank:
+			t[i] |= doubtful
 		case isNameStart(c):
 			t[i] |= nameStart | nameInner
 		case isNameInner(c):
 			t[i] |= nameInner
-		case c < ' ' && !isSpace(byte(c)):
-			t[i] |= doubtful
 		}
 	}
-	t[0xEF] |= doubtful
 	t['&'] |= unplain
 	t['\r'] |= unplain | unspaced
 	t['\n'] |= unspaced

@@ -45,6 +45,9 @@ func (s *Scanner) Load(data []byte, charset string) bool {
 	if charset != "" && !marked {
 		label = charset
 	}
+	if (label == "" || label == "UTF-8") && printable(s.Doc) == len(s.Doc) {
+		return true // as nearly all are
+	}
 	return (wide || s.checkEncoding(label)) && s.checkCharacters()
 }
 
@@ -219,19 +222,14 @@ func fromWindows1252(s string) string {
 // control characters, U+FFFE and U+FFFF. Most of it is printable ASCII and new lines, which is seen for many
 // bytes at a time.
 func (s *Scanner) checkCharacters() bool {
-	for rest := s.Doc; rest != ""; {
-		if len(rest) >= 32 && unprintable(rest)|unprintable(rest[8:])|unprintable(rest[16:])|unprintable(rest[24:]) == 0 {
-			rest = rest[32:]
-			continue
+	for rest := s.Doc; ; {
+		if rest = rest[printable(rest):]; rest == "" {
+			return true
 		}
 		d := rest[:min(len(rest), 8)]
-		if len(d) == 8 && unprintable(d) == 0 {
-			rest = rest[8:]
-			continue
-		}
 		if classesIn(d)&doubtful != 0 {
 			for k := range len(d) {
-				if c := d[k]; classes[c]&doubtful != 0 && (c < ' ' || strings.HasPrefix(rest[k:], "\uFFFE") || strings.HasPrefix(rest[k:], "\uFFFF")) {
+				if c := d[k]; classes[c]&doubtful != 0 && (c < ' ' || c == 0xEF && (strings.HasPrefix(rest[k:], "\uFFFE") || strings.HasPrefix(rest[k:], "\uFFFF"))) {
 					s.Fail(len(s.Doc)-len(rest)+k, ErrSyntax, "a character that XML does not allow")
 					return false
 				}
@@ -239,7 +237,21 @@ func (s *Scanner) checkCharacters() bool {
 		}
 		rest = rest[len(d):]
 	}
-	return true
+}
+
+// printable returns for how many bytes s has nothing but printable ASCII and white space; there may be some more.
+func printable(s string) int {
+	rest := s
+	for len(rest) >= 32 && unprintable(rest)|unprintable(rest[8:])|unprintable(rest[16:])|unprintable(rest[24:]) == 0 {
+		rest = rest[32:]
+	}
+	for len(rest) >= 8 && unprintable(rest) == 0 {
+		rest = rest[8:]
+	}
+	if len(rest) < 8 && classesIn(rest)&doubtful == 0 {
+		return len(s)
+	}
+	return len(s) - len(rest)
 }
 
 // unprintable returns 0 where all of the first eight bytes of d are new lines, or from the space to the end of ASCII.
