@@ -166,7 +166,7 @@ func (f *Fields) AnyAttr() {
 	}
 }
 
-// passes counts a child and reports true if it is surely not the one that is looked for: mostly the length of the name tells.
+// passes counts a child that is surely not the one that is looked for: mostly the length of the name tells.
 func (f *Fields) passes(name string, r Rule) bool {
 	if f.mode != readChild || len(f.name) == len(name) || r&Need != 0 {
 		return false

@@ -227,12 +227,14 @@ func (s *Scanner) checkCharacters() bool {
 			return true
 		}
 		d := rest[:min(len(rest), 8)]
-		if classesIn(d)&doubtful != 0 {
-			for k := range len(d) {
-				if c := d[k]; classes[c]&doubtful != 0 && (c < ' ' || c == 0xEF && (strings.HasPrefix(rest[k:], "\uFFFE") || strings.HasPrefix(rest[k:], "\uFFFF"))) {
-					s.Fail(len(s.Doc)-len(rest)+k, ErrSyntax, "a character that XML does not allow")
-					return false
-				}
+		for k := range len(d) {
+			c := d[k]
+			if classes[c]&doubtful == 0 || c >= ' ' && c != 0xEF {
+				continue
+			}
+			if c < ' ' || strings.HasPrefix(rest[k:], "\uFFFE") || strings.HasPrefix(rest[k:], "\uFFFF") {
+				s.Fail(len(s.Doc)-len(rest)+k, ErrSyntax, "a character that XML does not allow")
+				return false
 			}
 		}
 		rest = rest[len(d):]

@@ -228,8 +228,8 @@ func (s *Scanner) text() Kind {
 	return Text
 }
 
-// Leaf reads the text of an element and its end tag, where that is all and each character of the text stands for itself.
-// Where there may be more to it, it returns false and has not moved.
+// Leaf reads the text of an element and its end tag, where that is all and each character of the text stands for
+// itself. Where there may be more to it, it returns false and has not moved.
 func (s *Scanner) Leaf() (text string, ok bool) {
 	switch rest := s.Doc[s.Pos:]; {
 	case s.Err != nil:
@@ -237,7 +237,8 @@ func (s *Scanner) Leaf() (text string, ok bool) {
 	case !s.SelfClosed:
 		n, written := strings.IndexByte(rest, '<'), s.Open[len(s.Open)-1].Written
 		end := n + len("</") + len(written)
-		if n < 0 || end >= len(rest) || rest[end] != '>' || rest[n+1] != '/' || rest[n+2:end] != written || classesIn(rest[:n])&(unplain|bracket) != 0 {
+		if n < 0 || end >= len(rest) || rest[end] != '>' || rest[n+1] != '/' || rest[n+2:end] != written ||
+			classesIn(rest[:n])&(unplain|bracket) != 0 {
 			return "", false
 		}
 		text = rest[:n]
