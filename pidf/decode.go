@@ -126,9 +126,9 @@ func (d *decoder) warnMisspelt() {
 // child moves to the next child of the current element, and reports whether there is one. What it meets between
 // elements goes to x, with n typed siblings before it, and so do the comments that were met inside the one before.
 func (d *decoder) child(x *Extra, n int) bool {
-	for _, e := range d.inside {
-		e.place = placeOf(n)
-		x.Extensions = append(x.Extensions, e)
+	for i := range d.inside {
+		d.inside[i].place = placeOf(n)
+		x.Extensions = append(x.Extensions, d.inside[i])
 	}
 	d.inside = d.inside[:0]
 	for {

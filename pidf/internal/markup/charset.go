@@ -260,6 +260,9 @@ func printable(s string) int {
 func unprintable(d string) uint64 {
 	const low, high = 0x0101010101010101, 0x8080808080808080
 	x := binary.LittleEndian.Uint64([]byte(d[:8]))
+	if (x|(x-' '*low))&high == 0 {
+		return 0
+	}
 	lines := x ^ '\n'*low
 	lines = ^(lines + 0x7F*low | lines) & high // of ASCII
 	x += lines >> 7 * (' ' - '\n')
