@@ -1,7 +1,6 @@
 package presence
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 	"strconv"
@@ -301,8 +300,8 @@ func (n *snapshot) document(v subscription.View, page *page) *pidf.Presence {
 	return doc
 }
 
-// Body implements [subscription.State]. It keeps a body that several watchers may share.
-func (n *snapshot) Body(s subscription.Showing) []byte {
+// AppendBody implements [subscription.State]. It keeps a body that several watchers may share.
+func (n *snapshot) AppendBody(dst []byte, s subscription.Showing) []byte {
 	v := n.same(s.View)
 	shared := n.watching != nil && n.watching.Load() >= 2
 	if shared || n.server.journal != nil {
@@ -310,7 +309,7 @@ func (n *snapshot) Body(s subscription.Showing) []byte {
 		defer n.mu.Unlock()
 	}
 	if !shared {
-		return n.write(v, s.Entity)
+		return n.append(dst, v, s.Entity)
 	}
 	place := -1
 	for i := range n.kept {
@@ -319,32 +318,32 @@ func (n *snapshot) Body(s subscription.Showing) []byte {
 			continue
 		}
 		if xml := k.xml.Value(); xml != nil {
-			return *xml
+			return append(dst, *xml...)
 		}
 		place = i
 	}
-	xml := n.write(v, s.Entity)
+	xml := n.append(nil, v, s.Entity)
 	switch {
 	case place >= 0:
 		n.kept[place].xml = weak.Make(&xml)
 	case len(n.kept) < maxKept:
 		n.kept = append(n.kept, kept{v, s.Entity, weak.Make(&xml)})
 	}
-	return xml
+	return append(dst, xml...)
 }
 
-// write writes the document of a view. If there is a store, n.mu is held.
-func (n *snapshot) write(v subscription.View, entity string) []byte {
+// append writes the document of a view to the end of dst. If there is a store, n.mu is held.
+func (n *snapshot) append(dst []byte, v subscription.View, entity string) []byte {
 	page := n.server.page()
 	defer n.server.put(page)
 	doc := n.document(v, page)
 	if n.server.journal != nil && (n.digests == nil || n.digests[v] == 0) { // Digest is called soon
 		n.keepDigest(v, pidf.Digest(page.write(doc, v, n.entity)))
 		if entity == n.entity {
-			return bytes.Clone(page.xml)
+			return append(dst, page.xml...)
 		}
 	}
-	return bytes.Clone(page.write(doc, v, entity))
+	return append(dst, page.write(doc, v, entity)...)
 }
 
 // write writes a document for a watcher who calls the presentity entity. It is good until

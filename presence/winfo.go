@@ -134,11 +134,11 @@ func (l *watcherList) Digest(subscription.View) uint64 {
 	return hash.Sum64() | 1
 }
 
-// Body implements [subscription.State].
-func (l *watcherList) Body(s subscription.Showing) []byte {
+// AppendBody implements [subscription.State].
+func (l *watcherList) AppendBody(dst []byte, s subscription.Showing) []byte {
 	info := &watcherinfo.Document{
 		Version: uint64(s.Serial),
 		Lists:   []watcherinfo.List{{Resource: s.Entity, Package: eventPresence, Watchers: l.watchers}},
 	}
-	return info.AppendXML(nil)
+	return info.AppendXML(dst)
 }

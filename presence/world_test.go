@@ -1,6 +1,7 @@
 package presence_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/netip"
@@ -254,6 +255,7 @@ func (p *peers) Send(req *sipx.Request, done sipx.ResponseHandler) {
 func copyOf(req *sipx.Request) *sipx.Request {
 	c := *req
 	c.Header = slices.Clone(req.Header)
+	c.Body = bytes.Clone(req.Body)
 	return &c
 }
 

@@ -10,8 +10,12 @@ import (
 type notification struct {
 	sipx.Request
 	fields [7]sipx.Field
+	room   []byte // of Body
 	showing
 }
+
+// maxRoom bounds the memory for a body that is used again.
+const maxRoom = 4 << 10
 
 // showing is what is to be known of a NOTIFY until its outcome.
 type showing struct {
@@ -25,7 +29,8 @@ type showing struct {
 // newNotify makes a NOTIFY with a state for w. A reason ends the subscription. d.mu is held.
 func (d *Dialog) newNotify(w *Watch, state State, why Reason) *notification {
 	n := d.notifyHead(why)
-	n.Body = state.Body(Showing{View: w.view, Entity: w.entity, Serial: d.version})
+	n.room = state.AppendBody(n.room[:0], Showing{View: w.view, Entity: w.entity, Serial: d.version})
+	n.Body = n.room
 	if !d.list {
 		d.version++
 	}

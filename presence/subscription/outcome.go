@@ -11,8 +11,10 @@ import (
 
 // HandleResponse implements [sipx.ResponseHandler].
 func (n *notification) HandleResponse(_ *sipx.Request, res *sipx.Response, err error) {
-	s := n.showing
-	*n = notification{}
+	s, room := n.showing, n.room
+	if *n = (notification{}); cap(room) <= maxRoom {
+		n.room = room[:0]
+	}
 	s.dialog.registry.free.Put(n)
 	s.dialog.answered(s, res, err)
 }

@@ -30,8 +30,8 @@ type lamp struct {
 type lampState uint64
 
 func (s lampState) Version(subscription.View) uint64 { return uint64(s) }
-func (s lampState) Body(w subscription.Showing) []byte {
-	return fmt.Appendf(nil, "%s %d", w.Entity, s)
+func (s lampState) AppendBody(dst []byte, w subscription.Showing) []byte {
+	return fmt.Appendf(dst, "%s %d", w.Entity, s)
 }
 
 func (l *lamp) Current() subscription.State {
@@ -81,6 +81,7 @@ func (n *network) Send(req *sipx.Request, done sipx.ResponseHandler) {
 	defer n.mu.Unlock()
 	kept := *req // it is looked at after its outcome
 	kept.Header = slices.Clone(req.Header)
+	kept.Body = slices.Clone(req.Body)
 	n.sent = append(n.sent, call{&kept, done})
 }
 

@@ -41,9 +41,9 @@ type State interface {
 	// Version numbers what one view shows: two states of a resource with the same version look the
 	// same.
 	Version(v View) uint64
-	// Body writes the state. Nobody changes what it returns. It is called with
-	// the dialog locked, as the methods of [Resource] are.
-	Body(s Showing) []byte
+	// AppendBody writes the state to the end of dst, and returns that. It is called with the dialog
+	// locked, as the methods of [Resource] are.
+	AppendBody(dst []byte, s Showing) []byte
 }
 
 // Digester is a [State] that another process can recognize. If a state is not a Digester, the
