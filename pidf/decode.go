@@ -115,7 +115,6 @@ func (d *decoder) warn(text string) {
 	}
 }
 
-// warnMisspelt warns where a namespace was read that is not spelt as it should be.
 func (d *decoder) warnMisspelt() {
 	if d.Misspelt != "" {
 		d.warn("namespace " + d.Misspelt + " taken for the one that it resembles")
@@ -151,7 +150,6 @@ func (d *decoder) child(x *Extra, n int) bool {
 	}
 }
 
-// takeRest returns the attributes that nothing took.
 func (d *decoder) takeRest() []Attr {
 	var rest []Attr
 	for i := range d.Attrs {

@@ -41,6 +41,5 @@
 // Two ways lead to an extension. [Extension.Unmarshal] and [NewExtension] are for any type of encoding/xml: see the
 // example of RCS capabilities. A [Type] makes a [Decoder] read an element as an [Element], which lists its fields to
 // [Fields] once; that list drives decoding, encoding and validating: see the example of a geopriv location (PIDF-LO,
-// RFC 4119). Package pidf/aa is made of the same: see the example of BluStar. So are the other documents: see
-// pidf/rlmi.
+// RFC 4119). Package pidf/aa is made of the same: see the example of BluStar.
 package pidf

@@ -112,8 +112,7 @@ func (d *decoder) document() Document {
 	return doc
 }
 
-// kind returns what kind of document the root element says it is. It fails where that is none of those that are asked
-// for.
+// kind returns what kind of document the root element says it is, and fails where nobody asked for that.
 func (d *decoder) kind() *Type {
 	id, name := d.Name.ID, d.Name.Local
 	for _, t := range d.kinds {

@@ -140,7 +140,6 @@ func (w *writer) content(name span, text string) {
 	w.endTag(name)
 }
 
-// attr writes an attribute.
 func (w *writer) attr(name, value string) {
 	b := append(append(append(w.b, ' '), name...), '=')
 	w.b = markup.AppendQuoted(b, value)

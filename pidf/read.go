@@ -96,7 +96,6 @@ func (f *Fields) again(name string) bool {
 	return f.name == name
 }
 
-// readText reads the text of an element.
 func (f *Fields) readText(v any, r Rule, values []string) {
 	d, from := f.d, f.d.From
 	f.d.restAttrs(f.x)
@@ -366,7 +365,6 @@ func (f *Fields) readFlag(name string, v *bool) {
 	f.d.warn(name + " with content")
 }
 
-// readNote reads a note.
 func (f *Fields) readNote(n *Note) bool {
 	d := f.d
 	m := d.mark()
