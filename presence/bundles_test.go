@@ -54,8 +54,8 @@ func (nobody) Send(req *sipx.Request, done sipx.ResponseHandler) {
 // blank is a resource that shows nothing.
 type blank struct{}
 
-func (blank) Current() subscription.State                          { return blank{} }
-func (blank) Joined(*subscription.Watch, subscription.View)        {}
-func (blank) Left(*subscription.Watch, subscription.View)          {}
-func (blank) Version(subscription.View) uint64                     { return 0 }
-func (blank) AppendBody(dst []byte, _ subscription.Showing) []byte { return dst }
+func (blank) Current() subscription.State                      { return blank{} }
+func (blank) Joined(*subscription.Watch, subscription.View)    {}
+func (blank) Left(*subscription.Watch, subscription.View)      {}
+func (blank) Version(subscription.View) uint64                 { return 0 }
+func (blank) Body([]byte, subscription.Showing) ([]byte, bool) { return nil, false }

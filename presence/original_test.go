@@ -2,6 +2,8 @@ package presence_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -64,6 +66,32 @@ func TestDecorateChangesPublished(t *testing.T) {
 			require.Equal(t, 200, ann.refresh().Status)
 		}
 	})
+}
+
+// Watchers who are shown the same are sent the same memory, however many they are.
+func TestWatchersShareBody(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		sent := make(map[*byte]int) // by the memory of the body
+		w := newWorld(t, func(c *presence.Config) { c.Sender = looking{c.Sender, sent} })
+		for _, host := range []string{"192.0.2.20", "192.0.2.21", "192.0.2.22"} {
+			w.standard("ann", host).subscribe("sip:tom@example.com")
+		}
+		clear(sent)
+		require.Equal(t, 200, w.standard("tom", "192.0.2.8").publish("", pidfBody("open", "", "At the desk")).Status)
+		require.Len(t, w.net.take(), 6)
+		require.Equal(t, []int{3}, slices.Collect(maps.Values(sent)))
+	})
+}
+
+// looking is a sender that looks at what is sent.
+type looking struct {
+	sipx.Sender
+	sent map[*byte]int
+}
+
+func (l looking) Send(req *sipx.Request, done sipx.ResponseHandler) {
+	l.sent[&req.Body[0]]++
+	l.Sender.Send(req, done)
 }
 
 // Documents are decoded to memory that is used again for the next PUBLISH. Whoever is shown one, and whenever, is shown one

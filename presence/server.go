@@ -45,12 +45,13 @@ const (
 //  5. one of clients.mu with a part of publication.Store.of below it, snapshot.mu,
 //     subscription.Registry.mu, and source.Table.mu
 //  6. cluster.mu
-//  7. the worker of the registry (ends.mu), the journal, and the locks of the deadline
-//     queues
+//  7. the worker of the registry (ends.mu), the journal, the locks of the deadline
+//     queues, and loan.mu
 //
 // Server.life and lookups.mu stand alone: nothing is taken while they are held. A
 // deadline queue calls its items one after another, without the lock of number 7; what
-// such a call may wait for, it leaves to a goroutine. A snapshot, an entry, the value of a
+// such a call may wait for, it leaves to a goroutine. A PUBLISH that takes its loan back waits
+// for those who write from it with numbers 3 and 5 held: it holds nothing itself. A snapshot, an entry, the value of a
 // source and what the clients of a user are together are read without a lock.
 //
 // The host is called without a lock, with these exceptions. The forwarding controller

@@ -40,8 +40,7 @@ type snapshot struct {
 }
 
 // kept is a document of a view for one spelling of the presentity's address. It is held
-// weakly: while NOTIFYs that carry it are under way others share it, and an idle
-// presentity keeps none.
+// weakly, until the next garbage collection: an idle presentity keeps none.
 type kept struct {
 	view   subscription.View
 	entity string
@@ -129,8 +128,8 @@ func (n *snapshot) Digest(v subscription.View) uint64 {
 	defer n.mu.Unlock()
 	if n.digests == nil || n.digests[v] == 0 {
 		page := n.server.page()
+		defer n.server.put(page)
 		n.keepDigest(v, pidf.Digest(page.write(n.document(v, page), v, n.entity)))
-		n.server.put(page)
 	}
 	return n.digests[v]
 }
@@ -178,7 +177,7 @@ func (n *snapshot) changes(before *snapshot) (changed [views]bool) {
 	obvious := n.result.Note != before.result.Note || n.state.Services != before.state.Services
 	status := n.result.Status != before.result.Status
 	documents := hasDocument(&n.state) || hasDocument(&before.state)
-	tuples := !n.server.sameTuples(n.said, before.said)
+	tuples := status || !n.server.sameTuples(n.said, before.said)
 	for sight := range sights {
 		if sight == consolidation.SightOwn && !n.private && !before.private && n.server.cfg.Decorate == nil {
 			changed[viewOf(sight, bluStar)], changed[viewOf(sight, standard)] = changed[0], changed[1]
@@ -300,8 +299,8 @@ func (n *snapshot) document(v subscription.View, page *page) *pidf.Presence {
 	return doc
 }
 
-// AppendBody implements [subscription.State]. It keeps a body that several watchers may share.
-func (n *snapshot) AppendBody(dst []byte, s subscription.Showing) []byte {
+// Body implements [subscription.State]. Watchers share what is the same for them.
+func (n *snapshot) Body(room []byte, s subscription.Showing) (body []byte, own bool) {
 	v := n.same(s.View)
 	shared := n.watching != nil && n.watching.Load() >= 2
 	if shared || n.server.journal != nil {
@@ -309,7 +308,7 @@ func (n *snapshot) AppendBody(dst []byte, s subscription.Showing) []byte {
 		defer n.mu.Unlock()
 	}
 	if !shared {
-		return n.append(dst, v, s.Entity)
+		return n.append(room, v, s.Entity), true
 	}
 	place := -1
 	for i := range n.kept {
@@ -318,7 +317,7 @@ func (n *snapshot) AppendBody(dst []byte, s subscription.Showing) []byte {
 			continue
 		}
 		if xml := k.xml.Value(); xml != nil {
-			return append(dst, *xml...)
+			return *xml, false
 		}
 		place = i
 	}
@@ -329,7 +328,7 @@ func (n *snapshot) AppendBody(dst []byte, s subscription.Showing) []byte {
 	case len(n.kept) < maxKept:
 		n.kept = append(n.kept, kept{v, s.Entity, weak.Make(&xml)})
 	}
-	return append(dst, xml...)
+	return xml, false
 }
 
 // append writes the document of a view to the end of dst. If there is a store, n.mu is held.

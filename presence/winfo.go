@@ -134,11 +134,11 @@ func (l *watcherList) Digest(subscription.View) uint64 {
 	return hash.Sum64() | 1
 }
 
-// AppendBody implements [subscription.State].
-func (l *watcherList) AppendBody(dst []byte, s subscription.Showing) []byte {
+// Body implements [subscription.State].
+func (l *watcherList) Body(room []byte, s subscription.Showing) (body []byte, own bool) {
 	info := &watcherinfo.Document{
 		Version: uint64(s.Serial),
 		Lists:   []watcherinfo.List{{Resource: s.Entity, Package: eventPresence, Watchers: l.watchers}},
 	}
-	return info.AppendXML(dst)
+	return info.AppendXML(room), true
 }

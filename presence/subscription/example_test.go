@@ -25,8 +25,8 @@ func (v *voicemail) Left(w *subscription.Watch, _ subscription.View) {
 type waiting int
 
 func (n waiting) Version(subscription.View) uint64 { return uint64(n) }
-func (n waiting) AppendBody(dst []byte, _ subscription.Showing) []byte {
-	return fmt.Appendf(dst, "Messages-Waiting: yes\nVoice-Message: %d/0\n", int(n))
+func (n waiting) Body(room []byte, _ subscription.Showing) (body []byte, own bool) {
+	return fmt.Appendf(room, "Messages-Waiting: yes\nVoice-Message: %d/0\n", int(n)), true
 }
 
 // printer is a sender that prints NOTIFYs, and answers them.

@@ -48,7 +48,7 @@ func (d *Dialog) newList(why Reason) *notification {
 			d.pop()
 			continue
 		}
-		body := state.AppendBody(nil, Showing{View: w.view, Entity: w.entity, Serial: d.version})
+		body, _ := state.Body(nil, Showing{View: w.view, Entity: w.entity, Serial: d.version})
 		size += partSize + len(w.entity) + len(body)
 		if size > maxListBody && (full || shown.first != nil) {
 			break

@@ -10,7 +10,7 @@ import (
 type notification struct {
 	sipx.Request
 	fields [7]sipx.Field
-	room   []byte // of Body
+	room   []byte // for Body
 	showing
 }
 
@@ -29,8 +29,10 @@ type showing struct {
 // newNotify makes a NOTIFY with a state for w. A reason ends the subscription. d.mu is held.
 func (d *Dialog) newNotify(w *Watch, state State, why Reason) *notification {
 	n := d.notifyHead(why)
-	n.room = state.AppendBody(n.room[:0], Showing{View: w.view, Entity: w.entity, Serial: d.version})
-	n.Body = n.room
+	body, own := state.Body(n.room[:0], Showing{View: w.view, Entity: w.entity, Serial: d.version})
+	if n.Body = body; own {
+		n.room = body
+	}
 	if !d.list {
 		d.version++
 	}

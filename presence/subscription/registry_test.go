@@ -30,8 +30,8 @@ type lamp struct {
 type lampState uint64
 
 func (s lampState) Version(subscription.View) uint64 { return uint64(s) }
-func (s lampState) AppendBody(dst []byte, w subscription.Showing) []byte {
-	return fmt.Appendf(dst, "%s %d", w.Entity, s)
+func (s lampState) Body(room []byte, w subscription.Showing) ([]byte, bool) {
+	return fmt.Appendf(room, "%s %d", w.Entity, s), true
 }
 
 func (l *lamp) Current() subscription.State {

@@ -41,9 +41,10 @@ type State interface {
 	// Version numbers what one view shows: two states of a resource with the same version look the
 	// same.
 	Version(v View) uint64
-	// AppendBody writes the state to the end of dst, and returns that. It is called with the dialog
-	// locked, as the methods of [Resource] are.
-	AppendBody(dst []byte, s Showing) []byte
+	// Body writes the state: to the end of room, and then own is true, or to memory that others may
+	// have, too, and that nobody changes any more. It is called with the dialog locked, as the methods
+	// of [Resource] are.
+	Body(room []byte, s Showing) (body []byte, own bool)
 }
 
 // Digester is a [State] that another process can recognize. If a state is not a Digester, the

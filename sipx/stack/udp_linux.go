@@ -47,8 +47,8 @@ func (v *vector) init(raw syscall.RawConn, trap uintptr, flags int) {
 		h.SetIovlen(1)
 		h.Name = (*byte)(unsafe.Pointer(&v.addrs[i]))
 	}
-	// The call does not wait, and so the runtime is not told of it: it would take the processor away from a call
-	// that takes 20 µs, and look for such calls as often.
+	// The call does not wait, and so the runtime is not told of it: it would take the processor away from calls
+	// that take longer than about 20 µs, and look for such calls as often.
 	v.call = func(fd uintptr) bool {
 		for {
 			n, _, errno := unix.RawSyscall6(trap, fd, uintptr(unsafe.Pointer(&v.hdrs[0])), uintptr(v.want), uintptr(flags), 0, 0)
