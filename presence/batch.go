@@ -36,8 +36,8 @@ type writer struct {
 type others interface {
 	// claims reports whether this node is to make a write, of which it sets the Revision.
 	claims(w *Write) bool
-	// wrote notes what is in the store now, or may be there. It reports false if a condition did not hold
-	// perhaps because of another write of this node.
+	// wrote notes what is in the store now, or may be there. If a condition did not hold, perhaps because of
+	// another write of this node, it reports false.
 	wrote(writes []Write, revisions []uint64, of map[recordKey]ref) (sure bool)
 	// release tells that the journal has written these, and knows it.
 	release(written map[ref]struct{})

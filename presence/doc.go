@@ -124,4 +124,5 @@ package presence
 //	records flat lookup config dialect server   what all parts share
 //	host store names                            what a host implements; how addresses and accounts are written
 //
-// Two things are not so: a Server has its parts, and a presentity its watchers, which know it, too.
+// There are two exceptions. The Server names its parts, and they know the Server. A presentity has its watcher
+// information, which knows the presentity.

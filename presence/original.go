@@ -105,13 +105,13 @@ func (s *Server) takeBack(l *loan) {
 	l.mu.Unlock()
 	if idle != nil {
 		<-idle
-		l.idle = nil
+		l.idle = nil // nobody else has l now
 	}
 	s.loans.Put(l)
 }
 
-// borrow returns the document that o was decoded to, if it is on loan, for a page on which
-// something is written at once. Then giveBack is to be called.
+// borrow returns the document that o was decoded to, and its loan. Both are nil if it is not on
+// loan. Who has borrowed writes at once, and then calls giveBack: a PUBLISH waits for that.
 func (o *original) borrow() (*pidf.Presence, *loan) {
 	l := o.lent.Load()
 	if l == nil {

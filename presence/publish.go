@@ -193,8 +193,8 @@ func (s *Server) saidOf(pub *publishing) error {
 	return nil
 }
 
-// original makes an original of a published document. Who writes to watchers meanwhile reads the document itself, but
-// not where the host may take its time over what is written.
+// original makes an original of a published document. If somebody watches the user, the document is lent to those who
+// write NOTIFYs. With Config.Decorate it is not: takeBack would wait for the host.
 func (s *Server) original(pub *publishing) *original {
 	o := newOriginal(pub.doc, pub.body)
 	if s.cfg.Decorate == nil && pub.p.watching.Load() > 0 {
@@ -291,9 +291,9 @@ func (s *Server) publishOwn(pub *publishing) error {
 	return s.settle(pub, c.ETag, beaten, func() { s.publications.Revert(c, before) })
 }
 
-// settle answers a PUBLISH that has been carried out, and notifies. If the store does not take it, undo has
-// it not have been: watchers who were shown it, because something else changed meanwhile, are shown what is
-// true now. beaten reports whether another node was faster; it may be nil.
+// settle answers a PUBLISH that has been carried out, and notifies. If the store does not take it, settle calls
+// undo and refuses it. Something else may have changed meanwhile, so that watchers were shown it: they are shown
+// what is true now. beaten reports whether another node was faster; it may be nil.
 func (s *Server) settle(pub *publishing, etag string, beaten func() bool, undo func()) error {
 	if s.journal.wait(s.ctx) != nil {
 		undo()
